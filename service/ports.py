@@ -7,7 +7,7 @@ from msgspec import Struct
 
 
 class Request(Struct, frozen=True):
-    """One request message. ``op`` is the wire name, such as ``create``; ``audience`` the realm it belongs to."""
+    """One request message: ``op`` is the wire name (``create``), ``audience`` its realm."""
 
     subject: str
     op: str
@@ -25,7 +25,7 @@ class Reply(Struct, frozen=True):
 
 
 class ServiceOperation(Struct, frozen=True):
-    """An operation as the bus offers it: ``name`` is the endpoint name, the schemas are JSON Schema documents."""
+    """An operation as the bus offers it: ``name`` is the endpoint name, schemas are JSON Schema."""
 
     name: str
     subject: str
@@ -37,4 +37,4 @@ class ServiceOperation(Struct, frozen=True):
 
 Handle = Callable[[Request], Awaitable[Reply]]
 Refuse = Callable[[Request, str], Reply]
-"""Answers a request that is not worked on (queue full, draining): ``UNAVAILABLE`` with the given message."""
+"""Answers a request that is not worked on (queue full, draining): ``UNAVAILABLE``, with why."""

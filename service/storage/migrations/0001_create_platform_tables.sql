@@ -1,0 +1,108 @@
+-- The registry tables of the platform, for a database in which its own migrations did not make them.
+-- Existing tables are left as they are. No cascades: removal is code.
+
+CREATE TABLE IF NOT EXISTS extension_registry (
+  id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+  publisher text NOT NULL,
+  name text NOT NULL,
+  display_name text,
+  description text,
+  created_at timestamptz NOT NULL DEFAULT now(),
+  updated_at timestamptz NOT NULL DEFAULT now(),
+  UNIQUE (publisher, name)
+);
+
+CREATE TABLE IF NOT EXISTS extension_version (
+  id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+  registry_id uuid NOT NULL,
+  version text NOT NULL,
+  runtime text,
+  main_entry text,
+  api jsonb NOT NULL DEFAULT '{}',
+  api_endpoints jsonb NOT NULL DEFAULT '[]',
+  ui jsonb,
+  capabilities jsonb NOT NULL DEFAULT '[]',
+  created_at timestamptz NOT NULL DEFAULT now(),
+  UNIQUE (registry_id, version)
+);
+
+CREATE TABLE IF NOT EXISTS extension_bundle (
+  id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+  version_id uuid NOT NULL,
+  content_hash text NOT NULL,
+  signature text,
+  precompiled jsonb,
+  created_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX IF NOT EXISTS extension_bundle_version ON extension_bundle (version_id, created_at DESC);
+
+CREATE TABLE IF NOT EXISTS tenant_extension_install (
+  id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+  tenant_id varchar(255) NOT NULL,
+  registry_id uuid NOT NULL,
+  version_id uuid NOT NULL,
+  granted_caps jsonb NOT NULL DEFAULT '[]',
+  config jsonb NOT NULL DEFAULT '{}',
+  is_enabled boolean NOT NULL DEFAULT true,
+  status text NOT NULL DEFAULT 'enabled',
+  installed_at timestamptz NOT NULL DEFAULT now(),
+  updated_at timestamptz NOT NULL DEFAULT now(),
+  UNIQUE (tenant_id, registry_id)
+);
+
+CREATE TABLE IF NOT EXISTS tenant_extension_install_config (
+  id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+  install_id uuid NOT NULL UNIQUE,
+  tenant_id varchar(255) NOT NULL,
+  config jsonb NOT NULL DEFAULT '{}',
+  providers jsonb NOT NULL DEFAULT '[]',
+  version text,
+  created_at timestamptz NOT NULL DEFAULT now(),
+  updated_at timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE TABLE IF NOT EXISTS tenant_extension_install_secrets (
+  id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+  install_id uuid NOT NULL UNIQUE,
+  tenant_id varchar(255) NOT NULL,
+  ciphertext text,
+  algorithm text,
+  transit_key text,
+  transit_mount text,
+  version text,
+  expires_at timestamptz,
+  created_at timestamptz NOT NULL DEFAULT now(),
+  updated_at timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE TABLE IF NOT EXISTS extension_api_endpoint (
+  id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+  version_id uuid NOT NULL,
+  method varchar(16) NOT NULL,
+  path text NOT NULL,
+  handler text NOT NULL,
+  created_at timestamptz NOT NULL DEFAULT now(),
+  updated_at timestamptz NOT NULL DEFAULT now(),
+  UNIQUE (version_id, method, path)
+);
+
+CREATE TABLE IF NOT EXISTS tenant_extension_schedule (
+  id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+  install_id uuid NOT NULL,
+  tenant_id varchar(255) NOT NULL,
+  endpoint_id uuid NOT NULL,
+  name varchar(128),
+  cron text NOT NULL,
+  timezone varchar(64) NOT NULL DEFAULT 'UTC',
+  enabled boolean NOT NULL DEFAULT true,
+  payload_json jsonb,
+  job_id uuid,
+  runner_schedule_id varchar(255),
+  last_run_at timestamptz,
+  last_run_status varchar(32),
+  last_error text,
+  created_at timestamptz NOT NULL DEFAULT now(),
+  updated_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE UNIQUE INDEX IF NOT EXISTS tenant_extension_schedule_name
+  ON tenant_extension_schedule (install_id, name) WHERE name IS NOT NULL;
