@@ -1,0 +1,43 @@
+# Needs Python 3.11 or newer, make and a package index. `make` alone prints this help.
+SHELL := /bin/sh
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done || true)
+PYTHON := $(or $(PYTHON),python3)
+BIN := .venv/bin
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help venv check test test-interop fmt demo dev clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | \
+		while IFS="$$(printf '\t')" read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
+
+venv: ## create .venv and install the pinned versions (every other target does this by itself)
+	@$(PYTHON) .ci/bootstrap.py
+
+check: venv ## formatting, lint, strict types, import arrows: what runs before the tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: venv ## all tests, on embedded PostgreSQL and NATS (PYTEST_ARGS="-k name" narrows them)
+	$(BIN)/pytest -n 2 --ignore=tests/interop $(PYTEST_ARGS)
+
+test-interop: venv ## guests and clients in other languages (needs node and npm)
+	$(BIN)/pytest tests/interop $(PYTEST_ARGS)
+
+demo: venv ## the whole path in about two minutes: an extension schedules itself and is called on time
+	@$(BIN)/ext-scheduler demo
+
+dev: venv ## the same stack, kept running until Ctrl-C
+	@$(BIN)/ext-scheduler dev
+
+fmt: venv ## format, and repair what lint can repair
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## remove .venv and everything else that was generated
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
