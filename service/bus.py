@@ -1,0 +1,275 @@
+"""The NATS connection: defaults that survive outages, and ways to find out whether it works.
+
+The client library keeps silent about a denied subscription, gives up for good after an hour of
+outage, and stops reading when a caller sends a malformed header block. None of that happens here.
+"""
+
+import asyncio
+import random
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from logging import getLogger
+from typing import Any
+
+import nats.errors
+from msgspec import Struct
+from nats.aio.client import Client, Server
+
+log = getLogger(__name__)
+
+PROBE_TIMEOUT_S = 2.0
+
+
+class BusEvent(StrEnum):
+    """What can happen to a connection; a closed set, so that it can be a metric label."""
+
+    CONNECTED = "connected"
+    DISCONNECTED = "disconnected"
+    RECONNECTED = "reconnected"
+    CLOSED = "closed"
+    DENIED = "denied"
+    SLOW_CONSUMER = "slow_consumer"
+    MALFORMED_MESSAGE = "malformed_message"
+    ERROR = "error"
+
+
+class BusSettings(Struct, frozen=True):
+    """Where and as whom to connect; times in seconds.
+
+    ``inbox_prefix`` must be the one that the server's permissions give to ``user``.
+    """
+
+    servers: Sequence[str] = ("nats://127.0.0.1:4222",)
+    name: str = "ext-scheduler"
+    user: str | None = None
+    password: str | None = None
+    inbox_prefix: str = "_INBOX_service"
+    tls: ssl.SSLContext | None = None
+    connect_patience: float = 15.0
+    reconnect_wait: float = 0.1
+    reconnect_wait_limit: float = 5.0
+    ping_interval: float = 10.0
+    ping_limit: int = 2
+
+
+class BusUnavailableError(Exception):
+    """The bus cannot be used; the message is one line for a person."""
+
+
+class SubscriptionsDeniedError(BusUnavailableError):
+    """The server refused subscriptions that the service cannot do without."""
+
+
+Observe = Callable[[BusEvent], None]
+
+
+def ignore(_event: BusEvent) -> None:
+    """Count nothing."""
+
+
+class Connection(Client):
+    """A NATS client that a caller's malformed message cannot deafen.
+
+    The library decodes an inline status and a reply subject without a guard: bytes that are not
+    UTF-8 end its read loop, and the process hears nothing until the pings run out. Subclassed
+    because the library offers no other place to put the guard.
+    """
+
+    def __init__(self, observe: Observe) -> None:
+        super().__init__()
+        self._observe = observe
+
+    async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
+        try:
+            return await super()._process_headers(headers)
+        except (UnicodeDecodeError, IndexError):
+            # Delivered as a message without headers, so that it is answered like any other.
+            self._observe(BusEvent.MALFORMED_MESSAGE)
+            return None
+
+    def _build_message(self, *parts: Any) -> Any:  # noqa: ANN401 - the library's own signature is untyped
+        try:
+            return super()._build_message(*parts)
+        except UnicodeDecodeError:
+            # The subject it wants its answer on is no text: the library drops what is None.
+            self._observe(BusEvent.MALFORMED_MESSAGE)
+            return None
+
+
+class Bus:
+    """A connection and what is known about it.
+
+    ``closed`` is set when the connection has ended without ``close`` having been called: for good,
+    so the process should end, saying ``closed_reason``. ``denials`` are the server's complaints
+    about subscriptions since the last (re)connect: while there are any, the service is deaf.
+    """
+
+    def __init__(self, settings: BusSettings, observe: Observe = ignore) -> None:
+        self.client = Connection(observe)
+        self.closed = asyncio.Event()
+        self.closed_reason = ""
+        self.denials: list[str] = []
+        self._settings = settings
+        self._observe = observe
+        self._started = False
+        self._closing = False
+
+    async def open(self) -> None:
+        """Connect, waiting up to ``connect_patience`` for a server to come up.
+
+        Raises BusUnavailableError, with the reason, when none does or the credentials are refused.
+        """
+        settings = self._settings
+        try:
+            async with asyncio.timeout(settings.connect_patience):
+                await self._connect()
+        except TimeoutError:
+            reason = self.client.last_error or "no answer"
+            raise BusUnavailableError(f"no NATS server at {_names(settings)}: {reason}") from None
+        self._started = True
+        self._observe(BusEvent.CONNECTED)
+        log.info("connected to NATS", extra={"server": _names(settings)})
+
+    async def _connect(self) -> None:
+        settings = self._settings
+        await self.client.connect(
+            servers=list(settings.servers),
+            name=settings.name,
+            user=settings.user,
+            password=settings.password,
+            tls=settings.tls,
+            inbox_prefix=settings.inbox_prefix,
+            max_reconnect_attempts=-1,
+            # The library declares int, and only ever adds and sleeps.
+            reconnect_time_wait=settings.reconnect_wait,  # type: ignore[arg-type]
+            reconnect_to_server_handler=self._next_server,
+            ping_interval=settings.ping_interval,  # type: ignore[arg-type]
+            max_outstanding_pings=settings.ping_limit,
+            error_cb=self._on_error,
+            disconnected_cb=self._on_disconnected,
+            reconnected_cb=self._on_reconnected,
+            closed_cb=self._on_closed,
+        )
+
+    def _next_server(
+        self, servers: list[Server], _info: dict[str, Any]
+    ) -> tuple[Server | None, float]:
+        """The server with the fewest failures, after a wait that doubles with them."""
+        server = min(servers, key=lambda each: each.reconnects)
+        if server.reconnects == 0:
+            # Spread all the same: a fleet that lost one server should not fall upon the next.
+            return server, random.uniform(0, self._settings.reconnect_wait)  # noqa: S311 - jitter
+        return server, backoff(server.reconnects, self._settings)
+
+    async def _on_error(self, error: Exception) -> None:
+        text = str(error) or type(error).__name__
+        lowered = text.lower()
+        if "permissions violation for subscription" in lowered:
+            self.denials.append(text.removeprefix("nats: "))
+            self._observe(BusEvent.DENIED)
+        elif isinstance(error, nats.errors.SlowConsumerError):
+            self._observe(BusEvent.SLOW_CONSUMER)
+        else:
+            self._observe(BusEvent.ERROR)
+        if not self._started and "authorization violation" in lowered:
+            raise BusUnavailableError(
+                f"NATS at {_names(self._settings)} refused user {self._settings.user!r}: "
+                "check the user name and password"
+            )
+        log.warning("NATS: %s", text)
+
+    async def _on_disconnected(self) -> None:
+        self.denials.clear()  # the subscriptions are made anew, and judged anew
+        if not self._closing:
+            self._observe(BusEvent.DISCONNECTED)
+            log.warning("NATS connection lost")
+
+    async def _on_reconnected(self) -> None:
+        self._observe(BusEvent.RECONNECTED)
+        log.warning("NATS connection is back")
+
+    async def _on_closed(self) -> None:
+        self._observe(BusEvent.CLOSED)
+        if not self._closing:
+            reason = self.client.last_error or "the server ended it"
+            self.closed_reason = f"the NATS connection is closed for good: {reason}"
+            log.error(self.closed_reason)
+            self.closed.set()
+
+    async def close(self) -> None:
+        """Send what is pending, and end the connection; nothing is reported as a loss."""
+        self._closing = True
+        if self.client.is_connected:
+            try:
+                await self.client.flush(timeout=2)
+            except (nats.errors.Error, OSError) as error:
+                log.warning("NATS: last flush failed: %s", error)
+        await self.client.close()
+
+
+def backoff(failures: int, settings: BusSettings) -> float:
+    """Seconds to wait after so many failures: doubling up to the limit, the upper half random."""
+    wait = min(settings.reconnect_wait * 2.0 ** min(failures, 16), settings.reconnect_wait_limit)
+    return wait * random.uniform(0.5, 1.0)  # noqa: S311 - jitter needs no secrecy
+
+
+async def connect(settings: BusSettings, observe: Observe = ignore) -> Bus:
+    """An open connection; raises BusUnavailableError."""
+    bus = Bus(settings, observe)
+    try:
+        await bus.open()
+    except BaseException:
+        await bus.close()
+        raise
+    return bus
+
+
+async def confirm_subscriptions(bus: Bus) -> None:
+    """Wait until the server knows all subscriptions made so far.
+
+    Raises SubscriptionsDeniedError naming those it refused: the library itself never says so.
+    """
+    await bus.client.flush()
+    if bus.denials:
+        raise SubscriptionsDeniedError(
+            f"NATS user {bus.client.options['user']!r} may not subscribe: " + "; ".join(bus.denials)
+        )
+
+
+async def probe(bus: Bus, subject: str | None = None, wait: float = PROBE_TIMEOUT_S) -> float:
+    """Seconds that a message took through the bus and back to this process.
+
+    With ``subject``, a request answered by this very process (its own ``$SRV.PING.<name>.<id>``);
+    without, a message to an inbox of its own. Raises BusUnavailableError. A server that froze looks
+    connected for as long as the pings last; this does not.
+    """
+    if bus.denials:
+        raise BusUnavailableError("subscriptions denied: " + "; ".join(bus.denials))
+    if not bus.client.is_connected:
+        raise BusUnavailableError("not connected to NATS")
+    began = time.monotonic()
+    try:
+        async with asyncio.timeout(wait):
+            await (
+                _through_inbox(bus) if subject is None else bus.client.request(subject, b"", wait)
+            )
+    except (TimeoutError, nats.errors.Error, OSError) as error:
+        raise BusUnavailableError(f"no way through NATS: {error!r}") from error
+    return time.monotonic() - began
+
+
+async def _through_inbox(bus: Bus) -> None:
+    inbox = bus.client.new_inbox()
+    subscription = await bus.client.subscribe(inbox, max_msgs=1)
+    try:
+        await bus.client.publish(inbox, b"")
+        await subscription.next_msg(timeout=None)
+    finally:
+        await subscription.unsubscribe()
+
+
+def _names(settings: BusSettings) -> str:
+    """The servers for a message: addresses may carry a password, so only what follows it."""
+    return ", ".join(server.rpartition("@")[2] for server in settings.servers)
