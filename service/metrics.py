@@ -1,0 +1,105 @@
+"""Every metric of the service, in one place. Labels come from closed sets: never an id."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+API_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+RUN_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+LATENESS_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
+
+
+class Metrics:
+    """The registry of one process and what it counts; durations are in seconds."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.api_calls = Counter(
+            "extension_scheduler_api_calls_total",
+            "Requests answered, by operation and outcome (ok, refused, failed).",
+            ("operation", "status"),
+            registry=registry,
+        )
+        self.api_duration = Histogram(
+            "extension_scheduler_api_duration_seconds",
+            "Time from taking up a request to its reply.",
+            ("operation",),
+            buckets=API_BUCKETS,
+            registry=registry,
+        )
+        self.api_errors = Counter(
+            "extension_scheduler_api_errors_total",
+            "Replies with an error code.",
+            ("operation", "code"),
+            registry=registry,
+        )
+        self.auth_failures = Counter(
+            "extension_scheduler_auth_failures_total",
+            "Requests whose signed context was refused, by reason.",
+            ("reason",),
+            registry=registry,
+        )
+        self.messages_dropped = Counter(
+            "extension_scheduler_messages_dropped_total",
+            "Messages that could not be answered, by reason.",
+            ("reason",),
+            registry=registry,
+        )
+        self.runs = Counter(
+            "extension_scheduler_runs_total",
+            "Occurrences that ended, by trigger and final status.",
+            ("trigger", "status"),
+            registry=registry,
+        )
+        self.run_duration = Histogram(
+            "extension_scheduler_run_duration_seconds",
+            "Time from calling the Runner to its answer.",
+            buckets=RUN_BUCKETS,
+            registry=registry,
+        )
+        self.fire_lateness = Histogram(
+            "extension_scheduler_fire_lateness_seconds",
+            "Time from the slot to the start of its invocation.",
+            buckets=LATENESS_BUCKETS,
+            registry=registry,
+        )
+        self.retries = Counter(
+            "extension_scheduler_retries_total",
+            "Attempts that failed and will be made again.",
+            registry=registry,
+        )
+        self.missed_slots = Counter(
+            "extension_scheduler_missed_slots_total",
+            "Slots that were not fired because a later one stood for them.",
+            registry=registry,
+        )
+        self.due_timers = Gauge(
+            "extension_scheduler_due_timers",
+            "Timers that were due when the planner last looked.",
+            registry=registry,
+        )
+        self.queue_depth = Gauge(
+            "extension_scheduler_queue_depth",
+            "Occurrences waiting in the queue.",
+            registry=registry,
+        )
+        self.inflight = Gauge(
+            "extension_scheduler_inflight",
+            "Requests and invocations being worked on.",
+            ("kind",),
+            registry=registry,
+        )
+        self.pool_connections = Gauge(
+            "extension_scheduler_pool_connections",
+            "Database connections, by pool and state.",
+            ("pool", "state"),
+            registry=registry,
+        )
+        self.nats_connected = Gauge(
+            "extension_scheduler_nats_connected",
+            "1 while the NATS connection stands.",
+            registry=registry,
+        )
+        self.nats_reconnects = Counter(
+            "extension_scheduler_nats_reconnects_total",
+            "Times the NATS connection was made again.",
+            registry=registry,
+        )

@@ -1,0 +1,129 @@
+"""Settings: from an optional TOML file, then the environment (``EXT_SCHEDULER_<NAME>``)."""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
+from msgspec import Struct
+
+from service.logs import LogFormat
+
+PREFIX = "EXT_SCHEDULER_"
+FILE_VARIABLE = "EXT_SCHEDULER_CONFIG"
+
+
+class SettingsError(Exception):
+    """A setting is unknown, malformed or out of range; the message names it."""
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Every setting with its default. Durations end in their unit; 0 for a port means any free one.
+
+    Secrets stay in files or in the URLs of the servers; ``redacted`` shows the rest.
+    """
+
+    database_url: str = "postgresql://localhost/ext_scheduler"
+    nats_url: str = "nats://127.0.0.1:4222"
+    nats_user: str = ""
+    nats_password: str = ""
+    nats_inbox_prefix: str = "_INBOX"
+    nats_tls_ca_file: str = ""
+    reply_prefixes: tuple[str, ...] = ("_INBOX", "_R_.")
+
+    http_host: str = "127.0.0.1"
+    http_port: int = 9464
+    log_format: LogFormat = "json"
+    log_level: str = "info"
+
+    key_set_file: str = "keys.json"
+    """JWK Set that contexts are verified with; read again when it changes."""
+    runner_key_file: str = "runner-key.json"
+    """The private JWK that workers sign execute requests with."""
+    issuer: str = "ext-scheduler"
+
+    pool_size: int = 16
+    worker_pool_size: int = 8
+    pool_acquire_timeout_ms: int = 900
+    lock_timeout_ms: int = 5_000
+    statement_timeout_ms: int = 15_000
+    statement_cache_size: int = 256
+
+    concurrency: int = 64
+    waiting: int = 1_024
+    changes_per_install: int = 2
+    drain_timeout_s: int = 35
+
+    min_interval_minutes: int = 5
+    max_schedules: int = 50
+    changes_per_minute: int = 10
+    manual_runs_per_minute: int = 5
+    declared_is_granted: bool = False
+
+    def redacted(self) -> dict[str, Any]:
+        """Return the settings as plain values, passwords replaced."""
+        shown: dict[str, Any] = msgspec.to_builtins(self)
+        shown["nats_password"] = "***" if self.nats_password else ""
+        for name in ("database_url", "nats_url"):
+            shown[name] = _without_password(shown[name])
+        return shown
+
+    def __repr__(self) -> str:
+        return f"Settings({self.redacted()})"
+
+
+def _without_password(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{parts.username}:***@{host}"))
+
+
+def load(environment: Mapping[str, str], file: Path | None = None) -> Settings:
+    """Read the settings; the environment wins over the file.
+
+    Lists are comma-separated in the environment. Raises SettingsError.
+    """
+    file = file or (Path(environment[FILE_VARIABLE]) if environment.get(FILE_VARIABLE) else None)
+    values: dict[str, Any] = _from_file(file) if file else {}
+    known = set(Settings.__struct_fields__)
+    for variable, text in environment.items():
+        name = variable.removeprefix(PREFIX).lower()
+        if not variable.startswith(PREFIX) or variable == FILE_VARIABLE:
+            continue
+        if name not in known:
+            raise SettingsError(f"{variable} is not a setting of ext-scheduler")
+        values[name] = _words(text) if name == "reply_prefixes" else text
+    try:
+        settings = msgspec.convert(values, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"Settings: {error}") from None
+    _check(settings)
+    return settings
+
+
+def _from_file(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text())
+    except OSError as error:
+        raise SettingsError(f"Settings file {file}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"Settings file {file}: {error}") from None
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _check(settings: Settings) -> None:
+    for name in Settings.__struct_fields__:
+        value = getattr(settings, name)
+        if isinstance(value, int) and not isinstance(value, bool) and value < _lowest(name):
+            raise SettingsError(f"Setting {name}: must be at least {_lowest(name)}, not {value}")
+
+
+def _lowest(name: str) -> int:
+    return 0 if name in {"http_port", "statement_cache_size", "catchup_window_s"} else 1

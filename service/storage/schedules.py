@@ -1,0 +1,229 @@
+"""Schedule rows, each with its timer: the two change in one statement."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+from msgspec import Struct
+
+from service.storage.installs import RIGHTS_COLUMNS, RIGHTS_FROM, Install, from_row
+
+COLUMNS = """
+  s.id, s.endpoint_id, e.method AS endpoint_method, e.path AS endpoint_path, s.name, s.cron,
+  s.timezone, coalesce(s.enabled, false) AS enabled, s.payload_json::text AS payload,
+  s.last_run_at, s.last_run_status, s.last_error, s.created_at, s.updated_at,
+  t.due_at AS next_run_at, coalesce(s.revision, 1) AS revision,
+  coalesce(s.missing_endpoint, false) AS missing_endpoint, s.runner_schedule_id
+"""
+
+JOINS = """
+  LEFT JOIN extension_api_endpoint e ON e.id = s.endpoint_id
+  LEFT JOIN ext_scheduler.timers t ON t.tenant_id = s.tenant_id AND t.schedule_id = s.id
+"""
+
+LIST_WITH_INSTALL = f"""
+SELECT {RIGHTS_COLUMNS}, {COLUMNS}
+{RIGHTS_FROM}
+LEFT JOIN tenant_extension_schedule s ON s.tenant_id = i.tenant_id AND s.install_id = i.id
+{JOINS}
+WHERE i.tenant_id = $1::text AND i.id = $2::uuid
+ORDER BY s.created_at, s.id
+"""
+
+GET_WITH_INSTALL = f"""
+SELECT {RIGHTS_COLUMNS}, {COLUMNS}
+{RIGHTS_FROM}
+LEFT JOIN tenant_extension_schedule s
+  ON s.tenant_id = i.tenant_id AND s.install_id = i.id AND s.id = $3::uuid
+{JOINS}
+WHERE i.tenant_id = $1::text AND i.id = $2::uuid
+"""
+
+INSERT = """
+WITH schedule AS (
+  INSERT INTO tenant_extension_schedule
+    (id, install_id, tenant_id, endpoint_id, name, cron, timezone, enabled, payload_json,
+     job_id, runner_schedule_id, created_at, updated_at, revision, missing_endpoint)
+  VALUES ($1::uuid, $2::uuid, $3::text, $4::uuid, $5::text, $6::text, $7::text, $8::boolean,
+    $9::text::jsonb, CASE WHEN $8 THEN $1 END,
+    CASE WHEN $8 THEN 'extsched:' || $2::text || ':' || $1::text END,
+    $10::timestamptz, $10, 1, false)
+)
+INSERT INTO ext_scheduler.timers (tenant_id, schedule_id, install_id, cron, timezone, due_at)
+SELECT $3, $1, $2, $6, $7, $11::timestamptz WHERE $11 IS NOT NULL
+"""
+
+UPDATE = """
+UPDATE tenant_extension_schedule s SET
+  endpoint_id = CASE WHEN 'endpoint' = ANY ($4::text[]) THEN $5::uuid ELSE s.endpoint_id END,
+  name = CASE WHEN 'name' = ANY ($4) THEN $6::text ELSE s.name END,
+  cron = CASE WHEN 'cron' = ANY ($4) THEN $7::text ELSE s.cron END,
+  timezone = CASE WHEN 'timezone' = ANY ($4) THEN $8::text ELSE s.timezone END,
+  payload_json = CASE WHEN 'payload' = ANY ($4) THEN $9::text::jsonb ELSE s.payload_json END,
+  enabled = CASE WHEN 'enabled' = ANY ($4) THEN $10::boolean ELSE s.enabled END,
+  job_id = CASE WHEN 'enabled' = ANY ($4) THEN CASE WHEN $10 THEN s.id END ELSE s.job_id END,
+  runner_schedule_id = CASE WHEN 'enabled' = ANY ($4)
+    THEN CASE WHEN $10 THEN 'extsched:' || s.install_id::text || ':' || s.id::text END
+    ELSE s.runner_schedule_id END,
+  missing_endpoint = CASE WHEN 'enabled' = ANY ($4) OR 'endpoint' = ANY ($4) THEN false
+    ELSE s.missing_endpoint END,
+  revision = coalesce(s.revision, 1) + 1,
+  updated_at = $11::timestamptz
+WHERE s.tenant_id = $1::text AND s.install_id = $2::uuid AND s.id = $3::uuid
+"""
+
+SET_TIMER = """
+INSERT INTO ext_scheduler.timers (tenant_id, schedule_id, install_id, cron, timezone, due_at)
+VALUES ($1::text, $2::uuid, $3::uuid, $4::text, $5::text, $6::timestamptz)
+ON CONFLICT (tenant_id, schedule_id) DO UPDATE SET
+  cron = excluded.cron, timezone = excluded.timezone, due_at = excluded.due_at, missed = 0
+"""
+
+REMOVE_TIMER = """
+DELETE FROM ext_scheduler.timers WHERE tenant_id = $1::text AND schedule_id = $2::uuid
+"""
+
+DELETE = """
+WITH timer AS (
+  DELETE FROM ext_scheduler.timers WHERE tenant_id = $1::text AND schedule_id = $3::uuid
+)
+DELETE FROM tenant_extension_schedule
+WHERE tenant_id = $1 AND install_id = $2::uuid AND id = $3
+"""
+
+
+class Schedule(Struct, frozen=True):
+    """A schedule row with its endpoint and timer; ``payload`` is JSON text, times are in UTC.
+
+    The endpoint members are None where its row is gone, ``next_run_at`` where there is no timer.
+    """
+
+    id: UUID
+    endpoint_id: UUID | None
+    endpoint_method: str | None
+    endpoint_path: str | None
+    name: str | None
+    cron: str
+    timezone: str
+    enabled: bool
+    payload: str | None
+    last_run_at: datetime | None
+    last_run_status: str | None
+    last_error: str | None
+    created_at: datetime
+    updated_at: datetime
+    next_run_at: datetime | None
+    revision: int
+    missing_endpoint: bool
+    runner_schedule_id: str | None
+
+
+class NewSchedule(Struct, frozen=True):
+    """What a new row is made of; ``due_at`` is None for a disabled one."""
+
+    id: UUID
+    endpoint_id: UUID
+    name: str | None
+    cron: str
+    timezone: str
+    enabled: bool
+    payload: str | None
+    due_at: datetime | None
+
+
+def _in_utc(at: datetime | None) -> datetime | None:
+    # The platform made some of these columns without a zone; they hold UTC.
+    return at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at
+
+
+def from_columns(row: asyncpg.Record) -> Schedule | None:
+    """Read the columns of ``COLUMNS``; None where an outer join found no schedule."""
+    if row["id"] is None:
+        return None
+    values: dict[str, Any] = {name: row[name] for name in Schedule.__struct_fields__}
+    for name in ("last_run_at", "created_at", "updated_at", "next_run_at"):
+        values[name] = _in_utc(values[name])
+    values["created_at"] = values["created_at"] or datetime.fromtimestamp(0, UTC)
+    values["updated_at"] = values["updated_at"] or values["created_at"]
+    values["timezone"] = values["timezone"] or "UTC"
+    return Schedule(**values)
+
+
+async def list_with_install(
+    connection: asyncpg.Connection, tenant_id: str, install_id: UUID
+) -> tuple[Install, list[Schedule]] | None:
+    """Return the install and its schedules by creation time, then id; None without install."""
+    rows = await connection.fetch(LIST_WITH_INSTALL, tenant_id, install_id)
+    if not rows:
+        return None
+    found = [schedule for row in rows if (schedule := from_columns(row)) is not None]
+    return from_row(rows[0]), found
+
+
+async def get_with_install(
+    connection: asyncpg.Connection, tenant_id: str, install_id: UUID, schedule_id: UUID | None
+) -> tuple[Install, Schedule | None] | None:
+    """Return the install and one of its schedules, if it has it; None without install."""
+    row = await connection.fetchrow(GET_WITH_INSTALL, tenant_id, install_id, schedule_id)
+    return None if row is None else (from_row(row), from_columns(row))
+
+
+async def insert(
+    connection: asyncpg.Connection, install: Install, new: NewSchedule, now: datetime
+) -> None:
+    """Insert a schedule, and its timer if it is enabled."""
+    await connection.execute(
+        INSERT,
+        new.id,
+        install.id,
+        install.tenant_id,
+        new.endpoint_id,
+        new.name,
+        new.cron,
+        new.timezone,
+        new.enabled,
+        new.payload,
+        now,
+        new.due_at,
+    )
+
+
+async def update(
+    connection: asyncpg.Connection,
+    install: Install,
+    new: NewSchedule,
+    changed: Sequence[str],
+    now: datetime,
+) -> None:
+    """Write the ``changed`` fields of ``new`` (wire names) and raise the revision by one."""
+    await connection.execute(
+        UPDATE,
+        install.tenant_id,
+        install.id,
+        new.id,
+        changed,
+        new.endpoint_id,
+        new.name,
+        new.cron,
+        new.timezone,
+        new.payload,
+        new.enabled,
+        now,
+    )
+
+
+async def set_timer(connection: asyncpg.Connection, install: Install, new: NewSchedule) -> None:
+    """Make the timer what ``new`` says: due at ``due_at``, or none."""
+    if new.due_at is None:
+        await connection.execute(REMOVE_TIMER, install.tenant_id, new.id)
+        return
+    await connection.execute(
+        SET_TIMER, install.tenant_id, new.id, install.id, new.cron, new.timezone, new.due_at
+    )
+
+
+async def delete(connection: asyncpg.Connection, install: Install, schedule_id: UUID) -> None:
+    """Delete a schedule and its timer."""
+    await connection.execute(DELETE, install.tenant_id, install.id, schedule_id)
