@@ -1,0 +1,74 @@
+"""The table of admin operations: what the platform and its operators may ask.
+
+Any operation may answer ``ErrorBody`` in place of its output. Lists are keyset pages: ``limit`` is
+at most 200, ``cursor`` is the ``nextCursor`` of the page before, absent on the last page. Where a
+``tenantId`` is optional, its absence means the token's own tenant, or all for an operator.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal
+
+from msgspec import Struct
+
+from contracts import admin_installs as installs
+from contracts import admin_schedules as schedules
+from contracts.schedules import CreateOutput, DeleteOutput, UpdateOutput
+
+Permission = Literal["extension:read", "extension:write"]
+
+
+class AdminOperation(Struct, frozen=True):
+    """A row of the table. ``operator_only``: it acts on what all tenants share."""
+
+    input: type[Struct]
+    output: type[Struct]
+    mutates: bool
+    permission: Permission
+    operator_only: bool = False
+
+
+def _read(input: type[Struct], output: type[Struct]) -> AdminOperation:  # noqa: A002 - as the field
+    return AdminOperation(input, output, mutates=False, permission="extension:read")
+
+
+def _write(
+    input: type[Struct],  # noqa: A002 - as the field
+    output: type[Struct],
+    *,
+    operator_only: bool = False,
+) -> AdminOperation:
+    return AdminOperation(input, output, True, "extension:write", operator_only)
+
+
+ADMIN_OPS: Mapping[str, AdminOperation] = MappingProxyType(
+    {
+        "registerInstall": _write(installs.RegisterInstallInput, installs.RegisterInstallOutput),
+        "updateInstall": _write(installs.UpdateInstallInput, installs.UpdateInstallOutput),
+        "setInstallEnabled": _write(
+            installs.SetInstallEnabledInput, installs.SetInstallEnabledOutput
+        ),
+        "uninstall": _write(installs.UninstallInput, installs.UninstallOutput),
+        "purgeTenant": _write(installs.PurgeTenantInput, installs.PurgeTenantOutput),
+        "setTenantPaused": _write(installs.SetTenantPausedInput, installs.SetTenantPausedOutput),
+        "disableSchedules": _write(installs.DisableSchedulesInput, installs.DisableSchedulesOutput),
+        "adopt": _write(installs.AdoptInput, installs.AdoptOutput),
+        "reconcile": _write(installs.ReconcileInput, installs.ReconcileOutput),
+        "listSchedules": _read(schedules.ListSchedulesInput, schedules.ListSchedulesOutput),
+        "getSchedule": _read(schedules.GetScheduleInput, schedules.GetScheduleOutput),
+        "createSchedule": _write(schedules.CreateScheduleInput, CreateOutput),
+        "updateSchedule": _write(schedules.UpdateScheduleInput, UpdateOutput),
+        "deleteSchedule": _write(schedules.DeleteScheduleInput, DeleteOutput),
+        "runNow": _write(schedules.RunNowInput, schedules.RunNowOutput),
+        "runHistory": _read(schedules.RunHistoryInput, schedules.RunHistoryOutput),
+        "previewCron": _read(schedules.PreviewCronInput, schedules.PreviewCronOutput),
+        "listEndpoints": _read(schedules.ListEndpointsInput, schedules.ListEndpointsOutput),
+        "backfillEndpoints": _write(
+            installs.BackfillEndpointsInput, installs.BackfillEndpointsOutput, operator_only=True
+        ),
+        "exportTenant": _read(schedules.ExportTenantInput, schedules.ExportTenantOutput),
+        "importTenant": _write(schedules.ImportTenantInput, schedules.ImportTenantOutput),
+        "auditLog": _read(schedules.AuditLogInput, schedules.AuditLogOutput),
+    }
+)
+"""Wire name → types and demands, for ``ext.scheduler.admin.<op>``."""

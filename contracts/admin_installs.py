@@ -1,0 +1,210 @@
+"""Admin operations on installs, tenants and the whole database."""
+
+from typing import Any, Literal
+
+from msgspec import Struct, field
+
+from contracts.errors import Outcome
+
+
+class ManifestEndpoint(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """An endpoint that an extension declares; absence of ``schedulable`` does not exclude."""
+
+    method: str
+    path: str
+    handler: str
+    schedulable: bool | None = None
+
+
+class ManifestApi(Struct, frozen=True):
+    """The part of a manifest that lists endpoints."""
+
+    endpoints: list[ManifestEndpoint] = field(default_factory=list)
+
+
+class Manifest(Struct, frozen=True, rename="camel", kw_only=True):
+    """An extension's own description of one version; other members are ignored."""
+
+    name: str
+    publisher: str
+    version: str
+    display_name: str | None = None
+    runtime: str | None = None
+    capabilities: list[str] = field(default_factory=list)
+    api: ManifestApi = field(default_factory=ManifestApi)
+
+
+class RegisterInstallInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """One version of an extension, installed in one tenant. ``grants`` are capabilities."""
+
+    tenant_id: str
+    manifest: Manifest
+    content_hash: str
+    grants: list[str] = field(default_factory=list)
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+class RegisterInstallOutput(Outcome, frozen=True, kw_only=True):
+    """The ids of the rows, new or found."""
+
+    registry_id: str | None = None
+    version_id: str | None = None
+    install_id: str | None = None
+
+
+class UpdateInstallInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """Move an install to the version named by exactly one of ``version`` and ``versionId``."""
+
+    install_id: str
+    version: str | None = None
+    version_id: str | None = None
+    disable_missing_schedules: bool = False
+    dry_run: bool = False
+
+
+class ScheduleTarget(Struct, frozen=True, rename="camel", kw_only=True):
+    """A schedule and the endpoint it is for, by method and path."""
+
+    schedule_id: str
+    name: str | None
+    method: str
+    path: str
+
+
+class UpdateInstallOutput(Outcome, frozen=True, kw_only=True):
+    """What was moved, or would be; ``missing`` have no endpoint in the new version."""
+
+    remapped: list[ScheduleTarget] = field(default_factory=list)
+    missing: list[ScheduleTarget] = field(default_factory=list)
+    reenabled: list[ScheduleTarget] = field(default_factory=list)
+
+
+class SetInstallEnabledInput(Struct, frozen=True, rename="camel"):
+    """Off: nothing fires. On: from the next slot."""
+
+    install_id: str
+    enabled: bool
+
+
+class SetInstallEnabledOutput(Outcome, frozen=True, kw_only=True):
+    """Whether it is so now."""
+
+
+class UninstallInput(Struct, frozen=True, rename="camel"):
+    """Remove an install and everything of it but the audit."""
+
+    install_id: str
+
+
+class UninstallOutput(Outcome, frozen=True, kw_only=True):
+    """How much was removed."""
+
+    schedules_removed: int | None = None
+    runs_removed: int | None = None
+
+
+class PurgeTenantInput(Struct, frozen=True, rename="camel"):
+    """Uninstall everything of a tenant."""
+
+    tenant_id: str
+
+
+class PurgeTenantOutput(Outcome, frozen=True, kw_only=True):
+    """How much was removed."""
+
+    installs_removed: int | None = None
+    schedules_removed: int | None = None
+    runs_removed: int | None = None
+
+
+class SetTenantPausedInput(Struct, frozen=True, rename="camel"):
+    """The kill switch: nothing of the tenant fires while paused."""
+
+    tenant_id: str
+    paused: bool
+
+
+class SetTenantPausedOutput(Outcome, frozen=True, kw_only=True):
+    """Whether it is so now."""
+
+
+class DisableSchedulesInput(Struct, frozen=True, rename="camel"):
+    """All schedules of an install."""
+
+    install_id: str
+
+
+class DisableSchedulesOutput(Outcome, frozen=True, kw_only=True):
+    """How many were enabled before."""
+
+    disabled: int | None = None
+
+
+class AdoptInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """Take over rows that another job runner drove, its pg-boss schema included where named."""
+
+    tenant_id: str | None = None
+    install_id: str | None = None
+    pg_boss_schema: str | None = None
+    dry_run: bool = False
+
+
+class Problem(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """Something that was found and left alone, with what it is about."""
+
+    subject: str
+    message: str
+
+
+class AdoptOutput(Outcome, frozen=True, kw_only=True):
+    """What was taken over: rows given a timer, rows of pg-boss removed, rows left with why."""
+
+    adopted: int | None = None
+    pg_boss_removed: int | None = None
+    problems: list[Problem] = field(default_factory=list)
+
+
+class ReconcileInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """Find and repair; ``dryRun`` reports only."""
+
+    tenant_id: str | None = None
+    dry_run: bool = False
+
+
+DamageKind = Literal[
+    "schedule_without_timer",
+    "timer_without_schedule",
+    "schedule_without_install",
+    "schedule_without_endpoint",
+    "job_without_run",
+    "run_without_job",
+]
+
+
+class Damage(Struct, frozen=True, rename="camel", kw_only=True):
+    """One kind of damage: how often it was found and repaired, and some of the ids."""
+
+    kind: DamageKind
+    found: int
+    repaired: int
+    examples: list[str]
+
+
+class ReconcileOutput(Outcome, frozen=True, kw_only=True):
+    """Every kind of damage that was found; empty where all is well."""
+
+    damage: list[Damage] = field(default_factory=list)
+
+
+class BackfillEndpointsInput(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """Materialise the endpoints of one version, or of all where none is named."""
+
+    version_id: str | None = None
+
+
+class BackfillEndpointsOutput(Outcome, frozen=True, kw_only=True):
+    """Versions looked at, endpoint rows made, and what in the manifests was malformed."""
+
+    versions: int | None = None
+    endpoints_created: int | None = None
+    malformed: list[Problem] = field(default_factory=list)

@@ -1,0 +1,257 @@
+"""Admin operations on schedules, runs, endpoints, tenants' documents and the audit."""
+
+from typing import Any, Literal
+
+from msgspec import UNSET, Struct, UnsetType, field
+
+from contracts.errors import Outcome
+from contracts.schedules import EndpointInfo, Payload, ScheduleInfo
+
+
+class AdminScheduleInfo(ScheduleInfo, frozen=True, rename="camel", kw_only=True):
+    """A schedule as administrators see it: whose it is, and what drives it."""
+
+    tenant_id: str
+    install_id: str
+    endpoint_id: str
+    runner_schedule_id: str | None
+
+
+class ListSchedulesInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """Filters; ``failing`` means that the last run ended in an error."""
+
+    tenant_id: str | None = None
+    install_id: str | None = None
+    enabled: bool | None = None
+    failing: bool | None = None
+    limit: int | None = None
+    cursor: str | None = None
+
+
+class ListSchedulesOutput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """A page."""
+
+    schedules: list[AdminScheduleInfo]
+    next_cursor: str | None = None
+
+
+class GetScheduleInput(Struct, frozen=True, rename="camel"):
+    """One schedule of any install that the token may see."""
+
+    schedule_id: str
+
+
+class GetScheduleOutput(Struct, frozen=True, rename="camel"):
+    """The schedule; an unknown one is ``NOT_FOUND``."""
+
+    schedule: AdminScheduleInfo
+
+
+class CreateScheduleInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """As the host's ``create``, plus the install; the endpoint by selector or by id."""
+
+    install_id: str
+    cron: str
+    endpoint: str | None = None
+    endpoint_id: str | None = None
+    timezone: str | None = None
+    enabled: bool | None = None
+    name: str | None = None
+    payload: Payload | None = None
+
+
+class UpdateScheduleInput(Struct, frozen=True, rename="camel", kw_only=True):
+    """As the host's ``update``, plus the install; the endpoint by selector or by id."""
+
+    install_id: str
+    schedule_id: str
+    endpoint: str | UnsetType = UNSET
+    endpoint_id: str | UnsetType = UNSET
+    cron: str | UnsetType = UNSET
+    timezone: str | UnsetType = UNSET
+    enabled: bool | UnsetType = UNSET
+    name: str | UnsetType | None = UNSET
+    payload: Payload | UnsetType | None = UNSET
+    expected_revision: int | UnsetType = UNSET
+
+
+class DeleteScheduleInput(Struct, frozen=True, rename="camel"):
+    """As the host's ``delete``, plus the install."""
+
+    install_id: str
+    schedule_id: str
+
+
+class RunNowInput(Struct, frozen=True, rename="camel"):
+    """One manual run; idempotent per schedule and minute."""
+
+    schedule_id: str
+
+
+class RunNowOutput(Outcome, frozen=True, kw_only=True):
+    """The run record to watch."""
+
+    run_id: str | None = None
+
+
+RunStatus = Literal["queued", "running", "success", "error", "skipped", "skipped_overlap"]
+
+
+class RunInfo(Struct, frozen=True, rename="camel", kw_only=True):
+    """A run record. Members are always there, ``null`` when empty; times are RFC 3339."""
+
+    id: str
+    tenant_id: str
+    install_id: str
+    schedule_id: str
+    slot: str
+    kind: Literal["scheduled", "manual"]
+    trigger: Literal["schedule", "catchup", "run_now"]
+    status: RunStatus
+    attempts: int
+    queued_at: str
+    started_at: str | None
+    finished_at: str | None
+    duration_ms: int | None
+    http_status: int | None
+    error: str | None
+    missed: int
+    worker: str | None
+
+
+class RunHistoryInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """Of one schedule, or of one install."""
+
+    schedule_id: str | None = None
+    install_id: str | None = None
+    status: RunStatus | None = None
+    limit: int | None = None
+    cursor: str | None = None
+
+
+class RunHistoryOutput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """A page, newest first."""
+
+    runs: list[RunInfo]
+    next_cursor: str | None = None
+
+
+class PreviewCronInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """``from`` is RFC 3339, default now; ``count`` is at most 50."""
+
+    cron: str
+    timezone: str | None = None
+    count: int | None = None
+    from_: str | None = field(default=None, name="from")
+
+
+class PreviewCronOutput(Struct, frozen=True, rename="camel"):
+    """Slots in order, RFC 3339."""
+
+    slots: list[str]
+
+
+class ListEndpointsInput(Struct, frozen=True, rename="camel"):
+    """Of the version that the install has now."""
+
+    install_id: str
+
+
+class ListEndpointsOutput(Struct, frozen=True, rename="camel"):
+    """By path, then method, in code-point order."""
+
+    endpoints: list[EndpointInfo]
+
+
+class PortableSchedule(Struct, frozen=True, rename="camel", kw_only=True):
+    """A schedule without ids, so that it survives a move."""
+
+    endpoint_method: str
+    endpoint_path: str
+    name: str | None
+    cron: str
+    timezone: str
+    enabled: bool
+    payload: Payload | None
+
+
+class PortableExtension(Struct, frozen=True, rename="camel", kw_only=True):
+    """An extension's schedules in one tenant."""
+
+    publisher: str
+    name: str
+    schedules: list[PortableSchedule]
+
+
+class TenantDocument(Struct, frozen=True, rename="camel", kw_only=True):
+    """All schedules of a tenant; ``format`` is 1."""
+
+    format: int
+    tenant_id: str
+    extensions: list[PortableExtension]
+
+
+class ExportTenantInput(Struct, frozen=True, rename="camel"):
+    """Whose schedules."""
+
+    tenant_id: str
+
+
+class ExportTenantOutput(Struct, frozen=True, rename="camel"):
+    """The document that ``importTenant`` takes."""
+
+    document: TenantDocument
+
+
+class ImportTenantInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """All or nothing; ``tenantId`` is where to, not where from."""
+
+    tenant_id: str
+    document: TenantDocument
+    dry_run: bool = False
+
+
+class RowError(Struct, frozen=True, rename="camel", kw_only=True):
+    """A schedule of a document that cannot be imported: both positions count from 0."""
+
+    extension: int
+    schedule: int
+    field_errors: dict[str, str]
+
+
+class ImportTenantOutput(Outcome, frozen=True, kw_only=True):
+    """How many schedules were made, or would be; otherwise the rows that are wrong."""
+
+    created: int | None = None
+    row_errors: list[RowError] = field(default_factory=list)
+
+
+class AuditEntry(Struct, frozen=True, rename="camel", kw_only=True):
+    """Who changed what; ``trigger`` is ``host_api`` or ``admin``."""
+
+    id: str
+    at: str
+    tenant_id: str
+    install_id: str | None
+    actor: str
+    trigger: str
+    op: str
+    changes: dict[str, Any]
+    request_id: str | None
+
+
+class AuditLogInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """``since`` is RFC 3339."""
+
+    tenant_id: str | None = None
+    install_id: str | None = None
+    since: str | None = None
+    limit: int | None = None
+    cursor: str | None = None
+
+
+class AuditLogOutput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """A page, newest first."""
+
+    entries: list[AuditEntry]
+    next_cursor: str | None = None

@@ -1,0 +1,92 @@
+"""Error codes, and the one body that every refusal and negative result has."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+
+from msgspec import UNSET, Struct, UnsetType
+
+
+class Code(StrEnum):
+    """Why an operation did not do what was asked. Closed: a client may match on all of them."""
+
+    VALIDATION_FAILED = "VALIDATION_FAILED"
+    UNAUTHORIZED = "UNAUTHORIZED"
+    DENIED = "DENIED"
+    NOT_FOUND = "NOT_FOUND"
+    CONFLICT = "CONFLICT"
+    SCHEDULE_REMAP_FAILED = "SCHEDULE_REMAP_FAILED"
+    INSTALL_DISABLED = "INSTALL_DISABLED"
+    QUOTA_EXCEEDED = "QUOTA_EXCEEDED"
+    RATE_LIMITED = "RATE_LIMITED"
+    INTERNAL = "INTERNAL"
+    UNAVAILABLE = "UNAVAILABLE"
+
+
+NUMBERS: Mapping[Code, int] = MappingProxyType(
+    {
+        Code.VALIDATION_FAILED: 400,
+        Code.UNAUTHORIZED: 401,
+        Code.DENIED: 403,
+        Code.NOT_FOUND: 404,
+        Code.CONFLICT: 409,
+        Code.SCHEDULE_REMAP_FAILED: 409,
+        Code.INSTALL_DISABLED: 409,
+        Code.QUOTA_EXCEEDED: 429,
+        Code.RATE_LIMITED: 429,
+        Code.INTERNAL: 500,
+        Code.UNAVAILABLE: 503,
+    }
+)
+"""The number that goes into ``Nats-Service-Error-Code``; the code itself goes into the body."""
+
+
+class Outcome(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """What a change answers. Where ``success`` is false, ``code`` and ``error`` say why.
+
+    ``field_errors`` maps a wire field name to a message; ``error`` repeats the first of them.
+    """
+
+    success: bool
+    code: Code | None = None
+    error: str | None = None
+    field_errors: dict[str, str] | None = None
+    retry_after_ms: int | None = None
+
+
+class ErrorBody(Struct, frozen=True, rename="camel", kw_only=True):
+    """The body of a service error, and of the negative result of any operation, reads included."""
+
+    code: Code
+    error: str
+    success: bool = False
+    field_errors: dict[str, str] | UnsetType = UNSET
+    retry_after_ms: int | UnsetType = UNSET
+
+
+class ServiceError(Exception):
+    """What prevented an operation from being considered at all; ``message`` is safe to show.
+
+    ``request_id`` is known on the caller's side only.
+    """
+
+    def __init__(
+        self,
+        code: Code,
+        message: str,
+        retry_after_ms: int | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+        self.retry_after_ms = retry_after_ms
+        self.request_id = request_id
+
+    def body(self) -> ErrorBody:
+        """Give the body that goes over the wire."""
+        return ErrorBody(
+            code=self.code,
+            error=self.message,
+            retry_after_ms=UNSET if self.retry_after_ms is None else self.retry_after_ms,
+        )

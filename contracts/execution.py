@@ -1,0 +1,75 @@
+"""What goes to the Runner on ``ext.runner.execute`` and comes back: its own snake_case JSON.
+
+Optional members are left out when written; reading takes ``null`` for them as well, because other
+programs call a Runner too.
+"""
+
+from msgspec import UNSET, Struct, UnsetType, field
+
+
+class ExecuteContext(Struct, frozen=True, kw_only=True):
+    """Who is called and why.
+
+    ``request_id`` is the token's ``jti``, fresh for each attempt; ``trigger`` is ``schedule`` or
+    ``run_now``; ``content_hash`` reads ``sha256:…``; config values that are not strings travel as
+    their JSON text. The optional members are absent when a Runner is called for something other
+    than a schedule.
+    """
+
+    request_id: str
+    tenant_id: str
+    extension_id: str
+    install_id: str | UnsetType | None = UNSET
+    version_id: str | UnsetType | None = UNSET
+    content_hash: str | UnsetType | None = UNSET
+    config: dict[str, str] = field(default_factory=dict)
+    trigger: str | UnsetType | None = UNSET
+    schedule_id: str | UnsetType | None = UNSET
+    scheduled_for: str | UnsetType | None = UNSET
+    attempt: int | UnsetType | None = UNSET
+
+
+class ExecuteHttp(Struct, frozen=True, kw_only=True):
+    """The call itself; ``body_b64`` is the base64 of the payload's JSON, never with GET."""
+
+    method: str
+    path: str
+    query: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+    body_b64: str | UnsetType | None = UNSET
+
+
+class ExecuteLimits(Struct, frozen=True):
+    """The Runner's own limit, the innermost of the nested timeouts."""
+
+    timeout_ms: int
+
+
+class SecretEnvelope(Struct, frozen=True, kw_only=True):
+    """The install's encrypted secrets, passed on unopened; every member is text."""
+
+    ciphertext_b64: str
+    algorithm: str | UnsetType | None = UNSET
+    key_path: str | UnsetType | None = UNSET
+    mount: str | UnsetType | None = UNSET
+    version: str | UnsetType | None = UNSET
+    expires_at: str | UnsetType | None = UNSET
+
+
+class ExecuteRequest(Struct, frozen=True, kw_only=True):
+    """The Runner's ``/v1/execute`` document; ``providers`` are the effective capabilities."""
+
+    context: ExecuteContext
+    http: ExecuteHttp
+    limits: ExecuteLimits
+    providers: list[str] = field(default_factory=list)
+    secret_envelope: SecretEnvelope | UnsetType | None = UNSET
+
+
+class ExecuteResponse(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What the Runner answers. Below 400 and without ``error`` is success."""
+
+    status: int
+    headers: dict[str, str] = field(default_factory=dict)
+    body_b64: str | None = None
+    error: str | None = None

@@ -1,0 +1,251 @@
+"""Keys that sign and check install contexts, read from a JWK Set (RFC 7517).
+
+A key pins together its id, algorithm, issuer and audiences; a token decides none of them. Key
+material lives in closures only, so no repr, log line or error can show it.
+"""
+
+import hmac
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from msgspec import Struct
+from msgspec import json as msgspec_json
+
+from contracts import base64url
+from contracts.strict_json import read_object
+from contracts.subjects import AUDIENCES
+
+HS256 = "HS256"
+ED25519_NAMES = frozenset({"EdDSA", "Ed25519"})
+"""One algorithm under two names: EdDSA limited to Ed25519, and the name RFC 9864 gives it."""
+MIN_SECRET_BYTES = 32
+
+Sign = Callable[[bytes], bytes]
+Check = Callable[[bytes, bytes], bool]
+
+
+class InvalidKeySet(ValueError):  # noqa: N818 - says what happened, as a name should
+    """A key set that must not be used; the message names the key and the fault, never material."""
+
+
+class Key(Struct, frozen=True, kw_only=True):
+    """One key. ``check(message, signature)``; ``sign`` is None where only the public part is known.
+
+    ``issuer`` is the only ``iss`` it speaks for, ``audiences`` the only ``aud``; ``operator`` lets
+    it act for all tenants.
+    """
+
+    kid: str
+    alg: str
+    issuer: str
+    audiences: frozenset[str]
+    operator: bool
+    check: Check
+    sign: Sign | None
+
+    def __repr__(self) -> str:
+        return f"Key(kid={self.kid!r}, alg={self.alg!r}, issuer={self.issuer!r})"
+
+    def names(self, alg: str) -> bool:
+        """Tell whether a token's ``alg`` names this key's own algorithm."""
+        return alg == self.alg or {alg, self.alg} == ED25519_NAMES
+
+
+class KeySet(Struct, frozen=True):
+    """Keys by ``kid``, in the order of the file."""
+
+    keys: Mapping[str, Key]
+
+
+def parse_key_set(document: bytes) -> KeySet:
+    """Read a JWK Set: ``{"keys": [{kid, kty, alg, ext_iss, ext_aud, ext_operator?, …}]}``.
+
+    Raises:
+        InvalidKeySet: not a JWK Set, or any key in it that must not be used.
+    """
+    try:
+        members = read_object(document).get("keys")
+    except ValueError:
+        raise InvalidKeySet("key set is not a JSON object with unique members") from None
+    if not isinstance(members, list) or not all(isinstance(jwk, dict) for jwk in members):
+        raise InvalidKeySet("key set has no list 'keys' of objects")
+    keys: dict[str, Key] = {}
+    for position, jwk in enumerate(members):
+        key = _parse_key(jwk, position)
+        if key.kid in keys:
+            raise InvalidKeySet(f"key {key.kid!r}: kid appears twice")
+        keys[key.kid] = key
+    _refuse_public_key_as_secret(members)
+    return KeySet(MappingProxyType(keys))
+
+
+def signing_key(keys: KeySet, audience: str, kid: str | None = None) -> Key:
+    """Choose the key to sign with: the named one, else the first that can sign for the audience.
+
+    The first, so that a key added at the end for rotation is not used before the old one goes.
+
+    Raises:
+        InvalidKeySet: no such key.
+    """
+    for key in keys.keys.values():
+        if key.sign and audience in key.audiences and kid in {None, key.kid}:
+            return key
+    raise InvalidKeySet(f"no key can sign for {audience}" + (f" under kid {kid!r}" if kid else ""))
+
+
+def generate_key(
+    alg: str, *, kid: str, issuer: str, audiences: Sequence[str], operator: bool = False
+) -> dict[str, Any]:
+    """Make a new private JWK for ``EdDSA``, ``Ed25519`` or ``HS256``.
+
+    Raises:
+        InvalidKeySet: an unknown algorithm or audience, or an empty name.
+    """
+    if alg == HS256:
+        material = {"kty": "oct", "k": _text(secrets.token_bytes(MIN_SECRET_BYTES))}
+    else:
+        private = Ed25519PrivateKey.generate()
+        public = _text(private.public_key().public_bytes_raw())
+        material = {"kty": "OKP", "crv": "Ed25519", "x": public}
+        material["d"] = _text(private.private_bytes_raw())
+    jwk: dict[str, Any] = {
+        "kid": kid,
+        "alg": alg,
+        "ext_iss": issuer,
+        "ext_aud": list(audiences),
+        **material,
+    }
+    if operator:
+        jwk["ext_operator"] = True
+    _parse_key(jwk, 0)
+    return jwk
+
+
+def public_jwk(jwk: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out the private part of an Ed25519 JWK.
+
+    Raises:
+        InvalidKeySet: an HS256 key, which has no public part.
+    """
+    if jwk.get("kty") != "OKP":
+        raise InvalidKeySet(f"key {jwk.get('kid')!r} has no public part")
+    return {name: value for name, value in jwk.items() if name != "d"}
+
+
+def key_set_document(jwks: Sequence[Mapping[str, Any]]) -> bytes:
+    """Write a JWK Set, checked as a reader will check it.
+
+    Raises:
+        InvalidKeySet: a reader would refuse it.
+    """
+    document = msgspec_json.format(msgspec_json.encode({"keys": list(jwks)}), indent=2)
+    parse_key_set(document)
+    return document + b"\n"
+
+
+def _parse_key(jwk: dict[str, Any], position: int) -> Key:
+    kid = jwk.get("kid")
+    if not isinstance(kid, str) or not kid:
+        raise InvalidKeySet(f"key number {position + 1}: kid is missing")
+    try:
+        alg = _word(jwk, "alg")
+        check, sign = _hmac_key(jwk) if alg == HS256 else _ed25519_key(jwk, alg)
+        return Key(
+            kid=kid,
+            alg=alg,
+            issuer=_word(jwk, "ext_iss"),
+            audiences=_audiences(jwk.get("ext_aud")),
+            operator=_flag(jwk, "ext_operator"),
+            check=check,
+            sign=sign,
+        )
+    except InvalidKeySet as fault:
+        raise InvalidKeySet(f"key {kid!r}: {fault}") from None
+
+
+def _hmac_key(jwk: dict[str, Any]) -> tuple[Check, Sign]:
+    if jwk.get("kty") != "oct":
+        raise InvalidKeySet("HS256 needs kty oct")
+    secret = _material(jwk, "k")
+    if len(secret) < MIN_SECRET_BYTES:
+        raise InvalidKeySet(f"HS256 needs a secret of at least {MIN_SECRET_BYTES} bytes")
+
+    def sign(message: bytes) -> bytes:
+        return hmac.digest(secret, message, "sha256")
+
+    def check(message: bytes, signature: bytes) -> bool:
+        return hmac.compare_digest(hmac.digest(secret, message, "sha256"), signature)
+
+    return check, sign
+
+
+def _ed25519_key(jwk: dict[str, Any], alg: str) -> tuple[Check, Sign | None]:
+    if alg not in ED25519_NAMES:
+        raise InvalidKeySet("alg must be EdDSA, Ed25519 or HS256")
+    if jwk.get("kty") != "OKP" or jwk.get("crv") != "Ed25519":
+        raise InvalidKeySet(f"{alg} needs kty OKP and crv Ed25519")
+    public = Ed25519PublicKey.from_public_bytes(_raw_ed25519(jwk, "x"))
+
+    def check(message: bytes, signature: bytes) -> bool:
+        try:
+            public.verify(signature, message)
+        except InvalidSignature:
+            return False
+        return True
+
+    if "d" not in jwk:
+        return check, None
+    private = Ed25519PrivateKey.from_private_bytes(_raw_ed25519(jwk, "d"))
+    if private.public_key() != public:
+        raise InvalidKeySet("d and x do not belong together")
+    return check, private.sign
+
+
+def _material(jwk: dict[str, Any], member: str) -> bytes:
+    try:
+        return base64url.decode(_word(jwk, member).encode())
+    except ValueError:
+        raise InvalidKeySet(f"{member} is missing or not base64url") from None
+
+
+def _raw_ed25519(jwk: dict[str, Any], member: str) -> bytes:
+    raw = _material(jwk, member)
+    if len(raw) != 32:
+        raise InvalidKeySet(f"{member} is not an Ed25519 key of 32 bytes")
+    return raw
+
+
+def _word(jwk: dict[str, Any], member: str) -> str:
+    value = jwk.get(member)
+    if not isinstance(value, str) or not value:
+        raise InvalidKeySet(f"{member} is missing or not a text")
+    return value
+
+
+def _flag(jwk: dict[str, Any], member: str) -> bool:
+    value = jwk.get(member, False)
+    if not isinstance(value, bool):
+        raise InvalidKeySet(f"{member} is not a boolean")
+    return value
+
+
+def _audiences(value: object) -> frozenset[str]:
+    if not isinstance(value, list) or not value or not AUDIENCES.issuperset(map(str, value)):
+        raise InvalidKeySet(f"ext_aud must list one or more of {', '.join(sorted(AUDIENCES))}")
+    return frozenset(value)
+
+
+def _refuse_public_key_as_secret(members: list[dict[str, Any]]) -> None:
+    # Whoever reads the public key could then forge tokens: a known confusion of the two kinds.
+    public = {jwk.get("x") for jwk in members} - {None}
+    for jwk in members:
+        if jwk.get("k") in public:
+            raise InvalidKeySet(f"key {jwk['kid']!r}: the secret is another key's public part")
+
+
+def _text(raw: bytes) -> str:
+    return base64url.encode(raw).decode()

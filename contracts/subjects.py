@@ -1,0 +1,53 @@
+"""Every subject, queue group, audience and header name on the bus."""
+
+import re
+
+from contracts.base64url import encode_text
+
+HOST_AUDIENCE = "ext.scheduler"
+ADMIN_AUDIENCE = "ext.scheduler.admin"
+RUNNER_AUDIENCE = "ext.runner"
+AUDIENCES = frozenset({HOST_AUDIENCE, ADMIN_AUDIENCE, RUNNER_AUDIENCE})
+
+SCHEDULER_QUEUE = "ext-scheduler"
+RUNNER_QUEUE = "ext-runner"
+
+EXECUTE_OP = "execute"
+EXECUTE_SUBJECT = "ext.runner.execute"
+EVENTS_PREFIX = "ext.scheduler.events"
+
+CONTEXT_HEADER = "Ext-Context"
+REQUEST_ID_HEADER = "Ext-Request-Id"
+DEADLINE_HEADER = "Ext-Deadline"
+IDEMPOTENCY_HEADER = "Ext-Idempotency-Key"
+CONTENT_TYPE_HEADER = "Content-Type"
+ERROR_HEADER = "Nats-Service-Error"
+ERROR_CODE_HEADER = "Nats-Service-Error-Code"
+TRACE_HEADER = "traceparent"
+
+_PLAIN_TOKEN = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def host_subject(op: str) -> str:
+    """Give the subject of a host operation, such as ``ext.scheduler.create``."""
+    return f"{HOST_AUDIENCE}.{op}"
+
+
+def admin_subject(op: str) -> str:
+    """Give the subject of an admin operation, such as ``ext.scheduler.admin.runNow``."""
+    return f"{ADMIN_AUDIENCE}.{op}"
+
+
+def event_subject(tenant_id: str, install_id: str, type: str) -> str:  # noqa: A002 - the wire's word
+    """Give the subject of an event; the dot of ``type`` stays.
+
+    A tenant id with characters outside ``A-Za-z0-9_-`` would be several tokens, or a wildcard, so
+    it appears as its base64url.
+
+    Raises:
+        ValueError: the tenant id is empty, or the install id is no single token.
+    """
+    if not tenant_id or not _PLAIN_TOKEN.fullmatch(install_id):
+        raise ValueError("an event needs a tenant id and an install id of one token")
+    tenant = tenant_id if _PLAIN_TOKEN.fullmatch(tenant_id) else encode_text(tenant_id)
+    return f"{EVENTS_PREFIX}.{tenant}.{install_id}.{type}"

@@ -1,0 +1,21 @@
+"""Instants on the wire: RFC 3339 in UTC with milliseconds and ``Z``."""
+
+from datetime import UTC, datetime
+
+
+def wire_time(instant: datetime) -> str:
+    """Write an instant as ``2026-03-29T01:30:00.000Z``; one without a zone is taken as UTC."""
+    aware = instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+    return f"{aware.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
+
+
+def read_time(text: str) -> datetime:
+    """Read an RFC 3339 instant of any precision and offset, as UTC.
+
+    Raises:
+        ValueError: not RFC 3339, or without an offset.
+    """
+    instant = datetime.fromisoformat(text)
+    if instant.tzinfo is None or "T" not in text.upper():
+        raise ValueError("not an RFC 3339 instant")
+    return instant.astimezone(UTC)
