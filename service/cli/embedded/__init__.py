@@ -1,0 +1,18 @@
+"""PostgreSQL and NATS from their wheels: no container, no root rights, no fixed ports.
+
+For `make demo`, `make dev`, the tests and the benchmarks; nothing of the service itself uses it.
+"""
+
+from service.cli.embedded.directories import private_directory
+from service.cli.embedded.nats import Nats, embedded_nats
+from service.cli.embedded.postgres import Postgres, embedded_postgres
+from service.cli.embedded.servers import ServerFailed
+
+__all__ = [
+    "Nats",
+    "Postgres",
+    "ServerFailed",
+    "embedded_nats",
+    "embedded_postgres",
+    "private_directory",
+]

@@ -1,0 +1,96 @@
+"""Real neighbours for every test: a database cloned from a migrated template, a NATS server.
+
+One PostgreSQL server serves all tests of a process; with xdist each worker has its own.
+"""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from service.cli.embedded import (
+    Nats,
+    Postgres,
+    embedded_nats,
+    embedded_postgres,
+    private_directory,
+)
+from service.storage.migrate import migrate
+
+TEMPLATE = "template_migrated"
+numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def servers_directory() -> Iterator[Path]:
+    """Where this process' servers keep their files."""
+    with private_directory() as directory:
+        yield directory
+
+
+@pytest.fixture(scope="session")
+def postgres(servers_directory: Path) -> Iterator[Postgres]:
+    """The server that the tests share: not to be stopped; start another one for that."""
+    with embedded_postgres(servers_directory / "postgres") as server:
+        asyncio.run(make_template(server))
+        yield server
+
+
+async def make_template(server: Postgres) -> None:
+    """Migrate one database, to be cloned."""
+    await administer(server, f"CREATE DATABASE {TEMPLATE}")
+    connection = await asyncpg.connect(server.dsn_of(TEMPLATE))
+    try:
+        await migrate(connection)
+    finally:
+        await connection.close()
+
+
+async def administer(server: Postgres, statement: str) -> None:
+    """Run a statement that needs to stand outside every transaction and test database."""
+    connection = await asyncpg.connect(server.dsn)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+async def empty_database(postgres: Postgres) -> AsyncIterator[str]:
+    """DSN of a database with nothing in it, dropped afterwards."""
+    name = f"empty_{next(numbers)}"
+    await administer(postgres, f"CREATE DATABASE {name}")
+    yield postgres.dsn_of(name)
+    await administer(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def database(postgres: Postgres) -> AsyncIterator[str]:
+    """DSN of a freshly migrated database, dropped afterwards."""
+    name = f"test_{next(numbers)}"
+    await administer(postgres, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    yield postgres.dsn_of(name)
+    await administer(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def pool(database: str) -> AsyncIterator[asyncpg.Pool]:
+    """Connections to ``database``."""
+    async with asyncpg.create_pool(database, min_size=1, max_size=10) as pool:
+        yield pool
+
+
+@pytest.fixture
+def nats_server(servers_directory: Path) -> Iterator[Nats]:
+    """A NATS server of the test's own, which it may stop, kill and start."""
+    with embedded_nats(servers_directory / f"nats-{next(numbers)}") as server:
+        yield server
+
+
+@pytest.fixture
+def nats_url(nats_server: Nats) -> str:
+    """URL of ``nats_server``."""
+    return nats_server.url

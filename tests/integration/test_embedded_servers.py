@@ -1,0 +1,211 @@
+"""The embedded servers live, die and come back as told, and never outlive their owner."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg
+import nats
+import psutil
+import pytest
+
+from service.cli.embedded import (
+    Nats,
+    Postgres,
+    ServerFailed,
+    embedded_nats,
+    embedded_postgres,
+    private_directory,
+)
+from service.cli.embedded.directories import SETTLING_SECONDS, sweep
+from tests.support.eventually import eventually
+
+OWNER = """
+from service.cli.embedded import embedded_nats, embedded_postgres, private_directory
+with private_directory() as home:
+    with embedded_postgres(home / "postgres") as postgres, embedded_nats(home / "nats") as bus:
+        print(home, postgres.server.pid, bus.server.pid, flush=True)
+        input()
+"""
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[Postgres]:
+    """A server that the test may treat badly."""
+    with embedded_postgres() as server:
+        yield server
+
+
+async def value(server: Postgres, query: str) -> object:
+    connection = await asyncpg.connect(server.dsn)
+    try:
+        return await connection.fetchval(query)
+    finally:
+        await connection.close()
+
+
+async def test_committed_rows_survive_a_killed_postgres(own_postgres: Postgres) -> None:
+    await value(own_postgres, "CREATE TABLE kept AS SELECT 42 AS answer")
+    port = own_postgres.server.port
+    await asyncio.to_thread(own_postgres.server.kill)
+    assert not own_postgres.server.running
+    await asyncio.to_thread(own_postgres.server.start)
+    assert own_postgres.server.port == port
+    assert await value(own_postgres, "SELECT answer FROM kept") == 42
+
+
+async def test_a_killed_postgres_starts_while_its_old_backends_still_work(
+    own_postgres: Postgres,
+) -> None:
+    busy = await asyncpg.connect(own_postgres.dsn)
+    counting = asyncio.create_task(
+        busy.fetchval("SELECT count(*) FROM generate_series(1, 3000000)")
+    )
+    await eventually(
+        lambda: value(
+            own_postgres, "SELECT count(*) = 1 FROM pg_stat_activity WHERE query ~ '3{1}0'"
+        )
+    )
+    await asyncio.to_thread(own_postgres.server.kill)
+    await asyncio.to_thread(own_postgres.server.start)
+    assert await value(own_postgres, "SELECT 1") == 1
+    await asyncio.gather(counting, return_exceptions=True)
+    busy.terminate()
+
+
+async def test_a_stopped_postgres_comes_back_at_the_same_address(own_postgres: Postgres) -> None:
+    await asyncio.to_thread(own_postgres.server.stop)
+    with pytest.raises(OSError, match="Connect call failed"):
+        await value(own_postgres, "SELECT 1")
+    await asyncio.to_thread(own_postgres.server.start)
+    assert await value(own_postgres, "SELECT 1") == 1
+
+
+async def test_a_postgres_that_runs_is_not_started_twice(own_postgres: Postgres) -> None:
+    with pytest.raises(ServerFailed, match="runs already"):
+        own_postgres.server.start()
+
+
+async def test_fsync_is_off_unless_durable(own_postgres: Postgres) -> None:
+    assert await value(own_postgres, "SHOW fsync") == "off"
+    with embedded_postgres(durable=True, settings={"max_connections": "7"}) as durable:
+        assert await value(durable, "SHOW fsync") == "on"
+        assert await value(durable, "SHOW max_connections") == "7"
+
+
+async def test_postgres_refuses_whoever_does_not_know_the_password(own_postgres: Postgres) -> None:
+    dsn = own_postgres.dsn.replace(own_postgres.password, "guess")
+    with pytest.raises(asyncpg.InvalidPasswordError):
+        await asyncpg.connect(dsn)
+
+
+def test_a_setting_that_postgres_refuses_is_named_in_the_failure() -> None:
+    with (
+        pytest.raises(ServerFailed, match="no_such_setting"),
+        embedded_postgres(settings={"no_such_setting": "1"}),
+    ):
+        pass
+
+
+def test_the_data_are_found_again_in_the_same_directory() -> None:
+    with private_directory() as home:
+        with embedded_postgres(home / "postgres") as first:
+            asyncio.run(value(first, "CREATE TABLE kept AS SELECT 1 AS one"))
+        with embedded_postgres(home / "postgres") as second:
+            assert asyncio.run(value(second, "SELECT one FROM kept")) == 1
+
+
+async def test_clients_find_a_killed_nats_again(nats_server: Nats) -> None:
+    client = await nats.connect(nats_server.url, reconnect_time_wait=0.02)
+    await asyncio.to_thread(nats_server.server.kill)
+    await asyncio.to_thread(nats_server.server.start)
+    await eventually(lambda: client.is_connected)
+    await client.flush()
+    await client.close()
+
+
+async def test_nats_takes_a_configuration_but_keeps_its_own_address(tmp_path: Path) -> None:
+    config = tmp_path / "nats.conf"
+    config.write_text(
+        'listen: "0.0.0.0:4222"\nhttp: "127.0.0.1:8222"\nmax_payload: 2MB\n'
+        "authorization { user: someone, password: $SECRET_WORD }\n"
+    )
+    with embedded_nats(config=config, environment={"SECRET_WORD": "open-sesame"}) as server:
+        assert server.server.port != 4222
+        address = server.url.replace("//", "//someone:open-sesame@")
+        client = await nats.connect(address)
+        assert client.max_payload == 2 * 1024 * 1024
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.monitoring_port)
+        writer.write(b"GET /healthz HTTP/1.0\r\n\r\n")
+        assert b'"status":"ok"' in await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        await client.close()
+
+
+def test_many_start_at_once_without_getting_in_each_others_way() -> None:
+    owners = [start_owner() for _ in range(3)]
+    places = [seen(owner) for owner in owners]
+    assert len({place for place, *_ in places}) == 3
+    for owner in owners:
+        owner.communicate("\n", timeout=30)
+        assert owner.returncode == 0
+    for place, *pids in places:
+        assert not place.exists()
+        assert not any(psutil.pid_exists(pid) for pid in pids)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+async def test_nothing_outlives_an_owner_that_is_ended_by_a_signal(number: signal.Signals) -> None:
+    owner = start_owner()
+    place, *pids = seen(owner)
+    owner.send_signal(number)
+    owner.communicate(timeout=30)
+    await eventually(lambda: not any(psutil.pid_exists(pid) for pid in pids))
+    await eventually(lambda: not place.exists())
+
+
+async def test_what_an_owner_and_its_guard_left_goes_at_the_next_start() -> None:
+    owner = start_owner()
+    place, *pids = seen(owner)
+    for guard in psutil.Process(owner.pid).children():
+        if "guard.py" in " ".join(guard.cmdline()):
+            guard.kill()
+    owner.kill()
+    owner.communicate(timeout=30)
+    assert all(psutil.pid_exists(pid) for pid in pids)
+    long_ago = time.time() - 2 * SETTLING_SECONDS
+    os.utime(place, (long_ago, long_ago))
+    sweep()
+    assert not place.exists()
+    await eventually(lambda: not any(psutil.pid_exists(pid) for pid in pids))
+
+
+def test_a_directory_in_use_is_not_swept() -> None:
+    with private_directory() as home:
+        long_ago = time.time() - 2 * SETTLING_SECONDS
+        os.utime(home, (long_ago, long_ago))
+        sweep()
+        assert home.exists()
+    assert not home.exists()
+
+
+def start_owner() -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", OWNER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+
+
+def seen(owner: subprocess.Popen[str]) -> tuple[Path, int, int]:
+    assert owner.stdout is not None
+    place, postgres, bus = owner.stdout.readline().split()
+    return Path(place), int(postgres), int(bus)

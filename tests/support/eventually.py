@@ -1,0 +1,29 @@
+"""Waiting for what will come, instead of sleeping for as long as it might take."""
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+
+async def eventually(predicate: Callable[[], object], within: float = 10.0) -> Any:
+    """The first true value of ``predicate``, or of what it awaits; asked about every 10 ms.
+
+    An AssertionError that it raises counts as "not yet". Raises AssertionError, saying what was
+    seen last, when nothing true came in ``within`` seconds.
+    """
+    last: object = None
+    try:
+        async with asyncio.timeout(within):
+            while True:
+                try:
+                    answer = predicate()
+                    last = await answer if inspect.isawaitable(answer) else answer
+                except AssertionError as not_yet:
+                    last = not_yet
+                else:
+                    if last:
+                        return last
+                await asyncio.sleep(0.01)
+    except TimeoutError:
+        raise AssertionError(f"not within {within} s; last seen: {last!r}") from None
