@@ -1,0 +1,191 @@
+"""The instants at which a schedule is due.
+
+Cron fields are wall-clock time. Where the clock jumps, the rules of the Debian/Vixie cron hold: a
+*fixed* expression whose wall time is skipped fires once, at the first instant after the gap, and
+one whose wall time occurs twice at the first occurrence only; any other follows elapsed time.
+
+Instants are aware datetimes, slots UTC at second 0. Years beyond 9990 raise ValueError or
+OverflowError. Nothing here depends on the schedule: compute once per (expression, zone).
+"""
+
+import sys
+from bisect import bisect_left
+from calendar import monthrange
+from collections.abc import Iterator
+from datetime import date, datetime
+from functools import lru_cache
+from itertools import islice
+from zoneinfo import ZoneInfo
+
+from msgspec import Struct
+
+from service.rules.cron import MINUTES_PER_DAY, Cron
+from service.rules.offsets import EPOCH, MINUTE, stretch_at
+
+_EPOCH_DAY = EPOCH.toordinal()
+
+
+def next_slot(cron: Cron, zone: ZoneInfo, after: datetime) -> datetime:
+    """The first slot strictly after an instant; there always is one."""
+    return next(_ascending(cron, zone, _floor(after), sys.maxsize))
+
+
+def next_slots(cron: Cron, zone: ZoneInfo, after: datetime, count: int) -> list[datetime]:
+    """The first ``count`` slots strictly after an instant."""
+    return list(islice(_ascending(cron, zone, _floor(after), sys.maxsize), count))
+
+
+def slots_between(cron: Cron, zone: ZoneInfo, after: datetime, until: datetime) -> list[datetime]:
+    """All slots in (after, until], ascending."""
+    return list(_ascending(cron, zone, _floor(after), _floor(until)))
+
+
+def latest_slot(cron: Cron, zone: ZoneInfo, after: datetime, until: datetime) -> datetime | None:
+    """The last slot in (after, until], or None where there is none."""
+    latest = None
+    for span in _spans(cron, zone, _floor(after), _floor(until)):
+        wall = _wall_before(cron, span.high)
+        if wall >= span.low:
+            latest = wall - span.offset
+        elif span.made_up:
+            latest = span.start
+    return None if latest is None else _instant(latest)
+
+
+def count_between(cron: Cron, zone: ZoneInfo, after: datetime, until: datetime) -> int:
+    """How many slots (after, until] holds, without listing them."""
+    return sum(
+        span.made_up + (_count(cron, span.low, span.high) if span.low < span.high else 0)
+        for span in _spans(cron, zone, _floor(after), _floor(until))
+    )
+
+
+class _Span(Struct, frozen=True):
+    """Part of a stretch: the walls ``low <= wall < high`` fire at ``wall - offset``.
+
+    ``made_up``: skipped wall times fire at ``start``, the first instant after the gap.
+    """
+
+    start: int
+    made_up: bool
+    low: int
+    high: int
+    offset: int
+
+
+def _spans(cron: Cron, zone: ZoneInfo, after: int, until: int) -> Iterator[_Span]:
+    start = after + 1
+    while start <= until:
+        stretch = stretch_at(zone, start)
+        low = start + stretch.offset
+        made_up = False
+        if cron.fixed:
+            # How far the wall clock had come before it jumped: what lies between that and ``low``
+            # was skipped (the clock went forward) or has fired before (it went back).
+            reached = stretch.start + stretch.before
+            if start == stretch.start and reached < low:
+                made_up = _wall_from(cron, reached) < low != _wall_from(cron, low)
+            low = max(low, reached)
+        high = min(stretch.end, until + 1) + stretch.offset
+        yield _Span(start=start, made_up=made_up, low=low, high=high, offset=stretch.offset)
+        start = stretch.end
+
+
+def _ascending(cron: Cron, zone: ZoneInfo, after: int, until: int) -> Iterator[datetime]:
+    for span in _spans(cron, zone, after, until):
+        if span.made_up:
+            yield _instant(span.start)
+        wall = _wall_from(cron, span.low)
+        while wall < span.high:
+            yield _instant(wall - span.offset)
+            wall = _wall_from(cron, wall + 1)
+
+
+def _wall_from(cron: Cron, wall: int) -> int:
+    """The first matching wall minute at or after ``wall``."""
+    day, minute = divmod(wall, MINUTES_PER_DAY)
+    times = cron.times
+    if minute > times[-1]:
+        day, minute = day + 1, 0
+    matching = _day_from(cron, day)
+    time = times[0] if matching > day else times[bisect_left(times, minute)]
+    return matching * MINUTES_PER_DAY + time
+
+
+def _wall_before(cron: Cron, wall: int) -> int:
+    """The last matching wall minute before ``wall``."""
+    day, minute = divmod(wall, MINUTES_PER_DAY)
+    times = cron.times
+    if minute <= times[0]:
+        day, minute = day - 1, MINUTES_PER_DAY
+    matching = _day_until(cron, day)
+    time = times[-1] if matching < day else times[bisect_left(times, minute) - 1]
+    return matching * MINUTES_PER_DAY + time
+
+
+def _count(cron: Cron, low: int, high: int) -> int:
+    """How many matching wall minutes there are with ``low <= wall < high``."""
+    first, from_minute = divmod(low, MINUTES_PER_DAY)
+    last, until_minute = divmod(high, MINUTES_PER_DAY)
+    days = sum(
+        bisect_left(_days(cron, year), last) - bisect_left(_days(cron, year), first)
+        for year in range(_year(first), _year(last) + 1)
+    )
+    return (
+        days * len(cron.times)
+        - _count_in_day(cron, first, from_minute)
+        + _count_in_day(cron, last, until_minute)
+    )
+
+
+def _count_in_day(cron: Cron, day: int, until_minute: int) -> int:
+    return bisect_left(cron.times, until_minute) if _day_from(cron, day) == day else 0
+
+
+def _day_from(cron: Cron, day: int) -> int:
+    year = _year(day)
+    days = _days(cron, year)
+    while not days or days[-1] < day:
+        year += 1
+        days = _days(cron, year)
+    return days[bisect_left(days, day)]
+
+
+def _day_until(cron: Cron, day: int) -> int:
+    year = _year(day)
+    days = _days(cron, year)
+    while not days or days[0] > day:
+        year -= 1
+        days = _days(cron, year)
+    return days[bisect_left(days, day + 1) - 1]
+
+
+def _days(cron: Cron, year: int) -> tuple[int, ...]:
+    return _matching_days(cron.day, cron.month, cron.weekday, year)
+
+
+@lru_cache(maxsize=65536)
+def _matching_days(
+    day: frozenset[int], month: frozenset[int], weekday: frozenset[int], year: int
+) -> tuple[int, ...]:
+    """The matching days of a year, as days since 1970, ascending."""
+    matching = []
+    for number in sorted(month):
+        first = date(year, number, 1).toordinal()
+        length = monthrange(year, number)[1]
+        ordinals = (first + nth - 1 for nth in sorted(day) if nth <= length)
+        # Ordinal 7 was a Sunday.
+        matching += [ordinal - _EPOCH_DAY for ordinal in ordinals if ordinal % 7 in weekday]
+    return tuple(matching)
+
+
+def _year(day: int) -> int:
+    return date.fromordinal(day + _EPOCH_DAY).year
+
+
+def _floor(instant: datetime) -> int:
+    return (instant - EPOCH) // MINUTE
+
+
+def _instant(minute: int) -> datetime:
+    return EPOCH + minute * MINUTE
