@@ -15,7 +15,7 @@ from msgspec import Struct
 MINUTE = timedelta(minutes=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-# No two changes of any zone are closer than 6 days (a test holds what is found against the raw data).
+# Closer than 6 days no zone ever changed twice (a test holds what is found against the raw data).
 _PROBE = 5 * 1440
 _BLOCK = 64 * _PROBE
 
