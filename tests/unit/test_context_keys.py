@@ -1,0 +1,154 @@
+"""Key sets: what is refused at reading, and that nothing secret ever shows."""
+
+import json
+from typing import Any
+
+import pytest
+
+from contracts.context import (
+    InvalidKeySet,
+    generate_key,
+    key_set_document,
+    parse_key_set,
+    public_jwk,
+    signing_key,
+)
+
+HOST, ADMIN, RUNNER = "ext.scheduler", "ext.scheduler.admin", "ext.runner"
+SECRET = generate_key("HS256", kid="secret", issuer="runner", audiences=[HOST])
+EDWARDS = generate_key("EdDSA", kid="edwards", issuer="runner", audiences=[HOST, RUNNER])
+
+
+def fault(*jwks: dict[str, Any]) -> str:
+    with pytest.raises(InvalidKeySet) as caught:
+        parse_key_set(json.dumps({"keys": jwks}).encode())
+    text = str(caught.value)
+    for jwk in (SECRET, EDWARDS):
+        assert all(jwk[part] not in text for part in ("k", "d", "x") if part in jwk)
+    return text
+
+
+def without(jwk: dict[str, Any], member: str) -> dict[str, Any]:
+    return {name: value for name, value in jwk.items() if name != member}
+
+
+def test_a_key_pins_issuer_algorithm_and_audiences_together() -> None:
+    key = parse_key_set(key_set_document([EDWARDS])).keys["edwards"]
+    assert (key.alg, key.issuer, key.operator) == ("EdDSA", "runner", False)
+    assert key.audiences == {HOST, RUNNER}
+
+
+def test_an_empty_set_is_a_set() -> None:
+    assert not parse_key_set(b'{"keys": []}').keys
+
+
+@pytest.mark.parametrize(
+    "document",
+    [b"", b"[]", b"{}", b"\xff", b'{"keys": {}}', b'{"keys": [1]}', b'{"keys":[],"keys":[]}'],
+)
+def test_what_is_no_key_set_is_refused(document: bytes) -> None:
+    with pytest.raises(InvalidKeySet, match="key set"):
+        parse_key_set(document)
+
+
+@pytest.mark.parametrize("member", ["alg", "ext_iss", "ext_aud", "kty", "k"])
+def test_a_key_without_a_required_member_is_refused(member: str) -> None:
+    assert fault(without(SECRET, member)).startswith("key 'secret': ")
+
+
+@pytest.mark.parametrize("member", ["alg", "ext_iss", "ext_aud", "kty", "crv", "x"])
+def test_an_edwards_key_without_a_required_member_is_refused(member: str) -> None:
+    assert fault(without(EDWARDS, member)).startswith("key 'edwards': ")
+
+
+@pytest.mark.parametrize("kid", [None, "", 7])
+def test_a_key_without_a_name_is_refused_by_its_place(kid: object) -> None:
+    assert fault(EDWARDS, SECRET | {"kid": kid}) == "key number 2: kid is missing"
+
+
+def test_a_name_used_twice_is_refused() -> None:
+    assert fault(SECRET, EDWARDS | {"kid": "secret"}) == "key 'secret': kid appears twice"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"k": "c2hvcnQ"}, "at least 32 bytes"),
+        ({"k": SECRET["k"] + "="}, "not base64url"),
+        ({"k": 7}, "not base64url"),
+        ({"alg": "HS512"}, "alg must be"),
+        ({"alg": "none"}, "alg must be"),
+        ({"alg": "EdDSA"}, "needs kty OKP"),
+        ({"kty": "RSA"}, "needs kty oct"),
+        ({"ext_iss": ""}, "ext_iss"),
+        ({"ext_aud": []}, "ext_aud"),
+        ({"ext_aud": HOST}, "ext_aud"),
+        ({"ext_aud": ["ext.schedulr"]}, "ext_aud"),
+        ({"ext_aud": [[HOST]]}, "ext_aud"),
+        ({"ext_operator": "true"}, "ext_operator"),
+        ({"ext_operator": 1}, "ext_operator"),
+    ],
+)
+def test_a_key_that_must_not_be_used_is_refused(change: dict[str, Any], words: str) -> None:
+    assert words in fault(SECRET | change)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"x": "AAAA"}, "x is not an Ed25519 key"),
+        ({"d": "AAAA"}, "d is not an Ed25519 key"),
+        ({"d": None}, "d is missing"),
+        ({"crv": "X25519"}, "crv Ed25519"),
+        ({"alg": "HS256"}, "needs kty oct"),
+    ],
+)
+def test_an_edwards_key_that_must_not_be_used_is_refused(
+    change: dict[str, Any], words: str
+) -> None:
+    assert words in fault(EDWARDS | change)
+
+
+def test_a_private_part_of_another_key_is_refused() -> None:
+    other = generate_key("EdDSA", kid="other", issuer="runner", audiences=[HOST])
+    assert "do not belong together" in fault(EDWARDS | {"d": other["d"]})
+
+
+def test_a_public_key_that_is_also_a_secret_is_refused() -> None:
+    assert "public part" in fault(EDWARDS, SECRET | {"k": EDWARDS["x"]})
+
+
+def test_nothing_secret_shows_in_a_repr() -> None:
+    keys = parse_key_set(key_set_document([SECRET, EDWARDS]))
+    shown = repr(keys) + repr(list(keys.keys.values())) + str(keys.keys["secret"])
+    for secret in (SECRET["k"], EDWARDS["d"], EDWARDS["x"]):
+        assert secret not in shown
+    assert "edwards" in shown
+
+
+def test_the_public_half_can_be_given_away() -> None:
+    public = public_jwk(EDWARDS)
+    assert "d" not in public
+    assert parse_key_set(key_set_document([public])).keys["edwards"].sign is None
+    with pytest.raises(InvalidKeySet, match="no public part"):
+        public_jwk(SECRET)
+
+
+def test_the_first_key_that_can_sign_for_the_audience_signs() -> None:
+    second = generate_key("EdDSA", kid="second", issuer="runner", audiences=[HOST, ADMIN])
+    keys = parse_key_set(key_set_document([public_jwk(EDWARDS), SECRET, second]))
+    assert signing_key(keys, HOST).kid == "secret"
+    assert signing_key(keys, ADMIN).kid == "second"
+    assert signing_key(keys, HOST, "second").kid == "second"
+    for audience, kid in ((RUNNER, None), (HOST, "edwards"), (HOST, "nobody")):
+        with pytest.raises(InvalidKeySet, match="no key can sign"):
+            signing_key(keys, audience, kid)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"alg": "RS256"}, {"kid": ""}, {"issuer": ""}, {"audiences": ["elsewhere"]}]
+)
+def test_no_unusable_key_is_generated(wrong: dict[str, Any]) -> None:
+    right: dict[str, Any] = {"alg": "EdDSA", "kid": "k", "issuer": "i", "audiences": [HOST]}
+    with pytest.raises(InvalidKeySet):
+        generate_key(**(right | wrong))
