@@ -1,0 +1,190 @@
+"""What the repository's files contain, and rules that a linter does not know.
+
+Each rule is a function from a file to the complaints about it, so that it can be tried on a
+planted violation.
+"""
+
+import ast
+import fnmatch
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from msgspec import Struct
+
+ROOT = Path(__file__).resolve().parents[2]
+
+WITH_ASYNCPG = (
+    "service/storage/*",
+    "service/operations/call.py",
+    "service/app.py",
+    "service/dispatch.py",
+    "service/events*.py",
+    "service/firing*.py",
+    "service/health.py",
+    "service/planner*.py",
+    "service/worker*.py",
+    "service/cli/*",
+)
+WITH_NATS = (
+    "service/app.py",
+    "service/bus.py",
+    "service/connection.py",
+    "service/discovery.py",
+    "service/events*.py",
+    "service/invoker.py",
+    "service/responder.py",
+    "service/cli/*",
+    "runner_bridge/*",
+)
+HOMES = {
+    "asyncpg": WITH_ASYNCPG,
+    "croniter": ("service/rules/*",),
+    "joserfc": ("contracts/*",),
+    "nats": WITH_NATS,
+    "pgqueuer": ("service/worker*.py", "service/storage/queue.py"),
+    "prometheus_client": ("service/metrics.py", "service/health.py"),
+    "psutil": ("service/cli/*",),
+    "typer": ("service/cli/*",),
+    "wasmtime": ("runner_bridge/dev_runner/*",),
+}
+"""Where each library lives. In tests, benchmarks and examples it may be used freely."""
+
+# In pieces, so that this file does not complain about itself.
+UNFINISHED = re.compile(
+    "|".join(
+        left + right
+        for left, right in (
+            (r"\bTO", r"DO\b"),
+            (r"\bFIX", r"ME\b"),
+            (r"\bXX", r"X\b"),
+            ("NotImpl", r"ementedError"),
+            ("pytest", r"\.skip"),
+            ("import", "orskip"),
+            (r"mark\.sk", "ip"),
+            (r"mark\.xf", "ail"),
+            (r"unittest", r"\.mock"),
+        )
+    )
+)
+MACHINE = re.compile(
+    "|".join(
+        left + right
+        for left, right in (
+            (r"(?<![\w.~}])/wo", r"rk/"),
+            (r"(?<![\w.~}])/ro", r"ot/"),
+            (r"(?<![\w.~}])/ho", r"me/\w"),
+            (r"(?<![\w.~}])/Us", r"ers/\w"),
+            ("/opt/", "wheels"),
+            (r"pypi\.", "org"),
+            ("python", r"hosted\.org"),
+            (r"npmjs\.", "(org|com)"),
+            (r"proxy\.", r"golang\.org"),
+            (r"crates\.", "io"),
+        )
+    )
+)
+SUPPRESSION = re.compile(
+    r"#\s*(noqa|type:\s*ignore)"
+    r"(?P<codes>:\s*[A-Z]+\d+(,\s*[A-Z]+\d+)*|\[[\w, -]+\])?(?P<reason>.*)"
+)
+EMPTY_NAMES = re.compile(r"(Manager|Helper|Util|Utils|Base|Impl)$")
+MOST_LINES = 300
+
+
+class Source(Struct, frozen=True):
+    """One text file; ``path`` is relative to the repository, with forward slashes."""
+
+    path: str
+    text: str
+
+
+Rule = Callable[[Source], list[str]]
+
+
+def sources() -> Iterator[Source]:
+    """Every text file that is, or would be, in the repository."""
+    ignored = [line.strip("/") for line in (ROOT / ".gitignore").read_text().split() if line]
+    yield from read(ROOT, [*ignored, ".git"])
+
+
+def read(folder: Path, ignored: list[str]) -> Iterator[Source]:
+    """The text files below ``folder`` whose names match none of the patterns ``ignored``."""
+    for path in sorted(folder.iterdir()):
+        if any(fnmatch.fnmatch(path.name, pattern) for pattern in ignored):
+            continue
+        if path.is_dir():
+            yield from read(path, ignored)
+        elif b"\0" not in (content := path.read_bytes()):
+            yield Source(path.relative_to(ROOT).as_posix(), content.decode())
+
+
+def is_python(source: Source) -> bool:
+    """Whether the file is a Python module."""
+    return source.path.endswith(".py")
+
+
+def strangers(source: Source) -> list[str]:
+    """Libraries imported outside the places that they have in ``HOMES``."""
+    if not source.path.startswith(("contracts/", "service/", "runner_bridge/")):
+        return []
+    return [
+        f"{source.path}: {library} has its home elsewhere"
+        for library in sorted(imported(source) & HOMES.keys())
+        if not any(fnmatch.fnmatch(source.path, home) for home in HOMES[library])
+    ]
+
+
+def imported(source: Source) -> set[str]:
+    """Top-level names of the packages that a module imports."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source.text)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.partition(".")[0])
+    return names
+
+
+def unfinished(source: Source) -> list[str]:
+    """Markers of work left undone, of tests not run, and of patching by import path."""
+    return matches(source, UNFINISHED)
+
+
+def machine_bound(source: Source) -> list[str]:
+    """Paths of one machine, and addresses of package registries."""
+    return matches(source, MACHINE)
+
+
+def matches(source: Source, pattern: re.Pattern[str]) -> list[str]:
+    """The lines in which ``pattern`` is found."""
+    return [
+        f"{source.path}:{number}: {found[0]}"
+        for number, line in enumerate(source.text.splitlines(), 1)
+        if (found := pattern.search(line))
+    ]
+
+
+def unexplained(source: Source) -> list[str]:
+    """Suppressed lint or type complaints without a code, or without a reason on the same line."""
+    return [
+        f"{source.path}:{number}: {found[0]}"
+        for number, line in enumerate(source.text.splitlines(), 1)
+        if (found := SUPPRESSION.search(line))
+        and (found["codes"] is None or len(found["reason"].strip(" #-:")) < 5)
+    ]
+
+
+def too_long(source: Source) -> list[str]:
+    """A module that has become more than one idea."""
+    lines = source.text.count("\n")
+    return [f"{source.path}: {lines} lines"] if lines > MOST_LINES else []
+
+
+def empty_names(source: Source) -> list[str]:
+    """Classes whose names say nothing about what they are."""
+    return [
+        f"{source.path}:{node.lineno}: class {node.name}"
+        for node in ast.walk(ast.parse(source.text))
+        if isinstance(node, ast.ClassDef) and EMPTY_NAMES.search(node.name)
+    ]
