@@ -6,6 +6,8 @@ CREATE SCHEMA IF NOT EXISTS ext_scheduler;
 -- The only additions to a platform table: defaulted or nullable columns, and an index to read one install's rows by.
 ALTER TABLE tenant_extension_schedule ADD COLUMN IF NOT EXISTS revision bigint DEFAULT 1;
 ALTER TABLE tenant_extension_schedule ADD COLUMN IF NOT EXISTS missing_endpoint boolean DEFAULT false;
+-- The slot of the run that the last-run fields tell of: an older run that ends late leaves them alone.
+ALTER TABLE tenant_extension_schedule ADD COLUMN IF NOT EXISTS last_run_slot timestamptz;
 CREATE INDEX IF NOT EXISTS tenant_extension_schedule_by_install
   ON tenant_extension_schedule (install_id, created_at, id);
 
@@ -19,11 +21,12 @@ CREATE TABLE ext_scheduler.timers (
   due_at timestamptz NOT NULL,
   missed integer NOT NULL DEFAULT 0,
   PRIMARY KEY (tenant_id, schedule_id)
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.05);
 CREATE INDEX timers_due ON ext_scheduler.timers (due_at);
 CREATE INDEX timers_by_install ON ext_scheduler.timers (install_id);
 
--- Occurrences. Partitioned by slot, so that old ones leave by dropping a partition.
+-- Occurrences. Partitioned by slot, so that old ones leave by dropping a partition. No index names
+-- a column that an attempt writes, so that claims and endings can be heap-only updates.
 CREATE TABLE ext_scheduler.runs (
   tenant_id text NOT NULL,
   id uuid NOT NULL,
@@ -38,6 +41,7 @@ CREATE TABLE ext_scheduler.runs (
   missed integer NOT NULL DEFAULT 0,
   next_slot timestamptz,
   lease_until timestamptz,
+  retry_at timestamptz,
   fence bigint NOT NULL DEFAULT 0,
   worker text,
   queued_at timestamptz NOT NULL,
@@ -49,7 +53,21 @@ CREATE TABLE ext_scheduler.runs (
   PRIMARY KEY (tenant_id, id, slot),
   UNIQUE (tenant_id, schedule_id, slot, kind)
 ) PARTITION BY RANGE (slot);
-CREATE TABLE ext_scheduler.runs_default PARTITION OF ext_scheduler.runs DEFAULT;
+CREATE INDEX runs_by_install ON ext_scheduler.runs (tenant_id, install_id, slot, id);
+CREATE INDEX runs_by_slot ON ext_scheduler.runs USING brin (slot) WITH (pages_per_range = 32, autosummarize = on);
+CREATE TABLE ext_scheduler.runs_default PARTITION OF ext_scheduler.runs DEFAULT WITH (fillfactor = 50);
+
+-- The one run of a schedule that is under way: running, or waiting for a retry. It holds its schedule
+-- until it ends or its time is up, so that a holder that died blocks nobody for long.
+CREATE TABLE ext_scheduler.active_runs (
+  tenant_id text NOT NULL,
+  schedule_id uuid NOT NULL,
+  run_id uuid NOT NULL,
+  slot timestamptz NOT NULL,
+  fence bigint NOT NULL,
+  held_until timestamptz NOT NULL,
+  PRIMARY KEY (tenant_id, schedule_id)
+) WITH (autovacuum_vacuum_scale_factor = 0.02);
 
 -- The result of a change, kept for as long as a caller may ask again with the same jti.
 -- scope: 'install:<uuid>' or 'admin:<subject>'.
