@@ -1,38 +1,27 @@
 """The NATS connection: defaults that survive outages, and ways to find out whether it works.
 
-The client library keeps silent about a denied subscription, gives up for good after an hour of
-outage, and stops reading when a caller sends a malformed header block. None of that happens here.
+The client library keeps silent about a denied subscription, and gives up for good after a few
+minutes of outage. Neither happens here.
 """
 
 import asyncio
 import random
 import ssl
 import time
-from collections.abc import Callable, Sequence
-from enum import StrEnum
+from collections.abc import Mapping, Sequence
 from logging import getLogger
 from typing import Any
 
 import nats.errors
 from msgspec import Struct
-from nats.aio.client import Client, Server
+from nats.aio.client import Server
+from nats.aio.subscription import Subscription
+
+from service.connection import BusEvent, Connection, Observe, ignore
 
 log = getLogger(__name__)
 
 PROBE_TIMEOUT_S = 2.0
-
-
-class BusEvent(StrEnum):
-    """What can happen to a connection; a closed set, so that it can be a metric label."""
-
-    CONNECTED = "connected"
-    DISCONNECTED = "disconnected"
-    RECONNECTED = "reconnected"
-    CLOSED = "closed"
-    DENIED = "denied"
-    SLOW_CONSUMER = "slow_consumer"
-    MALFORMED_MESSAGE = "malformed_message"
-    ERROR = "error"
 
 
 class BusSettings(Struct, frozen=True):
@@ -60,42 +49,6 @@ class BusUnavailableError(Exception):
 
 class SubscriptionsDeniedError(BusUnavailableError):
     """The server refused subscriptions that the service cannot do without."""
-
-
-Observe = Callable[[BusEvent], None]
-
-
-def ignore(_event: BusEvent) -> None:
-    """Count nothing."""
-
-
-class Connection(Client):
-    """A NATS client that a caller's malformed message cannot deafen.
-
-    The library decodes an inline status and a reply subject without a guard: bytes that are not
-    UTF-8 end its read loop, and the process hears nothing until the pings run out. Subclassed
-    because the library offers no other place to put the guard.
-    """
-
-    def __init__(self, observe: Observe) -> None:
-        super().__init__()
-        self._observe = observe
-
-    async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
-        try:
-            return await super()._process_headers(headers)
-        except (UnicodeDecodeError, IndexError):
-            # Delivered as a message without headers, so that it is answered like any other.
-            self._observe(BusEvent.MALFORMED_MESSAGE)
-            return None
-
-    def _build_message(self, *parts: Any) -> Any:  # noqa: ANN401 - the library's own signature is untyped
-        try:
-            return super()._build_message(*parts)
-        except UnicodeDecodeError:
-            # The subject it wants its answer on is no text: the library drops what is None.
-            self._observe(BusEvent.MALFORMED_MESSAGE)
-            return None
 
 
 class Bus:
@@ -142,10 +95,9 @@ class Bus:
             tls=settings.tls,
             inbox_prefix=settings.inbox_prefix,
             max_reconnect_attempts=-1,
-            # The library declares int, and only ever adds and sleeps.
-            reconnect_time_wait=settings.reconnect_wait,  # type: ignore[arg-type]
+            reconnect_time_wait=settings.reconnect_wait,  # type: ignore[arg-type]  # is slept
             reconnect_to_server_handler=self._next_server,
-            ping_interval=settings.ping_interval,  # type: ignore[arg-type]
+            ping_interval=settings.ping_interval,  # type: ignore[arg-type]  # is slept
             max_outstanding_pings=settings.ping_limit,
             error_cb=self._on_error,
             disconnected_cb=self._on_disconnected,
@@ -198,14 +150,37 @@ class Bus:
             log.error(self.closed_reason)
             self.closed.set()
 
-    async def close(self) -> None:
-        """Send what is pending, and end the connection; nothing is reported as a loss."""
-        self._closing = True
+    async def send(self, subject: str, body: bytes, headers: Mapping[str, str] | None) -> bool:
+        """Publish; during an outage up to 2 MiB are kept and sent later.
+
+        Whether it was accepted, for callers who can do no more about it than count.
+        """
+        try:
+            await self.client.publish(subject, body, headers=dict(headers) if headers else None)
+        except (nats.errors.Error, OSError) as error:
+            log.warning("message not sent: %r", error)
+            return False
+        return True
+
+    async def drain(self, subscriptions: Sequence[Subscription]) -> None:
+        """Leave the subjects once everything that the server has sent reached its callback."""
+        drains = (subscription.drain() for subscription in subscriptions)  # type: ignore[no-untyped-call] # the library's
+        for error in await asyncio.gather(*drains, return_exceptions=True):
+            if isinstance(error, BaseException):
+                log.warning("subscription not drained: %r", error)
+
+    async def settle(self) -> None:
+        """Wait until the server has everything sent so far; a failure is only logged."""
         if self.client.is_connected:
             try:
                 await self.client.flush(timeout=2)
             except (nats.errors.Error, OSError) as error:
-                log.warning("NATS: last flush failed: %s", error)
+                log.warning("last messages perhaps not sent: %r", error)
+
+    async def close(self) -> None:
+        """Send what is pending, and end the connection; nothing is reported as a loss."""
+        self._closing = True
+        await self.settle()
         await self.client.close()
 
 

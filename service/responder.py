@@ -1,0 +1,285 @@
+"""The NATS edge of the service: takes requests, answers or refuses them, stops without loss.
+
+Knows nothing of what an operation does: that is ``handle``. The library runs one callback at a
+time per subscription, so a callback only hands the request to the intake, or refuses it.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from enum import StrEnum
+from logging import getLogger
+from types import MappingProxyType
+from typing import Any
+
+from msgspec import Struct
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from contracts.subjects import (
+    DEADLINE_HEADER,
+    ERROR_CODE_HEADER,
+    ERROR_HEADER,
+    SCHEDULER_QUEUE,
+)
+from service import discovery
+from service.bus import Bus, confirm_subscriptions
+from service.discovery import Identity, Statistics
+from service.intake import Intake, IntakeSettings
+from service.ports import Handle, Refuse, Reply, Request, ServiceOperation
+
+log = getLogger(__name__)
+
+# What the library may buffer between its reader and a callback. A callback never waits, so this
+# is reached only when the event loop is blocked; the library drops what is beyond.
+PENDING_MESSAGES = 4096
+PENDING_BYTES = 64 * 1024 * 1024
+# The server closes the connection over a message larger than its limit, headers included.
+HEADER_ALLOWANCE = 8 * 1024
+
+QUEUE_FULL = "The service is busy, please try again"
+CALLER_GONE = "The deadline of the request has passed"
+STOPPING = "The service is stopping, please try again"
+FAULT = "The request could not be answered"
+TOO_LARGE = "The answer is too large for the bus"
+
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
+
+class ResponderEvent(StrEnum):
+    """What is worth counting beside the requests; a closed set, so it can be a metric label."""
+
+    NO_REPLY_SUBJECT = "no_reply_subject"
+    REPLY_NOT_ALLOWED = "reply_not_allowed"
+    QUEUE_FULL = "queue_full"
+    DEADLINE_PASSED = "deadline_passed"
+    FAULT = "fault"
+    CANCELLED = "cancelled"
+    REPLY_NOT_SENT = "reply_not_sent"
+    REPLY_TOO_LARGE = "reply_too_large"
+
+
+class ResponderSettings(Struct, frozen=True):
+    """How much at once, and to whom an answer may go.
+
+    ``reply_prefixes`` are literal beginnings of a reply subject. ``drain_patience`` in seconds.
+    """
+
+    intake: IntakeSettings = IntakeSettings()
+    reply_prefixes: tuple[str, ...] = ("_INBOX", "_R_.")
+    drain_patience: float = 30.0
+
+
+class _Endpoint(Struct, frozen=True):
+    operation: ServiceOperation
+    statistics: Statistics
+
+
+class _Arrival(Struct, frozen=True):
+    endpoint: _Endpoint
+    request: Request
+    reply_to: str
+
+
+Observe = Callable[[ResponderEvent], None]
+Callback = Callable[[Msg], Coroutine[Any, Any, None]]
+
+
+def ignore(_event: ResponderEvent) -> None:
+    """Count nothing."""
+
+
+class Responder:
+    """Answers the operations on one connection; ``start`` it once, ``stop`` it once.
+
+    ``handle`` is expected to answer its own failures; what it raises all the same is logged and
+    answered by ``refuse``. The connection stays open after ``stop``: it is its opener's to close.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        identity: Identity,
+        operations: Sequence[ServiceOperation],
+        handle: Handle,
+        refuse: Refuse,
+        settings: ResponderSettings = ResponderSettings(),  # noqa: B008 - frozen
+        *,
+        observe: Observe = ignore,
+    ) -> None:
+        self.accepting = False
+        self._bus = bus
+        self._identity = identity
+        self._endpoints = [_Endpoint(operation, Statistics()) for operation in operations]
+        self._handle = handle
+        self._refuse = refuse
+        self._settings = settings
+        self._observe = observe
+        self._intake = Intake(self._answer, settings.intake)
+        self._operation_subscriptions: list[Subscription] = []
+        self._discovery_subscriptions: list[Subscription] = []
+
+    @property
+    def running(self) -> int:
+        """Requests being worked on."""
+        return self._intake.running
+
+    @property
+    def waiting(self) -> int:
+        """Requests taken, but not yet begun."""
+        return self._intake.waiting
+
+    async def start(self) -> None:
+        """Subscribe, and return when the server has confirmed it.
+
+        Raises SubscriptionsDeniedError when the user lacks a permission.
+        """
+        client = self._bus.client
+        for verb, build in self._discovery().items():
+            for subject in discovery.subjects(self._identity, verb):
+                subscription = await client.subscribe(subject, cb=self._discoverer(build))
+                self._discovery_subscriptions.append(subscription)
+        for endpoint in self._endpoints:
+            subscription = await client.subscribe(
+                endpoint.operation.subject,
+                queue=SCHEDULER_QUEUE,
+                cb=self._receiver(endpoint),
+                pending_msgs_limit=PENDING_MESSAGES,
+                pending_bytes_limit=PENDING_BYTES,
+            )
+            self._operation_subscriptions.append(subscription)
+        await confirm_subscriptions(self._bus)
+        self.accepting = True
+
+    async def stop(self) -> None:
+        """Take no more, answer everything taken, then leave discovery; loses no request.
+
+        What is unanswered after ``drain_patience`` is cancelled and refused.
+        """
+        self.accepting = False
+        await self._bus.drain(self._operation_subscriptions)
+        for arrival in await self._intake.finish(self._settings.drain_patience):
+            await self._turn_away(arrival, STOPPING)
+        await self._bus.drain(self._discovery_subscriptions)
+        await self._bus.settle()
+
+    def _receiver(self, endpoint: _Endpoint) -> Callback:
+        async def receive(message: Msg) -> None:
+            if not self._may_answer(message.reply):
+                self._drop(message.reply)
+                return
+            arrival = _arrival(endpoint, message, time.time())
+            if not self._intake.take(arrival, len(message.data)):
+                self._observe(ResponderEvent.QUEUE_FULL)
+                await self._turn_away(arrival, QUEUE_FULL)
+
+        return receive
+
+    def _may_answer(self, reply_to: str) -> bool:
+        prefixes = self._settings.reply_prefixes
+        return reply_to.startswith(prefixes) and "*" not in reply_to and ">" not in reply_to
+
+    def _drop(self, reply_to: str) -> None:
+        event = ResponderEvent.REPLY_NOT_ALLOWED if reply_to else ResponderEvent.NO_REPLY_SUBJECT
+        self._observe(event)
+        log.debug("message dropped: %s", event, extra={"reply_to": reply_to})
+
+    async def _answer(self, arrival: _Arrival) -> None:
+        if gave_up(arrival.request.headers.get(DEADLINE_HEADER), time.time()):
+            self._observe(ResponderEvent.DEADLINE_PASSED)
+            await self._turn_away(arrival, CALLER_GONE)
+            return
+        began = time.perf_counter_ns()
+        reply = self._fitting(arrival, await self._handled(arrival))
+        arrival.endpoint.statistics.count(time.perf_counter_ns() - began, reply.error)
+        await self._send(arrival, reply)
+
+    async def _handled(self, arrival: _Arrival) -> Reply:
+        """The handler's reply, or a refusal where it failed; raises only when we are cancelled."""
+        try:
+            return await self._handle(arrival.request)
+        except asyncio.CancelledError:
+            if _is_cancelled():
+                self._observe(ResponderEvent.CANCELLED)
+                await self._turn_away(arrival, STOPPING)
+                raise
+            log.exception("cancelled from within", extra={"op": arrival.request.op})
+        except Exception:
+            log.exception("fault in the handler", extra={"op": arrival.request.op})
+        self._observe(ResponderEvent.FAULT)
+        return self._refusal(arrival.request, FAULT)
+
+    async def _turn_away(self, arrival: _Arrival, why: str) -> None:
+        reply = self._refusal(arrival.request, why)
+        arrival.endpoint.statistics.count(0, reply.error)
+        await self._send(arrival, reply)
+
+    def _refusal(self, request: Request, why: str) -> Reply:
+        try:
+            return self._refuse(request, why)
+        except Exception:
+            log.exception("fault in the refusal", extra={"op": request.op})
+            return Reply(headers={}, body=b"", error=(500, FAULT))
+
+    def _fitting(self, arrival: _Arrival, reply: Reply) -> Reply:
+        if len(reply.body) + HEADER_ALLOWANCE <= self._bus.client.max_payload:
+            return reply
+        log.error("answer of %d bytes is too large for the bus", len(reply.body))
+        self._observe(ResponderEvent.REPLY_TOO_LARGE)
+        return self._refusal(arrival.request, TOO_LARGE)
+
+    async def _send(self, arrival: _Arrival, reply: Reply) -> None:
+        headers = reply.headers
+        if reply.error is not None:
+            number, text = reply.error
+            headers = {**headers, ERROR_HEADER: text, ERROR_CODE_HEADER: str(number)}
+        if not await self._bus.send(arrival.reply_to, reply.body, headers):
+            self._observe(ResponderEvent.REPLY_NOT_SENT)
+
+    def _discovery(self) -> dict[str, Callable[[], bytes]]:
+        identity, queue = self._identity, SCHEDULER_QUEUE
+        operations = [endpoint.operation for endpoint in self._endpoints]
+        counted = {each.operation.subject: each.statistics for each in self._endpoints}
+        ping, info = discovery.ping(identity), discovery.info(identity, operations, queue)
+        return {
+            "PING": lambda: ping,
+            "INFO": lambda: info,
+            "STATS": lambda: discovery.stats(identity, operations, queue, counted),
+        }
+
+    def _discoverer(self, build: Callable[[], bytes]) -> Callback:
+        async def discover(message: Msg) -> None:
+            if self._may_answer(message.reply):
+                await self._bus.send(message.reply, build(), None)
+            else:
+                self._drop(message.reply)
+
+        return discover
+
+
+def gave_up(deadline: str | None, now: float) -> bool:
+    """Whether the caller no longer waits: ``deadline`` is decimal Unix ms, ``now`` Unix seconds.
+
+    A header that is no such number says nothing.
+    """
+    if deadline is None or len(deadline) > 16 or not (deadline.isascii() and deadline.isdigit()):
+        return False
+    return int(deadline) <= now * 1000
+
+
+def _arrival(endpoint: _Endpoint, message: Msg, now: float) -> _Arrival:
+    operation = endpoint.operation
+    request = Request(
+        subject=operation.subject,
+        op=operation.op,
+        audience=operation.audience,
+        headers=message.headers or _NO_HEADERS,
+        body=message.data,
+        received=now,
+    )
+    return _Arrival(endpoint, request, message.reply)
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
