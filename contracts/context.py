@@ -102,7 +102,7 @@ class Reason(StrEnum):
     EXPIRED = "expired"
 
 
-class ContextRefused(Exception):  # noqa: N818 - says what happened, as a name should
+class ContextRefused(Exception):
     """A token that proves nothing; ``reason`` says why, without quoting the token."""
 
     def __init__(self, reason: Reason) -> None:

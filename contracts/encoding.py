@@ -18,11 +18,11 @@ class Encoding(Enum):
     JSON = "application/json"
 
 
-class UnknownContentType(ValueError):  # noqa: N818 - says what happened, as a name should
+class UnknownContentType(ValueError):
     """Neither of the two content types; the refusal itself is written in JSON."""
 
 
-class MalformedBody(ValueError):  # noqa: N818 - says what happened, as a name should
+class MalformedBody(ValueError):
     """A body that cannot be read; the message is safe to show to the caller."""
 
 

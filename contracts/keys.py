@@ -28,7 +28,7 @@ Sign = Callable[[bytes], bytes]
 Check = Callable[[bytes, bytes], bool]
 
 
-class InvalidKeySet(ValueError):  # noqa: N818 - says what happened, as a name should
+class InvalidKeySet(ValueError):
     """A key set that must not be used; the message names the key and the fault, never material."""
 
 

@@ -1,103 +1,28 @@
-"""Each way in which a token can prove nothing, and what a good one is."""
+"""What a token must say, and each claim that makes it prove nothing."""
 
-import json
-from collections.abc import Callable
-from typing import Any
 from uuid import UUID
 
 import msgspec
 import pytest
-from joserfc import jws
-from joserfc.jwk import OctKey, OKPKey
 
-from contracts import base64url
 from contracts.context import (
-    MAX_TOKEN_BYTES,
-    TOKEN_TYPE,
     Claims,
-    ContextRefused,
-    InvalidKeySet,
     Reason,
     body_sha256,
-    generate_key,
-    key_set_document,
-    parse_key_set,
-    public_jwk,
     sign,
-    verify,
 )
-
-HOST, ADMIN, RUNNER = "ext.scheduler", "ext.scheduler.admin", "ext.runner"
-BODY = b'{"cron":"0 * * * *"}'
-NOW = 1_700_000_000.25
-INSTALL = UUID("5a8e5c5e-0000-4000-8000-000000000001")
-JWKS = {
-    "hs": generate_key("HS256", kid="hs", issuer="runner", audiences=[HOST]),
-    "ed": generate_key("EdDSA", kid="ed", issuer="runner", audiences=[HOST]),
-    "new-name": generate_key("Ed25519", kid="new-name", issuer="runner", audiences=[HOST]),
-    "platform": generate_key("EdDSA", kid="platform", issuer="platform", audiences=[ADMIN]),
-    "operator": generate_key(
-        "EdDSA", kid="operator", issuer="operator", audiences=[ADMIN], operator=True
-    ),
-    "worker": generate_key("HS256", kid="worker", issuer="worker", audiences=[RUNNER]),
-}
-KEYS = parse_key_set(key_set_document(list(JWKS.values())))
-
-GOOD: dict[str, Any] = {
-    "iss": "runner",
-    "aud": HOST,
-    "iat": 1_700_000_000,
-    "exp": 1_700_000_060,
-    "jti": "5a8e5c5e-0000-4000-8000-00000000000a",
-    "op": "create",
-    "body_sha256": body_sha256(BODY),
-    "install_id": str(INSTALL),
-}
-GOOD_ADMIN: dict[str, Any] = {
-    name: value for name, value in GOOD.items() if name != "install_id"
-} | {
-    "iss": "platform",
-    "aud": ADMIN,
-    "op": "runNow",
-    "sub": "user-7",
-    "tenant_id": "tenant-1",
-    "permissions": ["extension:read"],
-}
-
-
-def token(claims: object, by: str = "hs", **header: Any) -> str:
-    """Sign whatever is given, as a holder of the key could."""
-    fields = {"alg": JWKS[by]["alg"], "kid": by, "typ": TOKEN_TYPE} | header
-    return compact(json.dumps(fields).encode(), json.dumps(claims).encode(), by)
-
-
-def compact(header: bytes, payload: bytes, kid: str = "hs") -> str:
-    return compact_segments(base64url.encode(header), base64url.encode(payload), kid)
-
-
-def compact_segments(header: bytes, payload: bytes, kid: str = "hs") -> str:
-    make = KEYS.keys[kid].sign
-    assert make is not None
-    message = header + b"." + payload
-    return (message + b"." + base64url.encode(make(message))).decode()
-
-
-def check(
-    text: str | None,
-    *,
-    audience: str = HOST,
-    op: str = "create",
-    body: bytes = BODY,
-    now: float = NOW,
-) -> Claims:
-    return verify(text, KEYS, audience=audience, op=op, body=body, now=now)
-
-
-def refusal(text: str | None, **asked: Any) -> Reason:
-    with pytest.raises(ContextRefused) as caught:
-        check(text, **asked)
-    assert caught.value.__cause__ is None
-    return caught.value.reason
+from tests.support.tokens import (
+    ADMIN,
+    BODY,
+    GOOD,
+    GOOD_ADMIN,
+    HOST,
+    KEYS,
+    RUNNER,
+    check,
+    refusal,
+    token,
+)
 
 
 @pytest.mark.parametrize("kid", ["hs", "ed", "new-name"])
@@ -247,188 +172,3 @@ def test_the_clocks_may_be_ten_seconds_apart(now: float, reason: Reason | None) 
 
 def test_the_longest_life_is_two_minutes() -> None:
     assert check(token(GOOD | {"exp": 1_700_000_120})).exp == 1_700_000_120
-
-
-@pytest.mark.parametrize(
-    ("header", "reason"),
-    [
-        ({"kid": "nobody"}, Reason.UNKNOWN_KEY),
-        ({"kid": None}, Reason.UNKNOWN_KEY),
-        ({"kid": ["hs"]}, Reason.UNKNOWN_KEY),
-        ({"kid": "ed"}, Reason.ALGORITHM),
-        ({"alg": "none"}, Reason.ALGORITHM),
-        ({"alg": "None"}, Reason.ALGORITHM),
-        ({"alg": "hs256"}, Reason.ALGORITHM),
-        ({"alg": "HS512"}, Reason.ALGORITHM),
-        ({"alg": "EdDSA"}, Reason.ALGORITHM),
-        ({"alg": None}, Reason.ALGORITHM),
-        ({"alg": ["HS256"]}, Reason.ALGORITHM),
-        ({"typ": "JWT"}, Reason.TYPE),
-        ({"typ": None}, Reason.TYPE),
-        ({"crit": ["exp"]}, Reason.CRITICAL),
-        ({"crit": ["b64"], "b64": False}, Reason.CRITICAL),
-        ({"crit": []}, Reason.CRITICAL),
-    ],
-)
-def test_a_header_that_decides_for_itself_is_refused(
-    header: dict[str, Any], reason: Reason
-) -> None:
-    assert refusal(token(GOOD, **header)) is reason
-
-
-def test_an_unsigned_token_is_refused() -> None:
-    header, payload, _ = token(GOOD, alg="none").split(".")
-    assert refusal(f"{header}.{payload}.") is Reason.ALGORITHM
-    header, payload, _ = token(GOOD).split(".")
-    assert refusal(f"{header}.{payload}.") is Reason.SIGNATURE
-
-
-def test_a_public_key_used_as_secret_signs_nothing() -> None:
-    public = base64url.decode(JWKS["ed"]["x"].encode())
-    forged = jws.serialize_compact(
-        {"alg": "HS256", "kid": "ed", "typ": TOKEN_TYPE},
-        json.dumps(GOOD),
-        OctKey.import_key(public),
-        algorithms=["HS256"],
-    )
-    assert refusal(forged) is Reason.ALGORITHM
-
-
-def test_another_key_under_a_known_kid_is_refused() -> None:
-    forged = jws.serialize_compact(
-        {"alg": "HS256", "kid": "hs", "typ": TOKEN_TYPE},
-        json.dumps(GOOD),
-        OctKey.import_key(b"z" * 32),
-        algorithms=["HS256"],
-    )
-    assert refusal(forged) is Reason.SIGNATURE
-
-
-def test_a_kid_from_the_header_is_never_a_key() -> None:
-    own = OKPKey.generate_key("Ed25519")
-    forged = jws.serialize_compact(
-        {"alg": "Ed25519", "kid": "ed", "typ": TOKEN_TYPE, "jwk": own.as_dict(private=False)},
-        json.dumps(GOOD),
-        own,
-        algorithms=["Ed25519"],
-    )
-    assert refusal(forged) is Reason.SIGNATURE
-
-
-@pytest.mark.parametrize("text", [None, ""])
-def test_no_token_is_refused(text: str | None) -> None:
-    assert refusal(text) is Reason.MISSING
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        ".",
-        "..",
-        "...",
-        "a.b",
-        "a.b.c",
-        "a.b.c.d",
-        "é.é.é",
-        "\udc80.a.b",
-        "{}.{}.{}",
-        "e30.e30.e30.",
-    ],
-)
-def test_what_is_no_compact_token_is_refused(text: str) -> None:
-    assert refusal(text) is Reason.MALFORMED
-
-
-def test_an_oversize_token_is_refused_unread() -> None:
-    assert refusal("a" * (MAX_TOKEN_BYTES + 1)) is Reason.OVERSIZE
-    assert refusal(token(GOOD | {"sub": "x" * MAX_TOKEN_BYTES})) is Reason.OVERSIZE
-
-
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda segment: segment + b"=",
-        lambda segment: segment + b"==",
-        lambda segment: segment + b"\n",
-        lambda segment: b" " + segment,
-        lambda segment: segment[:5] + b"\n" + segment[5:],
-        lambda segment: segment[:4] + b"+" + segment[5:],
-        lambda segment: segment[:4] + b"/" + segment[5:],
-        lambda segment: segment[:4] + b"%" + segment[5:],
-    ],
-)
-@pytest.mark.parametrize("place", [0, 1])
-def test_other_spellings_of_base64url_are_refused_though_signed(
-    spoil: Callable[[bytes], bytes], place: int
-) -> None:
-    segments = token(GOOD).encode().split(b".")[:2]
-    segments[place] = spoil(segments[place])
-    assert refusal(compact_segments(segments[0], segments[1])) is Reason.MALFORMED
-
-
-def test_stray_bits_in_the_last_character_are_refused() -> None:
-    good = token(GOOD)
-    assert len(good.rpartition(".")[2]) == 43
-    last = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-    stray = good[:-1] + last[last.index(good[-1]) ^ 1]
-    assert refusal(stray) is Reason.MALFORMED
-
-
-@pytest.mark.parametrize(
-    "payload",
-    [
-        b"",
-        b"[]",
-        b"null",
-        b"{",
-        b"{} {}",
-        b"\xef\xbb\xbf{}",
-        b'{"a":"\xff"}',
-        b'{"a":NaN}',
-        b'{"a":Infinity}',
-        b'{"a":"\\ud800"}',
-        b'{"a":"\\u0000"}',
-        b'{"a":{"b":1,"b":1}}',
-        b'{"a":' + b"9" * 2500 + b"}",
-        b"[" * 2500,
-        b'{"a":' * 400 + b"1" + b"}" * 399,
-    ],
-)
-def test_a_signed_payload_that_is_no_strict_json_object_is_refused(payload: bytes) -> None:
-    header = json.dumps({"alg": "HS256", "kid": "hs", "typ": TOKEN_TYPE}).encode()
-    assert refusal(compact(header, payload)) in {Reason.MALFORMED, Reason.CLAIMS}
-
-
-def test_a_member_that_appears_twice_is_refused_in_header_and_payload() -> None:
-    good = json.dumps(GOOD).encode()
-    twice = good[:-1] + b',"op":"create"}'
-    header = json.dumps({"alg": "HS256", "kid": "hs", "typ": TOKEN_TYPE}).encode()
-    header_twice = header[:-1] + b',"kid":"hs"}'
-    assert check(compact(header, good)).op == "create"
-    assert refusal(compact(header, twice)) is Reason.MALFORMED
-    assert refusal(compact(header_twice, good)) is Reason.MALFORMED
-
-
-def test_a_refusal_shows_nothing_of_the_token() -> None:
-    with pytest.raises(ContextRefused) as caught:
-        check(token(GOOD | {"sub": "very-private"}, typ="JWT"))
-    assert str(caught.value) == "type"
-
-
-def test_a_public_key_alone_checks_but_cannot_sign() -> None:
-    verifier = parse_key_set(key_set_document([public_jwk(JWKS["ed"])]))
-    asked: dict[str, Any] = {"audience": HOST, "op": "create", "body": BODY, "now": NOW}
-    assert verify(token(GOOD, "ed"), verifier, **asked).op == "create"
-    with pytest.raises(InvalidKeySet, match="cannot sign"):
-        sign(msgspec.convert(GOOD, Claims), verifier.keys["ed"])
-
-
-def test_an_independent_library_reads_our_tokens_and_we_read_its() -> None:
-    jwk = JWKS["hs"]
-    key = OctKey.import_key({"kty": "oct", "k": jwk["k"]})
-    ours = sign(msgspec.convert(GOOD, Claims), KEYS.keys["hs"])
-    assert json.loads(jws.deserialize_compact(ours, key, algorithms=["HS256"]).payload) == GOOD
-    edwards = OKPKey.import_key({n: JWKS["new-name"][n] for n in ("kty", "crv", "x", "d")})
-    header = {"alg": "Ed25519", "kid": "new-name", "typ": TOKEN_TYPE}
-    theirs = jws.serialize_compact(header, json.dumps(GOOD), edwards, algorithms=["Ed25519"])
-    assert check(theirs).install_id == INSTALL

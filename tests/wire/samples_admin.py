@@ -1,0 +1,227 @@
+"""One input and one output of each admin operation: what the golden files hold."""
+
+from msgspec import Struct
+
+from contracts import admin_installs as installs
+from contracts import admin_schedules as admin
+from contracts import schedules as host
+from contracts.errors import Code
+from tests.wire.samples_host import (
+    ENDPOINT,
+    ENDPOINT_ID,
+    INSTALL_ID,
+    REQUEST_ID,
+    RUN_ID,
+    SCHEDULE,
+    SCHEDULE_ID,
+    TENANT_ID,
+    VERSION_ID,
+)
+
+TARGET = installs.ScheduleTarget(
+    schedule_id=SCHEDULE_ID, name="Heartbeat", method="POST", path="/api/heartbeat"
+)
+ADMIN_SCHEDULE = admin.AdminScheduleInfo(
+    **SCHEDULE,
+    tenant_id=TENANT_ID,
+    install_id=INSTALL_ID,
+    endpoint_id=ENDPOINT_ID,
+    runner_schedule_id=f"extsched:{INSTALL_ID}:{SCHEDULE_ID}",
+)
+DOCUMENT = admin.TenantDocument(
+    format=1,
+    tenant_id=TENANT_ID,
+    extensions=[
+        admin.PortableExtension(
+            publisher="acme",
+            name="demo",
+            schedules=[
+                admin.PortableSchedule(
+                    endpoint_method="POST",
+                    endpoint_path="/api/heartbeat",
+                    name=None,
+                    cron="0 * * * *",
+                    timezone="UTC",
+                    enabled=True,
+                    payload=None,
+                )
+            ],
+        )
+    ],
+)
+RUN = admin.RunInfo(
+    id=RUN_ID,
+    tenant_id=TENANT_ID,
+    install_id=INSTALL_ID,
+    schedule_id=SCHEDULE_ID,
+    slot="2026-03-29T00:30:00.000Z",
+    kind="scheduled",
+    trigger="catchup",
+    status="error",
+    attempts=4,
+    queued_at="2026-03-29T00:30:00.100Z",
+    started_at="2026-03-29T00:30:00.200Z",
+    finished_at="2026-03-29T00:32:00.000Z",
+    duration_ms=119_800,
+    http_status=503,
+    error="Runner answered 503",
+    missed=2,
+    worker=None,
+)
+
+INSTALL_SAMPLES: dict[str, tuple[Struct, Struct]] = {
+    "registerInstall": (
+        installs.RegisterInstallInput(
+            tenant_id=TENANT_ID,
+            manifest=installs.Manifest(
+                name="demo",
+                publisher="acme",
+                version="1.0.0",
+                capabilities=["cap:scheduler.manage"],
+                api=installs.ManifestApi(
+                    [
+                        installs.ManifestEndpoint(
+                            method="POST", path="/api/heartbeat", handler="heartbeat"
+                        )
+                    ]
+                ),
+            ),
+            content_hash="sha256:" + "ab" * 32,
+            grants=["cap:scheduler.manage"],
+        ),
+        installs.RegisterInstallOutput(
+            success=True, registry_id=RUN_ID, version_id=VERSION_ID, install_id=INSTALL_ID
+        ),
+    ),
+    "updateInstall": (
+        installs.UpdateInstallInput(install_id=INSTALL_ID, version="1.1.0", dry_run=True),
+        installs.UpdateInstallOutput(
+            success=False,
+            code=Code.SCHEDULE_REMAP_FAILED,
+            error="1 schedule has no endpoint in version 1.1.0",
+            missing=[TARGET],
+        ),
+    ),
+    "setInstallEnabled": (
+        installs.SetInstallEnabledInput(INSTALL_ID, enabled=False),
+        installs.SetInstallEnabledOutput(success=True),
+    ),
+    "uninstall": (
+        installs.UninstallInput(INSTALL_ID),
+        installs.UninstallOutput(success=True, schedules_removed=2, runs_removed=0),
+    ),
+    "purgeTenant": (
+        installs.PurgeTenantInput(TENANT_ID),
+        installs.PurgeTenantOutput(
+            success=True, installs_removed=1, schedules_removed=2, runs_removed=3
+        ),
+    ),
+    "setTenantPaused": (
+        installs.SetTenantPausedInput(TENANT_ID, paused=True),
+        installs.SetTenantPausedOutput(success=True),
+    ),
+    "disableSchedules": (
+        installs.DisableSchedulesInput(INSTALL_ID),
+        installs.DisableSchedulesOutput(success=True, disabled=2),
+    ),
+    "adopt": (
+        installs.AdoptInput(pg_boss_schema="pgboss", dry_run=True),
+        installs.AdoptOutput(
+            success=True,
+            adopted=2,
+            pg_boss_removed=1,
+            problems=[installs.Problem(subject=SCHEDULE_ID, message="Invalid cron expression")],
+        ),
+    ),
+    "reconcile": (
+        installs.ReconcileInput(tenant_id=TENANT_ID),
+        installs.ReconcileOutput(
+            success=True,
+            damage=[
+                installs.Damage(
+                    kind="schedule_without_timer", found=1, repaired=1, examples=[SCHEDULE_ID]
+                )
+            ],
+        ),
+    ),
+    "backfillEndpoints": (
+        installs.BackfillEndpointsInput(VERSION_ID),
+        installs.BackfillEndpointsOutput(success=True, versions=1, endpoints_created=3),
+    ),
+}
+
+SCHEDULE_SAMPLES: dict[str, tuple[Struct, Struct]] = {
+    "listSchedules": (
+        admin.ListSchedulesInput(tenant_id=TENANT_ID, failing=True, limit=50),
+        admin.ListSchedulesOutput(schedules=[ADMIN_SCHEDULE], next_cursor="next"),
+    ),
+    "getSchedule": (
+        admin.GetScheduleInput(SCHEDULE_ID),
+        admin.GetScheduleOutput(ADMIN_SCHEDULE),
+    ),
+    "createSchedule": (
+        admin.CreateScheduleInput(install_id=INSTALL_ID, endpoint_id=ENDPOINT_ID, cron="0 * * * *"),
+        host.CreateOutput(success=True, schedule_id=SCHEDULE_ID),
+    ),
+    "updateSchedule": (
+        admin.UpdateScheduleInput(install_id=INSTALL_ID, schedule_id=SCHEDULE_ID, payload=None),
+        host.UpdateOutput(success=True),
+    ),
+    "deleteSchedule": (
+        admin.DeleteScheduleInput(INSTALL_ID, SCHEDULE_ID),
+        host.DeleteOutput(success=False, code=Code.NOT_FOUND, error="Schedule not found"),
+    ),
+    "runNow": (
+        admin.RunNowInput(SCHEDULE_ID),
+        admin.RunNowOutput(success=True, run_id=RUN_ID),
+    ),
+    "runHistory": (
+        admin.RunHistoryInput(schedule_id=SCHEDULE_ID, status="error"),
+        admin.RunHistoryOutput(runs=[RUN]),
+    ),
+    "previewCron": (
+        admin.PreviewCronInput(cron="0 9 * * 1", timezone="UTC", from_="2026-01-01T00:00:00Z"),
+        admin.PreviewCronOutput(["2026-01-05T09:00:00.000Z"]),
+    ),
+    "listEndpoints": (
+        admin.ListEndpointsInput(INSTALL_ID),
+        admin.ListEndpointsOutput([ENDPOINT]),
+    ),
+    "exportTenant": (
+        admin.ExportTenantInput(TENANT_ID),
+        admin.ExportTenantOutput(DOCUMENT),
+    ),
+    "importTenant": (
+        admin.ImportTenantInput(tenant_id="tenant-2", document=DOCUMENT, dry_run=True),
+        admin.ImportTenantOutput(
+            success=False,
+            code=Code.VALIDATION_FAILED,
+            error="Invalid timezone",
+            row_errors=[
+                admin.RowError(
+                    extension=0, schedule=0, field_errors={"timezone": "Invalid timezone"}
+                )
+            ],
+        ),
+    ),
+    "auditLog": (
+        admin.AuditLogInput(install_id=INSTALL_ID, since="2026-03-01T00:00:00.000Z"),
+        admin.AuditLogOutput(
+            entries=[
+                admin.AuditEntry(
+                    id=RUN_ID,
+                    at="2026-03-29T00:30:00.000Z",
+                    tenant_id=TENANT_ID,
+                    install_id=INSTALL_ID,
+                    actor="user-7",
+                    trigger="admin",
+                    op="updateSchedule",
+                    changes={"enabled": False},
+                    request_id=REQUEST_ID,
+                )
+            ]
+        ),
+    ),
+}
+
+ADMIN_SAMPLES = INSTALL_SAMPLES | SCHEDULE_SAMPLES
