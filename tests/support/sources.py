@@ -90,6 +90,7 @@ SUPPRESSION = re.compile(
 )
 EMPTY_NAMES = re.compile(r"(Manager|Helper|Util|Utils|Base|Impl)$")
 MOST_LINES = 300
+MOST_LINES_OF_TESTS = 500
 
 
 class Source(Struct, frozen=True):
@@ -178,7 +179,8 @@ def unexplained(source: Source) -> list[str]:
 def too_long(source: Source) -> list[str]:
     """A module that has become more than one idea."""
     lines = source.text.count("\n")
-    return [f"{source.path}: {lines} lines"] if lines > MOST_LINES else []
+    most = MOST_LINES_OF_TESTS if source.path.startswith("tests/") else MOST_LINES
+    return [f"{source.path}: {lines} lines"] if lines > most else []
 
 
 def empty_names(source: Source) -> list[str]:

