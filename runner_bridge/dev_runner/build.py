@@ -1,0 +1,93 @@
+"""Builds Python extensions into components, each state of their sources once.
+
+An extension is a directory with ``extension.py`` (the module that holds ``WitWorld``), further
+modules beside it, and, where its world is not the plain ``runner``, its own ``wit`` directory.
+"""
+
+import fcntl
+import hashlib
+import importlib.metadata
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+MODULE = "extension"
+WORLD = "runner"
+WIT = Path(__file__).parent / "wit"
+BUILD_TIMEOUT_S = 300
+_KEY_CHARACTERS = 16
+
+
+class BuildFailed(RuntimeError):
+    """componentize-py did not produce a component; the message is its own."""
+
+
+def build_extension(source: Path, cache: Path | None = None) -> Path:
+    """Give the component of the extension in ``source``, building it where there is none.
+
+    ``cache`` is where components are kept; without it, ``.cache/extensions`` beside the nearest
+    ``pyproject.toml`` above. Several processes may ask for the same one at once.
+
+    Raises:
+        BuildFailed: see there.
+    """
+    source = source.resolve()
+    directory = cache or _default_cache(source)
+    directory.mkdir(parents=True, exist_ok=True)
+    wit = source / "wit" if (source / "wit").is_dir() else WIT
+    target = directory / f"{source.name}-{_key(source, wit)}.wasm"
+    if target.is_file():
+        return target
+    with _locked(target.with_suffix(".lock")):
+        if not target.is_file():
+            _build(source, wit, target)
+    return target
+
+
+def _default_cache(source: Path) -> Path:
+    above = next((p for p in source.parents if (p / "pyproject.toml").is_file()), source)
+    return above / ".cache" / "extensions"
+
+
+def _key(source: Path, wit: Path) -> str:
+    """Digest everything that a component depends on."""
+    digest = hashlib.sha256(importlib.metadata.version("componentize-py").encode())
+    for root, pattern in ((source, "*.py"), (wit, "**/*.wit")):
+        for path in sorted(root.glob(pattern)):
+            digest.update(f"\0{path.relative_to(root)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()[:_KEY_CHARACTERS]
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _build(source: Path, wit: Path, target: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        # What lies on the Python path goes into the component, so only the modules are there.
+        modules = Path(scratch) / "modules"
+        modules.mkdir()
+        for path in source.glob("*.py"):
+            shutil.copy(path, modules)
+        result = Path(scratch) / "component.wasm"
+        code = "import sys, componentize_py; sys.exit(componentize_py.script())"
+        places = ["-d", str(wit), "-w", WORLD]
+        outputs = [MODULE, "-p", str(modules), "-o", str(result)]
+        done = subprocess.run(  # noqa: S603 - our own interpreter, and paths that the caller chose
+            [sys.executable, "-c", code, "-q", *places, "componentize", *outputs],
+            cwd=scratch,
+            capture_output=True,
+            text=True,
+            timeout=BUILD_TIMEOUT_S,
+            check=False,
+        )
+        if done.returncode or not result.is_file():
+            raise BuildFailed(f"{source.name}: {(done.stderr or done.stdout).strip()}")
+        result.replace(target)

@@ -1,0 +1,133 @@
+"""The components that can be run: a directory of ``<sha256 in hex>.wasm``, compiled when needed."""
+
+import asyncio
+import hashlib
+import importlib.metadata
+import logging
+import os
+import platform
+import re
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+PREFIX = "sha256:"
+COMPILE_TIMEOUT_S = 120
+_CONTENT_HASH = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+class UnknownComponent(LookupError):
+    """No component has this content hash."""
+
+
+class UnusableComponent(ValueError):
+    """The file is not what its name says, or no component that can be compiled."""
+
+
+def content_hash(component: Path) -> str:
+    """Give ``sha256:`` and the hex digest of the file."""
+    with component.open("rb") as file:
+        return PREFIX + hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def install(component: Path, directory: Path) -> str:
+    """Copy a component into a directory of components; give its content hash."""
+    name = content_hash(component)
+    directory.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=directory, delete=False) as partial:
+        shutil.copyfile(component, partial.name)
+    Path(partial.name).replace(directory / f"{name.removeprefix(PREFIX)}.wasm")
+    return name
+
+
+class Components:
+    """Finds components by content hash, and has each compiled once per wasmtime release.
+
+    The compiled files are machine code that is loaded without further checks, so ``cache`` must
+    belong to the same user as the Runner; it is created for that user alone.
+    """
+
+    def __init__(self, directory: Path, cache: Path) -> None:
+        release = importlib.metadata.version("wasmtime")
+        self._directory = directory
+        self._cache = cache / f"wasmtime-{release}-{platform.machine()}-1"
+        self._cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._preparing: dict[str, asyncio.Task[Path]] = {}
+        self._compiler = asyncio.Semaphore(1)
+
+    def hashes(self) -> list[str]:
+        """Give the content hashes that the file names promise."""
+        names = (PREFIX + path.stem for path in sorted(self._directory.glob("*.wasm")))
+        return [name for name in names if _CONTENT_HASH.fullmatch(name)]
+
+    async def compiled(self, name: str) -> Path:
+        """Give the compiled form of the component with this content hash.
+
+        Raises:
+            UnknownComponent: there is none.
+            UnusableComponent: its content has another hash, or does not compile.
+        """
+        if name not in self._preparing:
+            self._preparing[name] = asyncio.create_task(self._prepare(name))
+        task = self._preparing[name]
+        try:
+            # One caller's patience ending must not throw away what the others wait for.
+            return await asyncio.shield(task)
+        finally:
+            if task.done() and (task.cancelled() or task.exception()):
+                self._preparing.pop(name, None)
+
+    async def compile_all(self) -> None:
+        """Compile what is there, so that no call pays for it; what is unusable is logged."""
+        for name in self.hashes():
+            try:
+                await self.compiled(name)
+            except UnusableComponent as error:
+                log.warning("component is unusable", extra={"content_hash": name, "reason": error})
+
+    async def close(self) -> None:
+        """Stop what is still being compiled."""
+        for task in self._preparing.values():
+            task.cancel()
+        await asyncio.gather(*self._preparing.values(), return_exceptions=True)
+
+    async def _prepare(self, name: str) -> Path:
+        source = self._directory / f"{name.removeprefix(PREFIX)}.wasm"
+        if not _CONTENT_HASH.fullmatch(name) or not source.is_file():
+            raise UnknownComponent(name)
+        if await asyncio.to_thread(content_hash, source) != name:
+            raise UnusableComponent("the file's content does not have this hash")
+        target = self._cache / f"{source.stem}.cwasm"
+        async with self._compiler:
+            if not target.is_file():
+                await _compile(source, target)
+        return target
+
+
+async def _compile(source: Path, target: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-I",
+        "-m",
+        "runner_bridge.dev_runner.precompile",
+        str(source),
+        str(target),
+        stdin=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        env={"PATH": os.defpath},
+    )
+    try:
+        async with asyncio.timeout(COMPILE_TIMEOUT_S):
+            _, stderr = await process.communicate()
+    except TimeoutError:
+        raise UnusableComponent(f"compiling took more than {COMPILE_TIMEOUT_S} s") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode:
+        reason = stderr.decode(errors="replace").strip().splitlines()
+        raise UnusableComponent(reason[0][:600] if reason else "it cannot be compiled")

@@ -1,0 +1,210 @@
+"""The process in which guests run, one at a time; the Runner kills it when in doubt.
+
+Started by ``sandbox.py`` with one argument, the number of the socket to the Runner. Its standard
+output and error are the guest's own and go to the Runner's log.
+"""
+
+import ctypes
+import os
+import queue
+import resource
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from wasmtime import Config, Engine, ExitTrap, Store, WasiConfig, WasmtimeError
+from wasmtime import _ffi as ffi
+from wasmtime import component as wit
+
+from runner_bridge.dev_runner import frames
+from runner_bridge.dev_runner.interface import OFFERED
+from runner_bridge.dev_runner.linking import Imports, is_set
+from runner_bridge.dev_runner.values import UnsupportedType, Value, reader, writer
+
+HANDLER = "handler"
+MAX_CAUSE = 600
+MAX_MEMORIES = 16
+MAX_PREPARED = 8
+# Beyond the guest's own memory: the interpreter, compiled code, values on their way through.
+HOST_ROOM_BYTES = 1024 * 1024 * 1024
+
+
+class Channel:
+    """The socket to the Runner. The Runner's end being gone ends the process, guest or no guest."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._received: queue.SimpleQueue[frames.ToGuest] = queue.SimpleQueue()
+        threading.Thread(target=self._receive_all, daemon=True).start()
+
+    def _receive_all(self) -> None:
+        with self._connection.makefile("rb") as stream:
+            while head := stream.read(frames.LENGTH_BYTES):
+                body = stream.read(frames.body_length(int.from_bytes(head)))
+                self._received.put(frames.to_guest.decode(body))
+        os._exit(0)
+
+    def receive(self) -> frames.ToGuest:
+        """Wait for the next frame."""
+        return self._received.get()
+
+    def send(self, message: frames.FromGuest) -> None:
+        """Send one frame."""
+        self._connection.sendall(frames.pack(message))
+
+    def call(self, interface: str, function: str, arguments: list[Value]) -> Value:
+        """Have the Runner carry out a host function.
+
+        Raises:
+            WasmtimeError: it refuses; the guest traps.
+        """
+        self.send(frames.HostCall(interface, function, arguments))
+        answer = self.receive()
+        if not isinstance(answer, frames.HostAnswer) or answer.refusal is not None:
+            raise WasmtimeError(getattr(answer, "refusal", None) or "protocol error")
+        return answer.value
+
+
+class Prepared:
+    """A component ready to be instantiated, with the conversions for its handler's types."""
+
+    def __init__(self, engine: Engine, path: str, channel: Channel) -> None:
+        self.component = wit.Component.deserialize_file(engine, path)
+        self.imports = Imports(engine, self.component, OFFERED, channel.call)
+        handler = self.component.type.exports(engine).get(HANDLER)
+        kind = None if handler is None else handler.ty
+        if not isinstance(kind, wit.FuncType) or len(kind.params) != 1 or kind.result is None:
+            raise UnsupportedType("the component exports no handler of one request")
+        self.write_request = writer(kind.params[0][1])
+        self.read_response = reader(kind.result)
+
+
+def engine_config() -> Config:
+    """Give the settings that precompiled components and engines must share."""
+    config = Config()
+    config.epoch_interruption = True
+    # Half the compile time of the default, and guests here are not after speed.
+    config.cranelift_opt_level = "none"
+    return config
+
+
+def serve(channel: Channel, engine: Engine) -> None:
+    """Run one guest after the other until the Runner goes away."""
+    prepared: dict[str, Prepared] = {}
+    while True:
+        job = channel.receive()
+        if not isinstance(job, frames.Run):
+            raise TypeError("expected a job")
+        channel.send(_answer(job, prepared, engine, channel))
+
+
+def _answer(
+    job: frames.Run, prepared: dict[str, Prepared], engine: Engine, channel: Channel
+) -> frames.GuestAnswer | frames.Failure:
+    try:
+        if job.component not in prepared:
+            if len(prepared) >= MAX_PREPARED:
+                prepared.clear()
+            prepared[job.component] = Prepared(engine, job.component, channel)
+    except (WasmtimeError, UnsupportedType) as error:
+        return frames.Failure(frames.FailureKind.REJECTED, _cause(error))
+    expired = threading.Event()
+    with _deadline(engine, job.budget_ms, expired):
+        try:
+            value = _call(prepared[job.component], _store(engine, job), job.request)
+        except ExitTrap as error:
+            return frames.Failure(frames.FailureKind.TRAP, f"exit status {error.code}")
+        except (WasmtimeError, TypeError) as error:
+            if expired.is_set():
+                return frames.Failure(frames.FailureKind.TIMEOUT, f"{job.budget_ms} ms are over")
+            return frames.Failure(frames.FailureKind.TRAP, _cause(error))
+    return _checked(value, job.response_bytes)
+
+
+@contextmanager
+def _deadline(engine: Engine, budget_ms: int, expired: threading.Event) -> Iterator[None]:
+    def end() -> None:
+        expired.set()
+        engine.increment_epoch()
+
+    timer = threading.Timer(budget_ms / 1000, end)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        # A timer that is just firing must not interrupt the next guest.
+        timer.join()
+
+
+def _store(engine: Engine, job: frames.Run) -> Store:
+    store = Store(engine)
+    wasi = WasiConfig()
+    wasi.inherit_stdout()
+    wasi.inherit_stderr()
+    store.set_wasi(wasi)
+    store.set_limits(memory_size=job.memory_bytes, memories=MAX_MEMORIES)
+    store.set_epoch_deadline(1)
+    return store
+
+
+def _call(prepared: Prepared, store: Store, request: dict[str, Any]) -> dict[str, Any]:
+    instance = prepared.imports.linker.instantiate(store, prepared.component)
+    handler = instance.get_func(store, HANDLER)
+    if handler is None:
+        raise TypeError("the component exports no handler")
+    argument, result = ffi.wasmtime_component_val_t(), ffi.wasmtime_component_val_t()
+    prepared.write_request(request, argument)
+    try:
+        error = ffi.wasmtime_component_func_call(
+            ctypes.byref(handler._func),  # noqa: SLF001 - the library's own conversions: see values.py
+            store._context(),  # noqa: SLF001 - likewise
+            ctypes.byref(argument),
+            1,
+            ctypes.byref(result),
+            1,
+        )
+    finally:
+        ffi.wasmtime_component_val_delete(ctypes.byref(argument))
+    if is_set(error):
+        raise WasmtimeError._from_ptr(error)  # noqa: SLF001 - likewise
+    try:
+        value: dict[str, Any] = prepared.read_response(result)
+    finally:
+        ffi.wasmtime_component_val_delete(ctypes.byref(result))
+    return value
+
+
+def _checked(value: dict[str, Any], limit: int) -> frames.GuestAnswer | frames.Failure:
+    headers = [(header["name"], header["value"]) for header in value["headers"]]
+    size = sum(len(name) + len(text) for name, text in headers) + len(value["body"] or b"")
+    if size > limit:
+        message = f"the response has {size} bytes, the limit is {limit}"
+        return frames.Failure(frames.FailureKind.RESPONSE, message)
+    if not 100 <= value["status"] <= 599:
+        return frames.Failure(frames.FailureKind.RESPONSE, f"status {value['status']}")
+    return frames.GuestAnswer(value["status"], headers, value["body"])
+
+
+def _cause(error: Exception) -> str:
+    """Give the last line of what wasmtime tells, which is the reason; the rest is a backtrace."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    last = lines[-1] if lines else type(error).__name__
+    return last.partition(": ")[2][:MAX_CAUSE] if last[:1].isdigit() else last[:MAX_CAUSE]
+
+
+def main() -> None:
+    """Serve the socket whose number is the first argument; the second is the memory limit."""
+    connection = socket.socket(fileno=int(sys.argv[1]))
+    room = int(sys.argv[2]) + HOST_ROOM_BYTES
+    resource.setrlimit(resource.RLIMIT_DATA, (room, room))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    serve(Channel(connection), Engine(engine_config()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""What a guest may ask of its host: one function from a call to its answer, capability first."""
+
+import logging
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from msgspec import UNSET, Struct
+
+from contracts.errors import Code
+from contracts.execution import ExecuteContext
+from runner_bridge.dev_runner import scheduling
+from runner_bridge.dev_runner.frames import HostCall, Value
+from runner_bridge.dev_runner.interface import CAPABILITIES, CONTEXT, LOGGING, SCHEDULER, STORAGE
+from runner_bridge.dev_runner.storage import Area, MemoryStorage
+
+log = logging.getLogger(__name__)
+guest_log = logging.getLogger("runner_bridge.dev_runner.extension")
+
+MAX_LOG_CHARACTERS = 4_000
+_LEVELS: Mapping[str, int] = MappingProxyType(
+    {"log-info": logging.INFO, "log-warn": logging.WARNING, "log-error": logging.ERROR}
+)
+
+
+class Refused(Exception):
+    """The call ends its guest; the message says why."""
+
+
+class Grant(Struct, frozen=True):
+    """For whom an execution runs and what it may use; ``capabilities`` trimmed, in lower case."""
+
+    context: ExecuteContext
+    capabilities: frozenset[str]
+
+    @property
+    def area(self) -> Area:
+        """Where in the storage this install's entries are."""
+        install = self.context.install_id
+        owner = f"extension:{self.context.extension_id}" if install is UNSET else str(install)
+        return (self.context.tenant_id, owner)
+
+
+def capabilities(providers: list[str]) -> frozenset[str]:
+    """Read the names as they are compared: trimmed and in lower case."""
+    return frozenset(name.strip().lower() for name in providers)
+
+
+SchedulerFor = Callable[[ExecuteContext, frozenset[str]], scheduling.Scheduler]
+"""Gives the scheduler that speaks for the install of an execution with these capabilities."""
+
+
+class Host:
+    """The services behind the interfaces, shared by all executions."""
+
+    def __init__(self, scheduler_for: SchedulerFor, storage: MemoryStorage) -> None:
+        self._scheduler_for = scheduler_for
+        self._storage = storage
+
+    async def answer(self, grant: Grant, call: HostCall) -> Value:
+        """Carry out one call.
+
+        Raises:
+            Refused: the interface has no way to say no, or no such function.
+        """
+        if call.interface not in CAPABILITIES:
+            raise Refused(f"{call.interface}.{call.function} is not offered by this host")
+        if CAPABILITIES[call.interface] not in grant.capabilities:
+            return _denied(call)
+        if call.interface == SCHEDULER:
+            scheduler = self._scheduler_for(grant.context, grant.capabilities)
+            return await scheduling.call(scheduler, call.function, call.arguments)
+        if call.interface == STORAGE:
+            return self._stored(grant.area, call)
+        if call.interface == LOGGING:
+            return _logged(grant.context, call)
+        return context_data(grant.context)
+
+    def _stored(self, area: Area, call: HostCall) -> dict[str, Any]:
+        functions: dict[str, Callable[..., dict[str, Any]]] = {
+            "get": self._storage.get,
+            "put": self._storage.put,
+            "delete": self._storage.delete,
+            "list-entries": self._storage.list_entries,
+        }
+        return functions[call.function](area, *call.arguments)
+
+
+def context_data(context: ExecuteContext) -> dict[str, Any]:
+    """Give the record ``context-data``."""
+    return {
+        "request-id": context.request_id,
+        "tenant-id": context.tenant_id,
+        "extension-id": context.extension_id,
+        "install-id": None if context.install_id is UNSET else context.install_id,
+        "version-id": None if context.version_id is UNSET else context.version_id,
+    }
+
+
+def _denied(call: HostCall) -> dict[str, Any] | None:
+    message = f"Capability {CAPABILITIES[call.interface]} is not granted"
+    if call.interface == SCHEDULER:
+        return scheduling.refused(call.function, Code.DENIED, message)
+    if call.interface == STORAGE:
+        return {"err": "denied"}
+    if call.interface == CONTEXT:
+        raise Refused(message)
+    # A log line is no reason to end a guest, and the interface cannot say no: it is dropped.
+    return None
+
+
+def _logged(context: ExecuteContext, call: HostCall) -> None:
+    [message] = call.arguments
+    guest_log.log(
+        _LEVELS[call.function],
+        "%s",
+        message[:MAX_LOG_CHARACTERS],
+        extra={
+            "tenant": context.tenant_id,
+            "extension": context.extension_id,
+            "request_id": context.request_id,
+        },
+    )

@@ -1,0 +1,137 @@
+"""The development Runner's HTTP edge: ``POST /v1/execute`` and ``GET /healthz``.
+
+An execution that took place is answered 200, whatever the guest made of it; the guest's own status
+is in the document. Anything else carries its status in both places.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+from aiohttp import web
+from msgspec import Struct
+
+from contracts.execution import ExecuteRequest, ExecuteResponse
+from runner_bridge.dev_runner.components import Components
+from runner_bridge.dev_runner.execution import Executions, NotExecuted
+from runner_bridge.dev_runner.host import Host, SchedulerFor
+from runner_bridge.dev_runner.sandbox import Sandboxes
+from runner_bridge.dev_runner.storage import MemoryStorage
+
+log = logging.getLogger(__name__)
+
+MAX_REQUEST_BYTES = 1024 * 1024
+STOP_TIMEOUT_S = 35.0
+# Headers of the call to the Runner that its guest may want to see.
+PASSED_HEADERS = ("x-request-id", "x-idempotency-key", "traceparent")
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class RunnerSettings(Struct, frozen=True, kw_only=True):
+    """Where to listen (port 0: any free one), what to run, and within which limits."""
+
+    components: Path
+    cache: Path
+    host: str = "127.0.0.1"
+    port: int = 0
+    concurrency: int = 4
+    waiting: int = 64
+    memory_bytes: int = 256 * 1024 * 1024
+
+
+async def serve(
+    settings: RunnerSettings,
+    scheduler_for: SchedulerFor,
+    *,
+    stop: asyncio.Event,
+    ready: Callable[[str], None],
+) -> None:
+    """Serve until ``stop`` is set, then let the executions in flight end.
+
+    ``ready`` is called with the base URL once the Runner listens, all components compiled.
+    """
+    async with running(settings, scheduler_for) as url:
+        ready(url)
+        await stop.wait()
+
+
+@asynccontextmanager
+async def running(settings: RunnerSettings, scheduler_for: SchedulerFor) -> AsyncIterator[str]:
+    """Run the server for the length of the block; gives its base URL."""
+    components = Components(settings.components, settings.cache)
+    sandboxes = Sandboxes(settings.concurrency, settings.waiting, settings.memory_bytes)
+    host = Host(scheduler_for, MemoryStorage())
+    executions = Executions(components, sandboxes, host, settings.memory_bytes)
+    runner = web.AppRunner(
+        application(executions), shutdown_timeout=STOP_TIMEOUT_S, access_log=None
+    )
+    try:
+        await components.compile_all()
+        await runner.setup()
+        await web.TCPSite(runner, settings.host, settings.port).start()
+        host_name, port = runner.addresses[0][:2]
+        yield f"http://{host_name}:{port}"
+    finally:
+        await runner.cleanup()
+        await components.close()
+        await sandboxes.close()
+
+
+def application(executions: Executions) -> web.Application:
+    """Put the routes together."""
+
+    async def execute(request: web.Request) -> web.Response:
+        try:
+            document = msgspec.json.decode(await request.read(), type=ExecuteRequest)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise NotExecuted(400, f"malformed_request: {error}") from None
+        passed = {name: request.headers[name] for name in PASSED_HEADERS if name in request.headers}
+        response = await executions.execute(document, passed)
+        log.info(
+            "executed",
+            extra={
+                "tenant": document.context.tenant_id,
+                "extension": document.context.extension_id,
+                "request_id": document.context.request_id,
+                "method": document.http.method,
+                "path": document.http.path,
+                "status": response.status,
+                "error": response.error,
+            },
+        )
+        return _json(response, 200)
+
+    app = web.Application(client_max_size=MAX_REQUEST_BYTES, middlewares=[_answer_errors])
+    app.router.add_post("/v1/execute", execute)
+    app.router.add_get("/healthz", _healthz)
+    return app
+
+
+async def _healthz(_: web.Request) -> web.Response:
+    return web.json_response({"status": "ok"})
+
+
+@web.middleware
+async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except NotExecuted as error:
+        return _failure(error.status, error.error)
+    except web.HTTPException as error:
+        return _failure(error.status, f"http_error: {error.reason}")
+    except Exception:  # the edge: whatever it is, the caller gets an answer
+        log.exception("request failed")
+        return _failure(500, "internal: the Runner failed")
+
+
+def _failure(status: int, error: str) -> web.Response:
+    return _json(ExecuteResponse(status=status, error=error), status)
+
+
+def _json(response: ExecuteResponse, status: int) -> web.Response:
+    body = msgspec.json.encode(response)
+    return web.Response(body=body, status=status, content_type="application/json")
