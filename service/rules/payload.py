@@ -1,0 +1,95 @@
+"""Payloads: what is accepted, and how it gets into ``jsonb`` and back without a difference."""
+
+import math
+from decimal import Decimal
+
+import msgspec
+
+from service.rules.columns import (
+    LARGEST_INTEGER,
+    SMALLEST_INTEGER,
+    Container,
+    levels,
+    members,
+    read_container,
+)
+from service.rules.text import is_storable
+
+NOT_A_CONTAINER = "Payload must be a JSON object or array"
+TOO_LARGE = "Payload too large"
+NOT_SERIALIZABLE = "Payload must be JSON-serializable"
+
+# ``jsonb`` writes 1e300 as 301 digits, so what is stored may be longer than what was sent; without
+# a bound, 100,000 characters would grow to five million, in every list that shows them.
+_MAX_GROWTH = 4
+# From here on every float is written with an exponent, and none has a fraction.
+_POSITIONAL_FROM = 1e16
+
+
+def check(value: object, *, max_length: int = 100_000, max_depth: int = 64) -> str | None:
+    """The field error of a decoded payload, or None where it is accepted (as ``None`` itself is).
+
+    ``max_length`` counts code points of compact JSON with non-ASCII unescaped; in ``max_depth`` the
+    root is 1. Integers are accepted from int64's lowest to uint64's highest.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, dict | list):
+        return NOT_A_CONTAINER
+    if not _is_representable(value, max_depth):
+        return NOT_SERIALIZABLE
+    if len(msgspec.json.encode(value).decode()) > max_length:
+        return TOO_LARGE
+    return TOO_LARGE if len(to_json(value)) > _MAX_GROWTH * max_length else None
+
+
+def to_json(value: Container) -> str:
+    """The text to store for an accepted payload.
+
+    ``jsonb`` keeps numbers as decimals and forgets exponents: a float of 1e21 would come back as an
+    integer, so large floats are written out with a fraction.
+    """
+    return msgspec.json.encode(_positional(value)).decode()
+
+
+def from_json(text: str | None) -> Container | None:
+    """What a payload column holds, written by us or by others; see ``read_container``."""
+    return read_container(text)
+
+
+def _is_representable(root: Container, max_depth: int) -> bool:
+    for depth, level in enumerate(levels(root), start=1):
+        if depth > max_depth or not all(map(_has_plain_members, level)):
+            return False
+    return True
+
+
+def _has_plain_members(container: Container) -> bool:
+    keys = container if isinstance(container, dict) else ()
+    return all(isinstance(key, str) and is_storable(key) for key in keys) and all(
+        map(_is_plain, members(container))
+    )
+
+
+def _is_plain(member: object) -> bool:
+    match member:
+        case None | bool() | dict() | list():
+            return True
+        case int():
+            return SMALLEST_INTEGER <= member <= LARGEST_INTEGER
+        case float():
+            return math.isfinite(member)
+        case str():
+            return is_storable(member)
+    return False
+
+
+def _positional(value: object) -> object:
+    match value:
+        case dict():
+            return {key: _positional(member) for key, member in value.items()}
+        case list():
+            return [_positional(member) for member in value]
+        case float() if abs(value) >= _POSITIONAL_FROM:
+            return msgspec.Raw(f"{Decimal(repr(value)):.1f}".encode())
+    return value
