@@ -1,19 +1,25 @@
 """Shapes and protocols at the edges: what a request looks like once NATS is left behind."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec import Struct
 
+from contracts.context import KeySet
+
 
 class Request(Struct, frozen=True):
-    """One request message: ``op`` is the wire name (``create``), ``audience`` its realm."""
+    """One request message: ``op`` is the wire name (``create``), ``audience`` its realm.
+
+    ``received`` is when it arrived, in Unix seconds of this host: it may have waited since.
+    """
 
     subject: str
     op: str
     audience: str
     headers: Mapping[str, str]
     body: bytes
+    received: float
 
 
 class Reply(Struct, frozen=True):
@@ -38,3 +44,10 @@ class ServiceOperation(Struct, frozen=True):
 Handle = Callable[[Request], Awaitable[Reply]]
 Refuse = Callable[[Request, str], Reply]
 """Answers a request that is not worked on (queue full, draining): ``UNAVAILABLE``, with why."""
+
+
+class KeySource(Protocol):
+    """Where the keys of this moment come from."""
+
+    def current(self) -> KeySet:
+        """Return the keys to verify with now."""

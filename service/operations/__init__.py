@@ -1,0 +1,35 @@
+"""One async function per operation, and the table that the dispatcher reads."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
+
+from contracts.schedules import HOST_OPS, Operation
+from contracts.subjects import HOST_AUDIENCE
+from service.operations import host_changes, host_reads
+from service.operations.call import Answer, Call, Handler
+
+HOST_FUNCTIONS = {
+    "list": host_reads.list_schedules,
+    "get": host_reads.get_schedule,
+    "create": host_changes.create,
+    "update": host_changes.update,
+    "delete": host_changes.delete,
+    "getEndpoints": host_reads.get_endpoints,
+}
+
+
+def _table(
+    contract: Mapping[str, Operation],
+    functions: Mapping[str, Callable[[Call], Awaitable[Answer]]],
+) -> Mapping[str, Handler]:
+    rows = {
+        op: Handler(functions[op], operation.output, operation.mutates)
+        for op, operation in contract.items()
+    }
+    return MappingProxyType(rows)
+
+
+HANDLERS: Mapping[str, Mapping[str, Handler]] = MappingProxyType(
+    {HOST_AUDIENCE: _table(HOST_OPS, HOST_FUNCTIONS)}
+)
+"""Audience → operation → what answers it."""

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-import asyncpg
 from msgspec import Struct
 
+from service.storage.connection import Connection
 from service.storage.schedules import COLUMNS, JOINS, Schedule, from_columns
 
 # Paths are compared after the rule for paths: trimmed, one leading slash, runs of slashes as one.
@@ -111,7 +111,7 @@ class Record(Struct, frozen=True, kw_only=True):
 
 
 async def load(
-    connection: asyncpg.Connection, tenant_id: str, install_id: UUID, question: Question
+    connection: Connection, tenant_id: str, install_id: UUID, question: Question
 ) -> Loaded:
     """Look everything up in one statement; call it with the install's row locked."""
     row = await connection.fetchrow(
@@ -141,9 +141,7 @@ async def load(
     )
 
 
-async def record(
-    connection: asyncpg.Connection, tenant_id: str, record: Record, now: datetime
-) -> None:
+async def record(connection: Connection, tenant_id: str, record: Record, now: datetime) -> None:
     """Write what the change leaves behind, in the change's own transaction."""
     await connection.execute(
         RECORD,

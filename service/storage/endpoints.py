@@ -6,6 +6,7 @@ from uuid import UUID
 import asyncpg
 from msgspec import Struct
 
+from service.storage.connection import Connection
 from service.storage.installs import RIGHTS_COLUMNS, RIGHTS_FROM, Install, from_row
 
 LIST_WITH_INSTALL = f"""
@@ -47,7 +48,7 @@ def _endpoints(rows: Sequence[asyncpg.Record]) -> list[Endpoint]:
 
 
 async def list_with_install(
-    connection: asyncpg.Connection, tenant_id: str, install_id: UUID
+    connection: Connection, tenant_id: str, install_id: UUID
 ) -> tuple[Install, list[Endpoint]] | None:
     """Return the install (with manifest) and its version's endpoints, in no order."""
     rows = await connection.fetch(LIST_WITH_INSTALL, tenant_id, install_id)
@@ -56,13 +57,13 @@ async def list_with_install(
     return from_row(rows[0], rows[0]["manifest"]), _endpoints(rows)
 
 
-async def list_for_version(connection: asyncpg.Connection, version_id: UUID) -> list[Endpoint]:
+async def list_for_version(connection: Connection, version_id: UUID) -> list[Endpoint]:
     """Return a version's endpoints, in no order."""
     return _endpoints(await connection.fetch(LIST, version_id))
 
 
 async def materialise(
-    connection: asyncpg.Connection,
+    connection: Connection,
     version_id: UUID,
     entries: Sequence[tuple[str, str, str]],
 ) -> None:

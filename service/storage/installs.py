@@ -5,6 +5,8 @@ from uuid import UUID
 import asyncpg
 from msgspec import Struct
 
+from service.storage.connection import Connection
+
 RIGHTS_COLUMNS = """
   i.id AS install_id, i.tenant_id, i.registry_id, i.version_id,
   (coalesce(i.is_enabled, false) AND coalesce(i.status, '') = 'enabled') AS install_enabled,
@@ -58,13 +60,13 @@ def from_row(row: asyncpg.Record, manifest: str | None = None) -> Install:
     )
 
 
-async def tenant_of(connection: asyncpg.Connection, install_id: UUID) -> str | None:
+async def tenant_of(connection: Connection, install_id: UUID) -> str | None:
     """Return the tenant of an install, None where there is no such install."""
     tenant_id = await connection.fetchval(TENANT_OF, install_id)
     return None if tenant_id is None else str(tenant_id)
 
 
-async def lock(connection: asyncpg.Connection, tenant_id: str, install_id: UUID) -> Install | None:
+async def lock(connection: Connection, tenant_id: str, install_id: UUID) -> Install | None:
     """Lock the install's row until the transaction ends, and return it with its manifest.
 
     Counts belong into a later statement: the one that waits for the lock does not see what the

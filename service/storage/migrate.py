@@ -4,8 +4,9 @@ import hashlib
 import re
 from importlib import resources
 
-import asyncpg
 from msgspec import Struct
+
+from service.storage.connection import Connection
 
 LOCK_KEY = 0x657874_7363686564  # "extsched"
 
@@ -53,7 +54,7 @@ def available() -> list[Migration]:
     return found
 
 
-async def pending(connection: asyncpg.Connection) -> list[Migration]:
+async def pending(connection: Connection) -> list[Migration]:
     """Return the migrations not applied yet.
 
     Raises MigrationError when an applied one differs from this release's file, or is unknown to it.
@@ -72,7 +73,7 @@ async def pending(connection: asyncpg.Connection) -> list[Migration]:
     return list(known.values())
 
 
-async def migrate(connection: asyncpg.Connection) -> list[Migration]:
+async def migrate(connection: Connection) -> list[Migration]:
     """Apply what is pending, each in a transaction of its own; return what was applied.
 
     Any number of processes may call this at once: the others wait, then find nothing to do.

@@ -8,10 +8,12 @@ from uuid import UUID
 import asyncpg
 from msgspec import Struct
 
+from service.storage.connection import Connection
 from service.storage.installs import RIGHTS_COLUMNS, RIGHTS_FROM, Install, from_row
 
 COLUMNS = """
-  s.id, s.endpoint_id, e.method AS endpoint_method, e.path AS endpoint_path, s.name, s.cron,
+  s.id, s.endpoint_id, e.method AS endpoint_method, e.path AS endpoint_path,
+  e.version_id AS endpoint_version_id, s.name, s.cron,
   s.timezone, coalesce(s.enabled, false) AS enabled, s.payload_json::text AS payload,
   s.last_run_at, s.last_run_status, s.last_error, s.created_at, s.updated_at,
   t.due_at AS next_run_at, coalesce(s.revision, 1) AS revision,
@@ -104,6 +106,7 @@ class Schedule(Struct, frozen=True):
     endpoint_id: UUID | None
     endpoint_method: str | None
     endpoint_path: str | None
+    endpoint_version_id: UUID | None
     name: str | None
     cron: str
     timezone: str
@@ -124,7 +127,7 @@ class NewSchedule(Struct, frozen=True):
     """What a new row is made of; ``due_at`` is None for a disabled one."""
 
     id: UUID
-    endpoint_id: UUID
+    endpoint_id: UUID | None
     name: str | None
     cron: str
     timezone: str
@@ -152,7 +155,7 @@ def from_columns(row: asyncpg.Record) -> Schedule | None:
 
 
 async def list_with_install(
-    connection: asyncpg.Connection, tenant_id: str, install_id: UUID
+    connection: Connection, tenant_id: str, install_id: UUID
 ) -> tuple[Install, list[Schedule]] | None:
     """Return the install and its schedules by creation time, then id; None without install."""
     rows = await connection.fetch(LIST_WITH_INSTALL, tenant_id, install_id)
@@ -163,16 +166,14 @@ async def list_with_install(
 
 
 async def get_with_install(
-    connection: asyncpg.Connection, tenant_id: str, install_id: UUID, schedule_id: UUID | None
+    connection: Connection, tenant_id: str, install_id: UUID, schedule_id: UUID | None
 ) -> tuple[Install, Schedule | None] | None:
     """Return the install and one of its schedules, if it has it; None without install."""
     row = await connection.fetchrow(GET_WITH_INSTALL, tenant_id, install_id, schedule_id)
     return None if row is None else (from_row(row), from_columns(row))
 
 
-async def insert(
-    connection: asyncpg.Connection, install: Install, new: NewSchedule, now: datetime
-) -> None:
+async def insert(connection: Connection, install: Install, new: NewSchedule, now: datetime) -> None:
     """Insert a schedule, and its timer if it is enabled."""
     await connection.execute(
         INSERT,
@@ -191,7 +192,7 @@ async def insert(
 
 
 async def update(
-    connection: asyncpg.Connection,
+    connection: Connection,
     install: Install,
     new: NewSchedule,
     changed: Sequence[str],
@@ -214,7 +215,7 @@ async def update(
     )
 
 
-async def set_timer(connection: asyncpg.Connection, install: Install, new: NewSchedule) -> None:
+async def set_timer(connection: Connection, install: Install, new: NewSchedule) -> None:
     """Make the timer what ``new`` says: due at ``due_at``, or none."""
     if new.due_at is None:
         await connection.execute(REMOVE_TIMER, install.tenant_id, new.id)
@@ -224,6 +225,6 @@ async def set_timer(connection: asyncpg.Connection, install: Install, new: NewSc
     )
 
 
-async def delete(connection: asyncpg.Connection, install: Install, schedule_id: UUID) -> None:
+async def delete(connection: Connection, install: Install, schedule_id: UUID) -> None:
     """Delete a schedule and its timer."""
     await connection.execute(DELETE, install.tenant_id, install.id, schedule_id)

@@ -1,0 +1,192 @@
+"""Bytes in, bytes out: verify, decode, run, map errors, count, log. Knows no NATS."""
+
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from logging import INFO, getLogger
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+from msgspec import Struct
+
+from contracts import encoding
+from contracts.context import LEEWAY_S, Claims, ContextRefused, verify
+from contracts.encoding import MAX_BODY_BYTES, Encoding, MalformedBody, UnknownContentType
+from contracts.errors import NUMBERS, Code, ErrorBody, ServiceError
+from contracts.subjects import CONTENT_TYPE_HEADER, CONTEXT_HEADER, REQUEST_ID_HEADER
+from service.logs import fields
+from service.metrics import Metrics
+from service.operations import HANDLERS
+from service.operations.call import Answer, Call, Clock
+from service.ports import KeySource, Reply, Request
+from service.rules.limits import Limits
+from service.storage.connection import Connection
+from service.storage.faults import is_demoted, is_unavailable
+from service.turns import Turns
+
+log = getLogger(__name__)
+
+NOT_AUTHORIZED = "Request is not authorized"
+NOT_NOW = "The service cannot answer now; send the same request again"
+WAITED_TOO_LONG = "The request waited for too long; send it again"
+FAULT = "Internal error"
+
+
+def _as_it_is(now: Any) -> Any:  # noqa: ANN401 -- the identity
+    return now
+
+
+def _nothing() -> None:
+    """Nobody waits for events."""
+
+
+class Dispatcher(Struct, frozen=True, kw_only=True):
+    """What it takes to answer a request. ``committed`` is called after every accepted change."""
+
+    pool: asyncpg.Pool
+    keys: KeySource
+    limits: Limits
+    declared_is_granted: bool
+    metrics: Metrics
+    turns: Turns
+    pool_acquire_timeout_s: float
+    wall_clock: Callable[[], float] = time.time
+    clock: Clock = _as_it_is
+    committed: Callable[[], None] = _nothing
+
+    async def handle(self, request: Request) -> Reply:
+        """Answer a request; raises nothing but cancellation."""
+        began = time.perf_counter()
+        claims = None
+        fault: Exception | None = None
+        try:
+            claims = self._verify(request)
+            answer = await self._run(request, claims)
+        except Exception as error:  # noqa: BLE001 -- the edge: whatever happened, there is an answer
+            fault = error
+            answer = await self._explain(error, request, claims)
+        self._account(request, claims, answer, fault, time.perf_counter() - began)
+        request_id = uuid4() if claims is None else claims.jti
+        return _reply(answer, request, str(request_id), failed=fault is not None)
+
+    def refuse(self, request: Request, message: str) -> Reply:
+        """Answer a request that is not worked on; cheap, for times of overload."""
+        self.metrics.api_calls.labels(request.op, "failed").inc()
+        self.metrics.api_errors.labels(request.op, Code.UNAVAILABLE.value).inc()
+        answer = ErrorBody(code=Code.UNAVAILABLE, error=message)
+        return _reply(answer, request, str(uuid4()), failed=True)
+
+    def _verify(self, request: Request) -> Claims:
+        return verify(
+            request.headers.get(CONTEXT_HEADER),
+            self.keys.current(),
+            audience=request.audience,
+            op=request.op,
+            body=request.body,
+            now=request.received,
+        )
+
+    async def _run(self, request: Request, claims: Claims) -> Answer:
+        if claims.exp + LEEWAY_S <= self.wall_clock():
+            raise ServiceError(Code.UNAVAILABLE, WAITED_TOO_LONG)
+        raw = _read(request)
+        handler = HANDLERS[request.audience][request.op]
+        install_id = claims.install_id if handler.mutates else None
+        async with self.turns.turn(install_id), self._connection() as connection:
+            answer = await handler.run(
+                Call(
+                    connection=connection,
+                    output=handler.output,
+                    claims=claims,
+                    raw=raw,
+                    limits=self.limits,
+                    declared_is_granted=self.declared_is_granted,
+                    clock=self.clock,
+                )
+            )
+        if handler.mutates and not isinstance(answer, ErrorBody):
+            self.committed()
+        return answer
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection]:
+        connection = await self.pool.acquire(timeout=self.pool_acquire_timeout_s)
+        try:
+            yield connection
+        finally:
+            await self.pool.release(connection)
+
+    async def _explain(
+        self, error: Exception, request: Request, claims: Claims | None
+    ) -> ErrorBody:
+        if isinstance(error, ServiceError):
+            return error.body()
+        if isinstance(error, ContextRefused):
+            self.metrics.auth_failures.labels(error.reason.value).inc()
+            return ErrorBody(code=Code.UNAUTHORIZED, error=NOT_AUTHORIZED)
+        if isinstance(error, UnknownContentType | MalformedBody):
+            return ErrorBody(code=Code.VALIDATION_FAILED, error=str(error))
+        context = fields(operation=request.op, request_id=claims and str(claims.jti))
+        if is_unavailable(error):
+            log.warning("database not available: %r", error, extra=context)
+            if is_demoted(error):
+                # Every other pooled connection is to the demoted server too.
+                await self.pool.expire_connections()
+            return ErrorBody(code=Code.UNAVAILABLE, error=NOT_NOW)
+        log.error("fault while answering", exc_info=error, extra=context)
+        return ErrorBody(code=Code.INTERNAL, error=FAULT)
+
+    def _account(
+        self,
+        request: Request,
+        claims: Claims | None,
+        answer: Answer,
+        fault: Exception | None,
+        duration_s: float,
+    ) -> None:
+        op, metrics = request.op, self.metrics
+        code = answer.code.value if isinstance(answer, ErrorBody) else None
+        outcome = "ok" if code is None else "failed" if fault is not None else "refused"
+        metrics.api_calls.labels(op, outcome).inc()
+        metrics.api_duration.labels(op).observe(duration_s)
+        if code is not None:
+            metrics.api_errors.labels(op, code).inc()
+        if log.isEnabledFor(INFO):
+            log.info(
+                "request",
+                extra=fields(
+                    operation=op,
+                    outcome=outcome,
+                    code=code,
+                    reason=fault.reason.value if isinstance(fault, ContextRefused) else None,
+                    tenant=claims and claims.tenant_id,
+                    install=claims and claims.install_id,
+                    request_id=claims and claims.jti,
+                    duration_ms=round(duration_s * 1000, 3),
+                ),
+            )
+
+
+def _read(request: Request) -> dict[str, Any]:
+    if len(request.body) > MAX_BODY_BYTES:
+        raise MalformedBody(f"Body is larger than {MAX_BODY_BYTES} bytes")
+    negotiated = encoding.negotiate(request.headers.get(CONTENT_TYPE_HEADER))
+    return encoding.decode_map(request.body, negotiated)
+
+
+def _reply(answer: Answer, request: Request, request_id: str, *, failed: bool) -> Reply:
+    chosen = _reply_encoding(request.headers)
+    error = None
+    if failed:
+        assert isinstance(answer, ErrorBody)  # noqa: S101 -- only _explain answers failures
+        error = (NUMBERS[answer.code], answer.error)
+    headers = {CONTENT_TYPE_HEADER: chosen.value, REQUEST_ID_HEADER: request_id}
+    return Reply(headers, encoding.encode(answer, chosen), error)
+
+
+def _reply_encoding(headers: Mapping[str, str]) -> Encoding:
+    try:
+        return encoding.negotiate(headers.get(CONTENT_TYPE_HEADER))
+    except UnknownContentType:
+        return Encoding.JSON

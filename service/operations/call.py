@@ -1,0 +1,60 @@
+"""What an operation is given, and what it answers."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from msgspec import UNSET, Struct
+
+from contracts.context import Claims
+from contracts.errors import Code, ErrorBody
+from service.rules.limits import Limits
+from service.storage.connection import Connection
+
+Clock = Callable[[datetime], datetime]
+"""Turns the database's time into the service's: the identity, except where a test moves it."""
+
+
+class Call(Struct, frozen=True):
+    """One verified request. Identity comes from ``claims``, never from the body (``raw``)."""
+
+    connection: Connection
+    output: type[Struct]
+    claims: Claims
+    raw: dict[str, Any]
+    limits: Limits
+    declared_is_granted: bool
+    clock: Clock
+
+    @property
+    def install_id(self) -> UUID:
+        """The install a host operation is about; verification made sure that there is one."""
+        assert self.claims.install_id is not None  # noqa: S101 -- verified with the audience
+        return self.claims.install_id
+
+
+Answer = Struct
+"""The operation's output, or ``ErrorBody`` for a negative result."""
+
+
+class Handler(Struct, frozen=True):
+    """A row of the table of operations; ``mutates`` as in the operation's contract."""
+
+    run: Callable[[Call], Awaitable[Answer]]
+    output: type[Struct]
+    mutates: bool
+
+
+def refusal(code: Code, error: str) -> ErrorBody:
+    """Return a negative result without field errors."""
+    return ErrorBody(code=code, error=error)
+
+
+def field_refusal(errors: Mapping[str, str], code: Code = Code.VALIDATION_FAILED) -> ErrorBody:
+    """Return a negative result; ``error`` repeats the first of the field errors.
+
+    ``errors`` is in the order of the operation's input.
+    """
+    first = next(iter(errors.values()))
+    return ErrorBody(code=code, error=first, field_errors=dict(errors) or UNSET)

@@ -1,0 +1,140 @@
+"""The frame of every host change: one transaction, one lock, one replay check, one record."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from contracts.errors import Code, ErrorBody, ServiceError
+from contracts.events import EventType
+from service.operations.access import absent, authorize, tenant_of
+from service.operations.call import Answer, Call
+from service.rules.endpoints import Manifest, Selector, choose, read_manifest
+from service.rules.limits import admit
+from service.storage import changes, endpoints, installs
+from service.storage.changes import Event, Loaded, Question, Record
+from service.storage.installs import Install
+from service.storage.schedules import Schedule
+
+
+class Asked(Struct, frozen=True):
+    """What a change wants looked up; None where its input does not say, or says it wrongly."""
+
+    schedule_id: UUID | None = None
+    name: str | None = None
+    selector: Selector | None = None
+
+
+class Ground(Struct, frozen=True):
+    """What a change stands on, while the install's row is locked."""
+
+    call: Call
+    install: Install
+    manifest: Manifest
+    loaded: Loaded
+    now: datetime
+
+    def endpoint(self, selector: Selector, *, has_payload: bool) -> UUID | None:
+        """Resolve a selector among the endpoints of the version the install has now."""
+        return choose(selector, self.loaded.endpoints, self.manifest, has_payload=has_payload)
+
+    def owns_endpoint(self, schedule: Schedule) -> bool:
+        """Tell whether a schedule's endpoint is one of the version the install has now."""
+        return schedule.endpoint_version_id == self.install.version_id
+
+
+class Made(Struct, frozen=True):
+    """A change that was made: its answer, and what audit entry and event say of it."""
+
+    answer: Answer
+    schedule_id: UUID
+    event: EventType
+    changes: Mapping[str, Any]
+
+
+Apply = Callable[[Ground], Awaitable[Made | ErrorBody]]
+
+
+async def make(call: Call, asked: Asked, apply: Apply) -> Answer:
+    """Run ``apply`` at most once per (install, jti).
+
+    Checks in the order of the wire contract: install and capability, replay, then what ``apply``
+    checks. Raises ServiceError for what keeps the change from being considered.
+    """
+    tenant_id = await tenant_of(call)
+    async with call.connection.transaction():
+        install = await installs.lock(call.connection, tenant_id, call.install_id)
+        if install is None:
+            raise await absent(call)
+        authorize(install, call.claims, declared_is_granted=call.declared_is_granted)
+        ground = await _survey(call, install, asked)
+        if ground.loaded.replay is not None:
+            return replayed(call, ground.loaded.replay)
+        outcome = await apply(ground)
+        if isinstance(outcome, ErrorBody):
+            return outcome
+        await changes.record(
+            call.connection, install.tenant_id, _record(ground, outcome), ground.now
+        )
+        return outcome.answer
+
+
+def admit_change(ground: Ground) -> None:
+    """Raise ServiceError RATE_LIMITED when the install has made its changes for now."""
+    wait = admit(ground.loaded.accepted, ground.now, ground.call.limits.changes_per_minute)
+    if wait is not None:
+        raise ServiceError(Code.RATE_LIMITED, "Too many schedule changes", retry_after_ms=wait)
+
+
+def replayed(call: Call, replay: changes.Replay) -> Answer:
+    """Return the stored result; raise ServiceError CONFLICT when it was for something else."""
+    claims = call.claims
+    if (replay.op, replay.body_sha256) != (claims.op, claims.body_sha256):
+        raise ServiceError(Code.CONFLICT, "This jti was used before for another request")
+    return msgspec.msgpack.decode(replay.result, type=call.output)
+
+
+async def _survey(call: Call, install: Install, asked: Asked) -> Ground:
+    question = Question(
+        scope=f"install:{install.id}",
+        jti=call.claims.jti,
+        version_id=install.version_id,
+        schedule_id=asked.schedule_id,
+        name=asked.name,
+        path=asked.selector and asked.selector.path,
+    )
+    manifest = read_manifest(install.manifest)
+    loaded = await changes.load(call.connection, install.tenant_id, install.id, question)
+    if asked.selector is not None and not loaded.materialised:
+        await endpoints.materialise(call.connection, install.version_id, manifest.entries)
+        loaded = await changes.load(call.connection, install.tenant_id, install.id, question)
+    return Ground(call, install, manifest, loaded, call.clock(loaded.now))
+
+
+def _record(ground: Ground, made: Made) -> Record:
+    claims, limit = ground.call.claims, ground.call.limits.changes_per_minute
+    return Record(
+        scope=f"install:{ground.install.id}",
+        jti=claims.jti,
+        op=claims.op,
+        body_sha256=claims.body_sha256,
+        result=msgspec.msgpack.encode(made.answer),
+        trigger="host_api",
+        actor=f"{claims.iss}/{ground.install.id}",
+        install_id=ground.install.id,
+        schedule_id=made.schedule_id,
+        changes=msgspec.json.encode(made.changes).decode(),
+        events=[Event(made.event.value, made.schedule_id, _event_data(made.changes))],
+        accepted=_window(ground.loaded.accepted, ground.now, limit),
+    )
+
+
+def _window(accepted: Sequence[datetime], now: datetime, limit: int) -> list[datetime]:
+    return [*accepted, now][-limit:]
+
+
+def _event_data(changed: Mapping[str, Any]) -> str:
+    return msgspec.json.encode({"fields": sorted(changed)}).decode()

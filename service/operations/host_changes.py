@@ -1,0 +1,33 @@
+"""Host operations that change a schedule: ``create``, ``update``, ``delete``."""
+
+from functools import partial
+
+from service.operations.call import Answer, Call
+from service.operations.change import Asked, make
+from service.operations.schedule_changes import create_schedule, delete_schedule, update_schedule
+from service.rules.fields import check_create, check_schedule_id, check_update
+
+
+async def create(call: Call) -> Answer:
+    """Create a schedule, due at its next slot from now."""
+    checked = check_create(call.raw, call.limits)
+    asked = Asked(name=checked.name, selector=checked.endpoint)
+    return await make(call, asked, partial(create_schedule, checked))
+
+
+async def update(call: Call) -> Answer:
+    """Change the given fields of a schedule; what stays equal leaves its timer alone."""
+    checked = check_update(call.raw, call.limits)
+    asked = Asked(
+        schedule_id=checked.schedule_id,
+        name=checked.name or None,
+        selector=checked.endpoint or None,
+    )
+    return await make(call, asked, partial(update_schedule, checked))
+
+
+async def delete(call: Call) -> Answer:
+    """Delete a schedule; what is planned of it ends as skipped."""
+    checked = check_schedule_id(call.raw)
+    asked = Asked(schedule_id=checked.schedule_id)
+    return await make(call, asked, partial(delete_schedule, checked))

@@ -1,0 +1,51 @@
+"""Host operations that change nothing: ``list``, ``get``, ``getEndpoints``."""
+
+from contracts.schedules import GetEndpointsOutput, GetOutput, ListOutput
+from service.operations.access import absent, authorize, tenant_of
+from service.operations.call import Answer, Call, field_refusal
+from service.operations.views import endpoint_infos, schedule_info
+from service.rules.endpoints import read_manifest
+from service.rules.fields import check_schedule_id
+from service.storage import endpoints, schedules
+
+
+async def list_schedules(call: Call) -> Answer:
+    """Answer the install's schedules by creation time, then id."""
+    found = await schedules.list_with_install(
+        call.connection, await tenant_of(call), call.install_id
+    )
+    if found is None:
+        raise await absent(call)
+    install, rows = found
+    authorize(install, call.claims, declared_is_granted=call.declared_is_granted)
+    return ListOutput(schedules=[schedule_info(row) for row in rows])
+
+
+async def get_schedule(call: Call) -> Answer:
+    """Answer one schedule, null where the install has no such schedule."""
+    checked = check_schedule_id(call.raw)
+    found = await schedules.get_with_install(
+        call.connection, await tenant_of(call), call.install_id, checked.schedule_id
+    )
+    if found is None:
+        raise await absent(call)
+    install, row = found
+    authorize(install, call.claims, declared_is_granted=call.declared_is_granted)
+    if checked.errors:
+        return field_refusal(checked.errors)
+    return GetOutput(schedule=None if row is None else schedule_info(row))
+
+
+async def get_endpoints(call: Call) -> Answer:
+    """Answer the endpoints of the version that the install has now, materialised if need be."""
+    tenant_id = await tenant_of(call)
+    found = await endpoints.list_with_install(call.connection, tenant_id, call.install_id)
+    if found is None:
+        raise await absent(call)
+    install, rows = found
+    authorize(install, call.claims, declared_is_granted=call.declared_is_granted)
+    manifest = read_manifest(install.manifest)
+    if not rows and manifest.entries:
+        await endpoints.materialise(call.connection, install.version_id, manifest.entries)
+        rows = await endpoints.list_for_version(call.connection, install.version_id)
+    return GetEndpointsOutput(endpoints=endpoint_infos(rows, manifest))

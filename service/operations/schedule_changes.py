@@ -1,0 +1,209 @@
+"""Creating, updating and deleting one schedule of a locked install, whoever asks for it."""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+from uuid import UUID, uuid4
+
+from msgspec import UNSET, UnsetType
+
+from contracts.errors import Code, ErrorBody
+from contracts.events import EventType
+from contracts.schedules import CreateOutput, DeleteOutput, UpdateOutput
+from service.operations.call import field_refusal, refusal
+from service.operations.change import Ground, Made, admit_change
+from service.rules import payload
+from service.rules.cron import Cron, InvalidCronError, parse
+from service.rules.endpoints import NOT_SCHEDULABLE
+from service.rules.fields import (
+    CREATE_FIELDS,
+    INVALID_TIMEZONE,
+    NAME_TAKEN,
+    NOT_FOUND,
+    UPDATE_FIELDS,
+    CheckedCreate,
+    CheckedId,
+    CheckedUpdate,
+    order_errors,
+)
+from service.rules.slots import next_slot
+from service.rules.zones import load
+from service.storage import schedules
+from service.storage.schedules import NewSchedule, Schedule
+
+T = TypeVar("T")
+
+
+async def create_schedule(checked: CheckedCreate, ground: Ground) -> Made | ErrorBody:
+    """Insert the schedule, or say what is wrong: fields, then rate, then quota."""
+    errors = dict(checked.errors)
+    endpoint_id = _resolve(ground, checked, errors, has_payload=checked.payload is not None)
+    if checked.name is not None and ground.loaded.name_holder is not None:
+        errors["name"] = NAME_TAKEN
+    if errors or endpoint_id is None or checked.cron is None:
+        return _field_errors(errors, CREATE_FIELDS)
+    admit_change(ground)
+    limit = ground.call.limits.max_schedules
+    if ground.loaded.schedules >= limit:
+        message = f"Too many schedules (max {limit} per extension install)"
+        return refusal(Code.QUOTA_EXCEEDED, message)
+    new = NewSchedule(
+        id=uuid4(),
+        endpoint_id=endpoint_id,
+        name=checked.name,
+        cron=checked.cron.text,
+        timezone=checked.timezone,
+        enabled=checked.enabled,
+        payload=None if checked.payload is None else payload.to_json(checked.payload),
+        due_at=_due(checked.cron, checked.timezone, ground.now) if checked.enabled else None,
+    )
+    await schedules.insert(ground.call.connection, ground.install, new, ground.now)
+    answer = CreateOutput(success=True, schedule_id=str(new.id))
+    return Made(answer, new.id, EventType.SCHEDULE_CREATED, _described(new))
+
+
+async def update_schedule(checked: CheckedUpdate, ground: Ground) -> Made | ErrorBody:
+    """Write the given fields, or say what is wrong: fields, existence, revision, then rate."""
+    stored = ground.loaded.schedule
+    errors = dict(checked.errors)
+    endpoint_id = _resolve(ground, checked, errors, has_payload=_has_payload(checked, stored))
+    holder = ground.loaded.name_holder
+    if checked.name and holder is not None and holder != checked.schedule_id:
+        errors["name"] = NAME_TAKEN
+    merged = None if stored is None else _merge(checked, stored, endpoint_id, ground, errors)
+    if errors:
+        return _field_errors(errors, UPDATE_FIELDS)
+    if stored is None or merged is None:
+        return refusal(Code.NOT_FOUND, NOT_FOUND)
+    if checked.expected_revision not in (UNSET, stored.revision):
+        return refusal(Code.CONFLICT, f"Schedule has revision {stored.revision} now")
+    admit_change(ground)
+    connection, install = ground.call.connection, ground.install
+    await schedules.update(connection, install, merged, checked.given, ground.now)
+    if merged.due_at != stored.next_run_at:
+        await schedules.set_timer(connection, install, merged)
+    described = {name: value for name, value in _described(merged).items() if name in checked.given}
+    return Made(UpdateOutput(success=True), merged.id, EventType.SCHEDULE_UPDATED, described)
+
+
+async def delete_schedule(checked: CheckedId, ground: Ground) -> Made | ErrorBody:
+    """Delete the schedule with its timer, or say that there is none."""
+    if checked.errors:
+        return field_refusal(checked.errors)
+    stored = ground.loaded.schedule
+    if stored is None:
+        return refusal(Code.NOT_FOUND, NOT_FOUND)
+    admit_change(ground)
+    await schedules.delete(ground.call.connection, ground.install, stored.id)
+    changes = {"name": stored.name, "cron": stored.cron, "timezone": stored.timezone}
+    return Made(DeleteOutput(success=True), stored.id, EventType.SCHEDULE_DELETED, changes)
+
+
+def _resolve(
+    ground: Ground,
+    checked: CheckedCreate | CheckedUpdate,
+    errors: dict[str, str],
+    *,
+    has_payload: bool,
+) -> UUID | None:
+    """Find the endpoint that the input names; add a field error where there is none."""
+    if checked.endpoint is None or checked.endpoint is UNSET:
+        return None
+    found = ground.endpoint(checked.endpoint, has_payload=has_payload)
+    if found is None:
+        errors["endpoint"] = NOT_SCHEDULABLE
+    return found
+
+
+def _has_payload(checked: CheckedUpdate, stored: Schedule | None) -> bool:
+    if checked.payload is not UNSET:
+        return checked.payload is not None
+    return stored is not None and stored.payload is not None
+
+
+def _merge(
+    checked: CheckedUpdate,
+    stored: Schedule,
+    endpoint_id: UUID | None,
+    ground: Ground,
+    errors: dict[str, str],
+) -> NewSchedule:
+    """Lay the given fields over the stored row; add what only the two together get wrong."""
+    enabled = _given(checked.enabled, stored.enabled)
+    cron = stored.cron if checked.cron is UNSET else checked.cron.text
+    timezone = _given(checked.timezone, stored.timezone)
+    timed_anew = enabled and (
+        not stored.enabled
+        or stored.next_run_at is None
+        or (cron, timezone) != (stored.cron, stored.timezone)
+    )
+    if enabled and not stored.enabled and endpoint_id is None and not ground.owns_endpoint(stored):
+        errors.setdefault("endpoint", NOT_SCHEDULABLE)
+    due_at = stored.next_run_at if enabled else None
+    if timed_anew:
+        due_at = _due_of_texts(cron, timezone, ground.now, errors)
+    return NewSchedule(
+        id=stored.id,
+        endpoint_id=endpoint_id or stored.endpoint_id,
+        name=_given(checked.name, stored.name),
+        cron=cron,
+        timezone=timezone,
+        enabled=enabled,
+        payload=_payload_text(checked, stored),
+        due_at=due_at,
+    )
+
+
+def _given(value: T | UnsetType, stored: T) -> T:
+    return stored if isinstance(value, UnsetType) else value
+
+
+def _payload_text(checked: CheckedUpdate, stored: Schedule) -> str | None:
+    if checked.payload is UNSET:
+        return stored.payload
+    return None if checked.payload is None else payload.to_json(checked.payload)
+
+
+def _due(cron: Cron, timezone: str, now: datetime) -> datetime:
+    zone = load(timezone)
+    assert zone is not None  # noqa: S101 -- the name was checked as a field
+    return next_slot(cron, zone, now)
+
+
+def _due_of_texts(
+    cron: str, timezone: str, now: datetime, errors: dict[str, str]
+) -> datetime | None:
+    """Compute the next slot of what may have been stored by someone else, unchecked."""
+    zone = load(timezone)
+    if zone is None:
+        errors.setdefault("timezone", INVALID_TIMEZONE)
+        return None
+    try:
+        return next_slot(parse(cron, min_interval_minutes=1), zone, now)
+    except InvalidCronError as error:
+        errors.setdefault("cron", str(error))
+        return None
+
+
+def _field_errors(errors: dict[str, str], order: Sequence[str]) -> ErrorBody:
+    only_taken = errors == {"name": NAME_TAKEN}
+    code = Code.CONFLICT if only_taken else Code.VALIDATION_FAILED
+    return field_refusal(order_errors(order, errors), code)
+
+
+def _described(schedule: NewSchedule) -> dict[str, Any]:
+    """Describe a schedule for the audit entry: a payload by length and hash only."""
+    text = schedule.payload
+    described = {
+        "endpoint": str(schedule.endpoint_id),
+        "cron": schedule.cron,
+        "timezone": schedule.timezone,
+        "enabled": schedule.enabled,
+        "name": schedule.name,
+        "payload": None,
+    }
+    if text is not None:
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        described["payload"] = {"length": len(text), "sha256": digest}
+    return described

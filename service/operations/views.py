@@ -1,0 +1,49 @@
+"""Rows as the wire shows them."""
+
+from datetime import datetime
+
+from contracts.schedules import EndpointInfo, ScheduleInfo
+from contracts.times import wire_time
+from service.rules import payload
+from service.rules.endpoints import Manifest, schedulable
+from service.storage.endpoints import Endpoint
+from service.storage.schedules import Schedule
+
+
+def schedule_info(row: Schedule) -> ScheduleInfo:
+    """Show a schedule to its owner. An endpoint whose row is gone shows as empty texts."""
+    return ScheduleInfo(
+        id=str(row.id),
+        endpoint_path=row.endpoint_path or "",
+        endpoint_method=row.endpoint_method or "",
+        name=row.name,
+        cron=row.cron,
+        timezone=row.timezone,
+        enabled=row.enabled,
+        payload=None if row.payload is None else payload.from_json(row.payload),
+        last_run_at=_time(row.last_run_at),
+        last_run_status=row.last_run_status,
+        last_error=row.last_error,
+        created_at=wire_time(row.created_at),
+        updated_at=wire_time(row.updated_at),
+        next_run_at=_time(row.next_run_at) if row.enabled else None,
+        revision=row.revision,
+    )
+
+
+def endpoint_infos(rows: list[Endpoint], manifest: Manifest) -> list[EndpointInfo]:
+    """Show endpoints by path, then method, in code-point order."""
+    return [
+        EndpointInfo(
+            id=str(row.id),
+            method=row.method,
+            path=row.path,
+            handler=row.handler,
+            schedulable=schedulable(row.method, row.path, manifest),
+        )
+        for row in sorted(rows, key=lambda row: (row.path, row.method))
+    ]
+
+
+def _time(at: datetime | None) -> str | None:
+    return None if at is None else wire_time(at)

@@ -1,0 +1,41 @@
+"""Which database errors mean 'not now' rather than 'our mistake'."""
+
+import asyncpg
+
+_NOT_NOW = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.QueryCanceledError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.OutOfMemoryError,
+    asyncpg.DiskFullError,
+    OSError,
+    TimeoutError,
+)
+
+
+def is_unavailable(error: BaseException) -> bool:
+    """Tell whether the same request may well succeed a little later, on another connection."""
+    return isinstance(error, _NOT_NOW)
+
+
+def is_demoted(error: BaseException) -> bool:
+    """Tell whether the server became a standby, so that every pooled connection is to it (25006)."""
+    return isinstance(error, asyncpg.ReadOnlySQLTransactionError)
+
+
+def is_name_taken(error: BaseException) -> bool:
+    """Tell whether a row was refused by a unique index on schedule names."""
+    return (
+        isinstance(error, asyncpg.UniqueViolationError)
+        and error.table_name == "tenant_extension_schedule"
+        and "name" in (error.detail or "")
+    )

@@ -1,0 +1,90 @@
+"""Host requests as a Runner makes them, put to a dispatcher without a bus in between."""
+
+import time
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import msgspec
+from msgspec import Struct, structs
+from service.rules.limits import Limits
+
+from contracts.context import Claims, Key, body_sha256, sign
+from contracts.encoding import Encoding, encode
+from contracts.subjects import CONTENT_TYPE_HEADER, CONTEXT_HEADER, HOST_AUDIENCE, host_subject
+from service.dispatch import Dispatcher
+from service.metrics import Metrics
+from service.ports import Reply, Request
+from service.turns import Turns
+from tests.support.keys import RUNNER_KEY, KeyHolder
+from tests.support.platform import Installed
+
+
+class Caller(Struct, frozen=True):
+    """Speaks for one install."""
+
+    dispatcher: Dispatcher
+    installed: Installed
+    key: Key = RUNNER_KEY
+    encoding: Encoding = Encoding.MSGPACK
+
+    async def __call__(self, op: str, **body: Any) -> dict[str, Any]:
+        """Send a request with this body and return the decoded reply body."""
+        return read(await self.send(op, body))
+
+    async def send(
+        self, op: str, body: dict[str, Any] | bytes, jti: UUID | None = None, **claims: Any
+    ) -> Reply:
+        """Send exactly this; ``claims`` replace those of an honest Runner."""
+        encoded = body if isinstance(body, bytes) else encode(body, self.encoding)
+        token = sign(self.claims(op, encoded, jti or uuid4(), **claims), self.key)
+        headers = {CONTEXT_HEADER: token, CONTENT_TYPE_HEADER: self.encoding.value}
+        return await self.dispatcher.handle(request(op, encoded, headers))
+
+    def claims(self, op: str, body: bytes, jti: UUID, **replaced: Any) -> Claims:
+        """The claims of an honest Runner, but for what is replaced."""
+        now = int(time.time())
+        claims = Claims(
+            iss=self.key.issuer,
+            aud=HOST_AUDIENCE,
+            iat=now,
+            exp=now + 60,
+            jti=jti,
+            op=op,
+            body_sha256=body_sha256(body),
+            install_id=self.installed.install_id,
+            tenant_id=self.installed.tenant_id,
+        )
+        return structs.replace(claims, **replaced)
+
+
+def request(op: str, body: bytes, headers: dict[str, str]) -> Request:
+    return Request(
+        subject=host_subject(op),
+        op=op,
+        audience=HOST_AUDIENCE,
+        headers=headers,
+        body=body,
+        received=time.time(),
+    )
+
+
+def read(reply: Reply) -> dict[str, Any]:
+    """Decode a reply body by its own content type."""
+    if reply.headers[CONTENT_TYPE_HEADER] == Encoding.JSON.value:
+        return msgspec.json.decode(reply.body, type=dict[str, Any])
+    return msgspec.msgpack.decode(reply.body, type=dict[str, Any])
+
+
+def dispatcher(pool: asyncpg.Pool, limits: Limits | None = None, **replaced: Any) -> Dispatcher:
+    """A dispatcher as the application makes it."""
+    settings: dict[str, Any] = {
+        "pool": pool,
+        "keys": KeyHolder(),
+        "limits": limits or Limits(),
+        "declared_is_granted": False,
+        "metrics": Metrics(),
+        "turns": Turns(2),
+        "pool_acquire_timeout_s": 30.0,
+    }
+    return Dispatcher(**(settings | replaced))
