@@ -1,0 +1,51 @@
+"""Limits, and the sliding window that rates are counted in."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from math import ceil
+
+from msgspec import Struct
+
+WINDOW = timedelta(minutes=1)
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """What one install may do. Lengths are in characters (code points)."""
+
+    min_interval_minutes: int = 5
+    max_schedules: int = 50
+    changes_per_minute: int = 10
+    manual_runs_per_minute: int = 5
+    max_cron_length: int = 128
+    max_timezone_length: int = 64
+    max_name_length: int = 128
+    max_endpoint_length: int = 256
+    max_payload_length: int = 100_000
+    max_payload_depth: int = 64
+
+
+def too_many_schedules(max_schedules: int) -> str:
+    """The message for a create beyond the quota."""
+    return f"Too many schedules (max {max_schedules} per extension install)"
+
+
+def admit(accepted: Sequence[datetime], now: datetime, limit: int) -> int | None:
+    """None where one more is allowed, else the milliseconds until it would be.
+
+    ``accepted`` are the instants of earlier ones, in any order; ``limit`` is how many there may be
+    in any window of a minute, at least 1.
+    """
+    recent = sorted(_recent(accepted, now))
+    if len(recent) < limit:
+        return None
+    return ceil((recent[-limit] + WINDOW - now) / timedelta(milliseconds=1))
+
+
+def remember(accepted: Sequence[datetime], now: datetime, limit: int) -> list[datetime]:
+    """What to keep for the next ``admit`` once the change at ``now`` is made; never grows on."""
+    return [*sorted(_recent(accepted, now)), now][-limit:]
+
+
+def _recent(accepted: Sequence[datetime], now: datetime) -> list[datetime]:
+    # Also forward: a database clock set back by an hour must not shut an install out for as long.
+    return [at for at in accepted if abs(now - at) < WINDOW]
