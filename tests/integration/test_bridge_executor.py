@@ -1,0 +1,338 @@
+"""From the bus to the Runner: what is posted, what is not, and that there is always a reply."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+import pytest
+from aiohttp import ClientSession, web
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from contracts.context import Claims, Key, body_sha256, sign
+from contracts.execution import ExecuteResponse
+from runner_bridge.executor import Executor, ExecutorSettings
+from tests.support.callers import connected
+from tests.support.eventually import eventually
+from tests.support.runner_stub import RESULT, Post, RunnerStub, runner_stub
+from tests.support.tokens import KEYS, RUNNER
+from tests.wire.samples_host import EXECUTE_SAMPLES
+
+SUBJECT = "ext.runner.execute"
+# Spelled as no encoder would: what arrives must be these very bytes.
+BODY = b" " + msgspec.json.encode(EXECUTE_SAMPLES["request"]) + b" "
+
+
+def body_with(timeout_ms: int = 30_000, **context: object) -> bytes:
+    document = json.loads(BODY)
+    document["limits"]["timeout_ms"] = timeout_ms
+    document["context"] |= context
+    return json.dumps(document).encode()
+
+
+def token(body: bytes = BODY, key: Key = KEYS.keys["worker"], **changes: Any) -> str:
+    now = int(time.time())
+    claims: dict[str, Any] = {
+        "iss": key.issuer,
+        "aud": RUNNER,
+        "iat": now,
+        "exp": now + 60,
+        "jti": uuid4(),
+        "op": "execute",
+        "body_sha256": body_sha256(body),
+    }
+    return sign(Claims(**(claims | changes)), key)
+
+
+async def ask(bus: Client, body: bytes = BODY, /, **headers: str) -> Msg:
+    given = {"Ext-Context": token(body)} | {k.replace("_", "-"): v for k, v in headers.items()}
+    return await bus.request(SUBJECT, body, timeout=5, headers=given)
+
+
+async def ask_result(bus: Client, body: bytes = BODY, /, **headers: str) -> ExecuteResponse:
+    return msgspec.json.decode((await ask(bus, body, **headers)).data, type=ExecuteResponse)
+
+
+@pytest.fixture
+async def bus(nats_url: str) -> AsyncIterator[Client]:
+    async with connected(nats_url) as client:
+        yield client
+
+
+@pytest.fixture
+async def stub() -> AsyncIterator[RunnerStub]:
+    async with runner_stub() as stub:
+        yield stub
+
+
+@asynccontextmanager
+async def executing(nats_url: str, runner_url: str, **settings: Any) -> AsyncIterator[Executor]:
+    async with connected(nats_url) as client, ClientSession() as session:
+        executor = Executor(
+            client, session, lambda: KEYS, ExecutorSettings(runner_url=runner_url, **settings)
+        )
+        await executor.start()
+        try:
+            yield executor
+        finally:
+            await executor.stop()
+
+
+@pytest.fixture
+async def executor(nats_url: str, stub: RunnerStub) -> AsyncIterator[Executor]:
+    async with executing(nats_url, stub.url, margin=0.2) as executor:
+        yield executor
+
+
+async def test_a_verified_request_is_posted_untouched(
+    executor: Executor, bus: Client, stub: RunnerStub
+) -> None:
+    jti = uuid4()
+    reply = await ask(
+        bus,
+        Ext_Context=token(jti=jti),
+        Ext_Idempotency_Key="occurrence-1",
+        traceparent="00-abc-def-01",
+    )
+    assert reply.data == RESULT
+    [post] = stub.posts
+    assert (post.path, post.body) == ("/v1/execute", BODY)
+    wanted = {
+        "content-type": "application/json",
+        "x-request-id": str(jti),
+        "x-idempotency-key": "occurrence-1",
+        "x-alga-tenant": "tenant-1",
+        "x-alga-extension": "7f0c8e9a-9a52-4e0b-8a43-0d6f3d8f0007",
+        "traceparent": "00-abc-def-01",
+    }
+    assert {name: post.headers.get(name) for name in wanted} == wanted
+    assert "ext-context" not in post.headers
+
+
+async def test_a_reply_shows_none_of_the_requests_headers(executor: Executor, bus: Client) -> None:
+    jti = uuid4()
+    reply = await ask(bus, Ext_Context=token(jti=jti), X_Secret="s")
+    assert reply.headers == {"Content-Type": "application/json", "Ext-Request-Id": str(jti)}
+
+
+async def test_an_error_that_the_runner_reports_is_passed_on(
+    executor: Executor, bus: Client, stub: RunnerStub
+) -> None:
+    document = {"status": 500, "headers": {}, "error": "guest trapped"}
+
+    async def respond(_: Post) -> web.StreamResponse:
+        return web.json_response(document, status=500)
+
+    stub.respond = respond
+    assert json.loads((await ask(bus)).data) == document
+
+
+EXPIRED: dict[str, Any] = {"iat": int(time.time()) - 100, "exp": int(time.time()) - 40}
+REFUSED: dict[str, Callable[[], str]] = {
+    "no token": lambda: "",
+    "garbage": lambda: "a.b.c",
+    "a Runner's key": lambda: token(key=KEYS.keys["hs"]),
+    "another audience": lambda: token(aud="ext.scheduler"),
+    "another operation": lambda: token(op="create"),
+    "another body": lambda: token(body=BODY + b" "),
+    "another issuer": lambda: token(iss="somebody"),
+    "too long a life": lambda: token(exp=int(time.time()) + 1000),
+    "from the future": lambda: token(iat=int(time.time()) + 60),
+}
+
+
+@pytest.mark.parametrize("why", sorted(REFUSED))
+async def test_a_refused_context_is_answered_and_not_posted(
+    executor: Executor, bus: Client, stub: RunnerStub, why: str
+) -> None:
+    answer = await ask_result(bus, Ext_Context=REFUSED[why]())
+    assert (answer.status, answer.error) == (401, "Execute request is not authorized")
+    assert not stub.posts
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Ext_Deadline": "1700000000000"},
+        {"Ext_Context": token(**EXPIRED)},
+        {"Ext_Context": token(iat=int(time.time()) - 60, exp=int(time.time()) - 1)},
+    ],
+)
+async def test_a_caller_who_gave_up_is_not_posted(
+    executor: Executor, bus: Client, stub: RunnerStub, headers: dict[str, str]
+) -> None:
+    assert (await ask_result(bus, **headers)).status == 408
+    assert not stub.posts
+
+
+@pytest.mark.parametrize("deadline", ["soon", "9999999999999", "-5", "²"])
+async def test_a_deadline_that_is_ahead_or_no_number_does_not_stop_a_request(
+    executor: Executor, bus: Client, deadline: str
+) -> None:
+    assert (await ask_result(bus, Ext_Deadline=deadline)).status == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b"\xff",
+        body_with(timeout_ms=0),
+        body_with(timeout_ms=-1),
+        body_with(timeout_ms=10**12),
+        body_with(tenant_id="a\r\nx-evil: 1"),
+        body_with(tenant_id="é"),
+    ],
+)
+async def test_what_is_no_execute_request_is_answered_and_not_posted(
+    executor: Executor, bus: Client, stub: RunnerStub, body: bytes
+) -> None:
+    answer = await ask_result(bus, body)
+    assert answer.status == 400
+    assert answer.error
+    assert not stub.posts
+
+
+async def test_a_runner_that_is_down_is_an_error(nats_url: str, bus: Client) -> None:
+    async with runner_stub() as gone:
+        url = gone.url
+    async with executing(nats_url, url):
+        answer = await ask_result(bus)
+    assert (answer.status, answer.error) == (
+        502,
+        "Runner cannot be reached: ClientConnectorError",
+    )
+
+
+async def test_a_slow_runner_is_an_error_in_time(
+    executor: Executor, bus: Client, stub: RunnerStub
+) -> None:
+    release = stub.hold()
+    began = time.monotonic()
+    answer = await ask_result(bus, body_with(timeout_ms=100))
+    release.set()
+    assert (answer.status, answer.error) == (504, "Runner did not answer in time")
+    assert time.monotonic() - began < 2
+
+
+def responding(**response: Any) -> Callable[[Post], Awaitable[web.StreamResponse]]:
+    async def respond(_: Post) -> web.StreamResponse:
+        return web.Response(**response)
+
+    return respond
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        {"body": b""},
+        {"body": b"<html>", "status": 500},
+        {"body": b"[]"},
+        {"body": b'{"headers": {}}'},
+        {"body": b'{"status": "200"}'},
+        {"body": b'{"status": true}'},
+        {"body": RESULT, "status": 500},
+        {"body": RESULT, "status": 302, "headers": {"location": "/elsewhere"}},
+        {"body": RESULT, "headers": {"content-encoding": "gzip"}},
+        {"body": b'{"status": 200, "body_b64": "' + b"A" * 262_144 + b'"}'},
+    ],
+    ids=repr,
+)
+async def test_nonsense_from_the_runner_is_an_error(
+    executor: Executor, bus: Client, stub: RunnerStub, response: dict[str, Any]
+) -> None:
+    stub.respond = responding(**response)
+    answer = await ask_result(bus)
+    assert answer.status == 502
+    assert answer.error is not None
+    assert answer.error.startswith("Runner answered")
+    assert len(stub.posts) == 1
+
+
+async def test_a_runner_that_hangs_up_is_an_error(
+    executor: Executor, bus: Client, stub: RunnerStub
+) -> None:
+    async def respond(_: Post) -> web.StreamResponse:
+        raise asyncio.CancelledError
+
+    stub.respond = respond
+    assert (await ask_result(bus)).status == 502
+
+
+async def test_the_largest_answer_is_passed_on(
+    executor: Executor, bus: Client, stub: RunnerStub
+) -> None:
+    frame = len(b'{"status":200,"body_b64":""}')
+    largest = b'{"status":200,"body_b64":"%s"}' % (b"A" * (262_144 - frame))
+    stub.respond = responding(body=largest)
+    assert (await ask(bus)).data == largest
+
+
+async def test_many_requests_are_in_hand_at_once_but_no_more_than_allowed(
+    nats_url: str, bus: Client, stub: RunnerStub
+) -> None:
+    release = stub.hold()
+    async with executing(nats_url, stub.url, concurrency=3, waiting=4) as executor:
+        asked = [asyncio.create_task(ask_result(bus)) for _ in range(7)]
+        await eventually(lambda: stub.in_hand == 3 and executor.in_hand == 7)
+        refused = await ask_result(bus)
+        assert (refused.status, refused.error) == (503, "Bridge is busy")
+        release.set()
+        answers = await asyncio.gather(*asked)
+    assert [answer.status for answer in answers] == [200] * 7
+    assert stub.most == 3
+
+
+async def test_stopping_answers_what_is_in_hand(
+    nats_url: str, bus: Client, stub: RunnerStub
+) -> None:
+    release = stub.hold()
+    async with executing(nats_url, stub.url) as executor:
+        asked = [asyncio.create_task(ask_result(bus)) for _ in range(5)]
+        await eventually(lambda: stub.in_hand == 5)
+        stopping = asyncio.create_task(executor.stop())
+        release.set()
+        await stopping
+        assert executor.in_hand == 0
+        assert [answer.status for answer in await asyncio.gather(*asked)] == [200] * 5
+
+
+async def test_stopping_does_not_wait_for_ever_and_is_never_silent(
+    nats_url: str, bus: Client, stub: RunnerStub
+) -> None:
+    stub.hold()
+    async with executing(nats_url, stub.url, concurrency=1, drain_patience=0.05) as executor:
+        asked = [asyncio.create_task(ask_result(bus)) for _ in range(3)]
+        await eventually(lambda: executor.in_hand == 3)
+        await executor.stop()
+        answers = await asyncio.gather(*asked)
+    assert [answer.error for answer in answers] == ["Bridge is stopping"] * 3
+    assert [answer.status for answer in answers] == [503] * 3
+
+
+async def test_two_bridges_share_the_work_and_lose_none_when_one_stops(
+    nats_url: str, bus: Client, stub: RunnerStub
+) -> None:
+    async with executing(nats_url, stub.url) as first, executing(nats_url, stub.url):
+        asked = [asyncio.create_task(ask_result(bus)) for _ in range(100)]
+        await eventually(lambda: len(stub.posts) > 20)
+        await first.stop()
+        answers = await asyncio.gather(*asked)
+    assert [answer.status for answer in answers] == [200] * 100
+    assert len(stub.posts) == 100
+
+
+@pytest.mark.parametrize("reply_to", ["", "ext.scheduler.create"])
+async def test_a_reply_goes_nowhere_but_to_an_inbox(
+    executor: Executor, bus: Client, stub: RunnerStub, reply_to: str
+) -> None:
+    await bus.publish(SUBJECT, BODY, reply=reply_to, headers={"Ext-Context": token()})
+    assert (await ask_result(bus)).status == 200  # in order: the other one came first
+    assert len(stub.posts) == 1

@@ -1,0 +1,75 @@
+"""A Runner over real HTTP that notes what is posted and answers as it is told."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from msgspec import Struct
+
+RESULT = b'{"status": 200,  "headers": {"x-made-by": "guest"}, "body_b64": "e30="}'
+
+
+class Post(Struct, frozen=True):
+    """What arrived; header names in lower case."""
+
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+Respond = Callable[[Post], Awaitable[web.StreamResponse]]
+
+
+async def _result(_: Post) -> web.StreamResponse:
+    return web.Response(body=RESULT, content_type="application/json")
+
+
+class RunnerStub:
+    """``respond`` may be replaced; ``most`` is how many posts were ever in hand at once."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.posts: list[Post] = []
+        self.respond: Respond = _result
+        self.most = 0
+        self.in_hand = 0
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Note one post and answer it."""
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        post = Post(request.path, headers, await request.read())
+        self.posts.append(post)
+        self.in_hand += 1
+        self.most = max(self.most, self.in_hand)
+        try:
+            return await self.respond(post)
+        finally:
+            self.in_hand -= 1
+
+    def hold(self) -> asyncio.Event:
+        """Answer nothing until the event is set."""
+        release = asyncio.Event()
+
+        async def respond(post: Post) -> web.StreamResponse:
+            await release.wait()
+            return await _result(post)
+
+        self.respond = respond
+        return release
+
+
+@asynccontextmanager
+async def runner_stub() -> AsyncIterator[RunnerStub]:
+    """Serve on a free port."""
+    stub = RunnerStub()
+    application = web.Application()
+    application.router.add_route("*", "/{rest:.*}", stub.handle)
+    server = TestServer(application)
+    await server.start_server()
+    stub.url = str(server.make_url(""))
+    try:
+        yield stub
+    finally:
+        await server.close()
