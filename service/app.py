@@ -18,7 +18,8 @@ import msgspec
 
 from contracts.schedules import HOST_OPS, Operation
 from contracts.subjects import HOST_AUDIENCE, host_subject
-from service.bus import Bus, BusEvent, BusSettings, BusUnavailableError, connect, probe
+from service.bus import Bus, BusSettings, BusUnavailableError, connect, probe
+from service.connection import BusEvent
 from service.discovery import Identity, own_ping
 from service.dispatch import Dispatcher
 from service.health import Check, serve_health

@@ -1,6 +1,6 @@
 """The frame of every host change: one transaction, one lock, one replay check, one record."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -13,7 +13,7 @@ from contracts.events import EventType
 from service.operations.access import absent, authorize, tenant_of
 from service.operations.call import Answer, Call
 from service.rules.endpoints import Manifest, Selector, choose, read_manifest
-from service.rules.limits import admit
+from service.rules.limits import admit, remember
 from service.storage import changes, endpoints, installs
 from service.storage.changes import Event, Loaded, Question, Record
 from service.storage.installs import Install
@@ -104,7 +104,7 @@ async def _survey(call: Call, install: Install, asked: Asked) -> Ground:
         version_id=install.version_id,
         schedule_id=asked.schedule_id,
         name=asked.name,
-        path=asked.selector and asked.selector.path,
+        path=None if asked.selector is None else asked.selector.path,
     )
     manifest = read_manifest(install.manifest)
     loaded = await changes.load(call.connection, install.tenant_id, install.id, question)
@@ -128,12 +128,8 @@ def _record(ground: Ground, made: Made) -> Record:
         schedule_id=made.schedule_id,
         changes=msgspec.json.encode(made.changes).decode(),
         events=[Event(made.event.value, made.schedule_id, _event_data(made.changes))],
-        accepted=_window(ground.loaded.accepted, ground.now, limit),
+        accepted=remember(ground.loaded.accepted, ground.now, limit),
     )
-
-
-def _window(accepted: Sequence[datetime], now: datetime, limit: int) -> list[datetime]:
-    return [*accepted, now][-limit:]
 
 
 def _event_data(changed: Mapping[str, Any]) -> str:

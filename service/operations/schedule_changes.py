@@ -27,6 +27,7 @@ from service.rules.fields import (
     CheckedUpdate,
     order_errors,
 )
+from service.rules.limits import too_many_schedules
 from service.rules.slots import next_slot
 from service.rules.zones import load
 from service.storage import schedules
@@ -46,8 +47,7 @@ async def create_schedule(checked: CheckedCreate, ground: Ground) -> Made | Erro
     admit_change(ground)
     limit = ground.call.limits.max_schedules
     if ground.loaded.schedules >= limit:
-        message = f"Too many schedules (max {limit} per extension install)"
-        return refusal(Code.QUOTA_EXCEEDED, message)
+        return refusal(Code.QUOTA_EXCEEDED, too_many_schedules(limit))
     new = NewSchedule(
         id=uuid4(),
         endpoint_id=endpoint_id,

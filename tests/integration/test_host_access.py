@@ -105,7 +105,8 @@ async def test_an_admin_key_cannot_ask_for_an_extension(pool: asyncpg.Pool) -> N
 
 async def test_a_token_for_another_operation_is_refused(pool: asyncpg.Pool) -> None:
     ask = Caller(dispatcher(pool), await install(pool))
-    refused(await ask.send("list", {}, op="get"), "UNAUTHORIZED", 401)
+    signed_for_get = await ask.send("list", {}, claimed_op="get")
+    refused(signed_for_get, "UNAUTHORIZED", 401)
 
 
 async def test_replies_carry_the_request_id_and_none_of_the_headers(pool: asyncpg.Pool) -> None:

@@ -7,7 +7,6 @@ from uuid import UUID, uuid4
 import asyncpg
 import msgspec
 from msgspec import Struct, structs
-from service.rules.limits import Limits
 
 from contracts.context import Claims, Key, body_sha256, sign
 from contracts.encoding import Encoding, encode
@@ -15,6 +14,7 @@ from contracts.subjects import CONTENT_TYPE_HEADER, CONTEXT_HEADER, HOST_AUDIENC
 from service.dispatch import Dispatcher
 from service.metrics import Metrics
 from service.ports import Reply, Request
+from service.rules.limits import Limits
 from service.turns import Turns
 from tests.support.keys import RUNNER_KEY, KeyHolder
 from tests.support.platform import Installed
@@ -33,11 +33,16 @@ class Caller(Struct, frozen=True):
         return read(await self.send(op, body))
 
     async def send(
-        self, op: str, body: dict[str, Any] | bytes, jti: UUID | None = None, **claims: Any
+        self,
+        op: str,
+        body: dict[str, Any] | bytes,
+        jti: UUID | None = None,
+        claimed_op: str | None = None,
+        **claims: Any,
     ) -> Reply:
         """Send exactly this; ``claims`` replace those of an honest Runner."""
         encoded = body if isinstance(body, bytes) else encode(body, self.encoding)
-        token = sign(self.claims(op, encoded, jti or uuid4(), **claims), self.key)
+        token = sign(self.claims(claimed_op or op, encoded, jti or uuid4(), **claims), self.key)
         headers = {CONTEXT_HEADER: token, CONTENT_TYPE_HEADER: self.encoding.value}
         return await self.dispatcher.handle(request(op, encoded, headers))
 
