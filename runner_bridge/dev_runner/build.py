@@ -42,7 +42,7 @@ def build_extension(source: Path, cache: Path | None = None) -> Path:
     target = directory / f"{source.name}-{_key(source, wit)}.wasm"
     if target.is_file():
         return target
-    with _locked(target.with_suffix(".lock")):
+    with locked(target.with_suffix(".lock")):
         if not target.is_file():
             _build(source, wit, target)
     return target
@@ -63,7 +63,8 @@ def _key(source: Path, wit: Path) -> str:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock among processes for the length of the block; the file stays."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

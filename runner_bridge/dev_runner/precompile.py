@@ -1,12 +1,12 @@
 """Compile one component ahead of time, in a process of its own: ``precompile SOURCE TARGET``."""
 
-import os
 import sys
 from pathlib import Path
 
 from wasmtime import Engine, WasmtimeError
 from wasmtime import component as wit
 
+from runner_bridge.dev_runner.build import locked
 from runner_bridge.dev_runner.guest import engine_config
 
 UNUSABLE = 3
@@ -15,14 +15,17 @@ UNUSABLE = 3
 def main() -> int:
     """Write TARGET at once or not at all. Exit status 3: SOURCE is no component."""
     source, target = Path(sys.argv[1]), Path(sys.argv[2])
-    try:
-        machine_code = wit.Component.from_file(Engine(engine_config()), source).serialize()
-    except WasmtimeError as error:
-        sys.stderr.write(str(error))
-        return UNUSABLE
-    partial = target.with_suffix(f".{os.getpid()}")
-    partial.write_bytes(machine_code)
-    partial.replace(target)
+    with locked(target.with_suffix(".lock")):
+        if target.is_file():
+            return 0
+        try:
+            machine_code = wit.Component.from_file(Engine(engine_config()), source).serialize()
+        except WasmtimeError as error:
+            sys.stderr.write(str(error))
+            return UNUSABLE
+        partial = target.with_suffix(".partial")
+        partial.write_bytes(machine_code)
+        partial.replace(target)
     return 0
 
 

@@ -94,11 +94,20 @@ class Sandbox:
     async def _log_output(self) -> None:
         if self._process.stdout is None:
             return
+        unfinished = b""
         while chunk := await self._process.stdout.read(OUTPUT_CHUNK):
             shown = chunk[: self._output_left]
             self._output_left -= len(shown)
-            for line in shown.decode(errors="replace").splitlines():
-                log.info("guest output: %s", line)
+            *lines, unfinished = (unfinished + shown).split(b"\n")
+            if len(unfinished) > OUTPUT_CHUNK:
+                lines, unfinished = [*lines, unfinished], b""
+            _log_lines(lines)
+        _log_lines([unfinished])
+
+
+def _log_lines(lines: list[bytes]) -> None:
+    for line in filter(None, lines):
+        log.info("guest output: %s", line.decode(errors="replace"))
 
 
 async def start(memory_bytes: int) -> Sandbox:
