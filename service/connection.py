@@ -1,10 +1,11 @@
-"""The NATS client, with a guard where the library lets a caller's bytes end the connection."""
+"""The NATS client, mended where callers could deafen it and where its flush hurries ahead."""
 
+import asyncio
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Any
 
-from nats.aio.client import Client
+from nats.aio.client import PING_PROTO, Client
 
 _PLAIN_HEADERS = b"NATS/1.0\r\n"
 
@@ -30,16 +31,23 @@ def ignore(_event: BusEvent) -> None:
 
 
 class Connection(Client):
-    """A NATS client that a caller's malformed message cannot deafen.
+    """A NATS client that a malformed message cannot deafen, and whose flush means what it says.
 
     The library decodes an inline status and a reply subject without a guard: bytes that are not
-    UTF-8 end its read loop, and the process hears nothing until the pings run out. Subclassed
-    because the library offers no other place to put the guard.
+    UTF-8 end its read loop, and the process hears nothing until the pings run out. And its ping
+    goes past what still waits to be written, so that a subscription was not known to the server
+    when flush returned, and a drain could lose what came after. Subclassed because the library
+    offers no other place to mend it.
     """
 
     def __init__(self, observe: Observe = ignore) -> None:
         super().__init__()
         self._observe = observe
+
+    async def _send_ping(self, future: asyncio.Future[Any] | None = None) -> None:
+        self._pongs.append(future or asyncio.get_running_loop().create_future())
+        await self._send_command(PING_PROTO)  # behind what waits, not past it
+        await self._flush_pending()
 
     async def _process_headers(self, headers: bytes | None) -> dict[str, str] | None:
         if not headers:

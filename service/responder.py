@@ -65,7 +65,9 @@ class ResponderSettings(Struct, frozen=True):
     ``reply_prefixes`` are literal beginnings of a reply subject. ``drain_patience`` in seconds.
     """
 
-    intake: IntakeSettings = IntakeSettings()
+    concurrency: int = 64
+    waiting: int = 1024
+    waiting_bytes: int = 64 * 1024 * 1024
     reply_prefixes: tuple[str, ...] = ("_INBOX", "_R_.")
     drain_patience: float = 30.0
 
@@ -115,7 +117,10 @@ class Responder:
         self._refuse = refuse
         self._settings = settings
         self._observe = observe
-        self._intake = Intake(self._answer, settings.intake)
+        self._intake = Intake(
+            self._answer,
+            IntakeSettings(settings.concurrency, settings.waiting, settings.waiting_bytes),
+        )
         self._operation_subscriptions: list[Subscription] = []
         self._discovery_subscriptions: list[Subscription] = []
 

@@ -1,0 +1,120 @@
+"""A responder on a real bus with a handler of the test's making."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from nats.aio.client import Client
+
+from contracts.subjects import EXECUTE_SUBJECT
+from service.bus import Bus, BusSettings, connect
+from service.connection import BusEvent, Connection, ignore
+from service.discovery import Identity
+from service.ports import Handle, Reply, Request, ServiceOperation
+from service.responder import Responder, ResponderEvent, ResponderSettings
+
+BUSY = (503, "UNAVAILABLE")
+HOST_OPS = ("list", "get", "create", "update", "delete", "getEndpoints")
+ADMIN_OPS = ("listSchedules", "runNow")
+
+
+def identity(id: str = "one") -> Identity:  # noqa: A002 - the protocol's word
+    return Identity("ext-scheduler", id, "0.1.0", "Cron schedules", datetime.now(UTC))
+
+
+def operation(op: str, audience: str = "ext.scheduler") -> ServiceOperation:
+    return ServiceOperation(op, f"{audience}.{op}", op, audience, {"title": op}, {"title": "out"})
+
+
+def operations() -> Sequence[ServiceOperation]:
+    return [operation(op) for op in HOST_OPS] + [
+        operation(op, "ext.scheduler.admin") for op in ADMIN_OPS
+    ]
+
+
+async def echo(request: Request) -> Reply:
+    """The body back; the operation as request id, so that a mix-up would show."""
+    return Reply({"Ext-Request-Id": request.op}, request.body)
+
+
+def refuse(request: Request, why: str) -> Reply:
+    return Reply({"Ext-Request-Id": request.op}, why.encode(), BUSY)
+
+
+class Gate:
+    """A handler that waits to be let through, and notes who came."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+        self.seen: list[bytes] = []
+
+    async def handle(self, request: Request) -> Reply:
+        self.seen.append(request.body)
+        await self.open.wait()
+        return await echo(request)
+
+
+@asynccontextmanager
+async def a_bus(
+    url: str, observe: Callable[[BusEvent], None] = ignore, **settings: Any
+) -> AsyncIterator[Bus]:
+    bus = await connect(BusSettings(servers=(url,), **settings), observe)
+    try:
+        yield bus
+    finally:
+        await bus.close()
+
+
+@asynccontextmanager
+async def serving(
+    bus: Bus,
+    handle: Handle = echo,
+    events: list[ResponderEvent] | None = None,
+    id: str = "one",  # noqa: A002 - the protocol's word
+    **settings: Any,
+) -> AsyncIterator[Responder]:
+    """A started responder, stopped at the end."""
+    responder = Responder(
+        bus,
+        identity(id),
+        operations(),
+        handle,
+        refuse,
+        ResponderSettings(**settings),
+        observe=(list[ResponderEvent]() if events is None else events).append,
+    )
+    await responder.start()
+    try:
+        yield responder
+    finally:
+        if responder.accepting:
+            await responder.stop()
+
+
+@asynccontextmanager
+async def a_client(url: str, **options: Any) -> AsyncIterator[Client]:
+    client = Connection()  # not the library's own: its flush does not wait for subscriptions
+    await client.connect(url, **options)
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+@asynccontextmanager
+async def a_runner(
+    client: Client, answer: Callable[[bytes], Awaitable[bytes]]
+) -> AsyncIterator[None]:
+    """Answers ``ext.runner.execute`` as a bridge does."""
+
+    async def execute(message: Any) -> None:
+        await client.publish(message.reply, await answer(message.data))
+
+    subscription = await client.subscribe(EXECUTE_SUBJECT, queue="ext-runner", cb=execute)
+    await client.flush()
+    try:
+        yield
+    finally:
+        await subscription.unsubscribe()
