@@ -10,7 +10,10 @@ import msgspec
 from service.rules.columns import Container
 from service.rules.payload import check, from_json, to_json
 
-ROUND_TRIP = "SELECT t.payload::jsonb::text FROM unnest($1::text[]) WITH ORDINALITY t (payload, n) ORDER BY n"
+ROUND_TRIP = """
+SELECT t.payload::jsonb::text AS payload
+FROM unnest($1::text[]) WITH ORDINALITY t (payload, n) ORDER BY n
+"""
 
 FLOATS = [
     *(
