@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import UNSET, Struct
 
-from contracts.errors import Code
+from contracts.errors import Code, ServiceError
 from contracts.execution import ExecuteContext
 from runner_bridge.dev_runner import scheduling
 from runner_bridge.dev_runner.frames import HostCall, Value
@@ -47,7 +47,9 @@ def capabilities(providers: list[str]) -> frozenset[str]:
 
 
 SchedulerFor = Callable[[ExecuteContext, frozenset[str]], scheduling.Scheduler]
-"""Gives the scheduler that speaks for the install of an execution with these capabilities."""
+"""Gives the scheduler that speaks for the install of an execution with these capabilities.
+
+It raises ServiceError where there is none to speak for."""
 
 
 class Host:
@@ -68,13 +70,19 @@ class Host:
         if CAPABILITIES[call.interface] not in grant.capabilities:
             return _denied(call)
         if call.interface == SCHEDULER:
-            scheduler = self._scheduler_for(grant.context, grant.capabilities)
-            return await scheduling.call(scheduler, call.function, call.arguments)
+            return await self._scheduled(grant, call)
         if call.interface == STORAGE:
             return self._stored(grant.area, call)
         if call.interface == LOGGING:
             return _logged(grant.context, call)
         return context_data(grant.context)
+
+    async def _scheduled(self, grant: Grant, call: HostCall) -> Value:
+        try:
+            scheduler = self._scheduler_for(grant.context, grant.capabilities)
+        except ServiceError as error:
+            return scheduling.refused(call.function, error.code, error.message)
+        return await scheduling.call(scheduler, call.function, call.arguments)
 
     def _stored(self, area: Area, call: HostCall) -> dict[str, Any]:
         functions: dict[str, Callable[..., dict[str, Any]]] = {
