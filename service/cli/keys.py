@@ -61,7 +61,7 @@ def generate(
 
 
 @token_program.command()
-def mint(  # noqa: PLR0913 -- one parameter per option of the command
+def mint(
     op: Annotated[str, typer.Argument(help="The operation, such as list.")],
     key: Annotated[Path, typer.Option(help="Private key set.", envvar="EXT_SCHEDULER_MINT_KEY")],
     install: Annotated[UUID | None, typer.Option(help="Install that asks (host).")] = None,
@@ -69,7 +69,7 @@ def mint(  # noqa: PLR0913 -- one parameter per option of the command
     body: Annotated[str, typer.Option(help="The exact body of the request.")] = "{}",
     audience: Annotated[str, typer.Option(help="host or admin.")] = "host",
     subject: Annotated[str, typer.Option(help="User who asks (admin).")] = "",
-    permission: Annotated[list[str], typer.Option(help="Permission (admin); repeatable.")] = [],  # noqa: B006
+    permission: Annotated[list[str], typer.Option(help="Permission (admin); repeatable.")] = [],
     lifetime: Annotated[int, typer.Option(help="Seconds until it expires, at most 120.")] = 60,
 ) -> None:
     """Print a signed context for one request."""

@@ -5,7 +5,7 @@ import sys
 import typer
 
 from service.app import CannotServeError
-from service.cli import keys, serving
+from service.cli import bridge, development, keys, serving
 from service.cli.errors import EXIT_FAILED, CommandError
 from service.settings import SettingsError
 
@@ -16,6 +16,10 @@ program = typer.Typer(
     pretty_exceptions_enable=False,
 )
 program.command("serve")(serving.serve)
+program.command("bridge")(bridge.bridge)
+program.command("dev-runner")(development.dev_runner)
+program.command("demo")(development.demo)
+program.command("dev")(development.dev)
 program.command("migrate")(serving.migrate)
 program.add_typer(keys.keys_program, name="keys")
 program.add_typer(keys.token_program, name="token")

@@ -127,7 +127,11 @@ async def _stop(started: Running) -> int:
         guard.forget(started.log.parent)
 
 
-def _account(started: Running, what: str) -> str:
-    """Tell what happened to a program, with the last of what it printed."""
+def last_words(started: Running) -> str:
+    """The last of what a program printed, under its name."""
     lines = started.log.read_text(errors="replace").splitlines()[-SHOWN_LOG_LINES:]
-    return "\n".join([f"{started.program.name} {what}", *(f"    {line}" for line in lines)])
+    return "\n".join([f"{started.program.name}:", *(f"    {line}" for line in lines)])
+
+
+def _account(started: Running, what: str) -> str:
+    return f"{started.program.name} {what}; {last_words(started)}"

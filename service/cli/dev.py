@@ -1,0 +1,99 @@
+"""``dev``: the demo's stack, kept running, with the commands to talk to it."""
+
+import asyncio
+import signal
+from pathlib import Path
+
+import msgspec
+import typer
+
+from service.cli.demo import EVERY_MINUTE, interruptible, unless_one_ends
+from service.cli.embedded.postgres import installed
+from service.cli.extension_calls import execute_request
+from service.cli.stack import TENANT, Stack, running_stack
+from service.cli.telling import step
+from service.settings import PREFIX
+
+CALLS = {
+    "setup": ("POST", "/api/setup", {"heartbeat": EVERY_MINUTE}),
+    "schedules": ("GET", "/api/schedules", None),
+    "status": ("GET", "/api/status", None),
+}
+"""Calls of the sample that are written to files, ready to be sent."""
+
+
+def run() -> None:
+    """Keep the whole system running, until Ctrl-C. Raises CommandError when a part of it ends."""
+    interruptible(_dev())
+
+
+async def _dev() -> None:
+    async with running_stack(min_interval_minutes=1) as stack:
+        write_calls(stack)
+        step("Everything runs. How to talk to it:\n")
+        typer.echo(how_to_talk(stack))
+        await unless_one_ends(_asked_to_stop(), stack)
+        typer.echo()
+
+
+async def _asked_to_stop() -> None:
+    stopping = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    await stopping.wait()
+
+
+def write_calls(stack: Stack) -> None:
+    """Write a /v1/execute document per call of ``CALLS`` into the private directory."""
+    for name, (method, path, body) in CALLS.items():
+        document = msgspec.json.encode(execute_request(stack, method, path, body))
+        call_file(stack, name).write_bytes(document)
+
+
+def call_file(stack: Stack, name: str) -> Path:
+    """Where ``write_calls`` put a call."""
+    return stack.home / f"call-{name}.json"
+
+
+def how_to_talk(stack: Stack) -> str:
+    """Commands for another terminal, in the order in which one would try them."""
+    install = stack.sample.rows.install_id
+    environment = [f"export {PREFIX}{name.upper()}={text}" for name, text in stack.settings.items()]
+    execute = f"curl -s {stack.runner_url}/v1/execute --data-binary"
+    decoded = "| python3 -c 'import base64,json,sys; a=json.load(sys.stdin); "
+    decoded += 'print(a["status"], base64.b64decode(a["body_b64"]).decode())\''
+    mint = f".venv/bin/ext-scheduler token mint list --key {stack.home / 'runner.json'}"
+    mint += f" --install {install}"
+    request = f"nats -s {stack.nats.url} req ext.scheduler.list '{{}}' --no-templates"
+    psql = f"{installed() / 'bin' / 'psql'} '{stack.postgres.dsn}'"
+    sections = {
+        "Let the extension set itself up, list its schedules, and say when it was called:": [
+            f"{execute} @{call_file(stack, name)} {decoded}" for name in CALLS
+        ],
+        "Ask the bus, with the nats command line:": [
+            f"nats -s {stack.nats.url} micro ls",
+            f"nats -s {stack.nats.url} sub 'ext.scheduler.events.>'",
+            f'{request} -H Content-Type:application/json -H "Ext-Context:$({mint})"',
+        ],
+        "Look into the database:": [
+            f"{psql} -c 'TABLE ext_scheduler.runs'",
+            f"{psql} -c 'TABLE tenant_extension_schedule'",
+        ],
+        "Health and metrics:": [
+            f"curl -s {started.program.ready_url}   # {started.program.name}"
+            for started in stack.programs
+        ]
+        + [f"curl -s {stack.nats.monitoring_url}/varz   # NATS"],
+        "Logs:": [f"tail -f {stack.home}/*/log"],
+        "Start a further process of your own, after these:": [
+            *environment,
+            f"export {PREFIX}HTTP_PORT=0",
+            ".venv/bin/ext-scheduler serve --role responder",
+        ],
+    }
+    head = f"   tenant {TENANT}, install {install}; everything is in {stack.home}\n"
+    told = [
+        "\n".join([f"   {heading}", *(f"     {line}" for line in lines)])
+        for heading, lines in sections.items()
+    ]
+    return "\n\n".join([head.rstrip("\n"), *told, "   Ctrl-C ends it and removes everything."])

@@ -1,0 +1,161 @@
+"""The whole system on one machine: embedded servers, every role a process, the sample installed."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+import msgspec
+from msgspec import Struct
+
+from contracts.admin_installs import Manifest
+from contracts.context import generate_key, key_set_document, public_jwk
+from contracts.subjects import ADMIN_AUDIENCE, HOST_AUDIENCE, RUNNER_AUDIENCE
+from runner_bridge.dev_runner.build import BuildFailed, build_extension
+from runner_bridge.dev_runner.components import install as install_component
+from service.cli.embedded import Nats, Postgres, embedded_nats, embedded_postgres, private_directory
+from service.cli.embedded.servers import HOST, ServerFailed, free_port
+from service.cli.errors import CommandError
+from service.cli.processes import Program, Running, running
+from service.cli.telling import detail, step
+from service.storage.migrate import migrate
+from service.storage.registry import Registered, register
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+SAMPLE = CHECKOUT / "examples" / "scheduler_demo"
+CACHE = CHECKOUT / ".cache"
+TENANT = "demo-tenant"
+KEY_PURPOSES = {
+    "runner": ("runner", HOST_AUDIENCE),
+    "worker": ("ext-scheduler", RUNNER_AUDIENCE),
+    "operator": ("operator", ADMIN_AUDIENCE),
+}
+"""File name of each private key → who signs with it, and for whom."""
+
+
+class Sample(Struct, frozen=True):
+    """The sample extension, as it is installed."""
+
+    manifest: Manifest
+    content_hash: str
+    rows: Registered
+
+
+class Stack(Struct, frozen=True):
+    """What runs, and where. ``settings`` are those of every process, by name in lower case."""
+
+    home: Path
+    postgres: Postgres
+    nats: Nats
+    settings: Mapping[str, str]
+    sample: Sample
+    runner_url: str
+    programs: list[Running]
+
+
+@asynccontextmanager
+async def running_stack(*, min_interval_minutes: int) -> AsyncIterator[Stack]:
+    """Start everything in a private directory, on free ports; stop and remove it afterwards.
+
+    Raises CommandError, with the reason, when a part does not come up.
+    """
+    async with AsyncExitStack() as stack:
+        try:
+            home = stack.enter_context(private_directory())
+            step("PostgreSQL and NATS start in a private directory, on free ports.")
+            postgres = stack.enter_context(embedded_postgres(home / "postgres"))
+            nats = stack.enter_context(embedded_nats(home / "nats"))
+        except ServerFailed as failure:
+            raise CommandError(str(failure)) from None
+        detail(f"{postgres.server.host}:{postgres.server.port} and {nats.url}, in {home}")
+        step("The sample extension is compiled to a WebAssembly component (once; then cached).")
+        manifest, content_hash = await asyncio.to_thread(build_sample, home / "components")
+        detail(f"{manifest.publisher}/{manifest.name} {manifest.version}, {content_hash[:19]}…")
+        step("The database gets its tables, and the sample is installed for a tenant.")
+        sample = await prepare_database(postgres.dsn, manifest, content_hash)
+        detail(f"tenant {TENANT}, install {sample.rows.install_id}")
+        write_keys(home)
+        settings = {
+            "database_url": postgres.dsn,
+            "nats_url": nats.url,
+            "key_set_file": str(home / "keys.json"),
+            "runner_key_file": str(home / "worker.json"),
+            "min_interval_minutes": str(min_interval_minutes),
+        }
+        step("Four processes start: responder, worker, Runner and the bridge between them.")
+        runner_port = free_port()
+        programs = []
+        for program in roles(home, settings, runner_port):
+            started = await stack.enter_async_context(running(program, home / program.name))
+            detail(f"{program.name:<12} ready, process {started.pid}")
+            programs.append(started)
+        runner_url = f"http://{HOST}:{runner_port}"
+        yield Stack(home, postgres, nats, settings, sample, runner_url, programs)
+        step("Everything is stopped, the last started first, and removed.")
+
+
+def roles(home: Path, settings: Mapping[str, str], runner_port: int) -> list[Program]:
+    """The processes of the system, in the order in which they start."""
+
+    def role(name: str, *arguments: str) -> Program:
+        port = free_port()
+        return Program(
+            name=name,
+            arguments=arguments,
+            settings={**settings, "http_port": str(port)},
+            ready_url=f"http://{HOST}:{port}/readyz",
+        )
+
+    runner_url = f"http://{HOST}:{runner_port}"
+    signing = ("--key", str(home / "runner.json"))
+    places = ("--components", str(home / "components"), "--cache", str(CACHE / "compiled"))
+    return [
+        role("responder", "serve", "--role", "responder"),
+        Program(
+            name="dev-runner",
+            arguments=["dev-runner", "--port", str(runner_port), *places, *signing],
+            settings=settings,
+            ready_url=f"{runner_url}/healthz",
+        ),
+        role("bridge", "bridge", "--runner", runner_url),
+        role("worker", "serve", "--role", "worker"),
+    ]
+
+
+def build_sample(components: Path) -> tuple[Manifest, str]:
+    """Compile the sample into ``components``; its manifest and its content hash."""
+    try:
+        manifest = msgspec.json.decode((SAMPLE / "manifest.json").read_bytes(), type=Manifest)
+        built = build_extension(SAMPLE, CACHE / "extensions")
+    except FileNotFoundError:
+        raise CommandError(f"{SAMPLE} is not there: run this from a checkout") from None
+    except BuildFailed as failure:
+        raise CommandError(f"the sample does not compile: {failure}") from None
+    return manifest, install_component(built, components)
+
+
+async def prepare_database(dsn: str, manifest: Manifest, content_hash: str) -> Sample:
+    """Migrate, and install the sample with every capability that it declares."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        await migrate(connection)
+        async with connection.transaction():
+            rows = await register(connection, TENANT, manifest, content_hash, manifest.capabilities)
+    finally:
+        await connection.close()
+    return Sample(manifest, content_hash, rows)
+
+
+def write_keys(home: Path) -> None:
+    """Make one private key per purpose, and the public set that everybody verifies with."""
+    public = []
+    for name, (issuer, audience) in KEY_PURPOSES.items():
+        operator = audience == ADMIN_AUDIENCE
+        key = generate_key(
+            "EdDSA", kid=name, issuer=issuer, audiences=[audience], operator=operator
+        )
+        (home / f"{name}.json").touch(mode=0o600)
+        (home / f"{name}.json").write_bytes(key_set_document([key]))
+        public.append(public_jwk(key))
+    (home / "keys.json").write_bytes(key_set_document(public))

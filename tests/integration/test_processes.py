@@ -1,0 +1,84 @@
+"""Child processes are awaited, watched, and accounted for when they fail."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from service.cli.embedded import Nats, private_directory
+from service.cli.embedded.servers import free_port
+from service.cli.errors import CommandError
+from service.cli.processes import Program, Running, first_to_end, running
+from service.cli.stack import write_keys
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    with private_directory() as directory:
+        write_keys(directory)
+        yield directory
+
+
+def bridge(home: Path, nats_url: str, **settings: str) -> Program:
+    """The smallest of our programs: it needs a bus only, and no Runner until it is asked."""
+    port = free_port()
+    return Program(
+        name="bridge",
+        arguments=["bridge", "--runner", "http://127.0.0.1:9"],
+        settings={
+            "nats_url": nats_url,
+            "http_port": str(port),
+            "key_set_file": str(home / "keys.json"),
+            **settings,
+        },
+        ready_url=f"http://127.0.0.1:{port}/readyz",
+    )
+
+
+@pytest.fixture
+async def started(home: Path, nats_server: Nats) -> AsyncIterator[Running]:
+    async with running(bridge(home, nats_server.url), home / "bridge") as program:
+        yield program
+
+
+async def test_a_program_runs_ready_for_the_length_of_the_block(
+    home: Path, nats_server: Nats
+) -> None:
+    async with running(bridge(home, nats_server.url), home / "bridge") as program:
+        assert psutil.pid_exists(program.pid)
+    assert program.process.returncode == 0
+
+
+async def test_a_program_that_cannot_start_is_quoted(home: Path) -> None:
+    refused = bridge(home, "nats://127.0.0.1:9", log_level="no-such-level")
+    with pytest.raises(CommandError, match=r"bridge ended with status 1 while starting") as failure:
+        async with running(refused, home / "bridge"):
+            pass
+    assert "no-such-level".upper() in str(failure.value).upper()
+
+
+async def test_a_program_that_ends_by_itself_is_noticed(started: Running) -> None:
+    watching = asyncio.create_task(first_to_end([started]))
+    os.kill(started.pid, signal.SIGTERM)
+    with pytest.raises(CommandError, match="bridge ended by itself with status 0"):
+        await asyncio.wait_for(watching, timeout=10)
+
+
+async def test_a_program_that_was_killed_is_a_failure(home: Path, nats_server: Nats) -> None:
+    block = running(bridge(home, nats_server.url), home / "bridge")
+    program = await block.__aenter__()
+    program.process.kill()
+    with pytest.raises(CommandError, match="ended with status -9 when asked to stop"):
+        await block.__aexit__(None, None, None)
+
+
+async def test_the_callers_own_settings_do_not_reach_a_program(
+    home: Path, nats_server: Nats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EXT_SCHEDULER_LOG_FORMAT", "nonsense")
+    async with running(bridge(home, nats_server.url), home / "bridge") as program:
+        assert program.process.poll() is None
