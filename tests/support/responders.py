@@ -1,0 +1,119 @@
+"""Responders as processes of their own, and clients that talk to them over NATS."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import nats
+from msgspec import Struct
+from nats.aio.client import Client
+
+from contracts.encoding import Encoding
+from runner_bridge.client import InstallContext, SchedulerHost
+from runner_bridge.requests import RequestSettings, SignedRequests
+from service.cli.embedded.servers import free_port
+from tests.support.eventually import eventually
+from tests.support.keys import RUNNER_KEY, write_key_set
+from tests.support.platform import Installed
+
+
+class Process(Struct, frozen=True):
+    """A running `ext-scheduler serve`, and where its health is."""
+
+    popen: subprocess.Popen[bytes]
+    url: str
+    log: Path
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        self.popen.kill()
+        self.popen.wait(10)
+
+    async def stop(self) -> int:
+        """End it as an operator would; return its exit status."""
+        self.popen.send_signal(signal.SIGTERM)
+        return await asyncio.to_thread(self.popen.wait, 60)
+
+
+def start(role: str, directory: Path, settings: Mapping[str, str]) -> Process:
+    """Start a process with these settings; it is not ready yet."""
+    port = free_port()
+    variables = {f"EXT_SCHEDULER_{name.upper()}": text for name, text in settings.items()}
+    log = directory / f"{role}-{port}.log"
+    with log.open("wb") as output:
+        popen = subprocess.Popen(
+            [sys.executable, "-m", "service", "serve", "--role", role],
+            env={**os.environ, **variables, "EXT_SCHEDULER_HTTP_PORT": str(port)},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+    return Process(popen, f"http://127.0.0.1:{port}", log)
+
+
+async def ready(process: Process) -> None:
+    """Wait until it says that it is ready."""
+    async with aiohttp.ClientSession() as session:
+
+        async def answers() -> bool:
+            assert process.popen.poll() is None, process.log.read_text()
+            try:
+                async with session.get(f"{process.url}/readyz") as response:
+                    return response.status == 200
+            except aiohttp.ClientConnectionError:
+                return False
+
+        await eventually(answers, within=30)
+
+
+@asynccontextmanager
+async def responders(
+    count: int, directory: Path, database: str, nats_url: str, **settings: str
+) -> AsyncIterator[list[Process]]:
+    """That many ready responders; those that still run are killed afterwards."""
+    common = {
+        "database_url": database,
+        "nats_url": nats_url,
+        "key_set_file": str(write_key_set(directory / "keys.json")),
+        "log_level": "warning",
+        **settings,
+    }
+    processes = [start("responder", directory, common) for _ in range(count)]
+    try:
+        await asyncio.gather(*map(ready, processes))
+        yield processes
+    finally:
+        for process in processes:
+            process.kill()
+
+
+@asynccontextmanager
+async def clients(nats_url: str, count: int = 1) -> AsyncIterator[Sequence[Client]]:
+    """Connections of callers."""
+    async with AsyncExitStack() as stack:
+        made = []
+        for _ in range(count):
+            client = await nats.connect(nats_url)
+            stack.push_async_callback(client.close)
+            made.append(client)
+        yield made
+
+
+def host(
+    client: Client,
+    installed: Installed,
+    encoding: Encoding = Encoding.MSGPACK,
+    patience: float = 60.0,
+) -> SchedulerHost:
+    """The scheduler as this install's Runner embeds it; patient (s), for times of trouble."""
+    settings = RequestSettings(encoding=encoding, attempt=3.0, total=patience)
+    requests = SignedRequests(client, lambda: RUNNER_KEY, settings)
+    return SchedulerHost(
+        requests, InstallContext(install_id=installed.install_id, tenant_id=installed.tenant_id)
+    )
