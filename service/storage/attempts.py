@@ -1,0 +1,229 @@
+"""Attempts: claiming run records, and writing how an attempt ended. Each write has its fence.
+
+Locks are taken in one order everywhere: schedule row, active run, run record, timer.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+from msgspec import Struct
+
+SEE = """
+SELECT r.tenant_id, r.id, r.slot, r.install_id, r.schedule_id, r.kind, r.trigger, r.status,
+  r.attempts, r.fence, r.lease_until, r.retry_at, r.next_slot, r.started_at, r.error
+FROM unnest($1::text[], $2::uuid[], $3::timestamptz[]) AS w (tenant_id, id, slot)
+JOIN ext_scheduler.runs r ON r.tenant_id = w.tenant_id AND r.id = w.id AND r.slot = w.slot
+WHERE r.slot BETWEEN $4::timestamptz AND $5::timestamptz
+"""
+
+# The schedule is free when nobody holds it, when its holder's time is up, or when the holder is
+# this very run before this attempt.
+HOLD = """
+INSERT INTO ext_scheduler.active_runs AS a
+  (tenant_id, schedule_id, run_id, slot, fence, held_until)
+SELECT w.*, $6::timestamptz
+FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::timestamptz[], $5::bigint[]) AS w
+ON CONFLICT (tenant_id, schedule_id) DO UPDATE SET
+  run_id = excluded.run_id, slot = excluded.slot, fence = excluded.fence,
+  held_until = excluded.held_until
+WHERE (a.run_id = excluded.run_id AND a.fence = excluded.fence - 1)
+  OR a.held_until < $7::timestamptz
+RETURNING tenant_id, run_id
+"""
+
+CLAIM = """
+UPDATE ext_scheduler.runs r
+SET status = 'running', attempts = r.attempts + 1, fence = r.fence + 1, retry_at = NULL,
+  lease_until = $5::timestamptz, started_at = $6::timestamptz, worker = $7::text
+FROM unnest($1::text[], $2::uuid[], $3::timestamptz[], $4::bigint[]) AS w (tenant_id, id, slot, fence)
+WHERE r.tenant_id = w.tenant_id AND r.id = w.id AND r.slot = w.slot
+  AND r.slot BETWEEN $8::timestamptz AND $9::timestamptz
+  AND r.fence = w.fence - 1 AND r.status IN ('queued', 'running')
+RETURNING r.tenant_id, r.id
+"""
+
+RELEASE = """
+DELETE FROM ext_scheduler.active_runs a
+USING unnest($1::text[], $2::uuid[], $3::uuid[], $4::bigint[])
+  AS e (tenant_id, schedule_id, run_id, fence)
+WHERE a.tenant_id = e.tenant_id AND a.schedule_id = e.schedule_id AND a.run_id = e.run_id
+  AND a.fence = e.fence
+"""
+
+KEEP = """
+UPDATE ext_scheduler.active_runs a SET held_until = e.held_until
+FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::bigint[], $5::timestamptz[])
+  AS e (tenant_id, schedule_id, run_id, fence, held_until)
+WHERE a.tenant_id = e.tenant_id AND a.schedule_id = e.schedule_id AND a.run_id = e.run_id
+  AND a.fence = e.fence
+"""
+
+END = """
+UPDATE ext_scheduler.runs r
+SET status = e.status, lease_until = NULL, retry_at = e.retry_at, finished_at = e.finished_at,
+  duration_ms = e.duration_ms, http_status = e.http_status, error = e.error
+FROM unnest($1::text[], $2::uuid[], $3::timestamptz[], $4::bigint[], $5::text[], $6::timestamptz[],
+  $7::timestamptz[], $8::integer[], $9::integer[], $10::text[])
+  AS e (tenant_id, id, slot, fence, status, retry_at, finished_at, duration_ms, http_status, error)
+WHERE r.tenant_id = e.tenant_id AND r.id = e.id AND r.slot = e.slot
+  AND r.slot BETWEEN $11::timestamptz AND $12::timestamptz
+  AND r.fence = e.fence AND r.status = 'running'
+RETURNING r.tenant_id, r.id
+"""
+
+Key = tuple[str, UUID]
+"""Tenant and run id."""
+
+
+class Wanted(Struct, frozen=True):
+    """A run that a job asks for."""
+
+    tenant_id: str
+    id: UUID
+    slot: datetime
+
+
+class Run(Struct, frozen=True):
+    """A run record, as far as an attempt needs it."""
+
+    tenant_id: str
+    id: UUID
+    slot: datetime
+    install_id: UUID
+    schedule_id: UUID
+    kind: str
+    trigger: str
+    status: str
+    attempts: int
+    fence: int
+    lease_until: datetime | None
+    retry_at: datetime | None
+    next_slot: datetime | None
+    started_at: datetime | None
+    error: str | None
+
+    @property
+    def key(self) -> Key:
+        """Tenant and run id."""
+        return self.tenant_id, self.id
+
+
+class Claim(Struct, frozen=True):
+    """What claiming gave: which runs are this worker's now, and which of them hold the schedule."""
+
+    claimed: frozenset[Key]
+    holding: frozenset[Key]
+
+
+class Ended(Struct, frozen=True, kw_only=True):
+    """How an attempt ended. ``run`` is as claimed: its fence and start are the attempt's.
+
+    ``status`` ``queued`` means another attempt at ``retry_at``; then ``held_until`` is for how
+    long the schedule stays held at most. ``disable`` is the endpoint for which the schedule is to
+    be disabled, if that is still what it points at.
+    """
+
+    run: Run
+    status: str
+    finished_at: datetime | None = None
+    retry_at: datetime | None = None
+    held_until: datetime | None = None
+    duration_ms: int | None = None
+    http_status: int | None = None
+    error: str | None = None
+    recorded: bool = False
+    """Whether the schedule's last-run fields tell of it, and an event is sent."""
+    disable: bool = False
+
+
+async def see(connection: asyncpg.Connection, wanted: Sequence[Wanted]) -> dict[Key, Run]:
+    """Return the run records that there are."""
+    rows = await connection.fetch(
+        SEE,
+        [w.tenant_id for w in wanted],
+        [w.id for w in wanted],
+        [w.slot for w in wanted],
+        *_span([w.slot for w in wanted]),
+    )
+    runs = [Run(*row) for row in rows]
+    return {run.key: run for run in runs}
+
+
+async def claim(
+    connection: asyncpg.Connection,
+    runs: Sequence[Run],
+    *,
+    worker: str,
+    now: datetime,
+    lease_until: datetime,
+) -> Claim:
+    """Claim runs as they were seen: attempt up by one, a lease, a new fence.
+
+    Runs that changed since are not claimed. Only one run of a schedule can hold it; the others
+    are claimed without. At most one run per schedule may be given. Call it in a transaction.
+    """
+    runs = sorted(runs, key=lambda run: (run.tenant_id, run.schedule_id))
+    tenants, ids, slots = [r.tenant_id for r in runs], [r.id for r in runs], [r.slot for r in runs]
+    schedules, fences = [r.schedule_id for r in runs], [r.fence + 1 for r in runs]
+    held = await connection.fetch(
+        HOLD, tenants, schedules, ids, slots, fences, lease_until, now
+    )
+    rows = await connection.fetch(
+        CLAIM, tenants, ids, slots, fences, lease_until, now, worker, *_span(slots)
+    )
+    claimed = frozenset((row[0], row[1]) for row in rows)
+    holding = frozenset((row[0], row[1]) for row in held)
+    if holding - claimed:
+        lost = [run for run in runs if run.key in holding - claimed]
+        await connection.execute(
+            RELEASE,
+            [r.tenant_id for r in lost],
+            [r.schedule_id for r in lost],
+            [r.id for r in lost],
+            [r.fence + 1 for r in lost],
+        )
+    return Claim(claimed, holding & claimed)
+
+
+async def end(connection: asyncpg.Connection, endings: Sequence[Ended]) -> frozenset[Key]:
+    """Write endings whose fence still holds, and free their schedules; return which those were.
+
+    Call it in a transaction, the schedule rows that will be written locked before.
+    """
+    final = [ended for ended in endings if ended.status != "queued"]
+    again = [ended for ended in endings if ended.status == "queued"]
+    if final:
+        await connection.execute(RELEASE, *_holders(final))
+    if again:
+        await connection.execute(KEEP, *_holders(again), [each.held_until for each in again])
+    rows = await connection.fetch(
+        END,
+        [e.run.tenant_id for e in endings],
+        [e.run.id for e in endings],
+        [e.run.slot for e in endings],
+        [e.run.fence for e in endings],
+        [e.status for e in endings],
+        [e.retry_at for e in endings],
+        [e.finished_at for e in endings],
+        [e.duration_ms for e in endings],
+        [e.http_status for e in endings],
+        [e.error for e in endings],
+        *_span([e.run.slot for e in endings]),
+    )
+    return frozenset((row[0], row[1]) for row in rows)
+
+
+def _holders(endings: Sequence[Ended]) -> tuple[list[object], ...]:
+    return (
+        [e.run.tenant_id for e in endings],
+        [e.run.schedule_id for e in endings],
+        [e.run.id for e in endings],
+        [e.run.fence for e in endings],
+    )
+
+
+def _span(slots: Sequence[datetime]) -> tuple[datetime, datetime]:
+    """The bounds of the slots, by which PostgreSQL knows the partitions before it looks."""
+    return min(slots), max(slots)

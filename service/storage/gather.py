@@ -1,0 +1,90 @@
+"""Many callers, one statement: what single callers ask for is gathered for a moment."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+WAIT_S = 0.004
+SIZE = 200
+LANES = 2
+
+
+class Gather(Generic[T, R]):
+    """Collects items for ``wait_s`` or until there are ``size``, and works on them together.
+
+    ``work`` gives one result per item, in order; what it raises, every caller of the batch gets.
+    At most ``lanes`` batches are worked on at once. Two items of the same ``key`` never share a
+    batch.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[Sequence[T]], Awaitable[Sequence[R]]],
+        *,
+        key: Callable[[T], Hashable] = id,
+        wait_s: float = WAIT_S,
+        size: int = SIZE,
+        lanes: int = LANES,
+    ) -> None:
+        self._work = work
+        self._key = key
+        self._wait_s = wait_s
+        self._size = size
+        self._lanes = lanes
+        self._waiting: list[tuple[T, asyncio.Future[R]]] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._batches: set[asyncio.Task[None]] = set()
+
+    async def add(self, item: T) -> R:
+        """Return the item's result once its batch is through."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[R] = loop.create_future()
+        self._waiting.append((item, future))
+        if len(self._waiting) >= self._size:
+            self._start()
+        elif self._timer is None and len(self._batches) < self._lanes:
+            self._timer = loop.call_later(self._wait_s, self._start)
+        return await future
+
+    def _start(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._waiting and len(self._batches) < self._lanes:
+            task = asyncio.create_task(self._run(self._take()))
+            self._batches.add(task)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._batches.discard(task)
+        # What came in the meantime has waited long enough.
+        self._start()
+
+    def _take(self) -> list[tuple[T, asyncio.Future[R]]]:
+        batch: list[tuple[T, asyncio.Future[R]]] = []
+        later: list[tuple[T, asyncio.Future[R]]] = []
+        seen: set[Hashable] = set()
+        for entry in self._waiting:
+            key = self._key(entry[0])
+            if len(batch) < self._size and key not in seen:
+                seen.add(key)
+                batch.append(entry)
+            else:
+                later.append(entry)
+        self._waiting = later
+        return batch
+
+    async def _run(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
+        try:
+            results = await self._work([item for item, _ in batch])
+        except BaseException as error:  # noqa: BLE001 - it is the callers', who are waiting for it
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error)
+            return
+        for (_, future), result in zip(batch, results, strict=True):
+            if not future.done():
+                future.set_result(result)
