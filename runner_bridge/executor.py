@@ -110,7 +110,13 @@ class Executor:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
         if self._connection.is_connected:
-            await self._connection.flush()
+            await self._settle()
+
+    async def _settle(self) -> None:
+        try:
+            await self._connection.flush(timeout=2)
+        except (nats.errors.Error, OSError) as error:
+            log.warning("last execute replies perhaps not sent: %r", error)
 
     async def _receive(self, message: Msg) -> None:
         if not message.reply.startswith(self._settings.reply_prefixes):

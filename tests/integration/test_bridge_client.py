@@ -10,11 +10,10 @@ from uuid import UUID, uuid4
 import msgspec
 import pytest
 from nats.aio.client import Client
-from nats.aio.msg import Msg
 
-from contracts.context import Claims, body_sha256, signing_key, verify
-from contracts.encoding import Encoding, MalformedBody, decode_map, encode, negotiate
-from contracts.errors import NUMBERS, Code, ErrorBody, ServiceError
+from contracts.context import body_sha256, signing_key
+from contracts.encoding import Encoding, MalformedBody, decode_map
+from contracts.errors import Code, ErrorBody, ServiceError
 from contracts.schedules import (
     HOST_OPS,
     CreateInput,
@@ -25,16 +24,13 @@ from contracts.schedules import (
 )
 from contracts.subjects import (
     CONTENT_TYPE_HEADER,
-    CONTEXT_HEADER,
     DEADLINE_HEADER,
-    ERROR_CODE_HEADER,
-    ERROR_HEADER,
-    SCHEDULER_QUEUE,
     TRACE_HEADER,
 )
 from runner_bridge.client import InstallContext, SchedulerHost
 from runner_bridge.requests import RequestSettings, SignedRequests
 from tests.support.callers import connected
+from tests.support.scheduler_stub import SchedulerStub, claims_of, header, scheduler_stub
 from tests.support.tokens import HOST, KEYS
 from tests.wire.samples_host import HOST_SAMPLES, SCHEDULE_ID
 
@@ -49,51 +45,6 @@ QUICK = RequestSettings(attempt=0.2, total=5.0, first_pause=0.01, longest_pause=
 UNAVAILABLE = ErrorBody(code=Code.UNAVAILABLE, error="Busy")
 CREATE = CreateInput(endpoint="/api/x", cron="0 * * * *")
 CREATED = CreateOutput(success=True)
-Answer = Callable[[Msg], object]
-
-
-class Service:
-    """Stands for the responders: notes what arrives, and answers by a function."""
-
-    def __init__(self, connection: Client) -> None:
-        self.connection = connection
-        self.messages: list[Msg] = []
-        self.answer: Answer = lambda message: HOST_SAMPLES[op_of(message)][1]
-
-    async def start(self) -> None:
-        await self.connection.subscribe("ext.scheduler.*", SCHEDULER_QUEUE, cb=self.receive)
-        await self.connection.flush()
-
-    async def receive(self, message: Msg) -> None:
-        self.messages.append(message)
-        answer = self.answer(message)
-        if answer is None:
-            return
-        if isinstance(answer, bytes):
-            await self.connection.publish(message.reply, answer)
-            return
-        encoding = negotiate((message.headers or {}).get(CONTENT_TYPE_HEADER))
-        headers = {CONTENT_TYPE_HEADER: encoding.value}
-        if isinstance(answer, ErrorBody):
-            headers |= {ERROR_HEADER: answer.error, ERROR_CODE_HEADER: str(NUMBERS[answer.code])}
-        await self.connection.publish(message.reply, encode(answer, encoding), headers=headers)
-
-    def claims(self) -> list[Claims]:
-        return [claims_of(message) for message in self.messages]
-
-
-def op_of(message: Msg) -> str:
-    return message.subject.rpartition(".")[2]
-
-
-def header(message: Msg, name: str) -> str:
-    assert message.headers is not None
-    return message.headers[name]
-
-
-def claims_of(message: Msg) -> Claims:
-    token = header(message, CONTEXT_HEADER)
-    return verify(token, KEYS, audience=HOST, op=op_of(message), body=message.data, now=time.time())
 
 
 @pytest.fixture
@@ -103,11 +54,9 @@ async def bus(nats_url: str) -> AsyncIterator[Client]:
 
 
 @pytest.fixture
-async def service(nats_url: str) -> AsyncIterator[Service]:
-    async with connected(nats_url) as client:
-        service = Service(client)
-        await service.start()
-        yield service
+async def service(nats_url: str) -> AsyncIterator[SchedulerStub]:
+    async with scheduler_stub(nats_url) as stub:
+        yield stub
 
 
 def host_on(connection: Client, settings: RequestSettings = QUICK, **options: Any) -> SchedulerHost:
@@ -134,7 +83,7 @@ def test_every_operation_has_a_method_of_its_name() -> None:
 @pytest.mark.parametrize("encoding", Encoding)
 @pytest.mark.parametrize("op", sorted(CALLS))
 async def test_an_operation_gives_its_typed_output(
-    bus: Client, service: Service, op: str, encoding: Encoding
+    bus: Client, service: SchedulerStub, op: str, encoding: Encoding
 ) -> None:
     host = host_on(bus, msgspec.structs.replace(QUICK, encoding=encoding))
     assert await CALLS[op](host) == HOST_SAMPLES[op][1]
@@ -148,7 +97,7 @@ async def test_an_operation_gives_its_typed_output(
     assert claims.exp - claims.iat == 60
 
 
-async def test_the_deadline_is_that_of_the_attempt(bus: Client, service: Service) -> None:
+async def test_the_deadline_is_that_of_the_attempt(bus: Client, service: SchedulerStub) -> None:
     before = time.time()
     await host_on(bus, traceparent="00-abc-def-01").list()
     [message] = service.messages
@@ -156,7 +105,7 @@ async def test_the_deadline_is_that_of_the_attempt(bus: Client, service: Service
     assert header(message, TRACE_HEADER) == "00-abc-def-01"
 
 
-async def test_a_negative_result_is_a_result(bus: Client, service: Service) -> None:
+async def test_a_negative_result_is_a_result(bus: Client, service: SchedulerStub) -> None:
     negative = CreateOutput(
         success=False,
         code=Code.VALIDATION_FAILED,
@@ -168,7 +117,7 @@ async def test_a_negative_result_is_a_result(bus: Client, service: Service) -> N
 
 
 async def test_unchecked_fields_reach_the_service_as_they_are(
-    bus: Client, service: Service
+    bus: Client, service: SchedulerStub
 ) -> None:
     outcome = await host_on(bus).call("create", {"endpoint": 7, "cron": None, "more": [1]})
     assert isinstance(outcome, CreateOutput)
@@ -177,7 +126,9 @@ async def test_unchecked_fields_reach_the_service_as_they_are(
 
 
 @pytest.mark.parametrize("code", sorted(set(Code) - {Code.UNAVAILABLE}))
-async def test_a_service_error_is_raised_at_once(bus: Client, service: Service, code: Code) -> None:
+async def test_a_service_error_is_raised_at_once(
+    bus: Client, service: SchedulerStub, code: Code
+) -> None:
     service.answer = lambda _: ErrorBody(code=code, error="No", retry_after_ms=1500)
     with pytest.raises(ServiceError) as caught:
         await host_on(bus).create(CREATE)
@@ -187,14 +138,16 @@ async def test_a_service_error_is_raised_at_once(bus: Client, service: Service, 
     assert len(service.messages) == 1
 
 
-async def test_the_negative_result_of_a_read_is_raised(bus: Client, service: Service) -> None:
+async def test_the_negative_result_of_a_read_is_raised(bus: Client, service: SchedulerStub) -> None:
     body = msgspec.to_builtins(ErrorBody(code=Code.NOT_FOUND, error="No such thing"))
     service.answer = lambda _: body
     with pytest.raises(ServiceError, match="NOT_FOUND"):
         await host_on(bus).list()
 
 
-async def test_unavailable_is_asked_again_under_the_same_jti(bus: Client, service: Service) -> None:
+async def test_unavailable_is_asked_again_under_the_same_jti(
+    bus: Client, service: SchedulerStub
+) -> None:
     service.answer = lambda _: UNAVAILABLE if len(service.messages) < 4 else CREATED
     assert (await host_on(bus).create(CREATE)).success
     assert len(service.messages) == 4
@@ -203,7 +156,7 @@ async def test_unavailable_is_asked_again_under_the_same_jti(bus: Client, servic
 
 
 async def test_silence_is_asked_again_under_the_same_jti_with_a_later_deadline(
-    bus: Client, service: Service
+    bus: Client, service: SchedulerStub
 ) -> None:
     service.answer = lambda _: None if len(service.messages) < 2 else CREATED
     assert (await host_on(bus).create(CREATE)).success
@@ -214,13 +167,13 @@ async def test_silence_is_asked_again_under_the_same_jti_with_a_later_deadline(
 
 async def test_a_service_that_is_still_starting_is_waited_for(bus: Client, nats_url: str) -> None:
     asked = asyncio.create_task(host_on(bus).create(CREATE))
-    async with connected(nats_url) as other:
-        service = Service(other)
-        await service.start()
+    async with scheduler_stub(nats_url):
         assert (await asked).success
 
 
-async def test_each_attempt_signs_with_the_key_of_the_moment(bus: Client, service: Service) -> None:
+async def test_each_attempt_signs_with_the_key_of_the_moment(
+    bus: Client, service: SchedulerStub
+) -> None:
     kids = iter(["hs", "ed"])
     service.answer = lambda _: UNAVAILABLE if len(service.messages) < 2 else CREATED
     requests = SignedRequests(bus, lambda: KEYS.keys[next(kids)], QUICK)
@@ -228,7 +181,9 @@ async def test_each_attempt_signs_with_the_key_of_the_moment(bus: Client, servic
     assert len({claims.jti for claims in service.claims()}) == 1
 
 
-async def test_an_earlier_request_can_be_repeated_by_its_jti(bus: Client, service: Service) -> None:
+async def test_an_earlier_request_can_be_repeated_by_its_jti(
+    bus: Client, service: SchedulerStub
+) -> None:
     jti = uuid4()
     service.answer = lambda _: CREATED
     host = host_on(bus)
@@ -241,7 +196,7 @@ async def test_an_earlier_request_can_be_repeated_by_its_jti(bus: Client, servic
 
 @pytest.mark.parametrize("answer", [None, UNAVAILABLE])
 async def test_the_time_for_a_request_is_bounded(
-    bus: Client, service: Service, answer: object
+    bus: Client, service: SchedulerStub, answer: object
 ) -> None:
     service.answer = lambda _: answer
     began = time.monotonic()
@@ -266,7 +221,7 @@ async def test_a_closed_connection_is_unavailable_at_once(bus: Client) -> None:
 
 @pytest.mark.parametrize("answer", [b"", b"\xc1", b"\x90", b"\x81\xa1a\x01"])
 async def test_an_answer_that_cannot_be_read_is_an_internal_error(
-    bus: Client, service: Service, answer: bytes
+    bus: Client, service: SchedulerStub, answer: bytes
 ) -> None:
     service.answer = lambda _: answer
     with pytest.raises(ServiceError) as caught:
@@ -276,7 +231,7 @@ async def test_an_answer_that_cannot_be_read_is_an_internal_error(
 
 @pytest.mark.parametrize("payload", [{"a": "x" * 300_000}, {"a": "\ud800"}, {"a": object()}])
 async def test_what_cannot_be_sent_is_refused_without_sending(
-    bus: Client, service: Service, payload: dict[str, Any]
+    bus: Client, service: SchedulerStub, payload: dict[str, Any]
 ) -> None:
     with pytest.raises(ServiceError) as caught:
         await host_on(bus).create(msgspec.structs.replace(CREATE, payload=payload))

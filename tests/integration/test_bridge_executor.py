@@ -4,58 +4,18 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
-import msgspec
 import pytest
-from aiohttp import ClientSession, web
+from aiohttp import web
 from nats.aio.client import Client
-from nats.aio.msg import Msg
 
-from contracts.context import Claims, Key, body_sha256, sign
-from contracts.execution import ExecuteResponse
-from runner_bridge.executor import Executor, ExecutorSettings
+from runner_bridge.executor import Executor
 from tests.support.callers import connected
-from tests.support.eventually import eventually
+from tests.support.executions import BODY, SUBJECT, ask, ask_result, body_with, executing, token
 from tests.support.runner_stub import RESULT, Post, RunnerStub, runner_stub
-from tests.support.tokens import KEYS, RUNNER
-from tests.wire.samples_host import EXECUTE_SAMPLES
-
-SUBJECT = "ext.runner.execute"
-# Spelled as no encoder would: what arrives must be these very bytes.
-BODY = b" " + msgspec.json.encode(EXECUTE_SAMPLES["request"]) + b" "
-
-
-def body_with(timeout_ms: int = 30_000, **context: object) -> bytes:
-    document = json.loads(BODY)
-    document["limits"]["timeout_ms"] = timeout_ms
-    document["context"] |= context
-    return json.dumps(document).encode()
-
-
-def token(body: bytes = BODY, key: Key = KEYS.keys["worker"], **changes: Any) -> str:
-    now = int(time.time())
-    claims: dict[str, Any] = {
-        "iss": key.issuer,
-        "aud": RUNNER,
-        "iat": now,
-        "exp": now + 60,
-        "jti": uuid4(),
-        "op": "execute",
-        "body_sha256": body_sha256(body),
-    }
-    return sign(Claims(**(claims | changes)), key)
-
-
-async def ask(bus: Client, body: bytes = BODY, /, **headers: str) -> Msg:
-    given = {"Ext-Context": token(body)} | {k.replace("_", "-"): v for k, v in headers.items()}
-    return await bus.request(SUBJECT, body, timeout=5, headers=given)
-
-
-async def ask_result(bus: Client, body: bytes = BODY, /, **headers: str) -> ExecuteResponse:
-    return msgspec.json.decode((await ask(bus, body, **headers)).data, type=ExecuteResponse)
+from tests.support.tokens import KEYS
 
 
 @pytest.fixture
@@ -68,19 +28,6 @@ async def bus(nats_url: str) -> AsyncIterator[Client]:
 async def stub() -> AsyncIterator[RunnerStub]:
     async with runner_stub() as stub:
         yield stub
-
-
-@asynccontextmanager
-async def executing(nats_url: str, runner_url: str, **settings: Any) -> AsyncIterator[Executor]:
-    async with connected(nats_url) as client, ClientSession() as session:
-        executor = Executor(
-            client, session, lambda: KEYS, ExecutorSettings(runner_url=runner_url, **settings)
-        )
-        await executor.start()
-        try:
-            yield executor
-        finally:
-            await executor.stop()
 
 
 @pytest.fixture
@@ -273,60 +220,6 @@ async def test_the_largest_answer_is_passed_on(
     largest = b'{"status":200,"body_b64":"%s"}' % (b"A" * (262_144 - frame))
     stub.respond = responding(body=largest)
     assert (await ask(bus)).data == largest
-
-
-async def test_many_requests_are_in_hand_at_once_but_no_more_than_allowed(
-    nats_url: str, bus: Client, stub: RunnerStub
-) -> None:
-    release = stub.hold()
-    async with executing(nats_url, stub.url, concurrency=3, waiting=4) as executor:
-        asked = [asyncio.create_task(ask_result(bus)) for _ in range(7)]
-        await eventually(lambda: stub.in_hand == 3 and executor.in_hand == 7)
-        refused = await ask_result(bus)
-        assert (refused.status, refused.error) == (503, "Bridge is busy")
-        release.set()
-        answers = await asyncio.gather(*asked)
-    assert [answer.status for answer in answers] == [200] * 7
-    assert stub.most == 3
-
-
-async def test_stopping_answers_what_is_in_hand(
-    nats_url: str, bus: Client, stub: RunnerStub
-) -> None:
-    release = stub.hold()
-    async with executing(nats_url, stub.url) as executor:
-        asked = [asyncio.create_task(ask_result(bus)) for _ in range(5)]
-        await eventually(lambda: stub.in_hand == 5)
-        stopping = asyncio.create_task(executor.stop())
-        release.set()
-        await stopping
-        assert executor.in_hand == 0
-        assert [answer.status for answer in await asyncio.gather(*asked)] == [200] * 5
-
-
-async def test_stopping_does_not_wait_for_ever_and_is_never_silent(
-    nats_url: str, bus: Client, stub: RunnerStub
-) -> None:
-    stub.hold()
-    async with executing(nats_url, stub.url, concurrency=1, drain_patience=0.05) as executor:
-        asked = [asyncio.create_task(ask_result(bus)) for _ in range(3)]
-        await eventually(lambda: executor.in_hand == 3)
-        await executor.stop()
-        answers = await asyncio.gather(*asked)
-    assert [answer.error for answer in answers] == ["Bridge is stopping"] * 3
-    assert [answer.status for answer in answers] == [503] * 3
-
-
-async def test_two_bridges_share_the_work_and_lose_none_when_one_stops(
-    nats_url: str, bus: Client, stub: RunnerStub
-) -> None:
-    async with executing(nats_url, stub.url) as first, executing(nats_url, stub.url):
-        asked = [asyncio.create_task(ask_result(bus)) for _ in range(100)]
-        await eventually(lambda: len(stub.posts) > 20)
-        await first.stop()
-        answers = await asyncio.gather(*asked)
-    assert [answer.status for answer in answers] == [200] * 100
-    assert len(stub.posts) == 100
 
 
 @pytest.mark.parametrize("reply_to", ["", "ext.scheduler.create"])

@@ -1,4 +1,4 @@
-"""A Runner over real HTTP that notes what is posted and answers as it is told."""
+"""A Runner or platform over real HTTP that notes what arrives and answers as it is told."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,13 +12,16 @@ RESULT = b'{"status": 200,  "headers": {"x-made-by": "guest"}, "body_b64": "e30=
 
 
 class Post(Struct, frozen=True):
-    """What arrived; header names in lower case."""
+    """What arrived; header names in lower case, ``target`` as spelled in the request."""
 
+    method: str
     path: str
+    target: str
     headers: dict[str, str]
     body: bytes
 
 
+Stream = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Respond = Callable[[Post], Awaitable[web.StreamResponse]]
 
 
@@ -33,13 +36,16 @@ class RunnerStub:
         self.url = ""
         self.posts: list[Post] = []
         self.respond: Respond = _result
+        self.stream: Stream | None = None
         self.most = 0
         self.in_hand = 0
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Note one post and answer it."""
+        """Note one post and answer it; with ``stream``, only let that answer."""
+        if self.stream is not None:
+            return await self.stream(request)
         headers = {name.lower(): value for name, value in request.headers.items()}
-        post = Post(request.path, headers, await request.read())
+        post = Post(request.method, request.path, request.raw_path, headers, await request.read())
         self.posts.append(post)
         self.in_hand += 1
         self.most = max(self.most, self.in_hand)

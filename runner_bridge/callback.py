@@ -1,0 +1,134 @@
+"""The HTTP callback that an unmodified Runner makes, answered over the bus.
+
+A Runner throws away the body of anything but a 2xx, so a structured negative result is a 200 with
+``success: false``; only what kept an operation from being considered has its number as status.
+Members that are null are left out, as a Runner would hand an extension the text ``null``.
+"""
+
+import hmac
+from collections.abc import Mapping
+from logging import getLogger
+from typing import Any, NoReturn
+from uuid import UUID
+
+import msgspec
+from aiohttp import ClientSession, web
+from msgspec import Struct
+
+from contracts.encoding import Encoding, MalformedBody, decode_map, encode
+from contracts.errors import NUMBERS, Code, ServiceError
+from contracts.schedules import HOST_OPS
+from contracts.subjects import TRACE_HEADER
+from runner_bridge.client import InstallContext, SchedulerHost
+from runner_bridge.passthrough import Passthrough
+from runner_bridge.requests import SignedRequests
+
+log = getLogger(__name__)
+
+PATH = "/api/internal/ext-scheduler/install/{install_id}"
+TOKEN_HEADER = "x-runner-auth"  # noqa: S105 - the name of a header
+# More than the bus takes: a payload arrives as JSON text within JSON, and shrinks on the way.
+MAX_BODY_BYTES = 1_048_576
+
+
+class Callback:
+    """Answers one Runner, or several that share ``token``, which must not be empty."""
+
+    def __init__(self, requests: SignedRequests, token: str) -> None:
+        if not token:
+            raise ValueError("the callback needs a token")
+        self._requests = requests
+        self._token = token.encode()
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """Carry out one operation; every failure is a JSON body with its code."""
+        try:
+            self._authenticate(request)
+            host = SchedulerHost(
+                self._requests, _install(request), request.headers.get(TRACE_HEADER)
+            )
+            op, fields = _operation(await _body(request))
+            outcome = await host.call(op, fields)
+        except ServiceError as error:
+            log.info("callback refused: %s", error.code, extra={"request_id": error.request_id})
+            return _json(NUMBERS[error.code], error.body())
+        return _json(200, _without_nulls(outcome))
+
+    def _authenticate(self, request: web.Request) -> None:
+        given = request.headers.get(TOKEN_HEADER, "").encode(errors="replace")
+        if not hmac.compare_digest(given, self._token):
+            raise ServiceError(Code.UNAUTHORIZED, "Not authorized")
+
+
+def sidecar(
+    callback: Callback, session: ClientSession, platform_url: str | None
+) -> web.Application:
+    """Serve the callback, and forward every other path to the platform where there is one."""
+    application = web.Application()
+    application.router.add_route("POST", PATH, callback.answer)
+    if platform_url:
+        forward = Passthrough(session, platform_url).forward
+        application.router.add_route("*", "/{path:.*}", forward)
+    return application
+
+
+def _install(request: web.Request) -> InstallContext:
+    try:
+        return InstallContext(install_id=UUID(request.match_info["install_id"]))
+    except ValueError:
+        raise ServiceError(Code.NOT_FOUND, "Install not found") from None
+
+
+async def _body(request: web.Request) -> dict[str, Any]:
+    body = bytearray()
+    async for chunk in request.content.iter_any():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            _invalid("Request body is too large")
+    try:
+        return decode_map(bytes(body), Encoding.JSON)
+    except MalformedBody as malformed:
+        _invalid(str(malformed))
+
+
+def _operation(members: dict[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """Split what the Runner sent into the operation's wire name and its fields."""
+    op = members.pop("operation", None)
+    if not isinstance(op, str) or op not in HOST_OPS:
+        _invalid("Unknown operation")
+    if isinstance(members.get("payload"), str):
+        members["payload"] = _payload(members["payload"], op)
+    return op, members
+
+
+def _payload(text: str, op: str) -> object:
+    if not text and op == "update":
+        return None
+    try:
+        return msgspec.json.decode(text.encode())
+    except (msgspec.MsgspecError, RecursionError, ValueError):
+        # The text itself is no payload either, and so becomes a field error beside the others.
+        return text
+
+
+def _without_nulls(outcome: Struct) -> dict[str, Any]:
+    """Drop empty members of the result and of the schedules in it, but never of a payload."""
+    result = _present(msgspec.to_builtins(outcome))
+    if "schedules" in result:
+        result["schedules"] = [_present(schedule) for schedule in result["schedules"]]
+    if "schedule" in result:
+        result["schedule"] = _present(result["schedule"])
+    return result
+
+
+def _present(members: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def _json(status: int, body: object) -> web.Response:
+    encoded = encode(body, Encoding.JSON)
+    return web.Response(status=status, body=encoded, content_type=Encoding.JSON.value)
+
+
+def _invalid(message: str) -> NoReturn:
+    raise ServiceError(Code.VALIDATION_FAILED, message)
