@@ -3,17 +3,13 @@
 import asyncio
 import os
 from pathlib import Path
-from uuid import UUID
 
 import typer
-from msgspec import UNSET
 
 from contracts.context import InvalidKeySet, signing_key
-from contracts.execution import ExecuteContext
 from contracts.subjects import HOST_AUDIENCE
-from runner_bridge.client import InstallContext, SchedulerHost
 from runner_bridge.dev_runner import server
-from runner_bridge.dev_runner.host import Refused, SchedulerFor
+from runner_bridge.dev_runner.schedulers import schedulers_over
 from runner_bridge.dev_runner.server import RunnerSettings
 from runner_bridge.requests import SignedRequests
 from service import settings
@@ -22,7 +18,7 @@ from service.cli.runner_side import connected_bus, key_ring, stop_signal, stoppe
 from service.logs import configure
 from service.settings import Settings
 
-__all__ = ["RunnerSettings", "run", "scheduler_for"]
+__all__ = ["RunnerSettings", "run"]
 
 
 def run(listening: RunnerSettings, key: Path) -> None:
@@ -42,31 +38,8 @@ async def _serve(chosen: Settings, listening: RunnerSettings, key: Path) -> None
     async with connected_bus(chosen, "dev-runner") as bus:
         requests = SignedRequests(bus.client, lambda: signing_key(keys.current(), HOST_AUDIENCE))
         try:
-            async with server.running(listening, scheduler_for(requests)) as url:
+            async with server.running(listening, schedulers_over(requests)) as url:
                 typer.echo(f"the Runner listens on {url}")
                 await stopped(stopping, bus)
         except OSError as error:
             raise CommandError(f"the Runner cannot listen: {error.strerror}") from None
-
-
-def scheduler_for(requests: SignedRequests) -> SchedulerFor:
-    """Give each execution a scheduler that speaks for its install, with its capabilities."""
-
-    def speaking(context: ExecuteContext, capabilities: frozenset[str]) -> SchedulerHost:
-        try:
-            install = UUID(str(context.install_id))
-        except ValueError:
-            raise Refused("the execution names no install") from None
-        version = context.version_id
-        return SchedulerHost(
-            requests,
-            InstallContext(
-                install_id=install,
-                tenant_id=context.tenant_id,
-                version_id=None if version is UNSET or version is None else str(version),
-                extension_id=context.extension_id,
-                providers=tuple(sorted(capabilities)),
-            ),
-        )
-
-    return speaking
