@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-import asyncpg
-from msgspec import Struct
+from msgspec import Struct, structs
+
+from service.storage.connection import Connection
 
 SEE = """
 SELECT r.tenant_id, r.id, r.slot, r.install_id, r.schedule_id, r.kind, r.trigger, r.status,
-  r.attempts, r.fence, r.lease_until, r.retry_at, r.next_slot, r.started_at, r.error
+  r.attempts, r.fence, r.lease_until, r.retry_at, r.next_slot, r.started_at,
+  r.http_status, r.error
 FROM unnest($1::text[], $2::uuid[], $3::timestamptz[]) AS w (tenant_id, id, slot)
 JOIN ext_scheduler.runs r ON r.tenant_id = w.tenant_id AND r.id = w.id AND r.slot = w.slot
 WHERE r.slot BETWEEN $4::timestamptz AND $5::timestamptz
@@ -35,11 +37,13 @@ RETURNING tenant_id, run_id
 
 CLAIM = """
 UPDATE ext_scheduler.runs r
-SET status = 'running', attempts = r.attempts + 1, fence = r.fence + 1, retry_at = NULL,
-  lease_until = $5::timestamptz, started_at = $6::timestamptz, worker = $7::text
-FROM unnest($1::text[], $2::uuid[], $3::timestamptz[], $4::bigint[]) AS w (tenant_id, id, slot, fence)
+SET status = 'running', attempts = r.attempts + w.begins, fence = r.fence + 1, retry_at = NULL,
+  lease_until = $6::timestamptz, worker = $8::text,
+  started_at = CASE WHEN w.begins = 1 THEN $7::timestamptz ELSE r.started_at END
+FROM unnest($1::text[], $2::uuid[], $3::timestamptz[], $4::bigint[], $5::integer[])
+  AS w (tenant_id, id, slot, fence, begins)
 WHERE r.tenant_id = w.tenant_id AND r.id = w.id AND r.slot = w.slot
-  AND r.slot BETWEEN $8::timestamptz AND $9::timestamptz
+  AND r.slot BETWEEN $9::timestamptz AND $10::timestamptz
   AND r.fence = w.fence - 1 AND r.status IN ('queued', 'running')
 RETURNING r.tenant_id, r.id
 """
@@ -102,6 +106,7 @@ class Run(Struct, frozen=True):
     retry_at: datetime | None
     next_slot: datetime | None
     started_at: datetime | None
+    http_status: int | None
     error: str | None
 
     @property
@@ -110,11 +115,18 @@ class Run(Struct, frozen=True):
         return self.tenant_id, self.id
 
 
-class Claim(Struct, frozen=True):
-    """What claiming gave: which runs are this worker's now, and which of them hold the schedule."""
+class Wish(Struct, frozen=True):
+    """A run to claim as it was seen, and whether an attempt begins or the run is only to end."""
 
-    claimed: frozenset[Key]
-    holding: frozenset[Key]
+    run: Run
+    begins: bool = True
+
+
+class Claimed(Struct, frozen=True):
+    """A run that is this worker's now; ``holding`` unless another run holds the schedule."""
+
+    run: Run
+    holding: bool
 
 
 class Ended(Struct, frozen=True, kw_only=True):
@@ -138,7 +150,7 @@ class Ended(Struct, frozen=True, kw_only=True):
     disable: bool = False
 
 
-async def see(connection: asyncpg.Connection, wanted: Sequence[Wanted]) -> dict[Key, Run]:
+async def see(connection: Connection, wanted: Sequence[Wanted]) -> dict[Key, Run]:
     """Return the run records that there are."""
     rows = await connection.fetch(
         SEE,
@@ -152,42 +164,59 @@ async def see(connection: asyncpg.Connection, wanted: Sequence[Wanted]) -> dict[
 
 
 async def claim(
-    connection: asyncpg.Connection,
-    runs: Sequence[Run],
+    connection: Connection,
+    wishes: Sequence[Wish],
     *,
     worker: str,
     now: datetime,
     lease_until: datetime,
-) -> Claim:
-    """Claim runs as they were seen: attempt up by one, a lease, a new fence.
+) -> dict[Key, Claimed]:
+    """Claim runs: attempt up by one, a lease, a new fence.
 
-    Runs that changed since are not claimed. Only one run of a schedule can hold it; the others
-    are claimed without. At most one run per schedule may be given. Call it in a transaction.
+    Runs that changed since they were seen are not claimed. Only one run of a schedule can hold
+    it; the others are claimed without. At most one run per schedule may be given. Call it in a
+    transaction.
     """
-    runs = sorted(runs, key=lambda run: (run.tenant_id, run.schedule_id))
+    if not wishes:
+        return {}
+    wishes = sorted(wishes, key=lambda wish: (wish.run.tenant_id, wish.run.schedule_id))
+    runs = [_as_claimed(wish, now, lease_until) for wish in wishes]
     tenants, ids, slots = [r.tenant_id for r in runs], [r.id for r in runs], [r.slot for r in runs]
-    schedules, fences = [r.schedule_id for r in runs], [r.fence + 1 for r in runs]
-    held = await connection.fetch(
-        HOLD, tenants, schedules, ids, slots, fences, lease_until, now
-    )
+    schedules, fences = [r.schedule_id for r in runs], [r.fence for r in runs]
+    held = await connection.fetch(HOLD, tenants, schedules, ids, slots, fences, lease_until, now)
     rows = await connection.fetch(
-        CLAIM, tenants, ids, slots, fences, lease_until, now, worker, *_span(slots)
+        CLAIM,
+        tenants,
+        ids,
+        slots,
+        fences,
+        [int(wish.begins) for wish in wishes],
+        lease_until,
+        now,
+        worker,
+        *_span(slots),
     )
-    claimed = frozenset((row[0], row[1]) for row in rows)
-    holding = frozenset((row[0], row[1]) for row in held)
-    if holding - claimed:
-        lost = [run for run in runs if run.key in holding - claimed]
-        await connection.execute(
-            RELEASE,
-            [r.tenant_id for r in lost],
-            [r.schedule_id for r in lost],
-            [r.id for r in lost],
-            [r.fence + 1 for r in lost],
-        )
-    return Claim(claimed, holding & claimed)
+    claimed = {(row[0], row[1]) for row in rows}
+    holding = {(row[0], row[1]) for row in held}
+    if lost := [run for run in runs if run.key in holding - claimed]:
+        await connection.execute(RELEASE, *_holders(lost))
+    return {run.key: Claimed(run, run.key in holding) for run in runs if run.key in claimed}
 
 
-async def end(connection: asyncpg.Connection, endings: Sequence[Ended]) -> frozenset[Key]:
+def _as_claimed(wish: Wish, now: datetime, lease_until: datetime) -> Run:
+    run = wish.run
+    return structs.replace(
+        run,
+        status="running",
+        attempts=run.attempts + wish.begins,
+        fence=run.fence + 1,
+        lease_until=lease_until,
+        retry_at=None,
+        started_at=now if wish.begins else run.started_at,
+    )
+
+
+async def end(connection: Connection, endings: Sequence[Ended]) -> frozenset[Key]:
     """Write endings whose fence still holds, and free their schedules; return which those were.
 
     Call it in a transaction, the schedule rows that will be written locked before.
@@ -195,9 +224,11 @@ async def end(connection: asyncpg.Connection, endings: Sequence[Ended]) -> froze
     final = [ended for ended in endings if ended.status != "queued"]
     again = [ended for ended in endings if ended.status == "queued"]
     if final:
-        await connection.execute(RELEASE, *_holders(final))
+        await connection.execute(RELEASE, *_holders([each.run for each in final]))
     if again:
-        await connection.execute(KEEP, *_holders(again), [each.held_until for each in again])
+        await connection.execute(
+            KEEP, *_holders([each.run for each in again]), [each.held_until for each in again]
+        )
     rows = await connection.fetch(
         END,
         [e.run.tenant_id for e in endings],
@@ -215,12 +246,12 @@ async def end(connection: asyncpg.Connection, endings: Sequence[Ended]) -> froze
     return frozenset((row[0], row[1]) for row in rows)
 
 
-def _holders(endings: Sequence[Ended]) -> tuple[list[object], ...]:
+def _holders(runs: Sequence[Run]) -> tuple[list[object], ...]:
     return (
-        [e.run.tenant_id for e in endings],
-        [e.run.schedule_id for e in endings],
-        [e.run.id for e in endings],
-        [e.run.fence for e in endings],
+        [run.tenant_id for run in runs],
+        [run.schedule_id for run in runs],
+        [run.id for run in runs],
+        [run.fence for run in runs],
     )
 
 

@@ -3,15 +3,15 @@
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
-import asyncpg
+from service.storage.connection import Connection
 
 NOW = "SELECT clock_timestamp()"
 
-Clock = Callable[[asyncpg.Connection], Awaitable[datetime]]
+Clock = Callable[[Connection], Awaitable[datetime]]
 """Tells the time over a connection; tests pass one that they move."""
 
 
-async def read(connection: asyncpg.Connection) -> datetime:
+async def read(connection: Connection) -> datetime:
     """Return the database's time, in UTC."""
     now: datetime = await connection.fetchval(NOW)
     return now

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Sequence
 from typing import TypeVar
 from uuid import UUID
 
-import asyncpg
 from msgspec import Struct
+
+from service.storage.connection import Connection
 
 T = TypeVar("T")
 
@@ -40,7 +41,7 @@ class Truth(Struct, frozen=True):
 
 
 async def read(
-    connection: asyncpg.Connection, keys: Sequence[tuple[str, UUID]]
+    connection: Connection, keys: Sequence[tuple[str, UUID]]
 ) -> dict[tuple[str, UUID], Truth]:
     """Return the rows of those of these schedules (tenant, id) that exist and are enabled."""
     tenants = _distinct(tenant for tenant, _ in keys)

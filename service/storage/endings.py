@@ -1,13 +1,13 @@
-"""What the end of a run leaves on its schedule, and tells the world, in the ending's transaction."""
+"""What the end of a run leaves on its schedule and tells the world, in its own transaction."""
 
 from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-import asyncpg
 import msgspec
 
 from service.storage.attempts import Ended
+from service.storage.connection import Connection
 from service.storage.occurrences import slot_text
 
 LOCK_SCHEDULES = """
@@ -64,7 +64,7 @@ FROM unnest($2::text[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::text
 """
 
 
-async def lock_schedules(connection: asyncpg.Connection, endings: Sequence[Ended]) -> None:
+async def lock_schedules(connection: Connection, endings: Sequence[Ended]) -> None:
     """Lock the rows that ``record`` may write, in one order, before anything else is locked."""
     recorded = [e.run for e in endings if e.recorded]
     if recorded:
@@ -75,7 +75,7 @@ async def lock_schedules(connection: asyncpg.Connection, endings: Sequence[Ended
         )
 
 
-async def record(connection: asyncpg.Connection, endings: Sequence[Ended], now: datetime) -> None:
+async def record(connection: Connection, endings: Sequence[Ended], now: datetime) -> None:
     """Write last-run fields, disable what has lost its endpoint, and leave events."""
     recorded = [ended for ended in endings if ended.recorded]
     if not recorded:
@@ -116,7 +116,7 @@ def _event(ended: Ended) -> EventRow:
 
 
 async def _disable(
-    connection: asyncpg.Connection, endings: Sequence[Ended], now: datetime
+    connection: Connection, endings: Sequence[Ended], now: datetime
 ) -> list[EventRow]:
     runs = {(e.run.tenant_id, e.run.schedule_id): e.run.id for e in endings}
     rows = await connection.fetch(

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid5
 
-import asyncpg
 from msgspec import Struct
 
 from service.storage import queue
+from service.storage.connection import Connection
 
 NAMESPACE = UUID("6f3b9d52-8c1e-5b7a-9e44-2d0c7f6a1b35")
 """Fixed for ever: every attempt anywhere derives the same idempotency key from it."""
@@ -29,8 +29,9 @@ WHERE tenant_id = $1::text AND schedule_id = $2::uuid AND due_at > $3::timestamp
 
 
 class Occurrence(Struct, frozen=True, kw_only=True):
-    """One schedule at one slot. ``kind``: scheduled, manual; ``trigger``: schedule, catchup, run_now.
+    """One schedule at one slot.
 
+    ``kind`` is scheduled or manual, ``trigger`` schedule, catchup or run_now;
     ``missed`` are the earlier slots that it stands for, ``next_slot`` the schedule's following one.
     ``priority`` and ``delay`` are for the queue.
     """
@@ -63,7 +64,7 @@ def occurrence_id(schedule_id: UUID, slot: datetime, kind: str) -> UUID:
 
 
 async def plan(
-    connection: asyncpg.Connection, occurrences: Sequence[Occurrence], now: datetime
+    connection: Connection, occurrences: Sequence[Occurrence], now: datetime
 ) -> set[tuple[str, UUID]]:
     """Write run records and enqueue their jobs, in the connection's transaction.
 
@@ -95,9 +96,7 @@ async def plan(
 def job(occurrence: Occurrence, run_id: UUID) -> queue.NewJob:
     """Return the job that carries an occurrence out."""
     return queue.NewJob(
-        ticket=queue.Ticket(
-            occurrence.tenant_id, run_id, occurrence.schedule_id, occurrence.slot
-        ),
+        ticket=queue.Ticket(occurrence.tenant_id, run_id, occurrence.schedule_id, occurrence.slot),
         dedupe_key=queue.dedupe_key(
             occurrence.install_id,
             occurrence.schedule_id,
@@ -110,7 +109,7 @@ def job(occurrence: Occurrence, run_id: UUID) -> queue.NewJob:
 
 
 async def plan_manual_run(
-    connection: asyncpg.Connection,
+    connection: Connection,
     tenant_id: str,
     install_id: UUID,
     schedule_id: UUID,

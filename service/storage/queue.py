@@ -9,12 +9,13 @@ import asyncio
 import dataclasses
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import TypeVar, cast
 from uuid import UUID
 
 import asyncpg
 import msgspec
 from msgspec import Struct
+from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver, AsyncpgPoolDriver
 from pgqueuer.adapters.persistence.qb import (
     QueryBuilderEnvironment,
     QueryQueueBuilder,
@@ -25,6 +26,7 @@ from pgqueuer.domain.models import Job, TracebackRecord
 from pgqueuer.domain.settings import DBSettings
 from pgqueuer.domain.types import JOB_STATUS, JobId, QueueManagerId
 
+from service.storage.connection import Connection
 from service.storage.faults import is_unavailable
 from service.storage.gather import Gather
 
@@ -99,11 +101,12 @@ def dedupe_key(install_id: UUID, schedule_id: UUID, slot: str, kind: str) -> str
     return f"extsched:{install_id}:{schedule_id}:{slot}{suffix}"
 
 
-async def enqueue(connection: asyncpg.Connection, jobs: Sequence[NewJob]) -> int:
+async def enqueue(connection: Connection, jobs: Sequence[NewJob]) -> int:
     """Enqueue within the connection's transaction; return how many were not queued already."""
     if not jobs:
         return 0
-    queries = _bound(Queries.from_asyncpg_connection(connection))
+    # A pool's proxy is a connection in all but its type.
+    queries = _bound(Queries(AsyncpgDriver(cast("asyncpg.Connection", connection))))
     ids = await queries.enqueue(
         [ENTRYPOINT] * len(jobs),
         [msgspec.json.encode(job.ticket) for job in jobs],
@@ -115,7 +118,7 @@ async def enqueue(connection: asyncpg.Connection, jobs: Sequence[NewJob]) -> int
     return sum(id_ is not None for id_ in ids)
 
 
-async def depth(connection: asyncpg.Connection) -> int:
+async def depth(connection: Connection) -> int:
     """Count the jobs that wait, those for later included."""
     count: int = await connection.fetchval(DEPTH, ENTRYPOINT)
     return count
@@ -144,9 +147,7 @@ class OwnedJobs(Queries):
         if done:
             await self.driver.execute(END_JOBS, *_identities(done))
         if failed:
-            await self.driver.execute(
-                HAND_BACK, *_identities(failed), [FAULT_DELAY] * len(failed)
-            )
+            await self.driver.execute(HAND_BACK, *_identities(failed), [FAULT_DELAY] * len(failed))
 
     async def retry_job(
         self, job: Job, delay: timedelta, traceback_record: TracebackRecord | None
@@ -176,7 +177,7 @@ class OwnedJobs(Queries):
 
 def owned_jobs(pool: asyncpg.Pool) -> OwnedJobs:
     """Return a repository for one run of a queue manager over the pool."""
-    return _bound(OwnedJobs.from_asyncpg_pool(pool))
+    return _bound(OwnedJobs(AsyncpgPoolDriver(pool)))
 
 
 def _identities(jobs: Sequence[Job]) -> tuple[list[JobId], list[QueueManagerId | None]]:

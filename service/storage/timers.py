@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-import asyncpg
 from msgspec import Struct
+
+from service.storage.connection import Connection
 
 NEXT_DUE = "SELECT due_at FROM ext_scheduler.timers ORDER BY due_at LIMIT 1"
 
@@ -40,7 +41,8 @@ WHERE t.tenant_id = gone.tenant_id AND t.schedule_id = gone.schedule_id
 """
 
 ADD = """
-INSERT INTO ext_scheduler.timers (tenant_id, schedule_id, install_id, cron, timezone, due_at, missed)
+INSERT INTO ext_scheduler.timers
+  (tenant_id, schedule_id, install_id, cron, timezone, due_at, missed)
 SELECT * FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::timestamptz[],
   $7::integer[])
 ON CONFLICT (tenant_id, schedule_id) DO NOTHING
@@ -76,43 +78,43 @@ class Timer(Struct, frozen=True):
         return self.tenant_id, self.schedule_id
 
 
-async def next_due(connection: asyncpg.Connection) -> datetime | None:
+async def next_due(connection: Connection) -> datetime | None:
     """Return the earliest due instant of all timers, None where there are no timers."""
     due: datetime | None = await connection.fetchval(NEXT_DUE)
     return due
 
 
-async def count_due(connection: asyncpg.Connection, now: datetime) -> int:
+async def count_due(connection: Connection, now: datetime) -> int:
     """Count the timers that are due."""
     count: int = await connection.fetchval(COUNT_DUE, now)
     return count
 
 
-async def take_due(connection: asyncpg.Connection, now: datetime, limit: int) -> list[Timer]:
+async def take_due(connection: Connection, now: datetime, limit: int) -> list[Timer]:
     """Lock due timers that nobody else has locked, earliest first."""
     return [Timer(*row) for row in await connection.fetch(TAKE_DUE, now, limit)]
 
 
 async def take_future(
-    connection: asyncpg.Connection, after: tuple[str, UUID], now: datetime, limit: int
+    connection: Connection, after: tuple[str, UUID], now: datetime, limit: int
 ) -> list[Timer]:
     """Lock timers that are not due yet, in the order of their keys, beyond ``after``."""
     return [Timer(*row) for row in await connection.fetch(TAKE_FUTURE, *after, now, limit)]
 
 
-async def move(connection: asyncpg.Connection, timers: Sequence[Timer]) -> None:
+async def move(connection: Connection, timers: Sequence[Timer]) -> None:
     """Make the stored timers of these schedules equal to the given ones."""
     if timers:
         await connection.execute(MOVE, *_columns(timers))
 
 
-async def add(connection: asyncpg.Connection, timers: Sequence[Timer]) -> None:
+async def add(connection: Connection, timers: Sequence[Timer]) -> None:
     """Insert timers; where there is one already, it stays."""
     if timers:
         await connection.execute(ADD, *_columns(timers))
 
 
-async def remove(connection: asyncpg.Connection, keys: Sequence[tuple[str, UUID]]) -> None:
+async def remove(connection: Connection, keys: Sequence[tuple[str, UUID]]) -> None:
     """Remove the timers of these schedules."""
     if keys:
         await connection.execute(REMOVE, [key[0] for key in keys], [key[1] for key in keys])

@@ -1,0 +1,153 @@
+"""Whether a claimed run is called, and with what. Pure: everything was read before."""
+
+import base64
+from typing import Any, TypeAlias
+from uuid import uuid4
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from contracts.execution import (
+    ExecuteContext,
+    ExecuteHttp,
+    ExecuteLimits,
+    ExecuteRequest,
+    SecretEnvelope,
+)
+from service.rules.capabilities import effective
+from service.rules.columns import read_container
+from service.storage.attempts import Run
+from service.storage.invocations import Invocation, Secrets
+from service.storage.occurrences import slot_text
+
+ENDPOINT_GONE = "Endpoint is not declared by the installed version; schedule disabled"
+CONFIG_UNREADABLE = "The install's configuration cannot be read"
+NO_CONTENT = "The installed version has no content hash"
+OVERTAKEN = "Another run of this schedule began before the retry"
+
+
+class Skip(Struct, frozen=True):
+    """The run ends without a call and leaves no trace on the schedule."""
+
+    status: str
+
+
+class Fail(Struct, frozen=True):
+    """The run ends as an error without a call; perhaps its schedule is to be disabled."""
+
+    error: str
+    disable: bool = False
+
+
+class Go(Struct, frozen=True):
+    """The call is to be made."""
+
+    request: ExecuteRequest
+
+
+Decision: TypeAlias = Skip | Fail | Go
+
+
+def decide(
+    run: Run, found: Invocation, *, holding: bool, timeout_ms: int, declared_is_granted: bool
+) -> Decision:
+    """Go through what may have been found."""
+    obstacle = _obstacle(run, found)
+    if obstacle is not None:
+        return obstacle
+    config = _config(found.config)
+    if config is None:
+        return Fail(CONFIG_UNREADABLE)
+    if not found.content_hash:
+        return Fail(NO_CONTENT)
+    if not holding:
+        # A retry that came too late has failed already; it was not merely in the way.
+        return Skip("skipped_overlap") if run.attempts <= 1 else Fail(run.error or OVERTAKEN)
+    providers = effective(
+        found.granted, found.providers, found.declared, declared_is_granted=declared_is_granted
+    )
+    return Go(
+        ExecuteRequest(
+            context=_context(run, found, config, found.content_hash),
+            http=_http(run, found),
+            limits=ExecuteLimits(timeout_ms=timeout_ms),
+            providers=sorted(providers),
+            secret_envelope=_envelope(found.secrets),
+        )
+    )
+
+
+def _obstacle(run: Run, found: Invocation) -> Skip | Fail | None:
+    """Why there is nothing to call, if so."""
+    if not found.exists or not (found.enabled or run.kind == "manual"):
+        return Skip("skipped")
+    if not found.install_enabled or found.paused:
+        return Skip("skipped")
+    if found.method is None or found.path is None:
+        return Fail(ENDPOINT_GONE, disable=True)
+    return None
+
+
+def _context(
+    run: Run, found: Invocation, config: dict[str, str], content_hash: str
+) -> ExecuteContext:
+    prefix = "" if content_hash.startswith("sha256:") else "sha256:"
+    return ExecuteContext(
+        request_id=str(uuid4()),
+        tenant_id=run.tenant_id,
+        extension_id=str(found.registry_id),
+        install_id=str(found.install_id),
+        version_id=str(found.version_id),
+        content_hash=prefix + content_hash,
+        config=config,
+        trigger="run_now" if run.trigger == "run_now" else "schedule",
+        schedule_id=str(run.schedule_id),
+        scheduled_for=slot_text(run.slot),
+        attempt=run.attempts,
+    )
+
+
+def _http(run: Run, found: Invocation) -> ExecuteHttp:
+    method, path = (found.method or "").strip().upper(), found.path or ""
+    headers = {"x-alga-tenant": run.tenant_id, "x-alga-extension": str(found.registry_id)}
+    body = _body(found.payload) if method != "GET" else None
+    if body is None:
+        return ExecuteHttp(method=method, path=path, headers=headers)
+    headers["content-type"] = "application/json"
+    return ExecuteHttp(method=method, path=path, headers=headers, body_b64=body)
+
+
+def _body(payload: str | None) -> str | None:
+    value = read_container(payload)
+    return None if value is None else base64.b64encode(msgspec.json.encode(value)).decode()
+
+
+def _config(text: str | None) -> dict[str, str] | None:
+    """The configuration as text values; None where the column holds no object."""
+    if text is None:
+        return {}
+    value = read_container(text)
+    if not isinstance(value, dict):
+        return None
+    return {str(name): _text(each) for name, each in value.items()}
+
+
+def _text(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _envelope(secrets: Secrets | None) -> SecretEnvelope | UnsetType:
+    if secrets is None:
+        return UNSET
+    return SecretEnvelope(
+        ciphertext_b64=secrets.ciphertext,
+        algorithm=_or_unset(secrets.algorithm),
+        key_path=_or_unset(secrets.transit_key),
+        mount=_or_unset(secrets.transit_mount),
+        version=_or_unset(secrets.version),
+        expires_at=_or_unset(secrets.expires_at),
+    )
+
+
+def _or_unset(text: str | None) -> str | UnsetType:
+    return UNSET if text is None else text

@@ -1,0 +1,105 @@
+"""Calls the Runner over the bus: one signed request, one answer, and no exception."""
+
+import math
+from collections.abc import Callable
+from logging import getLogger
+from uuid import UUID
+
+import msgspec
+import nats.errors
+from nats.aio.client import Client
+
+from contracts.context import Claims, Key, body_sha256, sign
+from contracts.execution import ExecuteRequest
+from contracts.subjects import (
+    CONTENT_TYPE_HEADER,
+    CONTEXT_HEADER,
+    DEADLINE_HEADER,
+    ERROR_HEADER,
+    EXECUTE_OP,
+    EXECUTE_SUBJECT,
+    IDEMPOTENCY_HEADER,
+    RUNNER_AUDIENCE,
+)
+from service.rules.outcomes import Outcome, clean, of_answer
+
+log = getLogger(__name__)
+
+MAX_RESPONSE_BYTES = 256 * 1024
+MAX_LIFETIME_S = 120
+
+
+class Invoker:
+    """Signs with the current key, as ``issuer``, and asks whichever Runner answers."""
+
+    def __init__(
+        self,
+        client: Client,
+        key: Callable[[], Key],
+        *,
+        max_response: int = MAX_RESPONSE_BYTES,
+    ) -> None:
+        self._client = client
+        self._key = key
+        self._max_response = max_response
+
+    @property
+    def reachable(self) -> bool:
+        """Whether there is a bus to call over."""
+        return self._client.is_connected
+
+    async def call(
+        self, request: ExecuteRequest, *, idempotency_key: UUID, at: float, timeout_s: float
+    ) -> Outcome:
+        """Make a request; ``at`` is the time to sign with, in Unix seconds.
+
+        The hosts' clocks may differ by minutes, so it is the database's. No answer, and whatever
+        else goes wrong, is a failed outcome.
+        """
+        body = msgspec.json.encode(request)
+        try:
+            message = await self._client.request(
+                EXECUTE_SUBJECT,
+                body,
+                timeout=timeout_s,
+                headers={
+                    CONTENT_TYPE_HEADER: "application/json",
+                    CONTEXT_HEADER: self._token(request, body, at, timeout_s),
+                    IDEMPOTENCY_HEADER: str(idempotency_key),
+                    DEADLINE_HEADER: str(int((at + timeout_s) * 1000)),
+                },
+            )
+        except nats.errors.NoRespondersError:
+            return Outcome(error="No Runner is listening")
+        except (TimeoutError, nats.errors.TimeoutError):
+            return Outcome(error=f"No answer from the Runner within {timeout_s:g} s")
+        except (nats.errors.Error, OSError) as error:
+            return Outcome(error=clean(f"The bus failed: {error!r}"))
+        refusal = (message.headers or {}).get(ERROR_HEADER)
+        if refusal is not None and not message.data:
+            return Outcome(error=clean(refusal))
+        return of_answer(message.data, self._max_response)
+
+    def _token(self, request: ExecuteRequest, body: bytes, at: float, timeout_s: float) -> str:
+        key, context = self._key(), request.context
+        issued = int(at)
+        return sign(
+            Claims(
+                iss=key.issuer,
+                aud=RUNNER_AUDIENCE,
+                iat=issued,
+                exp=issued + min(math.ceil(timeout_s) + 1, MAX_LIFETIME_S),
+                jti=UUID(context.request_id),
+                op=EXECUTE_OP,
+                body_sha256=body_sha256(body),
+                install_id=UUID(install_id) if (install_id := _text(context.install_id)) else None,
+                tenant_id=context.tenant_id,
+                version_id=_text(context.version_id),
+                extension_id=context.extension_id,
+            ),
+            key,
+        )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

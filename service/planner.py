@@ -1,0 +1,222 @@
+"""Turns due timers into queued occurrences. Any number of planners may run at once."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from logging import getLogger
+from uuid import UUID
+
+import asyncpg
+from msgspec import Struct, structs
+
+from service.logs import fields
+from service.metrics import Metrics
+from service.rules.planning import (
+    Calendar,
+    PlanningRules,
+    UnplannableError,
+    spread,
+)
+from service.storage import clock, due, occurrences, reconcile, timers
+from service.storage.acquire import acquired
+from service.storage.connection import Connection
+from service.storage.due import Truth
+from service.storage.faults import is_unavailable
+from service.storage.occurrences import Occurrence
+from service.storage.timers import Timer
+
+log = getLogger(__name__)
+
+LOWEST_PRIORITY = -1_000_000
+
+
+class PlannerSettings(Struct, frozen=True):
+    """``batch`` timers per transaction; ``poll`` is the longest sleep."""
+
+    batch: int = 1000
+    poll: timedelta = timedelta(seconds=2)
+    crowded: timedelta = timedelta(milliseconds=250)
+    """How long to wait when what is due is locked by others."""
+    acquire_timeout_s: float = 5.0
+    rules: PlanningRules = PlanningRules()
+
+
+class Planned(Struct, frozen=True):
+    """What one batch came to. ``unplannable`` are schedules whose row makes no sense, and why."""
+
+    taken: int = 0
+    occurrences: int = 0
+    missed: int = 0
+    unplannable: dict[tuple[str, UUID], str] = {}
+
+
+class Step(Struct, frozen=True):
+    """What becomes of one timer: moved, or removed where ``timer`` is None."""
+
+    timer: Timer | None
+    occurrence: Occurrence | None = None
+    missed: int = 0
+
+
+async def plan_due(
+    connection: Connection, now: datetime, settings: PlannerSettings, calendar: Calendar
+) -> Planned:
+    """Plan one batch of due timers in one transaction."""
+    unplannable: dict[tuple[str, UUID], str] = {}
+    async with connection.transaction():
+        taken = await timers.take_due(connection, now, settings.batch)
+        if not taken:
+            return Planned()
+        truths = await due.read(connection, [timer.key for timer in taken])
+        steps: list[Step] = []
+        for timer in taken:
+            try:
+                steps.append(step(timer, truths.get(timer.key), now, settings.rules, calendar))
+            except UnplannableError as error:
+                unplannable[timer.key] = str(error)
+        planned = await occurrences.plan(connection, ranked(steps), now)
+        await timers.move(connection, [moved(each, planned) for each in steps if each.timer])
+        kept = {each.timer.key for each in steps if each.timer}
+        await timers.remove(connection, [timer.key for timer in taken if timer.key not in kept])
+    return Planned(
+        taken=len(taken),
+        occurrences=len(planned),
+        missed=sum(each.missed for each in steps),
+        unplannable=unplannable,
+    )
+
+
+def step(
+    timer: Timer, truth: Truth | None, now: datetime, rules: PlanningRules, calendar: Calendar
+) -> Step:
+    """What becomes of a due timer, the schedule row being the truth. Raises UnplannableError."""
+    if truth is None:
+        return Step(None)
+    cron, timezone = truth.cron or "", truth.timezone or "UTC"
+    if (cron, timezone) != (timer.cron, timer.timezone) or not truth.fires:
+        following = calendar.following(cron, timezone, now)
+        return Step(_next(timer, truth, following, timer.missed))
+    verdict = calendar.judge(cron, timezone, timer.due_at, now, rules)
+    missed = timer.missed + verdict.missed
+    occurrence = None
+    if verdict.slot is not None:
+        occurrence = Occurrence(
+            tenant_id=timer.tenant_id,
+            install_id=truth.install_id,
+            schedule_id=timer.schedule_id,
+            slot=verdict.slot.replace(second=0, microsecond=0),
+            trigger="catchup" if verdict.catchup else "schedule",
+            missed=missed,
+            next_slot=verdict.following,
+            delay=spread(timer.schedule_id, rules.catchup_spread)
+            if verdict.catchup
+            else timedelta(0),
+        )
+    return Step(_next(timer, truth, verdict.following, missed), occurrence, verdict.missed)
+
+
+def _next(timer: Timer, truth: Truth, due_at: datetime, missed: int) -> Timer:
+    return Timer(
+        tenant_id=timer.tenant_id,
+        schedule_id=timer.schedule_id,
+        install_id=truth.install_id,
+        cron=truth.cron or "",
+        timezone=truth.timezone or "UTC",
+        due_at=due_at,
+        missed=missed,
+    )
+
+
+def ranked(steps: Sequence[Step]) -> list[Occurrence]:
+    """Give each occurrence the priority of its rank within its tenant.
+
+    So the first of every tenant goes before the second of any.
+    """
+    ranks: Counter[str] = Counter()
+    found = []
+    for each in steps:
+        if each.occurrence is not None:
+            tenant_id = each.occurrence.tenant_id
+            priority = max(-ranks[tenant_id], LOWEST_PRIORITY)
+            found.append(structs.replace(each.occurrence, priority=priority))
+            ranks[tenant_id] += 1
+    return found
+
+
+def moved(each: Step, planned: set[tuple[str, UUID]]) -> Timer:
+    """The timer as it will be: the new run record has taken its count of missed slots."""
+    assert each.timer is not None  # noqa: S101 - the caller filtered
+    occurrence = each.occurrence
+    if occurrence is not None and (occurrence.tenant_id, occurrence.id) in planned:
+        return structs.replace(each.timer, missed=0)
+    return each.timer
+
+
+class Planner:
+    """Plans for as long as it runs, in step with the earliest due instant that it knows of."""
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        metrics: Metrics,
+        settings: PlannerSettings | None = None,
+        now: clock.Clock = clock.read,
+    ) -> None:
+        self._pool = pool
+        self._metrics = metrics
+        self._settings = settings or PlannerSettings()
+        self._now = now
+        self._calendar = Calendar()
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Plan until told to stop. Raises what the database raises when it is gone."""
+        while not stopping.is_set():
+            wait = await self._round()
+            if wait > timedelta(0):
+                try:
+                    await asyncio.wait_for(stopping.wait(), wait.total_seconds())
+                except TimeoutError:
+                    continue
+
+    async def _round(self) -> timedelta:
+        try:
+            return await self.plan_once()
+        except asyncpg.PostgresError as error:
+            # A deadlock, a lock or a statement that took too long: the next round does it.
+            if not is_unavailable(error) or isinstance(error, asyncpg.PostgresConnectionError):
+                raise
+            log.warning("planning put off: %r", error)
+            return self._settings.crowded
+
+    async def plan_once(self) -> timedelta:
+        """Plan one batch if something is due; return how long there is nothing to do."""
+        settings = self._settings
+        async with acquired(self._pool, settings.acquire_timeout_s) as connection:
+            now = await self._now(connection)
+            due_at = await timers.next_due(connection)
+            if due_at is None or due_at > now:
+                self._metrics.due_timers.set(0)
+                return min(due_at - now, settings.poll) if due_at else settings.poll
+            planned = await plan_due(connection, now, settings, self._calendar)
+            await self._complain(connection, planned)
+        self._metrics.missed_slots.inc(planned.missed)
+        if planned.taken == 0:
+            return settings.crowded
+        log.info(
+            "planned",
+            extra=fields(
+                timers=planned.taken, occurrences=planned.occurrences, missed=planned.missed
+            ),
+        )
+        return timedelta(0)
+
+    async def _complain(self, connection: Connection, planned: Planned) -> None:
+        # After the planning, and without it: schedule rows are locked before timers.
+        for (tenant_id, schedule_id), why in planned.unplannable.items():
+            log.warning(
+                "schedule cannot be planned: %s",
+                why,
+                extra=fields(tenant_id=tenant_id, schedule_id=str(schedule_id)),
+            )
+        await reconcile.complain(connection, planned.unplannable)

@@ -1,0 +1,85 @@
+"""What is kept for a time only, removed in small batches: no long locks, no long transactions."""
+
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+
+from service.storage.connection import Connection
+
+IDEMPOTENCY = """
+DELETE FROM ext_scheduler.idempotency t USING (
+  SELECT tenant_id, scope, jti FROM ext_scheduler.idempotency
+  WHERE created_at < $1::timestamptz ORDER BY created_at LIMIT $2::integer
+  FOR UPDATE SKIP LOCKED) o
+WHERE t.tenant_id = o.tenant_id AND t.scope = o.scope AND t.jti = o.jti
+"""
+
+RATE_WINDOWS = """
+DELETE FROM ext_scheduler.rate_windows t USING (
+  SELECT tenant_id, scope FROM ext_scheduler.rate_windows
+  WHERE updated_at < $1::timestamptz ORDER BY updated_at LIMIT $2::integer
+  FOR UPDATE SKIP LOCKED) o
+WHERE t.tenant_id = o.tenant_id AND t.scope = o.scope
+"""
+
+AUDIT = """
+DELETE FROM ext_scheduler.audit t USING (
+  SELECT tenant_id, id FROM ext_scheduler.audit
+  WHERE at < $1::timestamptz ORDER BY at LIMIT $2::integer
+  FOR UPDATE SKIP LOCKED) o
+WHERE t.tenant_id = o.tenant_id AND t.id = o.id
+"""
+
+# Rows that came when no partition stood ready for their week.
+DEFAULT_RUNS = """
+DELETE FROM ext_scheduler.runs_default t USING (
+  SELECT tenant_id, id, slot FROM ext_scheduler.runs_default
+  WHERE slot < $1::timestamptz LIMIT $2::integer
+  FOR UPDATE SKIP LOCKED) o
+WHERE t.tenant_id = o.tenant_id AND t.id = o.id AND t.slot = o.slot
+"""
+
+QUEUE_LOG = """
+DELETE FROM ext_scheduler.pgqueuer_log t USING (
+  SELECT id FROM ext_scheduler.pgqueuer_log
+  WHERE created < $1::timestamptz ORDER BY created LIMIT $2::integer
+  FOR UPDATE SKIP LOCKED) o
+WHERE t.id = o.id
+"""
+
+HOLDS = """
+DELETE FROM ext_scheduler.active_runs t USING (
+  SELECT tenant_id, schedule_id, fence FROM ext_scheduler.active_runs
+  WHERE held_until < $1::timestamptz LIMIT $2::integer
+  FOR UPDATE SKIP LOCKED) o
+WHERE t.tenant_id = o.tenant_id AND t.schedule_id = o.schedule_id AND t.fence = o.fence
+"""
+
+
+class Retention(Struct, frozen=True):
+    """How long things are kept."""
+
+    runs: timedelta = timedelta(days=30)
+    idempotency: timedelta = timedelta(hours=24)
+    rate_windows: timedelta = timedelta(minutes=1)
+    audit: timedelta = timedelta(days=400)
+    queue_log: timedelta = timedelta(days=1)
+    holds: timedelta = timedelta(days=1)
+
+
+def rules(retention: Retention) -> dict[str, tuple[str, timedelta]]:
+    """Return the statement and the age for each kind of row."""
+    return {
+        "idempotency": (IDEMPOTENCY, retention.idempotency),
+        "rate_windows": (RATE_WINDOWS, retention.rate_windows),
+        "audit": (AUDIT, retention.audit),
+        "runs_default": (DEFAULT_RUNS, retention.runs),
+        "queue_log": (QUEUE_LOG, retention.queue_log),
+        "active_runs": (HOLDS, retention.holds),
+    }
+
+
+async def remove_old(connection: Connection, statement: str, before: datetime, limit: int) -> int:
+    """Remove at most ``limit`` rows from before an instant; return how many it were."""
+    tag = await connection.execute(statement, before, limit)
+    return int(tag.rpartition(" ")[2])

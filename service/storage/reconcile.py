@@ -1,0 +1,142 @@
+"""Finding what does not fit together. The statements only look; ``service.housekeeping`` mends."""
+
+from datetime import datetime
+from uuid import UUID
+
+from msgspec import Struct
+
+from service.storage.connection import Connection
+from service.storage.occurrences import Occurrence
+
+TRY_LOCK = "SELECT pg_try_advisory_xact_lock($1::bigint)"
+
+# An install that is gone fires nothing; a disabled one keeps its timers.
+WITHOUT_TIMER = """
+SELECT s.tenant_id::text AS tenant_id, s.id, s.install_id, s.cron, s.timezone
+FROM tenant_extension_schedule s
+WHERE s.enabled
+  AND NOT EXISTS (
+    SELECT FROM ext_scheduler.timers t WHERE t.tenant_id = s.tenant_id AND t.schedule_id = s.id)
+  AND EXISTS (
+    SELECT FROM tenant_extension_install i WHERE i.id = s.install_id AND i.tenant_id = s.tenant_id)
+  AND s.id > $1::uuid
+ORDER BY s.id
+LIMIT $2::integer
+"""
+
+WITHOUT_SCHEDULE = """
+SELECT t.tenant_id, t.schedule_id
+FROM ext_scheduler.timers t
+WHERE NOT EXISTS (
+  SELECT FROM tenant_extension_schedule s
+  WHERE s.tenant_id = t.tenant_id AND s.id = t.schedule_id AND s.enabled)
+LIMIT $1::integer
+"""
+
+WITHOUT_JOB = """
+SELECT r.tenant_id, r.install_id, r.schedule_id, r.slot, r.kind, r.trigger
+FROM ext_scheduler.runs r
+WHERE r.slot BETWEEN $1::timestamptz AND $2::timestamptz
+  AND r.status IN ('queued', 'running') AND r.queued_at < $2
+  AND coalesce(r.lease_until, r.retry_at, r.queued_at) < $2
+  AND NOT EXISTS (
+    SELECT FROM ext_scheduler.pgqueuer q
+    WHERE q.status IN ('queued', 'picked')
+      AND q.dedupe_key = 'extsched:' || r.install_id || ':' || r.schedule_id || ':'
+        || to_char(r.slot AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+        || CASE WHEN r.kind = 'manual' THEN ':manual' ELSE '' END)
+LIMIT $3::integer
+"""
+
+# The platform looks for enabled rows without a job, and would give them one of its own.
+OWN = """
+UPDATE tenant_extension_schedule s
+SET job_id = s.id, runner_schedule_id = 'extsched:' || s.install_id || ':' || s.id
+FROM unnest($1::text[], $2::uuid[]) AS w (tenant_id, schedule_id)
+WHERE s.tenant_id = w.tenant_id AND s.id = w.schedule_id AND s.enabled
+"""
+
+COMPLAIN = """
+UPDATE tenant_extension_schedule s SET last_error = w.error
+FROM unnest($1::text[], $2::uuid[], $3::text[]) AS w (tenant_id, schedule_id, error)
+WHERE s.tenant_id = w.tenant_id AND s.id = w.schedule_id
+  AND s.last_error IS DISTINCT FROM w.error
+"""
+
+FACT = "SELECT value FROM ext_scheduler.facts WHERE key = $1::text"
+
+SET_FACT = """
+INSERT INTO ext_scheduler.facts (key, value) VALUES ($1::text, $2::text)
+ON CONFLICT (key) DO UPDATE SET value = excluded.value
+"""
+
+
+class Row(Struct, frozen=True):
+    """An enabled schedule row without a timer; others may have written anything into it."""
+
+    tenant_id: str
+    schedule_id: UUID
+    install_id: UUID
+    cron: str | None
+    timezone: str | None
+
+
+async def try_lock(connection: Connection, key: int) -> bool:
+    """Take an advisory lock until the transaction ends; False when somebody else has it."""
+    taken: bool = await connection.fetchval(TRY_LOCK, key)
+    return taken
+
+
+async def without_timer(connection: Connection, after: UUID, limit: int) -> list[Row]:
+    """Return enabled schedules without a timer, by id, beyond ``after``."""
+    return [Row(*row) for row in await connection.fetch(WITHOUT_TIMER, after, limit)]
+
+
+async def without_schedule(connection: Connection, limit: int) -> list[tuple[str, UUID]]:
+    """Return timers whose schedule is gone or disabled."""
+    return [(row[0], row[1]) for row in await connection.fetch(WITHOUT_SCHEDULE, limit)]
+
+
+async def without_job(
+    connection: Connection, since: datetime, until: datetime, limit: int
+) -> list[Occurrence]:
+    """Return occurrences with slots in a time that are not ended and that no job stands for."""
+    rows = await connection.fetch(WITHOUT_JOB, since, until, limit)
+    return [
+        Occurrence(
+            tenant_id=row["tenant_id"],
+            install_id=row["install_id"],
+            schedule_id=row["schedule_id"],
+            slot=row["slot"],
+            kind=row["kind"],
+            trigger=row["trigger"],
+        )
+        for row in rows
+    ]
+
+
+async def own(connection: Connection, keys: list[tuple[str, UUID]]) -> None:
+    """Mark enabled schedules as driven by this service."""
+    await connection.execute(OWN, [key[0] for key in keys], [key[1] for key in keys])
+
+
+async def complain(connection: Connection, complaints: dict[tuple[str, UUID], str]) -> None:
+    """Say on schedules why they cannot be planned."""
+    if complaints:
+        await connection.execute(
+            COMPLAIN,
+            [key[0] for key in complaints],
+            [key[1] for key in complaints],
+            list(complaints.values()),
+        )
+
+
+async def fact(connection: Connection, key: str) -> str | None:
+    """Return a fact about the installation."""
+    value: str | None = await connection.fetchval(FACT, key)
+    return value
+
+
+async def set_fact(connection: Connection, key: str, value: str) -> None:
+    """Note a fact about the installation."""
+    await connection.execute(SET_FACT, key, value)
