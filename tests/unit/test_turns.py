@@ -1,0 +1,45 @@
+"""A few changes of one install at a time."""
+
+import asyncio
+from uuid import uuid4
+
+from service.turns import Turns
+
+
+async def test_no_more_than_allowed_of_one_install_and_all_of_others() -> None:
+    turns, busy, idle = Turns(2), uuid4(), uuid4()
+    running = 0
+    most = 0
+    release = asyncio.Event()
+
+    async def change() -> None:
+        nonlocal running, most
+        async with turns.turn(busy):
+            running += 1
+            most = max(most, running)
+            await release.wait()
+            running -= 1
+
+    changes = [asyncio.create_task(change()) for _ in range(5)]
+    await asyncio.sleep(0)
+    async with turns.turn(idle), turns.turn(None):
+        assert running == 2
+    release.set()
+    await asyncio.gather(*changes)
+    assert most == 2
+
+
+async def test_nothing_is_kept_of_installs_that_nobody_waits_for() -> None:
+    turns, install = Turns(1), uuid4()
+
+    async def wait_for_ever() -> None:
+        async with turns.turn(install):
+            await asyncio.Event().wait()
+
+    holding, waiting = (asyncio.create_task(wait_for_ever()) for _ in range(2))
+    await asyncio.sleep(0)
+    for task in (waiting, holding):
+        assert install in turns._semaphores
+        task.cancel()
+        await asyncio.wait({task})
+    assert turns._semaphores == {}
