@@ -33,7 +33,8 @@ def test_json_lines_carry_the_exception() -> None:
         int("why")
     except ValueError:
         made.exc_info = sys.exc_info()
-    assert "ValueError: invalid literal" in msgspec.json.decode(JsonFormatter().format(made))["exception"]
+    line = msgspec.json.decode(JsonFormatter().format(made))
+    assert "ValueError: invalid literal" in line["exception"]
 
 
 def test_text_lines_are_for_people() -> None:
