@@ -201,9 +201,11 @@ def gave_up(deadline: str | None, claims: Claims, now: float) -> bool:
 
     The leeway for clocks that differ does not count here: what is verified may still be too late.
     """
-    if deadline is not None and deadline.isascii() and deadline.isdigit() and len(deadline) <= 16:
-        return int(deadline) <= now * 1000
-    return claims.exp <= now
+    if claims.exp <= now:
+        return True
+    if deadline is None or len(deadline) > 16 or not (deadline.isascii() and deadline.isdigit()):
+        return False
+    return int(deadline) <= now * 1000
 
 
 def runner_headers(

@@ -107,6 +107,7 @@ async def test_a_refused_context_is_answered_and_not_posted(
     [
         {"Ext_Deadline": "1700000000000"},
         {"Ext_Context": token(**EXPIRED)},
+        {"Ext_Context": token(**EXPIRED), "Ext_Deadline": "9999999999999"},
         {"Ext_Context": token(iat=int(time.time()) - 60, exp=int(time.time()) - 1)},
     ],
 )
