@@ -85,7 +85,7 @@ def document(content_hash: str, path: str = "/", **given: Any) -> dict[str, Any]
             "trigger": "schedule",
         },
         "http": http | given.get("http", {}),
-        "limits": {"timeout_ms": given.get("timeout_ms", 20_000)},
+        "limits": {"timeout_ms": given.get("timeout_ms", 90_000)},
         "providers": given.get("providers", ALL),
     }
 
