@@ -51,7 +51,7 @@ def route(http: types.HttpRequest) -> Answer:
 
 def setup(http: types.HttpRequest) -> Answer:
     """Create the schedules that are missing; the body may name crons, {"heartbeat": "…"}."""
-    crons = DEFAULT_CRONS | json_body(http, {})
+    crons = DEFAULT_CRONS | chosen_crons(http)
     callable_now = {f"{e.method} {e.path}" for e in scheduler.get_endpoints() if e.schedulable}
     present = {schedule.name for schedule in scheduler.list_schedules()}
     created, failed = [], {}
@@ -69,6 +69,14 @@ def setup(http: types.HttpRequest) -> Answer:
     logging.log_info(f"setup: {len(created)} created, {len(present)} present, {len(failed)} failed")
     body = {"created": created, "present": sorted(filter(None, present)), "failed": failed}
     return (422 if failed else 200), body
+
+
+def chosen_crons(http: types.HttpRequest) -> dict[str, str]:
+    """Read the cron expressions that the caller of the setup wants."""
+    chosen = json_body(http, {})
+    if not isinstance(chosen, dict) or not all(isinstance(cron, str) for cron in chosen.values()):
+        raise ValueError("expected an object of schedule name to cron expression")
+    return chosen
 
 
 def create(name: str, endpoint: str, cron: str) -> types.CreateScheduleResult:

@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 guest_log = logging.getLogger("runner_bridge.dev_runner.extension")
 
 MAX_LOG_CHARACTERS = 4_000
+MAX_LOG_LINES = 500
 _LEVELS: Mapping[str, int] = MappingProxyType(
     {"log-info": logging.INFO, "log-warn": logging.WARNING, "log-error": logging.ERROR}
 )
@@ -27,11 +28,12 @@ class Refused(Exception):
     """The call ends its guest; the message says why."""
 
 
-class Grant(Struct, frozen=True):
+class Grant(Struct):
     """For whom an execution runs and what it may use; ``capabilities`` trimmed, in lower case."""
 
     context: ExecuteContext
     capabilities: frozenset[str]
+    log_lines_left: int = MAX_LOG_LINES
 
     @property
     def area(self) -> Area:
@@ -74,7 +76,7 @@ class Host:
         if call.interface == STORAGE:
             return self._stored(grant.area, call)
         if call.interface == LOGGING:
-            return _logged(grant.context, call)
+            return _logged(grant, call)
         return context_data(grant.context)
 
     async def _scheduled(self, grant: Grant, call: HostCall) -> Value:
@@ -117,8 +119,12 @@ def _denied(call: HostCall) -> dict[str, Any] | None:
     return None
 
 
-def _logged(context: ExecuteContext, call: HostCall) -> None:
+def _logged(grant: Grant, call: HostCall) -> None:
+    if grant.log_lines_left <= 0:
+        return
+    grant.log_lines_left -= 1
     [message] = call.arguments
+    context = grant.context
     guest_log.log(
         _LEVELS[call.function],
         "%s",

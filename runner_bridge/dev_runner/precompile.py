@@ -1,5 +1,6 @@
 """Compile one component ahead of time, in a process of its own: ``precompile SOURCE TARGET``."""
 
+import resource
 import sys
 from pathlib import Path
 
@@ -10,10 +11,12 @@ from runner_bridge.dev_runner.build import locked
 from runner_bridge.dev_runner.guest import engine_config
 
 UNUSABLE = 3
+MAX_BYTES = 4 * 1024 * 1024 * 1024
 
 
 def main() -> int:
     """Write TARGET at once or not at all. Exit status 3: SOURCE is no component."""
+    resource.setrlimit(resource.RLIMIT_DATA, (MAX_BYTES, MAX_BYTES))
     source, target = Path(sys.argv[1]), Path(sys.argv[2])
     with locked(target.with_suffix(".lock")):
         if target.is_file():
