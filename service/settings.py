@@ -12,6 +12,7 @@ from msgspec import Struct
 from service.logs import LogFormat
 
 PREFIX = "EXT_SCHEDULER_"
+MAY_BE_ZERO = {"http_port", "callback_port", "statement_cache_size"}
 FILE_VARIABLE = "EXT_SCHEDULER_CONFIG"
 
 
@@ -43,6 +44,18 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     runner_key_file: str = "runner-key.json"
     """The private JWK that workers sign execute requests with."""
     issuer: str = "ext-scheduler"
+
+    runner_url: str = ""
+    """Base URL of the Runner that the bridge passes execute requests to."""
+    callback_host: str = "127.0.0.1"
+    callback_port: int = 9465
+    """Where the bridge answers a Runner's callbacks; used when there is a token file."""
+    callback_token_file: str = ""
+    """The secret that Runner and bridge share, as `x-runner-auth`."""
+    host_key_file: str = ""
+    """The private key set that the bridge signs a Runner's host calls with."""
+    platform_url: str = ""
+    """Where the bridge forwards all other callbacks of the Runner to."""
 
     pool_size: int = 16
     worker_pool_size: int = 8
@@ -126,4 +139,4 @@ def _check(settings: Settings) -> None:
 
 
 def _lowest(name: str) -> int:
-    return 0 if name in {"http_port", "statement_cache_size", "catchup_window_s"} else 1
+    return 0 if name in MAY_BE_ZERO else 1

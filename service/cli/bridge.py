@@ -1,4 +1,4 @@
-"""``bridge``: between the bus and a Runner."""
+"""``bridge``: between the bus and a Runner, in both directions."""
 
 import asyncio
 import os
@@ -9,40 +9,66 @@ from typing import Annotated
 
 import aiohttp
 import typer
+from aiohttp import web
 
+from contracts.context import InvalidKeySet, signing_key
+from contracts.subjects import HOST_AUDIENCE
+from runner_bridge.callback import Callback, sidecar
 from runner_bridge.executor import Executor, ExecutorSettings
+from runner_bridge.requests import SignedRequests, SigningKey
 from service import settings
-from service.bus import Bus, BusUnavailableError, confirm_subscriptions, probe
+from service.bus import Bus, BusUnavailableError, confirm_subscriptions
 from service.cli.errors import CommandError
-from service.cli.runner_side import connected_bus, key_ring, stop_signal, stopped
-from service.health import serve_health
 from service.logs import configure
 from service.metrics import Metrics
+from service.process import (
+    bus_check,
+    connected_bus,
+    health,
+    key_ring,
+    life_checks,
+    lost,
+    stop_signal,
+    until_stopped,
+)
 from service.settings import Settings
 
 
 def bridge(
-    runner: Annotated[str, typer.Option(help="Base URL of the Runner.")],
+    runner: Annotated[str, typer.Option(help="Base URL of the Runner (or the setting).")] = "",
 ) -> None:
-    """Pass execute requests from the bus on to a Runner, verified. Until SIGTERM."""
+    """Pass execute requests from the bus on to a Runner, and its callbacks to the bus.
+
+    Callbacks are answered where EXT_SCHEDULER_CALLBACK_TOKEN_FILE and
+    EXT_SCHEDULER_HOST_KEY_FILE are set; every other path then goes to
+    EXT_SCHEDULER_PLATFORM_URL. Runs until SIGTERM.
+    """
     chosen = settings.load(os.environ)
+    runner_url = runner or chosen.runner_url
+    if not runner_url:
+        raise CommandError("no Runner: give --runner or EXT_SCHEDULER_RUNNER_URL")
     configure(chosen.log_format, chosen.log_level)
-    asyncio.run(_bridge(chosen, runner))
+    asyncio.run(_bridge(chosen, runner_url))
 
 
 async def _bridge(chosen: Settings, runner_url: str) -> None:
-    stopping = stop_signal()
-    keys = key_ring(Path(chosen.key_set_file))
+    stopping, started = stop_signal(), asyncio.Event()
+    metrics, checks = Metrics(), life_checks(started, stopping)
+    keys = key_ring(chosen.key_set_file)
     executing = ExecutorSettings(runner_url=runner_url, reply_prefixes=chosen.reply_prefixes)
     async with AsyncExitStack() as stack:
-        bus = await stack.enter_async_context(connected_bus(chosen, "bridge"))
+        await stack.enter_async_context(health(chosen, metrics, checks))
+        bus = await stack.enter_async_context(connected_bus(chosen, "bridge", metrics))
+        checks["bus"] = bus_check(bus)
         session = await stack.enter_async_context(aiohttp.ClientSession())
+        if chosen.callback_token_file:
+            await stack.enter_async_context(_callbacks(chosen, bus, session))
         executor = Executor(bus.client, session, keys.current, executing)
         await executor.start()
         stack.push_async_callback(executor.stop)
         await _granted(bus)
-        await stack.enter_async_context(_health(chosen, bus))
-        await stopped(stopping, bus)
+        started.set()
+        await until_stopped(stopping, asyncio.create_task(lost(bus)))
 
 
 async def _granted(bus: Bus) -> None:
@@ -53,16 +79,44 @@ async def _granted(bus: Bus) -> None:
 
 
 @asynccontextmanager
-async def _health(chosen: Settings, bus: Bus) -> AsyncIterator[None]:
-    async def through_the_bus() -> None:
-        await probe(bus)
-
-    checks = {"bus": through_the_bus}
+async def _callbacks(
+    chosen: Settings, bus: Bus, session: aiohttp.ClientSession
+) -> AsyncIterator[None]:
+    """Answer the Runner's callbacks for the length of the block."""
+    callback = Callback(SignedRequests(bus.client, host_key(chosen.host_key_file)), _token(chosen))
+    runner = web.AppRunner(sidecar(callback, session, chosen.platform_url or None), access_log=None)
+    await runner.setup()
     try:
-        server, _ = await serve_health(chosen.http_host, chosen.http_port, Metrics(), checks)
-    except OSError as error:
-        raise CommandError(f"cannot listen on port {chosen.http_port}: {error.strerror}") from None
-    try:
+        await web.TCPSite(runner, chosen.callback_host, chosen.callback_port).start()
+        host, port = runner.addresses[0][:2]
+        typer.echo(f"callbacks are answered on http://{host}:{port}")
         yield
+    except OSError as error:
+        where = f"{chosen.callback_host}:{chosen.callback_port}"
+        raise CommandError(f"cannot listen on {where}: {error.strerror}") from None
     finally:
-        await server.cleanup()
+        await runner.cleanup()
+
+
+def host_key(file: str) -> SigningKey:
+    """Return what gives the key for host calls, which may be rotated meanwhile.
+
+    Raises CommandError when there is none now.
+    """
+    keys = key_ring(file)
+    try:
+        signing_key(keys.current(), HOST_AUDIENCE)
+    except InvalidKeySet as error:
+        raise CommandError(f"{file}: {error}") from None
+    return lambda: signing_key(keys.current(), HOST_AUDIENCE)
+
+
+def _token(chosen: Settings) -> str:
+    file = Path(chosen.callback_token_file)
+    try:
+        token = file.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(f"callback token {file}: {error}") from None
+    if not token:
+        raise CommandError(f"callback token {file}: the file is empty")
+    return token

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import typer
 
-from contracts.context import InvalidKeySet, signing_key
-from contracts.subjects import HOST_AUDIENCE
 from runner_bridge.dev_runner import server
 from runner_bridge.dev_runner.schedulers import schedulers_over
 from runner_bridge.dev_runner.server import RunnerSettings
 from runner_bridge.requests import SignedRequests
 from service import settings
+from service.cli.bridge import host_key
 from service.cli.errors import CommandError
-from service.cli.runner_side import connected_bus, key_ring, stop_signal, stopped
 from service.logs import configure
+from service.metrics import Metrics
+from service.process import connected_bus, lost, stop_signal, until_stopped
 from service.settings import Settings
 
 __all__ = ["RunnerSettings", "run"]
@@ -30,16 +30,12 @@ def run(listening: RunnerSettings, key: Path) -> None:
 
 async def _serve(chosen: Settings, listening: RunnerSettings, key: Path) -> None:
     stopping = stop_signal()
-    keys = key_ring(key)
-    try:
-        signing_key(keys.current(), HOST_AUDIENCE)
-    except InvalidKeySet as error:
-        raise CommandError(f"{key}: {error}") from None
-    async with connected_bus(chosen, "dev-runner") as bus:
-        requests = SignedRequests(bus.client, lambda: signing_key(keys.current(), HOST_AUDIENCE))
+    signing = host_key(str(key))
+    async with connected_bus(chosen, "dev-runner", Metrics()) as bus:
+        requests = SignedRequests(bus.client, signing)
         try:
             async with server.running(listening, schedulers_over(requests)) as url:
                 typer.echo(f"the Runner listens on {url}")
-                await stopped(stopping, bus)
+                await until_stopped(stopping, asyncio.create_task(lost(bus)))
         except OSError as error:
             raise CommandError(f"the Runner cannot listen: {error.strerror}") from None

@@ -4,9 +4,9 @@ import sys
 
 import typer
 
-from service.app import CannotServeError
 from service.cli import bridge, development, keys, serving
 from service.cli.errors import EXIT_FAILED, CommandError
+from service.process import CannotServeError
 from service.settings import SettingsError
 
 program = typer.Typer(

@@ -1,0 +1,206 @@
+"""What every process of the system starts with and ends by: signals, keys, bus, pools, health."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import asyncpg
+
+from service.bus import Bus, BusSettings, BusUnavailableError, connect, probe
+from service.connection import BusEvent
+from service.health import Check, serve_health
+from service.keyring import KeyRing, KeysUnusableError
+from service.metrics import Metrics
+from service.settings import Settings
+from service.storage.faults import is_unavailable
+from service.storage.migrate import MigrationError, pending
+from service.storage.pool import PoolSettings, is_alive, open_pool
+
+SERVICE_NAME = "ext-scheduler"
+READY_TIMEOUT_S = 2.0
+CLOSE_TIMEOUT_S = 5.0
+
+
+class CannotServeError(Exception):
+    """The process cannot start, or cannot go on; the message is one line for a person."""
+
+
+def stop_signal() -> asyncio.Event:
+    """Return an event that the first SIGTERM or SIGINT sets; a second one ends the process."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        stopping.set()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    return stopping
+
+
+async def until_stopped(stopping: asyncio.Event, *others: asyncio.Task[None]) -> None:
+    """Wait for the stop signal; raise what any of the others raises before."""
+    signalled = asyncio.create_task(stopping.wait())
+    try:
+        done, _ = await asyncio.wait({signalled, *others}, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in (signalled, *others):
+            task.cancel()
+
+
+def key_ring(file: str) -> KeyRing:
+    """Return the keys in a file. Raises CannotServeError when they cannot be used."""
+    try:
+        return KeyRing(Path(file))
+    except KeysUnusableError as error:
+        raise CannotServeError(str(error)) from None
+
+
+@asynccontextmanager
+async def connected_bus(settings: Settings, name: str, metrics: Metrics) -> AsyncIterator[Bus]:
+    """Connect for the length of the block. Raises CannotServeError when that is not possible."""
+    bus_settings = BusSettings(
+        servers=settings.nats_url.split(","),
+        name=name,
+        user=settings.nats_user or None,
+        password=settings.nats_password or None,
+        inbox_prefix=settings.nats_inbox_prefix,
+    )
+    try:
+        bus = await connect(bus_settings, _bus_observer(metrics))
+    except BusUnavailableError as error:
+        raise CannotServeError(str(error)) from None
+    try:
+        yield bus
+    finally:
+        await bus.close()
+
+
+async def lost(bus: Bus) -> None:
+    """Wait for ever; raise CannotServeError when the bus is lost for good."""
+    await bus.closed.wait()
+    raise CannotServeError(bus.closed_reason)
+
+
+@asynccontextmanager
+async def opened_pool(
+    settings: Settings, name: str, size: int, metrics: Metrics
+) -> AsyncIterator[asyncpg.Pool]:
+    """Connect to a migrated database for the length of the block. Raises CannotServeError."""
+    pool_settings = PoolSettings(
+        url=settings.database_url,
+        size=size,
+        name=f"{SERVICE_NAME} {name}",
+        lock_timeout_ms=settings.lock_timeout_ms,
+        statement_timeout_ms=settings.statement_timeout_ms,
+        statement_cache_size=settings.statement_cache_size,
+    )
+    try:
+        pool = await open_pool(pool_settings)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise CannotServeError(f"database not usable: {error}") from error
+    gauge = metrics.pool_connections
+    gauge.labels(name, "open").set_function(pool.get_size)
+    gauge.labels(name, "idle").set_function(pool.get_idle_size)
+    try:
+        await _require_migrated(pool)
+        yield pool
+    finally:
+        await _close(pool)
+
+
+@asynccontextmanager
+async def health(
+    settings: Settings, metrics: Metrics, checks: Mapping[str, Check]
+) -> AsyncIterator[int]:
+    """Serve health and metrics for the length of the block; give the port in use.
+
+    Checks may be added meanwhile. Raises CannotServeError when the port is taken.
+    """
+    host, port = settings.http_host, settings.http_port
+    try:
+        runner, port = await serve_health(host, port, metrics, checks)
+    except OSError as error:
+        raise CannotServeError(f"cannot listen on {host}:{port}: {error.strerror}") from None
+    try:
+        yield port
+    finally:
+        await runner.cleanup()
+
+
+def life_checks(started: asyncio.Event, stopping: asyncio.Event) -> dict[str, Check]:
+    """Return the checks that hold from the end of the start to the beginning of the stop."""
+    return {
+        "started": _state(started.is_set, "the process is starting"),
+        "staying": _state(lambda: not stopping.is_set(), "the process is stopping"),
+    }
+
+
+def bus_check(bus: Bus, subject: str | None = None) -> Check:
+    """Return a check of the way through the bus and back; see ``bus.probe`` for ``subject``."""
+    return partial(_check_bus, bus, subject)
+
+
+def database_check(pool: asyncpg.Pool) -> Check:
+    """Return a check that a statement gets its answer."""
+    return partial(_check_database, pool)
+
+
+def _bus_observer(metrics: Metrics) -> Callable[[BusEvent], None]:
+    def observe(event: BusEvent) -> None:
+        if event in {BusEvent.CONNECTED, BusEvent.RECONNECTED}:
+            metrics.nats_connected.set(1)
+        elif event in {BusEvent.DISCONNECTED, BusEvent.CLOSED}:
+            metrics.nats_connected.set(0)
+        if event is BusEvent.RECONNECTED:
+            metrics.nats_reconnects.inc()
+
+    return observe
+
+
+async def _require_migrated(pool: asyncpg.Pool) -> None:
+    try:
+        async with pool.acquire() as connection:
+            missing = await pending(connection)
+    except MigrationError as error:
+        raise CannotServeError(str(error)) from None
+    if missing:
+        raise CannotServeError(
+            f"the database lacks {len(missing)} migrations: run `ext-scheduler migrate`"
+        )
+
+
+async def _close(pool: asyncpg.Pool) -> None:
+    try:
+        await asyncio.wait_for(pool.close(), CLOSE_TIMEOUT_S)
+    except TimeoutError:
+        pool.terminate()
+
+
+def _state(holds: Callable[[], bool], otherwise: str) -> Check:
+    async def check() -> None:
+        if not holds():
+            raise CannotServeError(otherwise)
+
+    return check
+
+
+async def _check_database(pool: asyncpg.Pool) -> None:
+    try:
+        await is_alive(pool, READY_TIMEOUT_S)
+    except Exception as error:
+        if is_unavailable(error):
+            raise CannotServeError(f"not available: {error!r}") from None
+        raise
+
+
+async def _check_bus(bus: Bus, subject: str | None) -> None:
+    await probe(bus, subject, READY_TIMEOUT_S)
