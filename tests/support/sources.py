@@ -23,6 +23,7 @@ WITH_ASYNCPG = (
     "service/firing*.py",
     "service/health.py",
     "service/planner*.py",
+    "service/process.py",
     "service/worker*.py",
     "service/cli/*",
 )
