@@ -2,8 +2,6 @@
 
 from uuid import UUID
 
-from msgspec import UNSET
-
 from contracts.errors import Code, ServiceError
 from contracts.execution import ExecuteContext
 from runner_bridge.client import InstallContext, SchedulerHost
@@ -27,7 +25,7 @@ def schedulers_over(requests: SignedRequests) -> SchedulerFor:
             install_id=install_id,
             tenant_id=context.tenant_id,
             extension_id=context.extension_id,
-            version_id=None if context.version_id is UNSET else str(context.version_id),
+            version_id=str(context.version_id) if context.version_id else None,
             providers=tuple(sorted(capabilities)),
         )
         return SchedulerHost(requests, install)

@@ -20,7 +20,8 @@ WITH_ASYNCPG = (
     "service/app.py",
     "service/dispatch.py",
     "service/events*.py",
-    "service/firing*.py",
+    "service/firing*",
+    "service/housekeeping.py",
     "service/health.py",
     "service/planner*.py",
     "service/process.py",
@@ -173,7 +174,7 @@ def unexplained(source: Source) -> list[str]:
         f"{source.path}:{number}: {found[0]}"
         for number, line in enumerate(source.text.splitlines(), 1)
         if (found := SUPPRESSION.search(line))
-        and (found["codes"] is None or len(found["reason"].strip(" #-:")) < 5)
+        and (found["codes"] is None or len(found["reason"].strip(" #-:")) < 3)
     ]
 
 
