@@ -199,7 +199,7 @@ async def test_planners_at_once_plan_each_slot_once(
     async def planner() -> int:
         calendar, total = Calendar(), 0
         async with pool.acquire() as own:
-            while (planned := await plan_due(own, NOW, small, calendar)).taken:  # type: ignore[arg-type]  # the stubs' proxy is no Connection
+            while (planned := await plan_due(own, NOW, small, calendar)).taken:
                 total += planned.occurrences
         return total
 

@@ -8,6 +8,8 @@ import asyncpg
 import msgspec
 from msgspec import Struct
 
+from service.storage.connection import Connection
+
 
 class Installed(Struct, frozen=True):
     """An install with one endpoint of its version."""
@@ -20,7 +22,7 @@ class Installed(Struct, frozen=True):
 
 
 async def install(
-    connection: asyncpg.Connection,
+    connection: Connection,
     tenant_id: str = "tenant-a",
     *,
     method: str = "POST",
@@ -73,7 +75,7 @@ async def install(
 
 
 async def schedule(
-    connection: asyncpg.Connection,
+    connection: Connection,
     made: Installed,
     *,
     cron: str = "*/5 * * * *",
@@ -111,14 +113,14 @@ async def schedule(
     return id_
 
 
-async def runs(connection: asyncpg.Connection, schedule_id: UUID) -> list[asyncpg.Record]:
+async def runs(connection: Connection, schedule_id: UUID) -> list[asyncpg.Record]:
     """Return the run records of a schedule by slot."""
     return await connection.fetch(
         "SELECT * FROM ext_scheduler.runs WHERE schedule_id = $1 ORDER BY slot, kind", schedule_id
     )
 
 
-async def due_at(connection: asyncpg.Connection, schedule_id: UUID) -> datetime | None:
+async def due_at(connection: Connection, schedule_id: UUID) -> datetime | None:
     """Return when the schedule's timer is due, None where it has none."""
     due: datetime | None = await connection.fetchval(
         "SELECT due_at FROM ext_scheduler.timers WHERE schedule_id = $1", schedule_id

@@ -1,0 +1,121 @@
+"""Publishes the outbox: committed events, at least once, whoever committed them."""
+
+import asyncio
+from logging import getLogger
+
+import asyncpg
+import msgspec
+import nats.errors
+from msgspec import UNSET, Struct
+from nats.aio.client import Client
+
+from contracts.events import Event, EventType
+from contracts.subjects import event_subject
+from contracts.times import wire_time
+from service.rules.outcomes import clean
+from service.storage import outbox
+from service.storage.acquire import acquired
+from service.storage.faults import is_unavailable
+from service.storage.outbox import Pending
+
+log = getLogger(__name__)
+
+
+class EventSettings(Struct, frozen=True):
+    """``batch`` events per transaction; times in seconds."""
+
+    batch: int = 500
+    poll_s: float = 1.5
+    flush_timeout_s: float = 5.0
+    acquire_timeout_s: float = 5.0
+
+
+class Publisher:
+    """Publishes what is in the outbox, woken by ``nudge`` after a commit, else by looking."""
+
+    def __init__(
+        self, pool: asyncpg.Pool, client: Client, settings: EventSettings | None = None
+    ) -> None:
+        self._pool = pool
+        self._client = client
+        self._settings = settings or EventSettings()
+        self._wake = asyncio.Event()
+
+    def nudge(self) -> None:
+        """Say that there is something to publish."""
+        self._wake.set()
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Publish until told to stop, and once more then. Outages are waited out."""
+        waiting = asyncio.create_task(stopping.wait())
+        try:
+            while not stopping.is_set():
+                self._wake.clear()
+                if not await self._drain():
+                    await self._pause(waiting)
+            await self._drain()
+        finally:
+            waiting.cancel()
+
+    async def _drain(self) -> bool:
+        """Publish a batch; True when there may be more at once."""
+        try:
+            return await self.publish_batch() == self._settings.batch
+        except Exception as error:
+            if not is_unavailable(error) and not isinstance(error, nats.errors.Error):
+                raise
+            log.warning("events wait: %r", error)
+            return False
+
+    async def _pause(self, waiting: asyncio.Task[bool]) -> None:
+        woken = asyncio.create_task(self._wake.wait())
+        try:
+            await asyncio.wait(
+                {woken, waiting},
+                timeout=self._settings.poll_s,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        finally:
+            woken.cancel()
+
+    async def publish_batch(self) -> int:
+        """Publish the oldest events and forget them; return how many it were.
+
+        They are forgotten once the server has confirmed everything sent so far. Raises what NATS
+        or the database raise; the events are kept then, and perhaps published again.
+        """
+        if not self._client.is_connected:
+            return 0
+        timeout_s = self._settings.acquire_timeout_s
+        async with acquired(self._pool, timeout_s) as connection, connection.transaction():
+            pending = await outbox.take(connection, self._settings.batch)
+            if pending:
+                await self._publish(pending)
+                await outbox.remove(connection, pending)
+        return len(pending)
+
+    async def _publish(self, pending: list[Pending]) -> None:
+        reconnects = self._client.stats["reconnects"]
+        for event in pending:
+            subject = event_subject(event.tenant_id, str(event.install_id), event.type)
+            await self._client.publish(subject, body(event))
+        await self._client.flush(timeout=self._settings.flush_timeout_s)  # type: ignore[arg-type]  # the library declares int
+        if self._client.stats["reconnects"] != reconnects:
+            # The flush was confirmed by another connection than the one that was sent to.
+            raise nats.errors.ConnectionReconnectingError
+
+
+def body(event: Pending) -> bytes:
+    """The event as JSON."""
+    return msgspec.json.encode(
+        Event(
+            id=str(event.id),
+            type=EventType(event.type),
+            tenant_id=clean(event.tenant_id),
+            install_id=str(event.install_id),
+            schedule_id=UNSET if event.schedule_id is None else str(event.schedule_id),
+            run_id=UNSET if event.run_id is None else str(event.run_id),
+            at=wire_time(event.at),
+            data=msgspec.json.decode(event.data),
+        )
+    )

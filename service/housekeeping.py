@@ -1,0 +1,244 @@
+"""What keeps the tables small and whole: partitions, expiry, and mending what does not fit."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from logging import getLogger
+from uuid import UUID
+
+import asyncpg
+from msgspec import Struct, structs
+
+from service.logs import fields
+from service.metrics import Metrics
+from service.rules import zones
+from service.rules.planning import Calendar, UnplannableError
+from service.storage import clock, expiry, occurrences, partitions, queue, reconcile, timers
+from service.storage.acquire import acquired
+from service.storage.connection import Connection
+from service.storage.expiry import Retention
+from service.storage.faults import is_unavailable
+from service.storage.timers import Timer
+
+log = getLogger(__name__)
+
+TZDATA_FACT = "tzdata"
+LOCK_KEY = 0x657874_686F757365
+NO_ID = UUID(int=0)
+
+
+class HousekeepingSettings(Struct, frozen=True):
+    """How often what is done, how long what is kept, and how much is done at a time."""
+
+    gauges_every: timedelta = timedelta(seconds=15)
+    expiry_every: timedelta = timedelta(seconds=30)
+    reconcile_every: timedelta = timedelta(minutes=3)
+    partitions_every: timedelta = timedelta(hours=1)
+    retention: Retention = Retention()
+    batch: int = 1000
+    most_batches: int = 50
+    orphaned_after: timedelta = timedelta(minutes=2)
+    """How long an occurrence may be without a job before it is given a new one."""
+    look_back: timedelta = timedelta(hours=2)
+
+
+class Mended(Struct, frozen=True):
+    """What a reconciliation found and repaired."""
+
+    timers_added: int = 0
+    timers_removed: int = 0
+    jobs_added: int = 0
+    unplannable: int = 0
+
+
+async def prepare_partitions(
+    connection: Connection, now: datetime, retention: Retention | None = None
+) -> None:
+    """Make the partitions that will be needed, drop those that nobody needs any more.
+
+    Puts it off where a statement is in the way, or another process is at it.
+    """
+    oldest = now - (retention or Retention()).runs
+    try:
+        made = await partitions.make_ahead(connection, now)
+        dropped = await partitions.drop_before(connection, oldest)
+    except (
+        asyncpg.LockNotAvailableError,
+        asyncpg.DuplicateTableError,
+        asyncpg.UndefinedTableError,
+        asyncpg.UniqueViolationError,
+        asyncpg.InvalidObjectDefinitionError,
+    ) as error:
+        log.info("partitions put off: %s", error)
+        return
+    if made or dropped:
+        log.info("partitions changed", extra=fields(made=made, dropped=dropped))
+
+
+async def remove_expired(
+    connection: Connection, now: datetime, settings: HousekeepingSettings
+) -> dict[str, int]:
+    """Remove what is too old, in small batches; return how many rows of each kind."""
+    removed = {}
+    for kind, (statement, age) in expiry.rules(settings.retention).items():
+        total = 0
+        for _ in range(settings.most_batches):
+            count = await expiry.remove_old(connection, statement, now - age, settings.batch)
+            total += count
+            if count < settings.batch:
+                break
+        if total:
+            removed[kind] = total
+    return removed
+
+
+async def mend(
+    connection: Connection, now: datetime, settings: HousekeepingSettings, calendar: Calendar
+) -> Mended:
+    """Repair what another program, or an accident, left: the cheap part of a reconciliation."""
+    added, unplannable = await _add_timers(connection, now, settings, calendar)
+    gone = await reconcile.without_schedule(connection, settings.batch)
+    await timers.remove(connection, gone)
+    orphans = await reconcile.without_job(
+        connection, now - settings.look_back, now - settings.orphaned_after, settings.batch
+    )
+    jobs = await queue.enqueue(connection, [occurrences.job(each, each.id) for each in orphans])
+    return Mended(added, len(gone), jobs, unplannable)
+
+
+async def _add_timers(
+    connection: Connection, now: datetime, settings: HousekeepingSettings, calendar: Calendar
+) -> tuple[int, int]:
+    added, complaints, after = 0, {}, NO_ID
+    while rows := await reconcile.without_timer(connection, after, settings.batch):
+        after = rows[-1].schedule_id
+        new = []
+        for row in rows:
+            cron, zone = row.cron or "", row.timezone or "UTC"
+            try:
+                due_at = calendar.following(cron, zone, now)
+            except UnplannableError as error:
+                complaints[row.tenant_id, row.schedule_id] = str(error)
+            else:
+                new.append(
+                    Timer(row.tenant_id, row.schedule_id, row.install_id, cron, zone, due_at)
+                )
+        await reconcile.own(connection, [timer.key for timer in new])
+        await timers.add(connection, new)
+        added += len(new)
+    await reconcile.complain(connection, complaints)
+    return added, len(complaints)
+
+
+async def follow_zone_data(
+    connection: Connection, now: datetime, release: str | None = None, batch: int = 1000
+) -> int:
+    """Compute all future timers anew when the time zone data are of another release than before.
+
+    Timers that are due already are left to the planner, which accounts for their slots. Returns
+    how many were looked at.
+    """
+    release = release or zones.release()
+    if await reconcile.fact(connection, TZDATA_FACT) == release:
+        return 0
+    calendar, after, total = Calendar(), ("", NO_ID), 0
+    while True:
+        async with connection.transaction():
+            found = await timers.take_future(connection, after, now, batch)
+            await timers.move(connection, [_recomputed(timer, now, calendar) for timer in found])
+        total += len(found)
+        if len(found) < batch:
+            break
+        after = found[-1].key
+    await reconcile.set_fact(connection, TZDATA_FACT, release)
+    log.info("timers computed anew", extra=fields(zone_data=release, timers=total))
+    return total
+
+
+def _recomputed(timer: Timer, now: datetime, calendar: Calendar) -> Timer:
+    try:
+        due_at = calendar.following(timer.cron, timer.timezone, now)
+    except UnplannableError:
+        return timer  # the planner says so when it is due
+    return structs.replace(timer, due_at=due_at)
+
+
+class Housekeeper:
+    """Does all of this from time to time; of many workers, one at a time."""
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        metrics: Metrics,
+        settings: HousekeepingSettings | None = None,
+        now: clock.Clock = clock.read,
+    ) -> None:
+        self._pool = pool
+        self._metrics = metrics
+        self._settings = settings or HousekeepingSettings()
+        self._now = now
+        self._calendar = Calendar()
+
+    async def prepare(self) -> None:
+        """What must be done before anything is planned."""
+        async with acquired(self._pool) as connection:
+            now = await self._now(connection)
+            await prepare_partitions(connection, now, self._settings.retention)
+            await follow_zone_data(connection, now)
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Keep house until told to stop."""
+        settings = self._settings
+        await asyncio.gather(
+            self._every(settings.gauges_every, self.measure, stopping),
+            self._every(settings.expiry_every, self.expire, stopping),
+            self._every(settings.reconcile_every, self.mend, stopping),
+            self._every(settings.partitions_every, self.prepare, stopping),
+        )
+
+    async def _every(
+        self, pause: timedelta, work: Callable[[], Awaitable[None]], stopping: asyncio.Event
+    ) -> None:
+        while not stopping.is_set():
+            # Spread, so that workers started together do not come together.
+            wait_s = pause.total_seconds() * random.uniform(0.7, 1.0)  # noqa: S311 - jitter
+            try:
+                await asyncio.wait_for(stopping.wait(), wait_s)
+            except TimeoutError:
+                await self._attempt(work)
+
+    async def _attempt(self, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        except Exception as error:
+            if not is_unavailable(error):
+                raise
+            log.warning("housekeeping put off: %r", error)
+
+    async def measure(self) -> None:
+        """Set the gauges that need counting."""
+        async with acquired(self._pool) as connection:
+            now = await self._now(connection)
+            self._metrics.due_timers.set(await timers.count_due(connection, now))
+            self._metrics.queue_depth.set(await queue.depth(connection))
+
+    async def expire(self) -> None:
+        """Remove what is too old; workers that do so together skip each other's rows."""
+        async with acquired(self._pool) as connection:
+            now = await self._now(connection)
+            removed = await remove_expired(connection, now, self._settings)
+        if removed:
+            log.info("removed what was too old", extra=fields(**removed))
+
+    async def mend(self) -> None:
+        """Reconcile, unless another worker is at it."""
+        async with acquired(self._pool) as guard, guard.transaction():
+            if not await reconcile.try_lock(guard, LOCK_KEY):
+                return
+            # On a connection of its own, statement by statement: no row is locked for long.
+            async with acquired(self._pool) as connection:
+                now = await self._now(connection)
+                mended = await mend(connection, now, self._settings, self._calendar)
+        if mended != Mended():
+            log.warning("mended", extra=fields(**structs.asdict(mended)))

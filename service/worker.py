@@ -1,0 +1,178 @@
+"""A worker: planner, firing on pgqueuer, and housekeeping, as one thing that runs and stops.
+
+There is no leader: any number may run. The end of any of its loops is the end of the worker, with
+the reason, for a supervisor to start anew.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from logging import getLogger
+from typing import Any
+
+import asyncpg
+from msgspec import Struct
+from nats.aio.client import Client
+from pgqueuer.core.qm import QueueManager
+from pgqueuer.domain.errors import FailingListenerError, RetryRequested
+from pgqueuer.domain.models import Job
+
+from contracts.context import Key
+from service.firing import Call, Firing, FiringSettings
+from service.housekeeping import Housekeeper, HousekeepingSettings
+from service.invoker import Invoker
+from service.metrics import Metrics
+from service.planner import Planner, PlannerSettings
+from service.rules.outcomes import Outcome
+from service.storage import clock, queue
+
+log = getLogger(__name__)
+
+
+class WorkerSettings(Struct, frozen=True, kw_only=True):
+    """Times in seconds. ``batch`` jobs are taken at once; ``drain_s`` is for calls in flight."""
+
+    planner: PlannerSettings = PlannerSettings()
+    firing: FiringSettings = FiringSettings()
+    housekeeping: HousekeepingSettings = HousekeepingSettings()
+    batch: int = 200
+    dequeue_timeout_s: float = 1.0
+    heartbeat_s: float = 30.0
+    drain_s: float = 35.0
+    max_response: int = 256 * 1024
+
+
+class WorkerEndedError(Exception):
+    """The worker cannot go on; the message is one line for a person."""
+
+
+class Worker:
+    """Give it a pool and a bus connection, and ``run`` it once.
+
+    ``key`` gives the private key that requests are signed with; ``ended`` is told of every run
+    that left an event in the outbox.
+    """
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        client: Client,
+        key: Callable[[], Key],
+        metrics: Metrics,
+        settings: WorkerSettings | None = None,
+        *,
+        ended: Callable[[], None] = lambda: None,
+        now: clock.Clock = clock.read,
+    ) -> None:
+        self._settings = settings = settings or WorkerSettings()
+        invoker = Invoker(client, key, max_response=settings.max_response)
+        self._planner = Planner(pool, metrics, settings.planner, now)
+        self._housekeeper = Housekeeper(pool, metrics, settings.housekeeping, now)
+        self._firing = Firing(
+            pool,
+            _invoke(invoker),
+            metrics,
+            settings.firing,
+            reachable=lambda: invoker.reachable,
+            ended=ended,
+            now=now,
+        )
+        metrics.inflight.labels("invocation").set_function(lambda: self._firing.seats.taken)
+        jobs = queue.owned_jobs(pool)
+        self._queue = QueueManager(jobs)
+        jobs.owner = self._queue.queue_manager_id
+        self._queue.entrypoint(queue.ENTRYPOINT)(self._handle)
+        self._handling: set[asyncio.Task[Any]] = set()
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Work until ``stopping`` is set, then finish what is in flight and hand back the rest.
+
+        Raises WorkerEndedError when a loop ended by itself, after the others were stopped.
+        """
+        await self._housekeeper.prepare()
+        ending = asyncio.Event()
+        loops = {
+            asyncio.create_task(self._planner.run(ending), name="planner"),
+            asyncio.create_task(self._housekeeper.run(ending), name="housekeeping"),
+            asyncio.create_task(self._take_jobs(), name="queue"),
+        }
+        told = asyncio.create_task(stopping.wait(), name="stop")
+        try:
+            done, _ = await asyncio.wait({told, *loops}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            told.cancel()
+            ending.set()
+            await self._stop(loops)
+        reasons = [_reason(loop) for loop in loops if loop in done or _failed(loop)]
+        if reasons:
+            raise WorkerEndedError("; ".join(reasons))
+
+    async def _take_jobs(self) -> None:
+        settings = self._settings
+        await self._queue.run(
+            dequeue_timeout=timedelta(seconds=settings.dequeue_timeout_s),
+            batch_size=settings.batch,
+            # What is over the seats is on its way back, or only just taken.
+            max_concurrent_tasks=settings.firing.in_flight + 2 * settings.batch,
+            shutdown_on_listener_failure=True,
+            heartbeat_timeout=timedelta(seconds=settings.heartbeat_s),
+            # Costs a rewrite of every log row, for statistics that the metrics give already.
+            log_aggregation_interval=timedelta(0),
+        )
+
+    async def _handle(self, job: Job) -> None:
+        """pgqueuer's handler: a normal return ends the job."""
+        try:
+            ticket = queue.read_ticket(job.payload)
+        except ValueError as error:
+            log.warning("job %d is not ours: %s", job.id, error)
+            return
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - handlers run in tasks
+        self._handling.add(task)
+        try:
+            delay = await self._firing.fire(ticket)
+        except asyncio.CancelledError:
+            # Out of patience while stopping: the run is free when its lease ends.
+            raise RetryRequested(self._settings.firing.lease) from None
+        finally:
+            self._handling.discard(task)
+        if delay is not None:
+            raise RetryRequested(delay)
+
+    async def _stop(self, loops: set[asyncio.Task[None]]) -> None:
+        self._firing.stopping = True
+        self._queue.shutdown.set()
+        _, slow = await asyncio.wait(loops, timeout=self._settings.drain_s)
+        if slow:
+            log.warning("giving up %d runs in flight", len(self._handling))
+            for task in list(self._handling):
+                task.cancel()
+            _, stuck = await asyncio.wait(slow, timeout=5)
+            for loop in stuck:
+                loop.cancel()
+            if stuck:
+                await asyncio.wait(stuck, timeout=5)
+
+
+def _invoke(invoker: Invoker) -> Callable[[Call], Awaitable[Outcome]]:
+    def invoke(call: Call) -> Awaitable[Outcome]:
+        return invoker.call(
+            call.request,
+            idempotency_key=call.idempotency_key,
+            at=call.at,
+            timeout_s=call.timeout_s,
+        )
+
+    return invoke
+
+
+def _failed(loop: asyncio.Task[None]) -> bool:
+    return loop.done() and not loop.cancelled() and loop.exception() is not None
+
+
+def _reason(loop: asyncio.Task[None]) -> str:
+    error = None if loop.cancelled() or not loop.done() else loop.exception()
+    if isinstance(error, FailingListenerError):
+        return "the queue's notifications no longer arrive: its listener connection is lost"
+    return f"the {loop.get_name()} loop ended" + (f": {error!r}" if error else "")

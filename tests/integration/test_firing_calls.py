@@ -1,0 +1,204 @@
+"""A call to the Runner and what its success leaves behind."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+
+from contracts.context import verify
+from contracts.subjects import CONTEXT_HEADER, DEADLINE_HEADER, RUNNER_AUDIENCE
+from service.storage.queue import Ticket
+from tests.support import registry
+from tests.support.firing_stack import SLOT, Stack, firing_stack
+from tests.support.keys import KEYS
+from tests.support.stub_runner import status
+
+
+@pytest.fixture
+async def stack(pool: asyncpg.Pool, nats_url: str) -> AsyncIterator[Stack]:
+    async with firing_stack(pool, nats_url) as stack:
+        yield stack
+
+
+async def test_success_is_recorded_on_run_and_schedule(stack: Stack) -> None:
+    ticket = await stack.planned(payload={"a": [1, 2.5, "ü"]})
+    assert await stack.firing.fire(ticket) is None
+    run = await stack.run(ticket)
+    assert (run["status"], run["attempts"], run["http_status"]) == ("success", 1, 200)
+    assert (run["worker"], run["error"]) == ("worker-1", None)
+    assert run["started_at"] == run["finished_at"] == stack.clock.now
+    row = await stack.schedule(ticket)
+    assert (row["last_run_at"], row["last_run_status"]) == (stack.clock.now, "success")
+    assert row["last_error"] is None
+    assert row["revision"] == 1
+    assert await stack.events() == ["run.succeeded"]
+    assert stack.total("extension_scheduler_runs_total", trigger="schedule", status="success") == 1
+    assert await stack.pool.fetchval("SELECT count(*) FROM ext_scheduler.active_runs") == 0
+
+
+async def test_request_carries_what_the_runner_needs(stack: Stack) -> None:
+    made = stack.made
+    await stack.pool.execute(
+        "INSERT INTO tenant_extension_install_secrets"
+        " (install_id, tenant_id, ciphertext, algorithm, transit_key, transit_mount, version,"
+        " expires_at) VALUES ($1, $2, 'Y2lwaGVy', 'aes', 'key', 'transit', 'v1', $3)",
+        made.install_id,
+        made.tenant_id,
+        SLOT,
+    )
+    await stack.pool.execute(
+        "UPDATE tenant_extension_install SET config = $1",
+        '{"url": "https://x", "n": 3, "o": {"a": 1}}',
+    )
+    ticket = await stack.planned(payload={"a": 1})
+    await stack.firing.fire(ticket)
+    (seen,) = stack.runner.seen
+    context = seen.request["context"]
+    assert context.pop("request_id")
+    assert context == {
+        "tenant_id": made.tenant_id,
+        "extension_id": str(made.registry_id),
+        "install_id": str(made.install_id),
+        "version_id": str(made.version_id),
+        "content_hash": "sha256:abc",
+        "config": {"url": "https://x", "n": "3", "o": '{"a":1}'},
+        "trigger": "schedule",
+        "schedule_id": str(ticket.schedule_id),
+        "scheduled_for": "2026-03-02T12:00:00Z",
+        "attempt": 1,
+    }
+    http = seen.request["http"]
+    assert (http["method"], http["path"], http["query"]) == ("POST", "/api/tick", {})
+    assert http["headers"] == {
+        "x-alga-tenant": made.tenant_id,
+        "x-alga-extension": str(made.registry_id),
+        "content-type": "application/json",
+    }
+    assert seen.payload == {"a": 1}
+    assert seen.request["limits"] == {"timeout_ms": 30000}
+    assert "cap:http.fetch" in seen.request["providers"]
+    assert seen.request["secret_envelope"] == {
+        "ciphertext_b64": "Y2lwaGVy",
+        "algorithm": "aes",
+        "key_path": "key",
+        "mount": "transit",
+        "version": "v1",
+        "expires_at": "2026-03-02T12:00:00.000Z",
+    }
+    assert "user" not in seen.request
+    assert seen.key == str(ticket.run_id)
+
+
+async def test_request_is_signed_for_the_runner_by_the_databases_clock(stack: Stack) -> None:
+    ticket = await stack.planned()
+    await stack.firing.fire(ticket)
+    (seen,) = stack.runner.seen
+    now = stack.clock.now.timestamp()
+    claims = verify(
+        seen.headers[CONTEXT_HEADER],
+        KEYS,
+        audience=RUNNER_AUDIENCE,
+        op="execute",
+        body=seen.body,
+        now=now + 1,
+    )
+    assert str(claims.jti) == seen.request["context"]["request_id"]
+    assert claims.install_id == stack.made.install_id
+    assert claims.exp - claims.iat <= 120
+    assert now * 1000 <= int(seen.headers[DEADLINE_HEADER]) <= (now + 60) * 1000
+
+
+async def test_get_never_has_a_body(stack: Stack) -> None:
+    async with stack.pool.acquire() as connection:
+        made = await registry.install(connection, method="get", path="/api/status")
+    ticket = await stack.planned(made, payload={"kept": True})
+    await stack.firing.fire(ticket)
+    http = stack.runner.seen[0].request["http"]
+    assert http["method"] == "GET"
+    assert "body_b64" not in http
+    assert "content-type" not in http["headers"]
+
+
+async def test_payload_stored_as_json_text_is_read(stack: Stack) -> None:
+    ticket = await stack.planned()
+    await stack.pool.execute(
+        "UPDATE tenant_extension_schedule SET payload_json = to_jsonb('{\"a\": 1}'::text)"
+    )
+    await stack.firing.fire(ticket)
+    assert stack.runner.seen[0].payload == {"a": 1}
+
+
+async def test_newest_bundle_and_config_row_count(stack: Stack) -> None:
+    made = stack.made
+    await stack.pool.execute(
+        "INSERT INTO extension_bundle (version_id, content_hash, created_at)"
+        " VALUES ($1, 'feed', now() + interval '1 hour')",
+        made.version_id,
+    )
+    await stack.pool.execute(
+        "INSERT INTO tenant_extension_install_config (install_id, tenant_id, config)"
+        ' VALUES ($1, $2, \'{"from": "row"}\')',
+        made.install_id,
+        made.tenant_id,
+    )
+    await stack.firing.fire(await stack.planned())
+    context = stack.runner.seen[0].request["context"]
+    assert context["content_hash"] == "sha256:feed"
+    assert context["config"] == {"from": "row"}
+
+
+async def test_ended_run_is_not_called_again(stack: Stack) -> None:
+    ticket = await stack.planned()
+    await stack.firing.fire(ticket)
+    assert await stack.firing.fire(ticket) is None
+    assert len(stack.runner.seen) == 1
+
+
+async def test_older_run_that_ends_late_does_not_overwrite_a_newer_one(stack: Stack) -> None:
+    older = await stack.planned(slot=SLOT - timedelta(minutes=5))
+    stack.clock.now = SLOT + timedelta(seconds=1)
+    newer = await stack.manual(older.schedule_id)
+    await stack.firing.fire(newer)
+    stack.runner.script = status(404)
+    await stack.firing.fire(older)
+    assert (await stack.run(older))["status"] == "error"
+    row = await stack.schedule(older)
+    assert (row["last_run_status"], row["last_error"]) == ("success", None)
+
+
+async def test_error_texts_are_cut_and_cleaned(stack: Stack) -> None:
+    stack.runner.script = status(404, "a\0b" + "x" * 10_000)
+    ticket = await stack.planned()
+    await stack.firing.fire(ticket)
+    error = (await stack.run(ticket))["error"]
+    assert error.startswith("abx")
+    assert len(error) == 4000
+
+
+async def test_many_runs_share_their_statements(stack: Stack) -> None:
+    async with stack.pool.acquire() as connection:
+        ids = [await registry.schedule(connection, stack.made, due_at=SLOT) for _ in range(150)]
+    first = await stack.planned()
+    others = await run_ids(stack, ids)
+    tickets = [first, *(Ticket(first.tenant_id, run, id_, SLOT) for id_, run in others)]
+    await asyncio.gather(*(stack.firing.fire(ticket) for ticket in tickets))
+    rows = await stack.pool.fetch("SELECT status, count(*) FROM ext_scheduler.runs GROUP BY 1")
+    assert [tuple(row) for row in rows] == [("success", 151)]
+    assert len({seen.key for seen in stack.runner.seen}) == 151
+
+
+async def run_ids(stack: Stack, ids: list[Any]) -> list[tuple[Any, Any]]:
+    rows = await stack.pool.fetch(
+        "SELECT schedule_id, id FROM ext_scheduler.runs WHERE schedule_id = ANY ($1)", ids
+    )
+    return [(row["schedule_id"], row["id"]) for row in rows]
+
+
+async def test_nothing_is_begun_while_stopping_or_without_a_bus(stack: Stack) -> None:
+    ticket = await stack.planned()
+    stack.firing.stopping = True
+    assert await stack.firing.fire(ticket) == timedelta(0)
+    assert (await stack.run(ticket))["attempts"] == 0

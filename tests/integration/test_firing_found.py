@@ -1,0 +1,114 @@
+"""What is found when a run begins, and what comes of it."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import asyncpg
+import pytest
+
+from tests.support.firing_stack import SLOT, Stack, firing_stack
+from tests.support.stub_runner import Seen
+
+
+@pytest.fixture
+async def stack(pool: asyncpg.Pool, nats_url: str) -> AsyncIterator[Stack]:
+    async with firing_stack(pool, nats_url) as stack:
+        yield stack
+
+
+SKIPPED = [
+    "DELETE FROM tenant_extension_schedule",
+    "UPDATE tenant_extension_schedule SET enabled = false",
+    "UPDATE tenant_extension_install SET is_enabled = false",
+    "UPDATE tenant_extension_install SET status = 'disabled'",
+    "INSERT INTO ext_scheduler.tenant_pauses VALUES ('tenant-a', now(), 'test')",
+]
+
+
+@pytest.mark.parametrize("change", SKIPPED)
+async def test_run_of_something_switched_off_is_skipped(stack: Stack, change: str) -> None:
+    ticket = await stack.planned()
+    await stack.pool.execute(change)
+    assert await stack.firing.fire(ticket) is None
+    assert (await stack.run(ticket))["status"] == "skipped"
+    assert stack.runner.seen == []
+    assert await stack.events() == []
+    rows = await stack.pool.fetch("SELECT last_run_status FROM tenant_extension_schedule")
+    assert [row["last_run_status"] for row in rows] in ([], [None])
+
+
+async def test_manual_run_of_a_disabled_schedule_is_called(stack: Stack) -> None:
+    planned = await stack.planned(slot=SLOT - timedelta(minutes=5))
+    await stack.pool.execute("UPDATE tenant_extension_schedule SET enabled = false")
+    ticket = await stack.manual(planned.schedule_id)
+    await stack.firing.fire(ticket)
+    assert (await stack.run(ticket))["status"] == "success"
+    context = stack.runner.seen[0].request["context"]
+    assert context["trigger"] == "run_now"
+
+
+async def test_manual_run_of_a_deleted_schedule_is_skipped(stack: Stack) -> None:
+    planned = await stack.planned(slot=SLOT - timedelta(minutes=5))
+    ticket = await stack.manual(planned.schedule_id)
+    await stack.pool.execute("DELETE FROM tenant_extension_schedule")
+    await stack.firing.fire(ticket)
+    assert (await stack.run(ticket))["status"] == "skipped"
+    assert stack.runner.seen == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DELETE FROM extension_api_endpoint",
+        "UPDATE extension_api_endpoint SET version_id = gen_random_uuid()",
+    ],
+)
+async def test_endpoint_gone_disables_the_schedule(stack: Stack, change: str) -> None:
+    ticket = await stack.planned()
+    await stack.pool.execute(change)
+    assert await stack.firing.fire(ticket) is None
+    assert (await stack.run(ticket))["status"] == "error"
+    row = await stack.schedule(ticket)
+    assert (row["enabled"], row["job_id"], row["runner_schedule_id"]) == (False, None, None)
+    assert row["last_run_status"] == "error"
+    assert "disabled" in row["last_error"]
+    assert row["revision"] == 1
+    assert stack.runner.seen == []
+    assert sorted(await stack.events()) == ["run.failed", "schedule.disabled"]
+    assert await stack.pool.fetchval("SELECT count(*) FROM ext_scheduler.timers") == 0
+    entry = await stack.pool.fetchrow("SELECT * FROM ext_scheduler.audit")
+    assert entry is not None
+    assert (entry["trigger"], entry["schedule_id"]) == ("service", ticket.schedule_id)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE tenant_extension_install SET config = '[1]'",
+        "UPDATE tenant_extension_install SET config = '\"rubbish\"'",
+        "DELETE FROM extension_bundle",
+    ],
+)
+async def test_what_cannot_be_called_is_an_error_without_a_call(stack: Stack, change: str) -> None:
+    ticket = await stack.planned()
+    await stack.pool.execute(change)
+    assert await stack.firing.fire(ticket) is None
+    run = await stack.run(ticket)
+    assert (run["status"], run["attempts"]) == ("error", 1)
+    assert run["error"]
+    assert stack.runner.seen == []
+    assert (await stack.schedule(ticket))["enabled"]
+
+
+async def test_uninstalled_in_flight_writes_nothing_any_more(stack: Stack) -> None:
+    ticket = await stack.planned()
+
+    async def uninstall(_: Seen) -> bytes:
+        for table in ("tenant_extension_schedule", "ext_scheduler.runs"):
+            await stack.pool.execute(f"DELETE FROM {table}")
+        return b'{"status":200}'
+
+    stack.runner.script = uninstall
+    assert await stack.firing.fire(ticket) is None
+    for table in ("tenant_extension_schedule", "ext_scheduler.runs", "ext_scheduler.outbox"):
+        assert await stack.pool.fetchval(f"SELECT count(*) FROM {table}") == 0

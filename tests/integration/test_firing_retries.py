@@ -1,0 +1,123 @@
+"""Failed attempts: which are made again, when, and how they end."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+
+from tests.support.firing_stack import SLOT, Stack, firing_stack
+from tests.support.stub_runner import Seen, answering, status
+
+
+@pytest.fixture
+async def stack(pool: asyncpg.Pool, nats_url: str) -> AsyncIterator[Stack]:
+    async with firing_stack(pool, nats_url) as stack:
+        yield stack
+
+
+FAILURES: list[tuple[Any, int | None, str]] = [
+    (status(500), 500, "status 500"),
+    (status(408), 408, "status 408"),
+    (status(425), 425, "status 425"),
+    (status(429), 429, "status 429"),
+    (status(200, "guest trapped"), 200, "guest trapped"),
+    (answering(b""), None, "empty"),
+    (answering(b"<html>"), None, "cannot be read"),
+    (answering(b'{"headers": {}}'), None, "cannot be read"),
+    (answering(b'{"status":200,"body_b64":"' + b"A" * 262_144 + b'"}'), None, "larger"),
+]
+
+
+@pytest.mark.parametrize(("script", "http_status", "words"), FAILURES)
+async def test_failed_attempt_waits_for_a_retry(
+    stack: Stack, script: Any, http_status: int | None, words: str
+) -> None:
+    ticket = await stack.planned()
+    stack.runner.script = script
+    delay = await stack.firing.fire(ticket)
+    assert delay == timedelta(seconds=5)
+    run = await stack.run(ticket)
+    assert (run["status"], run["attempts"], run["http_status"]) == ("queued", 1, http_status)
+    assert words in run["error"]
+    assert run["finished_at"] is None
+    assert (await stack.schedule(ticket))["last_run_status"] is None
+    assert await stack.events() == []
+
+
+@pytest.mark.parametrize("code", [400, 401, 403, 404, 410, 422])
+async def test_refusal_by_the_extension_is_final(stack: Stack, code: int) -> None:
+    ticket = await stack.planned()
+    stack.runner.script = status(code)
+    assert await stack.firing.fire(ticket) is None
+    run = await stack.run(ticket)
+    assert (run["status"], run["attempts"], run["http_status"]) == ("error", 1, code)
+    assert (await stack.schedule(ticket))["last_run_status"] == "error"
+    assert await stack.events() == ["run.failed"]
+
+
+async def test_no_runner_is_known_at_once(stack: Stack) -> None:
+    await stack.runner.close()
+    ticket = await stack.planned()
+    assert await stack.firing.fire(ticket) == timedelta(seconds=5)
+    assert (await stack.run(ticket))["error"] == "No Runner is listening"
+
+
+async def test_silence_ends_with_the_timeout(stack: Stack) -> None:
+    async def silence(_: Seen) -> None:
+        return None
+
+    stack.runner.script = silence
+    ticket = await stack.planned()
+    hasty = stack.another(runner_timeout_s=-5.9)
+    assert await hasty.fire(ticket) == timedelta(seconds=5)
+    assert "within 0.1 s" in (await stack.run(ticket))["error"]
+
+
+async def test_attempts_share_a_key_and_end_after_the_last_retry(stack: Stack) -> None:
+    stack.runner.script = status(503)
+    ticket = await stack.planned(cron="0 12 * * *")
+    delays = []
+    while (delay := await stack.firing.fire(ticket)) is not None:
+        delays.append(delay.total_seconds())
+        stack.clock.forward(delay.total_seconds())
+    assert delays == [5, 20, 80]
+    assert [seen.request["context"]["attempt"] for seen in stack.runner.seen] == [1, 2, 3, 4]
+    assert {seen.key for seen in stack.runner.seen} == {str(ticket.run_id)}
+    assert len({seen.request["context"]["request_id"] for seen in stack.runner.seen}) == 4
+    run = await stack.run(ticket)
+    assert (run["status"], run["attempts"]) == ("error", 4)
+    row = await stack.schedule(ticket)
+    assert row["last_run_at"] == stack.clock.now, "the start of the last attempt"
+    assert await stack.events() == ["run.failed"]
+    assert stack.total("extension_scheduler_retries_total") == 3
+
+
+async def test_retry_that_would_come_after_the_next_slot_is_not_made(stack: Stack) -> None:
+    stack.runner.script = status(503)
+    ticket = await stack.planned()
+    stack.clock.now = SLOT + timedelta(minutes=4, seconds=56)
+    assert await stack.firing.fire(ticket) is None
+    assert (await stack.run(ticket))["status"] == "error"
+
+
+async def test_retry_that_comes_too_late_is_not_made(stack: Stack) -> None:
+    stack.runner.script = status(503)
+    ticket = await stack.planned()
+    assert await stack.firing.fire(ticket) == timedelta(seconds=5)
+    stack.clock.now = SLOT + timedelta(minutes=5, seconds=1)
+    assert await stack.firing.fire(ticket) is None
+    run = await stack.run(ticket)
+    assert (run["status"], run["attempts"], run["http_status"]) == ("error", 1, 503)
+    assert "503" in run["error"]
+    assert len(stack.runner.seen) == 1
+
+
+async def test_job_taken_before_its_retry_is_due_goes_back(stack: Stack) -> None:
+    stack.runner.script = status(503)
+    ticket = await stack.planned()
+    await stack.firing.fire(ticket)
+    stack.clock.forward(2)
+    assert await stack.firing.fire(ticket) == timedelta(seconds=3)
+    assert len(stack.runner.seen) == 1

@@ -1,0 +1,187 @@
+"""Overlap, leases and fences: one call of a schedule at a time, whoever dies or freezes."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+
+from tests.support.eventually import eventually
+from tests.support.firing_stack import Stack, firing_stack
+from tests.support.stub_runner import Seen, answering, status
+
+
+@pytest.fixture
+async def stack(pool: asyncpg.Pool, nats_url: str) -> AsyncIterator[Stack]:
+    async with firing_stack(pool, nats_url) as stack:
+        yield stack
+
+
+async def test_run_is_skipped_while_another_of_its_schedule_runs(stack: Stack) -> None:
+    release = asyncio.Event()
+
+    async def held(_: Seen) -> bytes:
+        await release.wait()
+        return b'{"status":200}'
+
+    stack.runner.script = held
+    ticket = await stack.planned()
+    first = asyncio.create_task(stack.firing.fire(ticket))
+    await eventually(lambda: stack.runner.seen)
+    manual = await stack.manual(ticket.schedule_id)
+    assert await stack.another(worker="worker-2").fire(manual) is None
+    assert (await stack.run(manual))["status"] == "skipped_overlap"
+    assert (await stack.schedule(ticket))["last_run_status"] is None
+    release.set()
+    assert await first is None
+    assert (await stack.run(ticket))["status"] == "success"
+    assert len(stack.runner.seen) == 1
+
+
+async def test_run_is_skipped_while_another_waits_for_its_retry(stack: Stack) -> None:
+    stack.runner.script = status(503)
+    ticket = await stack.planned()
+    await stack.firing.fire(ticket)
+    manual = await stack.manual(ticket.schedule_id)
+    await stack.firing.fire(manual)
+    assert (await stack.run(manual))["status"] == "skipped_overlap"
+    assert len(stack.runner.seen) == 1
+
+
+async def test_two_runs_of_a_schedule_at_once_are_one_call(stack: Stack) -> None:
+    ticket = await stack.planned()
+    manual = await stack.manual(ticket.schedule_id)
+    started = asyncio.Event()
+
+    async def slow(_: Seen) -> bytes:
+        await started.wait()
+        return b'{"status":200}'
+
+    stack.runner.script = slow
+    others = [stack.another(worker=f"worker-{n}") for n in range(2)]
+    firing = [asyncio.create_task(f.fire(t)) for f, t in zip(others, (ticket, manual), strict=True)]
+    await eventually(lambda: any(task.done() for task in firing) and stack.runner.seen)
+    started.set()
+    await asyncio.gather(*firing)
+    ends = sorted([(await stack.run(ticket))["status"], (await stack.run(manual))["status"]])
+    assert ends == ["skipped_overlap", "success"]
+    assert len(stack.runner.seen) == 1
+
+
+async def test_dead_holder_blocks_nobody_for_long(stack: Stack) -> None:
+    ticket = await stack.planned()
+    await die_calling(stack, ticket)
+    stack.clock.forward(300)
+    manual = await stack.manual(ticket.schedule_id)
+    assert await stack.firing.fire(manual) is None
+    assert (await stack.run(manual))["status"] == "success"
+
+
+async def die_calling(stack: Stack, ticket: Any) -> None:
+    """Let a worker take the run and die in its call."""
+    never = asyncio.Event()
+
+    async def silence(_: Seen) -> None:
+        await never.wait()
+
+    script, stack.runner.script = stack.runner.script, silence
+    calls = len(stack.runner.seen)
+    dying = asyncio.create_task(stack.another(worker="dying").fire(ticket))
+    await eventually(lambda: len(stack.runner.seen) > calls)
+    dying.cancel()
+    await asyncio.gather(dying, return_exceptions=True)
+    stack.runner.script = script
+
+
+async def test_job_of_a_living_lease_goes_back_until_the_lease_ends(stack: Stack) -> None:
+    ticket = await stack.planned()
+    await die_calling(stack, ticket)
+    stack.clock.forward(30)
+    delay = await stack.firing.fire(ticket)
+    assert delay is not None
+    assert timedelta(seconds=12) <= delay <= timedelta(seconds=13)
+    stack.clock.forward(delay.total_seconds())
+    assert await stack.firing.fire(ticket) is None
+    run = await stack.run(ticket)
+    assert (run["status"], run["attempts"], run["worker"]) == ("success", 2, "worker-1")
+    assert len({seen.key for seen in stack.runner.seen}) == 1
+
+
+async def test_run_that_kills_its_workers_ends_as_worker_lost(stack: Stack) -> None:
+    ticket = await stack.planned(cron="0 12 * * *")
+    for _ in range(4):
+        await die_calling(stack, ticket)
+        stack.clock.forward(60)
+    assert await stack.firing.fire(ticket) is None
+    run = await stack.run(ticket)
+    assert (run["status"], run["attempts"], run["error"]) == ("error", 4, "worker lost")
+    assert (await stack.schedule(ticket))["last_error"] == "worker lost"
+    assert len(stack.runner.seen) == 4
+
+
+async def test_run_whose_worker_died_is_lost_when_the_next_slot_has_come(stack: Stack) -> None:
+    ticket = await stack.planned()
+    await die_calling(stack, ticket)
+    stack.clock.forward(300)
+    assert await stack.firing.fire(ticket) is None
+    run = await stack.run(ticket)
+    assert (run["status"], run["attempts"], run["error"]) == ("error", 1, "worker lost")
+    assert len(stack.runner.seen) == 1
+
+
+async def test_frozen_worker_that_wakes_changes_nothing(stack: Stack) -> None:
+    ticket = await stack.planned(cron="0 12 * * *")
+    release = asyncio.Event()
+
+    async def held(_: Seen) -> bytes:
+        await release.wait()
+        return b'{"status":500}'
+
+    stack.runner.script = held
+    frozen = asyncio.create_task(stack.another(worker="frozen").fire(ticket))
+    await eventually(lambda: stack.runner.seen)
+    stack.clock.forward(60)
+    stack.runner.script = answering(b'{"status":201}')
+    assert await stack.firing.fire(ticket) is None
+    before = dict(await stack.run(ticket))
+    release.set()
+    assert await frozen is None
+    assert dict(await stack.run(ticket)) == before
+    assert (before["status"], before["http_status"], before["attempts"]) == ("success", 201, 2)
+    assert await stack.events() == ["run.succeeded"]
+    assert (await stack.schedule(ticket))["last_run_status"] == "success"
+
+
+async def test_frozen_worker_does_not_end_its_successors_call(stack: Stack) -> None:
+    ticket = await stack.planned(cron="0 12 * * *")
+    old, new = asyncio.Event(), asyncio.Event()
+
+    async def held(seen: Seen) -> bytes:
+        await (old if seen.request["context"]["attempt"] == 1 else new).wait()
+        return b'{"status":200}'
+
+    stack.runner.script = held
+    frozen = asyncio.create_task(stack.another(worker="frozen").fire(ticket))
+    await eventually(lambda: len(stack.runner.seen) == 1)
+    stack.clock.forward(60)
+    successor = asyncio.create_task(stack.firing.fire(ticket))
+    await eventually(lambda: len(stack.runner.seen) == 2)
+    old.set()
+    await frozen
+    run = await stack.run(ticket)
+    assert (run["status"], run["worker"]) == ("running", "worker-1")
+    assert await stack.pool.fetchval("SELECT count(*) FROM ext_scheduler.active_runs") == 1
+    new.set()
+    await successor
+    assert (await stack.run(ticket))["status"] == "success"
+
+
+async def test_same_job_taken_twice_at_once_is_called_once(stack: Stack) -> None:
+    ticket = await stack.planned()
+    workers = [stack.another(worker=f"worker-{n}") for n in range(4)]
+    await asyncio.gather(*(worker.fire(ticket) for worker in workers))
+    assert len(stack.runner.seen) == 1
+    run = await stack.run(ticket)
+    assert (run["status"], run["attempts"]) == ("success", 1)

@@ -1,0 +1,144 @@
+"""Firing with a clock that the test moves, on a real database and a real bus."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import asyncpg
+import nats
+from msgspec import Struct, structs
+from nats.aio.client import Client
+
+from service.firing import Call, Firing, FiringSettings
+from service.invoker import Invoker
+from service.metrics import Metrics
+from service.planner import PlannerSettings, plan_due
+from service.rules.outcomes import Outcome, RetryRules
+from service.rules.planning import Calendar
+from service.storage import occurrences
+from service.storage.connection import Connection
+from service.storage.queue import Ticket
+from tests.support import registry
+from tests.support.keys import WORKER_KEY
+from tests.support.registry import Installed
+from tests.support.stub_runner import StubRunner, stub_runner
+
+SLOT = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+STEADY = RetryRules(jitter=0.0)
+
+
+class MovedClock:
+    """A database clock that stands still until it is moved."""
+
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+
+    async def __call__(self, _: Connection) -> datetime:
+        return self.now
+
+    def forward(self, seconds: float) -> None:
+        """Move on (or, below zero, back)."""
+        self.now += timedelta(seconds=seconds)
+
+
+class Stack(Struct):
+    """What a test of firing works with."""
+
+    pool: asyncpg.Pool
+    client: Client
+    runner: StubRunner
+    clock: MovedClock
+    metrics: Metrics
+    made: Installed
+    settings: FiringSettings
+    own: Firing | None = None
+
+    @property
+    def firing(self) -> Firing:
+        """Firing as in the worker called worker-1."""
+        self.own = self.own or self.another()
+        return self.own
+
+    def another(self, **changes: object) -> Firing:
+        """Firing as in another worker, with settings of its own."""
+        settings = structs.replace(self.settings, **changes)
+        invoker = Invoker(self.client, lambda: WORKER_KEY)
+
+        async def invoke(call: Call) -> Outcome:
+            return await invoker.call(
+                call.request,
+                idempotency_key=call.idempotency_key,
+                at=call.at,
+                timeout_s=call.timeout_s,
+            )
+
+        return Firing(self.pool, invoke, self.metrics, settings, now=self.clock)
+
+    async def planned(
+        self, made: Installed | None = None, slot: datetime = SLOT, **row: object
+    ) -> Ticket:
+        """A schedule whose slot has been planned, as the ticket of its job."""
+        async with self.pool.acquire() as connection:
+            made = made or self.made
+            id_ = await registry.schedule(connection, made, due_at=slot, **row)  # type: ignore[arg-type]  # passed through
+            await plan_due(connection, slot, PlannerSettings(), Calendar())
+        return ticket(made.tenant_id, id_, slot)
+
+    async def manual(self, schedule_id: UUID) -> Ticket:
+        """A manual run of a schedule, as the ticket of its job."""
+        made = self.made
+        async with self.pool.acquire() as connection:
+            await occurrences.plan_manual_run(
+                connection, made.tenant_id, made.install_id, schedule_id, self.clock.now
+            )
+        minute = self.clock.now.replace(second=0, microsecond=0)
+        return ticket(made.tenant_id, schedule_id, minute, "manual")
+
+    async def run(self, of: Ticket) -> asyncpg.Record:
+        """The run record of a ticket."""
+        row = await self.pool.fetchrow(
+            "SELECT * FROM ext_scheduler.runs WHERE tenant_id = $1 AND id = $2",
+            of.tenant_id,
+            of.run_id,
+        )
+        assert row is not None
+        return row
+
+    async def schedule(self, of: Ticket) -> asyncpg.Record:
+        """The schedule row of a ticket."""
+        row = await self.pool.fetchrow(
+            "SELECT * FROM tenant_extension_schedule WHERE id = $1", of.schedule_id
+        )
+        assert row is not None
+        return row
+
+    async def events(self) -> list[str]:
+        """Types of the events that wait to be published."""
+        rows = await self.pool.fetch("SELECT type FROM ext_scheduler.outbox ORDER BY sequence")
+        return [row["type"] for row in rows]
+
+    def total(self, name: str, **labels: str) -> float:
+        """The value of a metric."""
+        return self.metrics.registry.get_sample_value(name, labels) or 0.0
+
+
+def ticket(tenant_id: str, schedule_id: UUID, slot: datetime, kind: str = "scheduled") -> Ticket:
+    """The ticket of an occurrence."""
+    return Ticket(tenant_id, occurrences.occurrence_id(schedule_id, slot, kind), schedule_id, slot)
+
+
+@asynccontextmanager
+async def firing_stack(pool: asyncpg.Pool, url: str) -> AsyncIterator[Stack]:
+    """Everything, with one install and a Runner that answers 200."""
+    client = await nats.connect(url)
+    settings = FiringSettings(worker="worker-1", runner_timeout_s=30.0, retries=STEADY)
+    async with stub_runner(url) as runner:
+        async with pool.acquire() as connection:
+            made = await registry.install(connection)
+        clock = MovedClock(SLOT + timedelta(seconds=1))
+        stack = Stack(pool, client, runner, clock, Metrics(), made, settings)
+        try:
+            yield stack
+        finally:
+            await client.close()
