@@ -1,0 +1,144 @@
+"""Random, mutated and validly signed hostile messages to a real responder: answered, unharmed.
+
+``make test`` sends some thousands. All of them:
+``HOSTILE_MESSAGES=100000 make test PYTEST_ARGS="-k hostile -s"``; another stream with
+``HOSTILE_SEED=<number>``. What was sent and answered is printed.
+"""
+
+import asyncio
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+from uuid import UUID
+
+import aiohttp
+import asyncpg
+import msgspec
+import psutil
+import pytest
+
+from contracts.errors import NUMBERS, Code
+from contracts.schedules import CreateInput
+from tests.support.hostile import Hostile, Mischief
+from tests.support.platform import Installed, install
+from tests.support.responders import Process, clients, host, responders
+from tests.support.wire_client import WireClient, WireReply, a_wire_client
+
+MESSAGES = int(os.environ.get("HOSTILE_MESSAGES", "4000"))
+SEED = int(os.environ.get("HOSTILE_SEED", "1"))
+AT_ONCE = 64
+GROWTH_ALLOWED = 32 * 1024 * 1024
+SETTINGS = {
+    "changes_per_minute": "1000000",
+    "pool_acquire_timeout_ms": "30000",  # a loaded machine is not what is tested here
+}
+ERROR_HEADERS = {"Nats-Service-Error", "Nats-Service-Error-Code"}
+ALWAYS = {"Content-Type", "Ext-Request-Id"}
+RESULTS = {
+    "list": {"schedules"},
+    "get": {"schedule"},
+    "getEndpoints": {"endpoints"},
+    "create": {"success", "scheduleId"},
+    "update": {"success"},
+    "delete": {"success"},
+}
+ERROR_MEMBERS = {"success", "code", "error", "fieldErrors", "retryAfterMs"}
+DECODERS = {
+    "application/msgpack": msgspec.msgpack.Decoder(dict[str, object]).decode,
+    "application/json": msgspec.json.Decoder(dict[str, object]).decode,
+}
+
+
+def judge(message: Hostile, reply: WireReply) -> tuple[str, dict[str, object]]:
+    """What kind of answer it is, and its body; fails where it is not well-formed."""
+    headers = dict(reply.headers)
+    assert len(headers) == len(reply.headers)
+    names = set(headers)
+    assert names in (ALWAYS, ALWAYS | ERROR_HEADERS)
+    request_id = UUID(headers["Ext-Request-Id"])
+    body = DECODERS[headers["Content-Type"]](reply.body)
+    code = body.get("code")
+    # An honest token is read before anything else; only what is not worked on has another id.
+    assert message.jti in {None, request_id}
+    if "Nats-Service-Error" in names:
+        assert isinstance(code, str)
+        assert headers["Nats-Service-Error-Code"] == str(NUMBERS[Code(code)])
+        assert headers["Nats-Service-Error"] == body["error"]
+    if code is None:
+        assert set(body) == RESULTS[message.op]
+        assert body.get("success", True) is True
+        return "ok", body
+    assert body["success"] is False
+    assert set(body) <= ERROR_MEMBERS
+    assert Code(str(code)) is not Code.INTERNAL
+    assert code != Code.UNAVAILABLE or message.kind == "odd headers"
+    return str(code), body
+
+
+async def assault(client: WireClient, mischief: Mischief, count: int) -> Counter[tuple[str, str]]:
+    """Send that many; count (kind, answer)."""
+    seen = Counter[tuple[str, str]]()
+    left = iter(range(count))
+
+    async def attacker() -> None:
+        for _ in left:
+            message = mischief.message()
+            reply = await client.request(
+                f"ext.scheduler.{message.op}", message.headers, message.body
+            )
+            try:
+                answer, body = judge(message, reply)
+            except Exception as error:
+                raise AssertionError(f"{error!r}\n{message}\n{reply}") from error
+            seen[message.kind, answer] += 1
+            if "scheduleId" in body:
+                mischief.schedule_ids[message.install].append(str(body["scheduleId"]))
+
+    await asyncio.gather(*(attacker() for _ in range(AT_ONCE)))
+    return seen
+
+
+async def works(nats_url: str, process: Process, installed: Installed) -> None:
+    """Ready, and a normal create and list do what they should."""
+    async with aiohttp.ClientSession() as session, session.get(f"{process.url}/readyz") as ready:
+        assert ready.status == 200, await ready.text()
+    async with clients(nats_url) as (client,):
+        scheduler = host(client, installed)
+        created = await scheduler.create(CreateInput(endpoint="/api/heartbeat", cron="0 * * * *"))
+        assert created.success, created
+        assert created.schedule_id in {each.id for each in (await scheduler.list()).schedules}
+
+
+def report(seen: Counter[tuple[str, str]], memory: str) -> None:
+    """Print what was seen: the full run is made to be looked at."""
+    lines = [f"{seen.total()} messages; {memory}"]
+    lines += [f"{kind:16} {answer:18} {n:7}" for (kind, answer), n in sorted(seen.items())]
+    sys.stdout.write("\n" + "\n".join(lines) + "\n")
+
+
+@pytest.mark.timeout(120 + MESSAGES // 50)
+async def test_every_hostile_message_gets_a_well_formed_reply_and_does_no_harm(
+    tmp_path: Path, database: str, pool: asyncpg.Pool, nats_url: str
+) -> None:
+    installs = [await install(pool, tenant_id=f"tenant-{number}") for number in range(6)]
+    bystander = await install(pool)
+    async with (
+        responders(1, tmp_path, database, nats_url, **SETTINGS) as (process,),
+        a_wire_client(nats_url) as client,
+    ):
+        mischief = Mischief(SEED, installs)
+        memory = psutil.Process(process.popen.pid).memory_info
+        seen = await assault(client, mischief, MESSAGES // 3)
+        before = memory().rss
+        seen += await assault(client, mischief, MESSAGES - MESSAGES // 3)
+        grown = memory().rss - before
+        await works(nats_url, process, bystander)
+        assert process.popen.poll() is None
+    assert seen.total() == MESSAGES
+    assert seen["sound", "ok"] > 0
+    assert seen["hostile fields", "VALIDATION_FAILED"] > 0
+    report(seen, f"resident memory {before >> 20} MiB, then {grown / 2**20:+.1f} MiB")
+    assert grown < GROWTH_ALLOWED
+    faults = [line for line in process.log.read_text().splitlines() if '"level":"error"' in line]
+    assert faults == []
