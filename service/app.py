@@ -3,23 +3,30 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from importlib.metadata import version
 from logging import getLogger
+from os import getpid
+from socket import gethostname
 from uuid import uuid4
 
 import asyncpg
 import msgspec
 
+from contracts.context import InvalidKeySet, Key, signing_key
 from contracts.schedules import HOST_OPS, Operation
-from contracts.subjects import HOST_AUDIENCE, host_subject
+from contracts.subjects import HOST_AUDIENCE, RUNNER_AUDIENCE, host_subject
 from service.bus import Bus, BusUnavailableError
 from service.discovery import Identity, own_ping
 from service.dispatch import Dispatcher
+from service.events import Publisher
+from service.firing import FiringSettings
+from service.housekeeping import HousekeepingSettings
 from service.keyring import KeyRing
 from service.logs import fields
 from service.metrics import Metrics
+from service.planner import PlannerSettings
 from service.ports import ServiceOperation
 from service.process import (
     SERVICE_NAME,
@@ -30,15 +37,20 @@ from service.process import (
     health,
     key_ring,
     life_checks,
-    lost,
     opened_pool,
+    running,
     stop_signal,
     until_stopped,
+    watch,
 )
 from service.responder import Responder, ResponderEvent, ResponderSettings
 from service.rules.limits import Limits
+from service.rules.outcomes import RetryRules
+from service.rules.planning import PlanningRules
 from service.settings import Settings
+from service.storage.expiry import Retention
 from service.turns import Turns
+from service.worker import Worker, WorkerSettings
 
 log = getLogger(__name__)
 
@@ -60,21 +72,23 @@ async def serve(settings: Settings, role: Role) -> None:
     metrics = Metrics()
     checks = life_checks(started, stopping)
     async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
         keys = key_ring(settings.key_set_file)
-        port = await stack.enter_async_context(health(settings, metrics, checks))
-        bus = await stack.enter_async_context(connected_bus(settings, SERVICE_NAME, metrics))
-        parts = [asyncio.create_task(lost(bus))]
+        port = await enter(health(settings, metrics, checks))
+        bus = await enter(connected_bus(settings, SERVICE_NAME, metrics))
         checks["bus"] = bus_check(bus)
+        pool = await enter(opened_pool(settings, role.value, _pool_size(settings, role), metrics))
+        checks["database"] = database_check(pool)
+        publisher = Publisher(pool, bus.client)
+        parts = [await enter(running(watch(bus))), await enter(running(publisher.run))]
+        if role in {Role.WORKER, Role.ALL}:
+            worker = _worker(settings, metrics, bus, pool, publisher.nudge)
+            parts.append(await enter(running(worker.run)))
         if role in {Role.RESPONDER, Role.ALL}:
             identity = _identity()
-            pool = await stack.enter_async_context(
-                opened_pool(settings, "responder", settings.pool_size, metrics)
-            )
-            checks["database"] = database_check(pool)
             checks["bus"] = bus_check(bus, own_ping(identity))
-            await stack.enter_async_context(
-                _responder(settings, metrics, bus, pool, keys, identity)
-            )
+            dispatcher = _dispatcher(settings, metrics, pool, keys, publisher.nudge)
+            await enter(_responder(settings, metrics, bus, dispatcher, identity))
         started.set()
         log.info("serving", extra=fields(role=role.value, http_port=port))
         await until_stopped(stopping, *parts)
@@ -112,16 +126,72 @@ def _service_operation(
     )
 
 
-@asynccontextmanager
-async def _responder(
+def worker_settings(settings: Settings) -> WorkerSettings:
+    """Return the settings that a worker's parts work with."""
+    return WorkerSettings(
+        planner=PlannerSettings(
+            rules=PlanningRules(
+                catchup_window=timedelta(seconds=settings.catchup_window_s),
+                catchup_spread=timedelta(seconds=settings.catchup_spread_s),
+            )
+        ),
+        firing=FiringSettings(
+            worker=f"{gethostname()}-{getpid()}",
+            runner_timeout_s=settings.runner_timeout_s,
+            in_flight=settings.in_flight,
+            declared_is_granted=settings.declared_is_granted,
+            retries=RetryRules(
+                delays=tuple(timedelta(seconds=delay) for delay in settings.retry_delays_s)
+            ),
+        ),
+        housekeeping=HousekeepingSettings(
+            retention=Retention(
+                runs=timedelta(days=settings.run_retention_days),
+                audit=timedelta(days=settings.audit_retention_days),
+                idempotency=timedelta(hours=settings.idempotency_retention_h),
+            )
+        ),
+        heartbeat_s=settings.heartbeat_s,
+        drain_s=settings.drain_timeout_s,
+    )
+
+
+def _pool_size(settings: Settings, role: Role) -> int:
+    sizes = {
+        Role.RESPONDER: settings.pool_size,
+        Role.WORKER: settings.worker_pool_size,
+        Role.ALL: settings.pool_size + settings.worker_pool_size,
+    }
+    return sizes[role]
+
+
+def _worker(
     settings: Settings,
     metrics: Metrics,
     bus: Bus,
     pool: asyncpg.Pool,
+    ended: Callable[[], None],
+) -> Worker:
+    keys = key_ring(settings.runner_key_file)
+
+    def key() -> Key:
+        return signing_key(keys.current(), RUNNER_AUDIENCE)
+
+    try:
+        key()
+    except InvalidKeySet as error:
+        raise CannotServeError(f"{settings.runner_key_file}: {error}") from None
+    return Worker(pool, bus.client, key, metrics, worker_settings(settings), ended=ended)
+
+
+def _dispatcher(
+    settings: Settings,
+    metrics: Metrics,
+    pool: asyncpg.Pool,
     keys: KeyRing,
-    identity: Identity,
-) -> AsyncIterator[Responder]:
-    dispatcher = Dispatcher(
+    committed: Callable[[], None],
+) -> Dispatcher:
+    return Dispatcher(
         pool=pool,
         keys=keys,
         limits=limits(settings),
@@ -129,7 +199,14 @@ async def _responder(
         metrics=metrics,
         turns=Turns(settings.changes_per_install),
         pool_acquire_timeout_s=settings.pool_acquire_timeout_ms / 1000,
+        committed=committed,
     )
+
+
+@asynccontextmanager
+async def _responder(
+    settings: Settings, metrics: Metrics, bus: Bus, dispatcher: Dispatcher, identity: Identity
+) -> AsyncIterator[None]:
     responder = Responder(
         bus,
         identity,
@@ -150,7 +227,7 @@ async def _responder(
     except BusUnavailableError as error:
         raise CannotServeError(str(error)) from None
     try:
-        yield responder
+        yield
     finally:
         await responder.stop()
 

@@ -2,10 +2,12 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
+from logging import getLogger
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 
@@ -18,6 +20,8 @@ from service.settings import Settings
 from service.storage.faults import is_unavailable
 from service.storage.migrate import MigrationError, pending
 from service.storage.pool import PoolSettings, is_alive, open_pool
+
+log = getLogger(__name__)
 
 SERVICE_NAME = "ext-scheduler"
 READY_TIMEOUT_S = 2.0
@@ -44,16 +48,31 @@ def stop_signal() -> asyncio.Event:
     return stopping
 
 
-async def until_stopped(stopping: asyncio.Event, *others: asyncio.Task[None]) -> None:
-    """Wait for the stop signal; raise what any of the others raises before."""
+async def until_stopped(stopping: asyncio.Event, *parts: asyncio.Task[None]) -> None:
+    """Wait for the stop signal; raise what a part raises before. The parts go on."""
     signalled = asyncio.create_task(stopping.wait())
     try:
-        done, _ = await asyncio.wait({signalled, *others}, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait({signalled, *parts}, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
     finally:
-        for task in (signalled, *others):
-            task.cancel()
+        signalled.cancel()
+
+
+@asynccontextmanager
+async def running(
+    part: Callable[[asyncio.Event], Coroutine[Any, Any, None]],
+) -> AsyncIterator[asyncio.Task[None]]:
+    """Run a part for the length of the block, then tell it to stop and wait until it has."""
+    stopping = asyncio.Event()
+    task = asyncio.create_task(part(stopping))
+    try:
+        yield task
+    finally:
+        stopping.set()
+        await asyncio.wait({task})
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a part ended with an error: %s", error)
 
 
 def key_ring(file: str) -> KeyRing:
@@ -84,10 +103,25 @@ async def connected_bus(settings: Settings, name: str, metrics: Metrics) -> Asyn
         await bus.close()
 
 
-async def lost(bus: Bus) -> None:
-    """Wait for ever; raise CannotServeError when the bus is lost for good."""
-    await bus.closed.wait()
-    raise CannotServeError(bus.closed_reason)
+def watch(bus: Bus) -> Callable[[asyncio.Event], Coroutine[Any, Any, None]]:
+    """Return a part that raises CannotServeError when the bus is lost for good."""
+
+    async def watching(stopping: asyncio.Event) -> None:
+        await first_of(bus.closed, stopping)
+        if bus.closed.is_set():
+            raise CannotServeError(bus.closed_reason)
+
+    return watching
+
+
+async def first_of(*events: asyncio.Event) -> None:
+    """Wait until one of the events is set."""
+    waits = {asyncio.create_task(event.wait()) for event in events}
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
 
 
 @asynccontextmanager

@@ -12,7 +12,8 @@ from msgspec import Struct
 from service.logs import LogFormat
 
 PREFIX = "EXT_SCHEDULER_"
-MAY_BE_ZERO = {"http_port", "callback_port", "statement_cache_size"}
+MAY_BE_ZERO = {"http_port", "callback_port", "statement_cache_size", "catchup_window_s"}
+LISTS = {"reply_prefixes", "retry_delays_s"}
 FILE_VARIABLE = "EXT_SCHEDULER_CONFIG"
 
 
@@ -69,6 +70,18 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     changes_per_install: int = 2
     drain_timeout_s: int = 35
 
+    runner_timeout_s: int = 30
+    """The Runner's own limit on a call; the outer timeouts follow from it."""
+    in_flight: int = 500
+    heartbeat_s: int = 30
+    retry_delays_s: tuple[int, ...] = (5, 20, 80)
+    catchup_window_s: int = 3_600
+    """How old a missed slot may be to be fired still; 0 means never."""
+    catchup_spread_s: int = 30
+    run_retention_days: int = 30
+    audit_retention_days: int = 400
+    idempotency_retention_h: int = 24
+
     min_interval_minutes: int = 5
     max_schedules: int = 50
     changes_per_minute: int = 10
@@ -109,7 +122,7 @@ def load(environment: Mapping[str, str], file: Path | None = None) -> Settings:
             continue
         if name not in known:
             raise SettingsError(f"{variable} is not a setting of ext-scheduler")
-        values[name] = _words(text) if name == "reply_prefixes" else text
+        values[name] = _words(text) if name in LISTS else text
     try:
         settings = msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:

@@ -27,9 +27,10 @@ from service.process import (
     health,
     key_ring,
     life_checks,
-    lost,
+    running,
     stop_signal,
     until_stopped,
+    watch,
 )
 from service.settings import Settings
 
@@ -68,7 +69,7 @@ async def _bridge(chosen: Settings, runner_url: str) -> None:
         stack.push_async_callback(executor.stop)
         await _granted(bus)
         started.set()
-        await until_stopped(stopping, asyncio.create_task(lost(bus)))
+        await until_stopped(stopping, await stack.enter_async_context(running(watch(bus))))
 
 
 async def _granted(bus: Bus) -> None:

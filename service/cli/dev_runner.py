@@ -15,7 +15,7 @@ from service.cli.bridge import host_key
 from service.cli.errors import CommandError
 from service.logs import configure
 from service.metrics import Metrics
-from service.process import connected_bus, lost, stop_signal, until_stopped
+from service.process import connected_bus, running, stop_signal, until_stopped, watch
 from service.settings import Settings
 
 __all__ = ["RunnerSettings", "run"]
@@ -34,8 +34,11 @@ async def _serve(chosen: Settings, listening: RunnerSettings, key: Path) -> None
     async with connected_bus(chosen, "dev-runner", Metrics()) as bus:
         requests = SignedRequests(bus.client, signing)
         try:
-            async with server.running(listening, schedulers_over(requests)) as url:
+            async with (
+                server.running(listening, schedulers_over(requests)) as url,
+                running(watch(bus)) as watching,
+            ):
                 typer.echo(f"the Runner listens on {url}")
-                await until_stopped(stopping, asyncio.create_task(lost(bus)))
+                await until_stopped(stopping, watching)
         except OSError as error:
             raise CommandError(f"the Runner cannot listen: {error.strerror}") from None
