@@ -36,6 +36,7 @@ WITH_NATS = (
     "service/events*.py",
     "service/invoker.py",
     "service/responder.py",
+    "service/worker*.py",
     "service/cli/*",
     "runner_bridge/*",
 )
