@@ -86,7 +86,10 @@ class Components:
             try:
                 await self.compiled(name)
             except UnusableComponent as error:
-                log.warning("component is unusable", extra={"content_hash": name, "reason": error})
+                log.warning(
+                    "component is unusable",
+                    extra={"fields": {"content_hash": name, "reason": str(error)}},
+                )
 
     async def close(self) -> None:
         """Stop what is still being compiled."""

@@ -130,8 +130,10 @@ def _logged(grant: Grant, call: HostCall) -> None:
         "%s",
         message[:MAX_LOG_CHARACTERS],
         extra={
-            "tenant": context.tenant_id,
-            "extension": context.extension_id,
-            "request_id": context.request_id,
+            "fields": {
+                "tenant": context.tenant_id,
+                "extension": context.extension_id,
+                "request_id": context.request_id,
+            }
         },
     )

@@ -80,7 +80,9 @@ async def call(scheduler: Scheduler, function: str, arguments: Arguments) -> Val
     except MalformedPayload:
         return _negative(BAD_PAYLOAD, {"payload": BAD_PAYLOAD})
     except ServiceError as error:
-        log.info("scheduler call refused", extra={"function": function, "code": error.code})
+        log.info(
+            "scheduler call refused", extra={"fields": {"function": function, "code": error.code}}
+        )
         return refused(function, error.code, error.message)
 
 

@@ -91,24 +91,27 @@ def application(executions: Executions) -> web.Application:
             raise NotExecuted(400, f"malformed_request: {error}") from None
         passed = {name: request.headers[name] for name in PASSED_HEADERS if name in request.headers}
         response = await executions.execute(document, passed)
-        log.info(
-            "executed",
-            extra={
-                "tenant": document.context.tenant_id,
-                "extension": document.context.extension_id,
-                "request_id": document.context.request_id,
-                "method": document.http.method,
-                "path": document.http.path,
-                "status": response.status,
-                "error": response.error,
-            },
-        )
+        _log_execution(document, response)
         return _json(response, 200)
 
     app = web.Application(client_max_size=MAX_REQUEST_BYTES, middlewares=[_answer_errors])
     app.router.add_post("/v1/execute", execute)
     app.router.add_get("/healthz", _healthz)
     return app
+
+
+def _log_execution(document: ExecuteRequest, response: ExecuteResponse) -> None:
+    fields = {
+        "tenant": document.context.tenant_id,
+        "extension": document.context.extension_id,
+        "request_id": document.context.request_id,
+        "method": document.http.method,
+        "path": document.http.path,
+        "status": response.status,
+    }
+    if response.error is not None:
+        fields["error"] = response.error
+    log.info("executed", extra={"fields": fields})
 
 
 async def _healthz(_: web.Request) -> web.Response:

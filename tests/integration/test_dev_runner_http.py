@@ -140,9 +140,11 @@ async def test_calls_beyond_what_may_wait_are_refused_at_once(runner: Runner) ->
     assert (await runner.execute(well)).status == 204
     calls = [runner.post(document(looping, timeout_ms=1_500)) for _ in range(6)]
     answers = await asyncio.gather(*calls)
-    # One runs; one waits, until its own time is up; the others are told at once.
-    assert sorted(status for status, _ in answers) == [200, 503, 503, 503, 503, 503]
-    assert all(answer["error"].startswith("runner_busy: ") for s, answer in answers if s == 503)
+    # One runs; one waits, and may get its turn just before its time is up.
+    at_once = [a for _, a in answers if a["error"] == "runner_busy: too many calls wait already"]
+    assert len(at_once) == 4
+    assert {answer["status"] for answer in at_once} == {503}
+    assert 200 in {status for status, _ in answers}
     assert (await runner.execute(well)).status == 204
 
 
