@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from contracts.execution import ExecuteResponse
+from contracts.execution import ExecuteContext, ExecuteResponse
 from runner_bridge.dev_runner.build import build_extension
 from runner_bridge.dev_runner.components import install
 from runner_bridge.dev_runner.host import SchedulerFor
@@ -58,15 +58,24 @@ class Runner:
 
 @asynccontextmanager
 async def development_runner(
-    directory: Path, scheduler: MemoryScheduler | None = None, **settings: Any
+    directory: Path, scheduler: MemoryScheduler | SchedulerFor | None = None, **settings: Any
 ) -> AsyncIterator[Runner]:
     """Run one, with an empty directory of components below ``directory``."""
     components = directory / "components"
     components.mkdir(exist_ok=True)
-    asked: SchedulerFor = lambda _context, _capabilities: scheduler or MemoryScheduler()  # noqa: E731 - typed as the port
     limits = RunnerSettings(components=components, cache=COMPILED, **settings)
+    asked = scheduler if callable(scheduler) else always(scheduler or MemoryScheduler())
     async with running(limits, asked) as url, aiohttp.ClientSession() as session:
         yield Runner(url, components, session)
+
+
+def always(scheduler: MemoryScheduler) -> SchedulerFor:
+    """Give the same scheduler to every execution."""
+
+    def scheduler_for(_context: ExecuteContext, _capabilities: frozenset[str]) -> MemoryScheduler:
+        return scheduler
+
+    return scheduler_for
 
 
 def document(content_hash: str, path: str = "/", **given: Any) -> dict[str, Any]:
