@@ -118,3 +118,4 @@ async def a_runner(
         yield
     finally:
         await subscription.unsubscribe()
+        await client.flush()
