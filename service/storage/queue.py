@@ -24,7 +24,8 @@ from pgqueuer.adapters.persistence.qb import (
 from pgqueuer.adapters.persistence.queries import Queries
 from pgqueuer.domain.models import Job, TracebackRecord
 from pgqueuer.domain.settings import DBSettings
-from pgqueuer.domain.types import JOB_STATUS, JobId, QueueManagerId
+from pgqueuer.domain.types import JOB_STATUS, HealthCheckId, JobId, QueueManagerId
+from pgqueuer.ports.driver import NotifyCallback
 
 from service.storage.connection import Connection
 from service.storage.faults import is_unavailable
@@ -124,6 +125,19 @@ async def depth(connection: Connection) -> int:
     return count
 
 
+class ListeningDriver(AsyncpgPoolDriver):
+    """pgqueuer's driver over a pool, which knows when notifications have begun to arrive."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        super().__init__(pool)
+        self.listening = asyncio.Event()
+
+    async def add_listener(self, channel: str, callback: NotifyCallback) -> None:
+        """Listen; what is notified from now on arrives."""
+        await super().add_listener(channel, callback)
+        self.listening.set()
+
+
 @dataclasses.dataclass
 class OwnedJobs(Queries):
     """pgqueuer's repository as a worker uses it: a job leaves the queue only when it is done.
@@ -132,6 +146,7 @@ class OwnedJobs(Queries):
     how often that may happen. ``owner`` is the id of the queue manager that works with it.
     """
 
+    driver: ListeningDriver
     owner: QueueManagerId | None = None
     returns: Gather[tuple[Job, timedelta], None] = dataclasses.field(init=False)
 
@@ -170,6 +185,15 @@ class OwnedJobs(Queries):
                 break
         return [None] * len(jobs)
 
+    async def notify_health_check(self, health_check_event_id: HealthCheckId) -> None:
+        """Probe the listener, once it is there.
+
+        pgqueuer begins to probe while it still opens the listener's connection. A first probe that
+        is lost that way reads as a lost listener, and ends the worker ten seconds after its start.
+        """
+        await self.driver.listening.wait()
+        await super().notify_health_check(health_check_event_id)
+
     async def update_heartbeat(self, job_ids: list[JobId]) -> None:
         """Say that these jobs are being worked on."""
         await self.driver.execute(BEAT, list(set(job_ids)), self.owner)
@@ -177,7 +201,7 @@ class OwnedJobs(Queries):
 
 def owned_jobs(pool: asyncpg.Pool) -> OwnedJobs:
     """Return a repository for one run of a queue manager over the pool."""
-    return _bound(OwnedJobs(AsyncpgPoolDriver(pool)))
+    return _bound(OwnedJobs(ListeningDriver(pool)))
 
 
 def _identities(jobs: Sequence[Job]) -> tuple[list[JobId], list[QueueManagerId | None]]:
