@@ -65,6 +65,7 @@ async def prepare_partitions(
         dropped = await partitions.drop_before(connection, oldest)
     except (
         asyncpg.LockNotAvailableError,
+        asyncpg.DeadlockDetectedError,
         asyncpg.DuplicateTableError,
         asyncpg.UndefinedTableError,
         asyncpg.UniqueViolationError,

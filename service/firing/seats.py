@@ -20,7 +20,7 @@ class _Tenant(Struct):
     """``horizon``: when the seats will have worked off what was sent back (monotonic seconds)."""
 
     taken: int = 0
-    waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
+    waiting: deque[asyncio.Future[bool]] = field(default_factory=deque)
     average_s: float = 0.0
     horizon: float = 0.0
 
@@ -40,20 +40,18 @@ class Seats:
         if not tenant.waiting and self._has_room(tenant):
             self._seat(tenant)
             return True
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[bool] = loop.create_future()
         tenant.waiting.append(future)
+        timer = loop.call_later(patience_s, _give_up, tenant, future)
         try:
-            await asyncio.wait_for(future, patience_s)
-        except TimeoutError:
-            tenant.waiting.remove(future)
-            return False
+            return await future
         except asyncio.CancelledError:
-            if future.done() and not future.cancelled():
+            if not future.cancelled() and future.result():
                 self.release(tenant_id, 0.0)
-            else:
-                tenant.waiting.remove(future)
             raise
-        return True
+        finally:
+            timer.cancel()
 
     def release(self, tenant_id: str, held_s: float) -> None:
         """Give a seat back, and seat who waits."""
@@ -66,7 +64,7 @@ class Seats:
                 future = waiting.waiting.popleft()
                 if not future.done():
                     self._seat(waiting)
-                    future.set_result(None)
+                    future.set_result(True)
         if tenant.taken == 0 and not tenant.waiting and tenant.horizon < self._clock() - MEMORY_S:
             self._tenants.pop(tenant_id, None)
 
@@ -84,3 +82,11 @@ class Seats:
     def _seat(self, tenant: _Tenant) -> None:
         tenant.taken += 1
         self.taken += 1
+
+
+def _give_up(tenant: _Tenant, future: asyncio.Future[bool]) -> None:
+    if not future.done():
+        future.set_result(False)
+    # All wait equally long, so those who give up stand in front.
+    while tenant.waiting and tenant.waiting[0].done():
+        del tenant.waiting[0]

@@ -31,6 +31,11 @@ SELECT EXISTS (
 
 PATIENCE = "SET LOCAL lock_timeout = '2s'"
 
+# One process at a time: looking into the default partition and then attaching beside it would be
+# a deadlock between two.
+ALONE = "SELECT pg_try_advisory_xact_lock($1::bigint)"
+ALONE_KEY = 0x657874_70617274
+
 
 class Week(Struct, frozen=True):
     """A week of slots, from Monday 00:00 UTC, end exclusive."""
@@ -63,9 +68,9 @@ async def existing(connection: Connection) -> list[Week]:
 async def make_ahead(connection: Connection, now: datetime, weeks: int = 3) -> list[str]:
     """Make the partitions of last week, this one and the next ones; return the new names.
 
-    A week that has rows in the default partition already stays there. Call it under a lock or be
-    ready for DuplicateTableError; waits at most two seconds for running statements, and raises
-    LockNotAvailableError then.
+    A week that has rows in the default partition already stays there. Leaves it to another process
+    that is at it; then DuplicateTableError is possible. Waits at most two seconds for running
+    statements, and raises LockNotAvailableError then.
     """
     have = {week.start for week in await existing(connection)}
     made = []
@@ -75,6 +80,8 @@ async def make_ahead(connection: Connection, now: datetime, weeks: int = 3) -> l
             continue
         async with connection.transaction():
             await connection.execute(PATIENCE)
+            if not await connection.fetchval(ALONE, ALONE_KEY):
+                break
             if await connection.fetchval(IN_DEFAULT, week.start, week.end):
                 continue
             await connection.execute(

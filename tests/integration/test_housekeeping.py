@@ -1,0 +1,274 @@
+"""Partitions, expiry, mending and zone data against a real database."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from service.housekeeping import (
+    Housekeeper,
+    HousekeepingSettings,
+    Mended,
+    follow_zone_data,
+    mend,
+    prepare_partitions,
+    remove_expired,
+)
+from service.metrics import Metrics
+from service.planner import PlannerSettings, plan_due
+from service.rules.planning import Calendar
+from service.storage import partitions, reconcile
+from tests.support import registry
+from tests.support.registry import Installed
+
+NOW = datetime(2026, 3, 4, 12, 0, 1, tzinfo=UTC)
+SLOT = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+NEXT = SLOT + timedelta(minutes=5)
+SETTINGS = HousekeepingSettings(batch=10)
+
+
+@pytest.fixture
+async def connection(database: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(database)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def made(connection: asyncpg.Connection) -> Installed:
+    return await registry.install(connection)
+
+
+async def partition_of(connection: asyncpg.Connection, slot: datetime) -> str:
+    name: str = await connection.fetchval(
+        "INSERT INTO ext_scheduler.runs"
+        " (tenant_id, id, install_id, schedule_id, slot, kind, trigger, queued_at)"
+        " VALUES ('t', $1, $1, $1, $2, 'scheduled', 'schedule', $2)"
+        " RETURNING tableoid::regclass::text",
+        uuid4(),
+        slot,
+    )
+    return name
+
+
+async def test_partitions_stand_ready_for_the_weeks_to_come(
+    connection: asyncpg.Connection,
+) -> None:
+    await prepare_partitions(connection, NOW)
+    weeks = await partitions.existing(connection)
+    assert [week.start.day for week in weeks] == [23, 2, 9, 16, 23]
+    assert await partition_of(connection, SLOT) == "ext_scheduler.runs_20260302"
+    assert (
+        await partition_of(connection, SLOT + timedelta(days=19)) == "ext_scheduler.runs_20260323"
+    )
+    await prepare_partitions(connection, NOW)
+    assert len(await partitions.existing(connection)) == 5
+
+
+async def test_rows_without_a_partition_are_kept_all_the_same(
+    connection: asyncpg.Connection,
+) -> None:
+    assert await partition_of(connection, SLOT) == "ext_scheduler.runs_default"
+    await prepare_partitions(connection, NOW)
+    assert await partition_of(connection, SLOT) == "ext_scheduler.runs_default"
+    assert await partition_of(connection, SLOT + timedelta(days=7)) == "ext_scheduler.runs_20260309"
+
+
+async def test_workers_that_start_together_agree_on_partitions(pool: asyncpg.Pool) -> None:
+    async def start() -> None:
+        async with pool.acquire() as own:
+            await prepare_partitions(own, NOW)
+
+    await asyncio.gather(*(start() for _ in range(6)))
+    async with pool.acquire() as own:
+        await prepare_partitions(own, NOW)
+        assert len(await partitions.existing(own)) == 5
+
+
+async def test_old_runs_leave_by_the_partition(connection: asyncpg.Connection) -> None:
+    await prepare_partitions(connection, NOW)
+    for slot in (SLOT, SLOT + timedelta(days=7)):
+        await partition_of(connection, slot)
+    # The week of 2 March ended on the 9th.
+    await prepare_partitions(connection, datetime(2026, 4, 8, tzinfo=UTC))
+    slots = await connection.fetch("SELECT slot FROM ext_scheduler.runs")
+    assert [row["slot"] for row in slots] == [SLOT + timedelta(days=7)]
+
+
+async def test_busy_table_puts_partitions_off(
+    connection: asyncpg.Connection, database: str
+) -> None:
+    reader = await asyncpg.connect(database)
+    try:
+        async with reader.transaction():
+            await reader.execute("LOCK TABLE ext_scheduler.runs IN ROW EXCLUSIVE MODE")
+            await prepare_partitions(connection, NOW)
+            assert await partitions.existing(connection) == []
+    finally:
+        await reader.close()
+
+
+EXPIRING = [
+    (
+        "idempotency",
+        (
+            "INSERT INTO ext_scheduler.idempotency"
+            " SELECT 't', 'install:x', gen_random_uuid(), 'create', 'x', '', $1::timestamptz"
+            " FROM generate_series(1, $2::integer)"
+        ),
+        timedelta(hours=24),
+    ),
+    (
+        "rate_windows",
+        (
+            "INSERT INTO ext_scheduler.rate_windows"
+            " SELECT 't', n || $1::text, '{}', $1::timestamptz FROM generate_series(1, $2::integer) n"
+        ),
+        timedelta(minutes=1),
+    ),
+    (
+        "audit",
+        (
+            "INSERT INTO ext_scheduler.audit (tenant_id, at, op, trigger, actor, request_id)"
+            " SELECT 't', $1::timestamptz, 'create', 'host_api', 'a', 'r'"
+            " FROM generate_series(1, $2::integer)"
+        ),
+        timedelta(days=400),
+    ),
+    (
+        "pgqueuer_log",
+        (
+            "INSERT INTO ext_scheduler.pgqueuer_log (created, job_id, status, priority, entrypoint)"
+            " SELECT $1::timestamptz, 1, 'successful', 0, 'x' FROM generate_series(1, $2::integer)"
+        ),
+        timedelta(days=1),
+    ),
+    (
+        "runs",
+        (
+            "INSERT INTO ext_scheduler.runs"
+            " (tenant_id, id, install_id, schedule_id, slot, kind, trigger, queued_at)"
+            " SELECT 't', gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), $1::timestamptz,"
+            " 'scheduled', 'schedule', $1::timestamptz FROM generate_series(1, $2::integer)"
+        ),
+        timedelta(days=30),
+    ),
+]
+
+
+@pytest.mark.parametrize(("table", "insert", "age"), EXPIRING, ids=[each[0] for each in EXPIRING])
+async def test_what_is_too_old_is_removed(
+    connection: asyncpg.Connection, table: str, insert: str, age: timedelta
+) -> None:
+    insert = insert.replace("$1::text", "($1::timestamptz)::text")
+    await connection.execute(insert, NOW - age - timedelta(seconds=1), 25)
+    await connection.execute(insert, NOW - age + timedelta(seconds=1), 3)
+    removed = await remove_expired(connection, NOW, SETTINGS)
+    assert list(removed.values()) == [25]
+    assert await connection.fetchval(f"SELECT count(*) FROM ext_scheduler.{table}") == 3
+
+
+async def test_enabled_row_of_somebody_else_gets_a_timer_from_now(
+    connection: asyncpg.Connection, made: Installed
+) -> None:
+    id_ = await registry.schedule(connection, made)
+    assert (await mend(connection, NOW, SETTINGS, Calendar())).timers_added == 1
+    assert await registry.due_at(connection, id_) == NEXT
+    row = await connection.fetchrow("SELECT * FROM tenant_extension_schedule")
+    assert row is not None
+    assert row["job_id"] == id_
+    assert row["runner_schedule_id"] == f"extsched:{made.install_id}:{id_}"
+    assert await mend(connection, NOW, SETTINGS, Calendar()) == Mended()
+
+
+async def test_disabled_or_orphaned_rows_get_none(
+    connection: asyncpg.Connection, made: Installed
+) -> None:
+    await registry.schedule(connection, made, enabled=False)
+    gone = await registry.install(connection, "tenant-b")
+    await registry.schedule(connection, gone)
+    await connection.execute("DELETE FROM tenant_extension_install WHERE id = $1", gone.install_id)
+    assert await mend(connection, NOW, SETTINGS, Calendar()) == Mended()
+
+
+async def test_row_that_cannot_be_planned_says_why_and_stops_nobody(
+    connection: asyncpg.Connection, made: Installed
+) -> None:
+    bad = [await registry.schedule(connection, made, cron="rubbish") for _ in range(25)]
+    good = await registry.schedule(connection, made)
+    mended = await mend(connection, NOW, SETTINGS, Calendar())
+    assert (mended.timers_added, mended.unplannable) == (1, 25)
+    assert await registry.due_at(connection, good) == NEXT
+    error = await connection.fetchval(
+        "SELECT last_error FROM tenant_extension_schedule WHERE id = $1", bad[0]
+    )
+    assert error.startswith("Invalid cron expression")
+
+
+async def test_timer_without_its_schedule_is_removed(
+    connection: asyncpg.Connection, made: Installed
+) -> None:
+    id_ = await registry.schedule(connection, made, due_at=NEXT)
+    await connection.execute("UPDATE tenant_extension_schedule SET enabled = false")
+    assert (await mend(connection, NOW, SETTINGS, Calendar())).timers_removed == 1
+    assert await registry.due_at(connection, id_) is None
+
+
+async def test_queued_run_without_a_job_gets_one(
+    connection: asyncpg.Connection, made: Installed
+) -> None:
+    await registry.schedule(connection, made, due_at=SLOT)
+    await plan_due(connection, NOW, PlannerSettings(), Calendar())
+    later = NOW + timedelta(minutes=3)
+    assert (await mend(connection, later, SETTINGS, Calendar())).jobs_added == 0
+    before = await connection.fetchrow("DELETE FROM ext_scheduler.pgqueuer RETURNING *")
+    assert (await mend(connection, NOW, SETTINGS, Calendar())).jobs_added == 0, "too soon to tell"
+    assert (await mend(connection, later, SETTINGS, Calendar())).jobs_added == 1
+    after = await connection.fetchrow("SELECT * FROM ext_scheduler.pgqueuer")
+    assert before is not None
+    assert after is not None
+    assert (after["payload"], after["dedupe_key"]) == (before["payload"], before["dedupe_key"])
+
+
+async def test_ended_run_gets_no_new_job(connection: asyncpg.Connection, made: Installed) -> None:
+    await registry.schedule(connection, made, due_at=SLOT)
+    await plan_due(connection, NOW, PlannerSettings(), Calendar())
+    await connection.execute("DELETE FROM ext_scheduler.pgqueuer")
+    await connection.execute("UPDATE ext_scheduler.runs SET status = 'success'")
+    later = NOW + timedelta(minutes=3)
+    assert await mend(connection, later, SETTINGS, Calendar()) == Mended()
+
+
+async def test_other_zone_data_mean_other_timers(
+    connection: asyncpg.Connection, made: Installed
+) -> None:
+    wrong = NOW + timedelta(days=1)
+    ids = [await registry.schedule(connection, made, due_at=wrong) for _ in range(25)]
+    overdue = await registry.schedule(connection, made, due_at=SLOT)
+    assert await follow_zone_data(connection, NOW, "2099z", batch=10) == 25
+    assert {await registry.due_at(connection, id_) for id_ in ids} == {NEXT}
+    assert await registry.due_at(connection, overdue) == SLOT, "its slot is the planner's business"
+    assert await reconcile.fact(connection, "tzdata") == "2099z"
+    assert await follow_zone_data(connection, NOW, "2099z") == 0
+
+
+async def test_housekeeper_mends_only_while_nobody_else_does(
+    connection: asyncpg.Connection, pool: asyncpg.Pool, made: Installed
+) -> None:
+    id_ = await registry.schedule(connection, made)
+    metrics = Metrics()
+    housekeeper = Housekeeper(pool, metrics)
+    async with connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", 0x657874_686F757365)
+        await housekeeper.mend()
+        assert await registry.due_at(connection, id_) is None
+    await housekeeper.mend()
+    assert await registry.due_at(connection, id_) is not None
+    await connection.execute("UPDATE ext_scheduler.timers SET due_at = now()")
+    await housekeeper.expire()
+    await housekeeper.measure()
+    assert metrics.registry.get_sample_value("extension_scheduler_due_timers") == 1
+    assert metrics.registry.get_sample_value("extension_scheduler_queue_depth") == 0

@@ -1,0 +1,165 @@
+"""Committed events reach the bus, at least once, whatever happens on the way."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from functools import partial
+from uuid import UUID, uuid4
+
+import asyncpg
+import msgspec
+import nats
+import pytest
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from service.cli.embedded import Nats
+from service.events import EventSettings, Publisher
+from tests.support.eventually import eventually
+
+INSTALL = UUID("00000000-0000-0000-0000-000000000001")
+
+
+@pytest.fixture
+async def client(nats_url: str) -> AsyncIterator[Client]:
+    client = await nats.connect(nats_url, max_reconnect_attempts=-1, reconnect_time_wait=1)
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+async def heard(client: Client) -> list[Msg]:
+    messages: list[Msg] = []
+
+    async def hear(message: Msg) -> None:
+        messages.append(message)
+
+    await client.subscribe("ext.scheduler.events.>", cb=hear)
+    await client.flush()
+    return messages
+
+
+async def leave(pool: asyncpg.Pool, count: int = 1, tenant_id: str = "tenant-a") -> None:
+    await pool.execute(
+        "INSERT INTO ext_scheduler.outbox (tenant_id, install_id, schedule_id, run_id, type, at,"
+        " data) SELECT $1, $2, $3, $3, 'run.failed', '2026-03-02T12:00:00.5Z',"
+        " jsonb_build_object('n', n) FROM generate_series(1, $4::integer) AS n",
+        tenant_id,
+        INSTALL,
+        uuid4(),
+        count,
+    )
+
+
+async def left(pool: asyncpg.Pool) -> int:
+    count: int = await pool.fetchval("SELECT count(*) FROM ext_scheduler.outbox")
+    return count
+
+
+async def test_event_is_published_and_forgotten(
+    pool: asyncpg.Pool, client: Client, heard: list[Msg]
+) -> None:
+    await leave(pool)
+    assert await Publisher(pool, client).publish_batch() == 1
+    await eventually(lambda: heard)
+    assert heard[0].subject == f"ext.scheduler.events.tenant-a.{INSTALL}.run.failed"
+    event = msgspec.json.decode(heard[0].data)
+    assert len(event.pop("id")) == 36
+    assert event.pop("scheduleId") == event.pop("runId")
+    assert event == {
+        "type": "run.failed",
+        "tenantId": "tenant-a",
+        "installId": str(INSTALL),
+        "at": "2026-03-02T12:00:00.500Z",
+        "data": {"n": 1},
+    }
+    assert await left(pool) == 0
+
+
+async def test_events_come_in_the_order_of_their_commit(
+    pool: asyncpg.Pool, client: Client, heard: list[Msg]
+) -> None:
+    await leave(pool, 25)
+    publisher = Publisher(pool, client, EventSettings(batch=10))
+    assert [await publisher.publish_batch() for _ in range(4)] == [10, 10, 5, 0]
+    await eventually(lambda: len(heard) == 25)
+    numbers = [msgspec.json.decode(message.data)["data"]["n"] for message in heard]
+    assert numbers == list(range(1, 26))
+
+
+async def test_publishers_at_once_publish_each_event_once(
+    pool: asyncpg.Pool, client: Client, heard: list[Msg]
+) -> None:
+    await leave(pool, 100)
+    publishers = [Publisher(pool, client, EventSettings(batch=10)) for _ in range(4)]
+    while await left(pool):
+        await asyncio.gather(*(publisher.publish_batch() for publisher in publishers))
+    await eventually(lambda: len(heard) == 100)
+    assert len({message.data for message in heard}) == 100
+
+
+def has(heard: list[Msg], count: int) -> bool:
+    return len(heard) == count
+
+
+async def test_nudge_wakes_the_publisher(
+    pool: asyncpg.Pool, client: Client, heard: list[Msg]
+) -> None:
+    publisher = Publisher(pool, client, EventSettings(poll_s=3600))
+    stopping = asyncio.Event()
+    task = asyncio.create_task(publisher.run(stopping))
+    for number in range(1, 4):
+        await leave(pool)
+        publisher.nudge()
+        await eventually(partial(has, heard, number))
+    stopping.set()
+    await task
+
+
+async def test_what_others_committed_is_found_by_looking(
+    pool: asyncpg.Pool, client: Client, heard: list[Msg]
+) -> None:
+    stopping = asyncio.Event()
+    task = asyncio.create_task(Publisher(pool, client, EventSettings(poll_s=0.05)).run(stopping))
+    await leave(pool)
+    await eventually(lambda: heard)
+    stopping.set()
+    await task
+
+
+async def test_events_wait_for_the_bus_to_come_back(
+    pool: asyncpg.Pool, nats_server: Nats, client: Client, heard: list[Msg]
+) -> None:
+    stopping = asyncio.Event()
+    task = asyncio.create_task(Publisher(pool, client, EventSettings(poll_s=0.05)).run(stopping))
+    nats_server.server.kill()
+    await eventually(lambda: not client.is_connected)
+    await leave(pool, 3)
+    assert await Publisher(pool, client).publish_batch() == 0
+    assert await left(pool) == 3
+    nats_server.server.start()
+    await eventually(lambda: len(heard) >= 3, 20)
+    stopping.set()
+    await task
+    assert await left(pool) == 0
+
+
+async def test_last_events_are_published_on_the_way_out(
+    pool: asyncpg.Pool, client: Client, heard: list[Msg]
+) -> None:
+    stopping = asyncio.Event()
+    task = asyncio.create_task(Publisher(pool, client, EventSettings(poll_s=3600)).run(stopping))
+    await leave(pool)
+    stopping.set()
+    await task
+    assert await left(pool) == 0
+    await eventually(lambda: heard)
+
+
+async def test_tenant_id_that_is_no_token_is_encoded(
+    pool: asyncpg.Pool, client: Client, heard: list[Msg]
+) -> None:
+    await leave(pool, tenant_id="a.b>*")
+    await Publisher(pool, client).publish_batch()
+    await eventually(lambda: heard)
+    assert heard[0].subject.split(".")[3] == "YS5iPio"
+    assert msgspec.json.decode(heard[0].data)["tenantId"] == "a.b>*"

@@ -1,0 +1,283 @@
+"""A whole worker on pgqueuer: what it takes, hands back, and ends on."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+import nats
+import pytest
+from msgspec import structs
+from nats.aio.client import Client
+
+from service.cli.embedded import Nats
+from service.firing import FiringSettings
+from service.metrics import Metrics
+from service.planner import PlannerSettings
+from service.rules.outcomes import RetryRules
+from service.rules.planning import PlanningRules
+from service.storage import clock, queue
+from service.worker import Worker, WorkerEndedError, WorkerSettings
+from tests.support import registry
+from tests.support.eventually import eventually
+from tests.support.keys import WORKER_KEY
+from tests.support.registry import Installed
+from tests.support.stub_runner import Seen, StubRunner, status, stub_runner
+
+FIRING = FiringSettings(
+    worker="worker-1",
+    retries=RetryRules(delays=(timedelta(milliseconds=300),), jitter=0.0),
+    in_flight=40,
+)
+# The current minute's slot is never late: nothing here is about catching up.
+PLANNER = PlannerSettings(rules=PlanningRules(late_after=timedelta(minutes=2)))
+SETTINGS = WorkerSettings(
+    planner=PLANNER, firing=FIRING, batch=20, dequeue_timeout_s=0.5, drain_s=5.0
+)
+IMPATIENT = structs.replace(SETTINGS, drain_s=0.1)
+
+
+@pytest.fixture
+async def client(nats_url: str) -> AsyncIterator[Client]:
+    client = await nats.connect(nats_url)
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+async def runner(nats_url: str) -> AsyncIterator[StubRunner]:
+    async with stub_runner(nats_url) as runner:
+        yield runner
+
+
+@pytest.fixture
+async def made(pool: asyncpg.Pool) -> Installed:
+    async with pool.acquire() as connection:
+        return await registry.install(connection)
+
+
+@asynccontextmanager
+async def working(
+    pool: asyncpg.Pool, client: Client, settings: WorkerSettings = SETTINGS
+) -> AsyncIterator[Worker]:
+    """A worker for the time of the block; it must stop by itself when told to."""
+    worker = Worker(pool, client, lambda: WORKER_KEY, Metrics(), settings)
+    stopping = asyncio.Event()
+    task = asyncio.create_task(worker.run(stopping))
+    try:
+        yield worker
+    finally:
+        stopping.set()
+        await task
+
+
+async def due_now(pool: asyncpg.Pool, made: Installed, count: int = 1) -> list[Any]:
+    """Schedules whose slot is the current minute, due at once."""
+    async with pool.acquire() as connection:
+        slot = (await clock.read(connection)).replace(second=0, microsecond=0)
+        return [
+            await registry.schedule(connection, made, cron="0 0 1 1 *", due_at=slot)
+            for _ in range(count)
+        ]
+
+
+def counted(pool: asyncpg.Pool, run_status: str) -> Callable[[], Any]:
+    """How many runs have a status."""
+
+    async def count() -> int:
+        return await pool.fetchval(  # type: ignore[no-any-return]  # a count
+            "SELECT count(*) FROM ext_scheduler.runs WHERE status = $1", run_status
+        )
+
+    return count
+
+
+async def ended(pool: asyncpg.Pool, run_status: str, expected: int) -> bool:
+    return await counted(pool, run_status)() == expected  # type: ignore[no-any-return]  # a count
+
+
+async def test_due_schedules_are_called_once_each(
+    pool: asyncpg.Pool, client: Client, runner: StubRunner, made: Installed
+) -> None:
+    await due_now(pool, made, 100)
+    async with working(pool, client):
+        await eventually(lambda: ended(pool, "success", 100), 30)
+        await eventually(lambda: empty(pool), 10)
+    assert len(runner.seen) == 100
+    assert len({seen.key for seen in runner.seen}) == 100
+    assert runner.most <= FIRING.in_flight
+
+
+async def empty(pool: asyncpg.Pool) -> bool:
+    async with pool.acquire() as connection:
+        return await queue.depth(connection) == 0
+
+
+async def test_several_workers_share_the_work(
+    pool: asyncpg.Pool, client: Client, runner: StubRunner, made: Installed
+) -> None:
+    await due_now(pool, made, 100)
+    async with working(pool, client), working(pool, client):
+        await eventually(lambda: ended(pool, "success", 100), 30)
+    assert len({seen.key for seen in runner.seen}) == len(runner.seen) == 100
+
+
+async def test_failed_attempt_is_made_again_by_the_queue(
+    pool: asyncpg.Pool, client: Client, runner: StubRunner, made: Installed
+) -> None:
+    async def second_time(seen: Seen) -> bytes:
+        return b'{"status":503}' if len(runner.seen) == 1 else b'{"status":200}'
+
+    runner.script = second_time
+    (id_,) = await due_now(pool, made)
+    async with working(pool, client):
+        await eventually(lambda: ended(pool, "success", 1), 20)
+    async with pool.acquire() as connection:
+        (run,) = await registry.runs(connection, id_)
+    assert run["attempts"] == 2
+    assert len({seen.key for seen in runner.seen}) == 1
+
+
+async def test_stop_finishes_what_is_in_flight_and_hands_back_the_rest(
+    pool: asyncpg.Pool, client: Client, runner: StubRunner, made: Installed
+) -> None:
+    release = asyncio.Event()
+
+    async def held(_: Seen) -> bytes:
+        await release.wait()
+        return b'{"status":200}'
+
+    runner.script = held
+    await due_now(pool, made, 50)
+    worker = Worker(pool, client, lambda: WORKER_KEY, Metrics(), SETTINGS)
+    stopping = asyncio.Event()
+    task = asyncio.create_task(worker.run(stopping))
+    await eventually(lambda: len(runner.seen) == FIRING.in_flight // 2, 20)
+    stopping.set()
+    await asyncio.sleep(0)
+    release.set()
+    await task
+    called = len(runner.seen)
+    assert await ended(pool, "success", called)
+    assert await ended(pool, "running", 0)
+    assert await ended(pool, "queued", 50 - called)
+    async with pool.acquire() as connection:
+        assert await queue.depth(connection) == 50 - called
+
+
+async def test_impatient_stop_leaves_the_run_to_another_attempt(
+    pool: asyncpg.Pool, client: Client, runner: StubRunner, made: Installed
+) -> None:
+    async def silence(_: Seen) -> None:
+        await asyncio.Event().wait()
+
+    runner.script = silence
+    await due_now(pool, made)
+    async with working(pool, client, IMPATIENT):
+        await eventually(lambda: runner.seen, 20)
+    assert await ended(pool, "running", 1)
+    job = await pool.fetchrow("SELECT * FROM ext_scheduler.pgqueuer")
+    assert job is not None
+    assert (job["status"], job["queue_manager_id"]) == ("queued", None)
+    assert job["execute_after"] - job["updated"] == FIRING.lease
+
+
+async def test_lost_listener_ends_the_worker_with_the_reason(
+    pool: asyncpg.Pool, client: Client, made: Installed
+) -> None:
+    worker = Worker(pool, client, lambda: WORKER_KEY, Metrics(), SETTINGS)
+    task = asyncio.create_task(worker.run(asyncio.Event()))
+    await eventually(lambda: kill_listener(pool), 20)
+    with pytest.raises(WorkerEndedError, match="queue"):
+        await asyncio.wait_for(task, 40)
+
+
+async def kill_listener(pool: asyncpg.Pool) -> bool:
+    return await pool.fetchval(  # type: ignore[no-any-return]  # a boolean
+        "SELECT bool_or(pg_terminate_backend(pid)) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND query LIKE 'LISTEN%'"
+    )
+
+
+async def test_woken_worker_leaves_its_successors_job_alone(
+    pool: asyncpg.Pool, client: Client, runner: StubRunner, made: Installed
+) -> None:
+    release = asyncio.Event()
+
+    async def held(_: Seen) -> bytes:
+        await release.wait()
+        return b'{"status":200}'
+
+    runner.script = held
+    await due_now(pool, made)
+    async with working(pool, client):
+        await eventually(lambda: runner.seen, 20)
+        # As if another worker had taken the job over, and the run with it.
+        await pool.execute("UPDATE ext_scheduler.pgqueuer SET queue_manager_id = gen_random_uuid()")
+        await pool.execute("UPDATE ext_scheduler.runs SET fence = fence + 1, worker = 'other'")
+        release.set()
+    assert await ended(pool, "running", 1)
+    assert await pool.fetchval("SELECT count(*) FROM ext_scheduler.pgqueuer") == 1
+
+
+async def test_greedy_tenant_does_not_hold_up_another(
+    pool: asyncpg.Pool, client: Client, runner: StubRunner, made: Installed
+) -> None:
+    async def slow_for_one(seen: Seen) -> bytes | None:
+        if seen.request["context"]["tenant_id"] == made.tenant_id:
+            await asyncio.Event().wait()
+        return b'{"status":200}'
+
+    runner.script = slow_for_one
+    await due_now(pool, made, 200)
+    async with working(pool, client, IMPATIENT):
+        await eventually(lambda: runner.in_hand >= FIRING.in_flight // 2, 20)
+        async with pool.acquire() as connection:
+            other = await registry.install(connection, "tenant-b")
+        await due_now(pool, other)
+        await eventually(lambda: ended(pool, "success", 1), 6)
+        assert runner.in_hand <= FIRING.in_flight // 2 + 1
+        waiting = await pool.fetchval(
+            "SELECT count(*) FROM ext_scheduler.runs WHERE status = 'queued'"
+        )
+        assert waiting >= 170, "what cannot be called waits in the database"
+
+
+async def test_job_of_somebody_else_ends_and_harms_nothing(
+    pool: asyncpg.Pool, client: Client, runner: StubRunner, made: Installed
+) -> None:
+    await pool.execute(
+        "INSERT INTO ext_scheduler.pgqueuer (priority, status, entrypoint, payload)"
+        " VALUES (0, 'queued', $1, 'rubbish')",
+        queue.ENTRYPOINT,
+    )
+    await due_now(pool, made)
+    async with working(pool, client):
+        await eventually(lambda: ended(pool, "success", 1), 20)
+        await eventually(lambda: empty(pool), 10)
+
+
+async def test_calls_wait_while_the_bus_is_away(
+    pool: asyncpg.Pool, nats_server: Nats, made: Installed
+) -> None:
+    client = await nats.connect(nats_server.url, max_reconnect_attempts=-1, reconnect_time_wait=1)
+    try:
+        nats_server.server.stop()
+        await eventually(lambda: not client.is_connected)
+        await due_now(pool, made)
+        async with working(pool, client):
+            await eventually(lambda: handed_back(pool), 20)
+            assert await ended(pool, "queued", 1)
+            nats_server.server.start()
+            async with stub_runner(nats_server.url) as runner:
+                runner.script = status(204)
+                await eventually(lambda: ended(pool, "success", 1), 20)
+                assert len(runner.seen) == 1
+    finally:
+        await client.close()
+
+
+async def handed_back(pool: asyncpg.Pool) -> bool:
+    return await pool.fetchval("SELECT attempts > 0 FROM ext_scheduler.pgqueuer")  # type: ignore[no-any-return]  # a boolean
