@@ -197,7 +197,11 @@ def _dispatcher(
         limits=limits(settings),
         declared_is_granted=settings.declared_is_granted,
         metrics=metrics,
-        turns=Turns(settings.changes_per_install),
+        turns=Turns(
+            settings.changes_per_install,
+            waiting=max(1, settings.waiting // 4),
+            patience_s=settings.lock_timeout_ms / 1000,
+        ),
         pool_acquire_timeout_s=settings.pool_acquire_timeout_ms / 1000,
         committed=committed,
     )

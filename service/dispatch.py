@@ -14,12 +14,17 @@ from contracts import encoding
 from contracts.context import LEEWAY_S, Claims, ContextRefused, verify
 from contracts.encoding import MAX_BODY_BYTES, Encoding, MalformedBody, UnknownContentType
 from contracts.errors import NUMBERS, Code, ErrorBody, ServiceError
-from contracts.subjects import CONTENT_TYPE_HEADER, CONTEXT_HEADER, REQUEST_ID_HEADER
+from contracts.subjects import (
+    CONTENT_TYPE_HEADER,
+    CONTEXT_HEADER,
+    DEADLINE_HEADER,
+    REQUEST_ID_HEADER,
+)
 from service.logs import fields
 from service.metrics import Metrics
 from service.operations import HANDLERS
 from service.operations.call import Answer, Call, Clock
-from service.ports import KeySource, Reply, Request
+from service.ports import KeySource, Reply, Request, gave_up
 from service.rules.limits import Limits
 from service.storage.connection import Connection
 from service.storage.faults import is_demoted, is_unavailable
@@ -88,26 +93,32 @@ class Dispatcher(Struct, frozen=True, kw_only=True):
         )
 
     async def _run(self, request: Request, claims: Claims) -> Answer:
-        if claims.exp + LEEWAY_S <= self.wall_clock():
-            raise ServiceError(Code.UNAVAILABLE, WAITED_TOO_LONG)
         raw = _read(request)
         handler = HANDLERS[request.audience][request.op]
         install_id = claims.install_id if handler.mutates else None
-        async with self.turns.turn(install_id), self._connection() as connection:
-            answer = await handler.run(
-                Call(
-                    connection=connection,
-                    output=handler.output,
-                    claims=claims,
-                    raw=raw,
-                    limits=self.limits,
-                    declared_is_granted=self.declared_is_granted,
-                    clock=self.clock,
+        async with self.turns.turn(install_id, request.aside):
+            self._check_wanted(request, claims)
+            async with self._connection() as connection:
+                answer = await handler.run(
+                    Call(
+                        connection=connection,
+                        output=handler.output,
+                        claims=claims,
+                        raw=raw,
+                        limits=self.limits,
+                        declared_is_granted=self.declared_is_granted,
+                        clock=self.clock,
+                    )
                 )
-            )
         if handler.mutates and not isinstance(answer, ErrorBody):
             self.committed()
         return answer
+
+    def _check_wanted(self, request: Request, claims: Claims) -> None:
+        """Raise ServiceError UNAVAILABLE when the caller gave up while the request waited."""
+        now = self.wall_clock()
+        if claims.exp + LEEWAY_S <= now or gave_up(request.headers.get(DEADLINE_HEADER), now):
+            raise ServiceError(Code.UNAVAILABLE, WAITED_TOO_LONG)
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:

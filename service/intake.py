@@ -1,8 +1,10 @@
 """Bounded work: so much at once, so much waiting, and beyond that a plain no. Knows no bus."""
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from logging import getLogger
 from typing import Generic, TypeVar
 
@@ -32,9 +34,10 @@ class Intake(Generic[Item]):
         self._work = work
         self._settings = settings
         self._running = 0
+        self._aside = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._queue: deque[tuple[Item, int]] = deque()
-        self._queued_bytes = 0
+        self._waiting_bytes = 0
 
     @property
     def running(self) -> int:
@@ -43,26 +46,39 @@ class Intake(Generic[Item]):
 
     @property
     def waiting(self) -> int:
-        """Items taken, but not begun."""
-        return len(self._queue)
+        """Items taken that are not begun, or stand aside."""
+        return len(self._queue) + self._aside
 
     def take(self, item: Item, size: int) -> bool:
         """Start or queue the item, of ``size`` bytes; False when there is no room for it."""
         settings = self._settings
         if self._running < settings.concurrency:
-            self._running += 1
-            task = asyncio.create_task(self._run(item))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._begin(item)
             return True
-        if (
-            len(self._queue) >= settings.waiting
-            or self._queued_bytes + size > settings.waiting_bytes
-        ):
+        if self.waiting >= settings.waiting or self._waiting_bytes + size > settings.waiting_bytes:
             return False
         self._queue.append((item, size))
-        self._queued_bytes += size
+        self._waiting_bytes += size
         return True
+
+    @contextmanager
+    def aside(self, size: int) -> Iterator[None]:
+        """Let another run while the current item, of ``size`` bytes, waits for something else.
+
+        It counts as waiting meanwhile. Coming back it does not queue again: what comes back is
+        little, and until it is done nothing new begins beyond the bound.
+        """
+        self._running -= 1
+        self._aside += 1
+        self._waiting_bytes += size
+        if self._queue and self._running < self._settings.concurrency:
+            self._begin(self._next())
+        try:
+            yield
+        finally:
+            self._waiting_bytes -= size
+            self._aside -= 1
+            self._running += 1
 
     async def finish(self, patience: float) -> list[Item]:
         """Wait for everything taken; after ``patience`` seconds cancel what runs.
@@ -70,25 +86,35 @@ class Intake(Generic[Item]):
         Gives the items that were never begun: empty unless the patience ran out. Call it when
         nothing is taken any more.
         """
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=patience)
+        end = time.monotonic() + patience
+        while self._tasks and (left := end - time.monotonic()) > 0:
+            await asyncio.wait(self._tasks, timeout=left)  # going aside begins further ones
         late = list(self._tasks)
         for task in late:
             task.cancel()
         if late:
             log.error("out of patience: %d running, %d waiting", len(late), len(self._queue))
             await asyncio.wait(late)
-        left = [item for item, _ in self._queue]
-        self._queue.clear()
-        self._queued_bytes = 0
-        return left
+        unbegun = []
+        while self._queue:
+            unbegun.append(self._next())
+        return unbegun
+
+    def _begin(self, item: Item) -> None:
+        self._running += 1
+        task = asyncio.create_task(self._run(item))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _next(self) -> Item:
+        item, size = self._queue.popleft()
+        self._waiting_bytes -= size
+        return item
 
     async def _run(self, item: Item) -> None:
         try:
             await self._work(item)
-            while self._queue:
-                item, size = self._queue.popleft()
-                self._queued_bytes -= size
-                await self._work(item)
+            while self._queue and self._running <= self._settings.concurrency:
+                await self._work(self._next())
         finally:
             self._running -= 1  # in the same step as the look at the queue: nothing is left behind

@@ -1,11 +1,15 @@
 """Shapes and protocols at the edges: what a request looks like once NATS is left behind."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 from msgspec import Struct
 
 from contracts.context import KeySet
+
+Aside = Callable[[], AbstractContextManager[None]]
+"""Entered while a request only waits for something of its own: another takes its place."""
 
 
 class Request(Struct, frozen=True):
@@ -20,6 +24,7 @@ class Request(Struct, frozen=True):
     headers: Mapping[str, str]
     body: bytes
     received: float
+    aside: Aside = nullcontext
 
 
 class Reply(Struct, frozen=True):
@@ -39,6 +44,16 @@ class ServiceOperation(Struct, frozen=True):
     audience: str
     input_schema: dict[str, Any]
     output_schema: dict[str, Any]
+
+
+def gave_up(deadline: str | None, now: float) -> bool:
+    """Whether the caller no longer waits: ``deadline`` is decimal Unix ms, ``now`` Unix seconds.
+
+    A header that is no such number says nothing.
+    """
+    if deadline is None or len(deadline) > 16 or not (deadline.isascii() and deadline.isdigit()):
+        return False
+    return int(deadline) <= now * 1000
 
 
 Handle = Callable[[Request], Awaitable[Reply]]

@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from enum import StrEnum
+from functools import partial
 from logging import getLogger
 from types import MappingProxyType
 from typing import Any
@@ -26,7 +27,7 @@ from service import discovery
 from service.bus import Bus, confirm_subscriptions
 from service.discovery import Identity, Statistics
 from service.intake import Intake, IntakeSettings
-from service.ports import Handle, Refuse, Reply, Request, ServiceOperation
+from service.ports import Aside, Handle, Refuse, Reply, Request, ServiceOperation, gave_up
 
 log = getLogger(__name__)
 
@@ -173,7 +174,8 @@ class Responder:
             if not self._may_answer(message.reply):
                 self._drop(message.reply)
                 return
-            arrival = _arrival(endpoint, message, time.time())
+            aside = partial(self._intake.aside, len(message.data))
+            arrival = _arrival(endpoint, message, time.time(), aside)
             if not self._intake.take(arrival, len(message.data)):
                 self._observe(ResponderEvent.QUEUE_FULL)
                 await self._turn_away(arrival, QUEUE_FULL)
@@ -262,17 +264,7 @@ class Responder:
         return discover
 
 
-def gave_up(deadline: str | None, now: float) -> bool:
-    """Whether the caller no longer waits: ``deadline`` is decimal Unix ms, ``now`` Unix seconds.
-
-    A header that is no such number says nothing.
-    """
-    if deadline is None or len(deadline) > 16 or not (deadline.isascii() and deadline.isdigit()):
-        return False
-    return int(deadline) <= now * 1000
-
-
-def _arrival(endpoint: _Endpoint, message: Msg, now: float) -> _Arrival:
+def _arrival(endpoint: _Endpoint, message: Msg, now: float, aside: Aside) -> _Arrival:
     operation = endpoint.operation
     request = Request(
         subject=operation.subject,
@@ -281,6 +273,7 @@ def _arrival(endpoint: _Endpoint, message: Msg, now: float) -> _Arrival:
         headers=message.headers or _NO_HEADERS,
         body=message.data,
         received=now,
+        aside=aside,
     )
     return _Arrival(endpoint, request, message.reply)
 

@@ -1,12 +1,19 @@
 """Requests as exact bytes, replies as exactly what came back: for what no library would send."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import count
+from uuid import UUID
 
 from msgspec import Struct
 
+from contracts.context import Claims, body_sha256, sign
+from contracts.encoding import Encoding, encode
+from contracts.subjects import CONTENT_TYPE_HEADER, CONTEXT_HEADER, HOST_AUDIENCE, host_subject
+from tests.support.keys import RUNNER_KEY
+from tests.support.platform import Installed
 from tests.support.raw_nats import Wire, a_wire, hpub, pub
 
 HEADERS_BEGIN = b"NATS/1.0\r\n"
@@ -48,11 +55,13 @@ class WireClient:
 
     async def listen(self) -> None:
         """Hand out replies until the connection ends; its end fails whoever still waits."""
+        fault: Exception = ConnectionError("the server ended the connection")
         try:
             await self._deliver()
-        finally:
-            for future in self._waiting.values():
-                future.cancel()
+        except (OSError, ValueError) as error:
+            fault = error
+        for future in self._waiting.values():
+            future.set_exception(fault)
 
     async def _deliver(self) -> None:
         reader = self._wire.reader
@@ -96,3 +105,24 @@ def _headers(block: bytes) -> tuple[tuple[str, str], ...]:
     assert status.strip() == "NATS/1.0", status
     pairs = (line.partition(": ") for line in lines if line)
     return tuple((name, value) for name, _, value in pairs)
+
+
+def signed(
+    op: str, fields: object, installed: Installed, encoding: Encoding, jti: UUID, *more: bytes
+) -> tuple[str, bytes, bytes]:
+    """Subject, header block and body of an honest request; ``more`` are further header lines."""
+    body, now = encode(fields, encoding), int(time.time())
+    claims = Claims(
+        iss=RUNNER_KEY.issuer,
+        aud=HOST_AUDIENCE,
+        iat=now,
+        exp=now + 60,
+        jti=jti,
+        op=op,
+        body_sha256=body_sha256(body),
+        install_id=installed.install_id,
+        tenant_id=installed.tenant_id,
+    )
+    token = f"{CONTEXT_HEADER}: {sign(claims, RUNNER_KEY)}".encode()
+    content_type = f"{CONTENT_TYPE_HEADER}: {encoding.value}".encode()
+    return host_subject(op), header_block(token, content_type, *more), body

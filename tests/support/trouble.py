@@ -1,0 +1,112 @@
+"""Making trouble on purpose, and asking once, without the patience of a real client."""
+
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from uuid import UUID
+
+import aiohttp
+import asyncpg
+import psutil
+from nats.aio.client import Client
+
+from contracts.errors import ServiceError
+from contracts.schedules import CreateInput
+from runner_bridge.client import InstallContext, SchedulerHost
+from runner_bridge.requests import RequestSettings, SignedRequests
+from service.cli.embedded import Postgres
+from tests.support.keys import RUNNER_KEY
+from tests.support.platform import Installed
+from tests.support.responders import Process
+
+HOURLY = CreateInput(endpoint="/api/heartbeat", cron="0 * * * *")
+
+
+def once(client: Client, installed: Installed, within: float = 30.0) -> SchedulerHost:
+    """The scheduler for this install, asked a single time; ``within`` is also its deadline."""
+    settings = RequestSettings(attempt=within, total=within, first_pause=999, longest_pause=999)
+    requests = SignedRequests(client, lambda: RUNNER_KEY, settings)
+    return SchedulerHost(
+        requests, InstallContext(install_id=installed.install_id, tenant_id=installed.tenant_id)
+    )
+
+
+async def created(scheduler: SchedulerHost, request: CreateInput = HOURLY) -> str:
+    """What became of a create, in a word."""
+    try:
+        answer = await scheduler.create(request)
+    except ServiceError as error:
+        return error.code.value
+    return "created" if answer.success else str(answer.code)
+
+
+async def listed(scheduler: SchedulerHost) -> str:
+    """What became of a list, in a word."""
+    try:
+        await scheduler.list()
+    except ServiceError as error:
+        return error.code.value
+    return "listed"
+
+
+@asynccontextmanager
+async def locked(pool: asyncpg.Pool, install_id: UUID) -> AsyncIterator[None]:
+    """Hold the row that all changes of an install wait for."""
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute(
+            "SELECT FROM tenant_extension_install WHERE id = $1 FOR UPDATE", install_id
+        )
+        yield
+
+
+async def waiting_for_locks(pool: asyncpg.Pool) -> int:
+    """How many sessions of this database wait for one."""
+    count: int = await pool.fetchval(
+        """SELECT count(*) FROM pg_stat_activity
+           WHERE datname = current_database() AND wait_event_type = 'Lock'"""
+    )
+    return count
+
+
+async def readiness(process: Process) -> tuple[int, dict[str, str]]:
+    """Status of /readyz, and what it says of each check."""
+    async with aiohttp.ClientSession() as session, session.get(f"{process.url}/readyz") as reply:
+        return reply.status, (await reply.json())["checks"]
+
+
+async def metric(process: Process, sample: str) -> float:
+    """Value of one sample of /metrics, 0 where it is not there yet."""
+    async with aiohttp.ClientSession() as session, session.get(f"{process.url}/metrics") as reply:
+        for line in (await reply.text()).splitlines():
+            if line.startswith(sample + " "):
+                return float(line.rpartition(" ")[2])
+    return 0.0
+
+
+async def backends(pool: asyncpg.Pool) -> list[int]:
+    """Processes that serve the responders' connections to this database."""
+    rows = await pool.fetch(
+        """SELECT pid FROM pg_stat_activity
+           WHERE datname = current_database() AND application_name LIKE 'ext-scheduler%'"""
+    )
+    return [row["pid"] for row in rows]
+
+
+def everything(postgres: Postgres) -> list[int]:
+    """The whole server: its first process, and all the others."""
+    first = psutil.Process(postgres.server.pid)
+    return [first.pid, *(child.pid for child in first.children(recursive=True))]
+
+
+@contextmanager
+def frozen(pids: Sequence[int]) -> Iterator[None]:
+    """Stop processes without ending them: their sockets stay open, and nothing answers."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            if psutil.pid_exists(pid):
+                os.kill(pid, signal.SIGCONT)
