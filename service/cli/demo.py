@@ -52,7 +52,7 @@ async def _demo() -> None:
             step(f"That did not happen: {error}")
             for program in stack.programs:
                 detail(last_words(program))
-            raise CommandError(f"the demo failed: {error}") from None
+            raise CommandError(f"the demo failed: {str(error).splitlines()[0]}") from None
     step("Done: it all happened.")
 
 
