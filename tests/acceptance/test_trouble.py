@@ -1,0 +1,139 @@
+"""PostgreSQL or NATS gone, frozen and back: what callers are told meanwhile, and what is lost."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from service.cli.embedded import Nats, Postgres, embedded_postgres
+from service.cli.embedded.servers import Server
+from service.storage.migrate import migrate
+from tests.support.eventually import eventually
+from tests.support.platform import counts, install
+from tests.support.responders import clients, responders
+from tests.support.trouble import (
+    backends,
+    created,
+    everything,
+    frozen,
+    listed,
+    locked,
+    once,
+    readiness,
+    waiting_for_locks,
+)
+
+
+@pytest.fixture
+def mortal(tmp_path: Path) -> Iterator[Postgres]:
+    """A PostgreSQL server of the test's own, which it may kill."""
+    with embedded_postgres(durable=True) as server:
+        yield server
+
+
+@pytest.fixture
+async def own_pool(mortal: Postgres) -> AsyncIterator[asyncpg.Pool]:
+    """Connections of the test to that server, migrated."""
+    async with asyncpg.create_pool(mortal.dsn, min_size=0, max_size=4) as pool:
+        async with pool.acquire() as connection:
+            await migrate(connection)
+        yield pool
+
+
+@pytest.mark.parametrize("end", [Server.kill, Server.stop], ids=["killed", "stopped"])
+async def test_without_postgres_callers_are_told_at_once_and_all_is_well_when_it_is_back(
+    tmp_path: Path,
+    mortal: Postgres,
+    own_pool: asyncpg.Pool,
+    nats_url: str,
+    end: Callable[[Server], None],
+) -> None:
+    installed = await install(own_pool)
+    async with (
+        responders(1, tmp_path, mortal.dsn, nats_url) as (process,),
+        clients(nats_url) as (client,),
+    ):
+        scheduler = once(client, installed)
+        assert [await created(scheduler), await listed(scheduler)] == ["created", "listed"]
+        await asyncio.to_thread(end, mortal.server)
+        async with asyncio.timeout(2):
+            asked = [*(listed(scheduler) for _ in range(30)), created(scheduler)]
+            assert await asyncio.gather(*asked) == ["UNAVAILABLE"] * 31
+        status, checks = await readiness(process)
+        assert (status, checks["bus"]) == (503, "ok")
+        assert checks["database"] != "ok"
+        await asyncio.to_thread(mortal.server.start)
+
+        async def recovered() -> bool:
+            return [await listed(scheduler), await created(scheduler)] == ["listed", "created"]
+
+        await eventually(recovered)
+        assert (await readiness(process))[0] == 200
+        assert process.popen.poll() is None
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["its backends", "all of it"])
+async def test_a_frozen_postgres_is_given_up_and_the_pool_recovers(
+    tmp_path: Path, mortal: Postgres, own_pool: asyncpg.Pool, nats_url: str, whole: bool
+) -> None:
+    impatient = {"statement_timeout_ms": "300", "lock_timeout_ms": "200", "pool_size": "4"}
+    installed = await install(own_pool)
+    async with (
+        responders(1, tmp_path, mortal.dsn, nats_url, **impatient) as (process,),
+        clients(nats_url) as (client,),
+    ):
+        scheduler = once(client, installed)
+        assert await asyncio.gather(*(listed(scheduler) for _ in range(8))) == ["listed"] * 8
+        assert await created(scheduler) == "created"
+        with frozen(everything(mortal) if whole else await backends(own_pool)):
+            # What the statement was given, two seconds more, and as much for the way back.
+            async with asyncio.timeout(10):
+                asked = [created(scheduler), *(listed(scheduler) for _ in range(8))]
+                assert await asyncio.gather(*asked) == ["UNAVAILABLE"] * 9
+            if whole:
+                assert (await readiness(process))[0] == 503
+            else:
+                assert await listed(scheduler) == "listed"
+                assert await created(scheduler) == "created"
+
+        async def recovered() -> bool:
+            return await listed(scheduler) == "listed"
+
+        await eventually(recovered)
+        assert await created(scheduler) == "created"
+        assert (await readiness(process))[0] == 200
+
+
+async def test_nats_may_go_and_come_back(
+    tmp_path: Path, database: str, pool: asyncpg.Pool, nats_server: Nats
+) -> None:
+    installed = await install(pool)
+    async with (
+        responders(1, tmp_path, database, nats_server.url) as (process,),
+        clients(nats_server.url) as (client,),
+    ):
+        scheduler = once(client, installed, within=2.0)
+        async with locked(pool, installed.install_id):
+            in_hand = asyncio.create_task(created(scheduler))
+            await eventually(lambda: waiting_for_locks(pool))
+            await asyncio.to_thread(nats_server.server.kill)
+            status, checks = await readiness(process)
+            assert (status, checks["database"]) == (503, "ok")
+            assert checks["bus"] != "ok"
+        # The work in hand is completed, though its answer may find nobody any more.
+        await eventually(lambda: has_one_schedule(pool))
+        await in_hand
+        await asyncio.to_thread(nats_server.server.start)
+
+        async def recovered() -> bool:
+            return (await readiness(process))[0] == 200 and await listed(scheduler) == "listed"
+
+        await eventually(recovered, within=30)
+        assert process.popen.poll() is None
+
+
+async def has_one_schedule(pool: asyncpg.Pool) -> bool:
+    table = "tenant_extension_schedule"
+    return await counts(pool, table) == {table: 1}
