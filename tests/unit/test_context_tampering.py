@@ -96,6 +96,13 @@ def test_a_tampered_body_is_refused(kid: str, place: int, flip: int) -> None:
     assert not accepted(TOKENS[kid], bytes(tampered))
 
 
+@pytest.mark.parametrize("kid", sorted(TOKENS))
+def test_every_single_byte_of_a_body_counts(kid: str) -> None:
+    for place, byte in enumerate(BODY):
+        assert not accepted(TOKENS[kid], BODY[:place] + bytes([byte ^ 1]) + BODY[place + 1 :])
+        assert not accepted(TOKENS[kid], BODY[:place] + BODY[place + 1 :])
+
+
 @given(kid=st.sampled_from(sorted(TOKENS)), body=st.binary())
 def test_another_body_is_refused(kid: str, body: bytes) -> None:
     assert accepted(TOKENS[kid], body) == (body == BODY)
@@ -108,6 +115,15 @@ def test_another_subject_is_refused(op: str, audience: str) -> None:
     for token in TOKENS.values():
         meant = (op, audience) == ("create", HOST_AUDIENCE)
         assert accepted(token, op=op, audience=audience) == meant
+
+
+@given(place=st.integers(0, len("create") - 1), character=st.characters())
+def test_a_tampered_subject_is_refused(place: int, character: str) -> None:
+    op = "create"[:place] + character + "create"[place + 1 :]
+    audience = HOST_AUDIENCE[:place] + character + HOST_AUDIENCE[place + 1 :]
+    for token in TOKENS.values():
+        assert accepted(token, op=op) == (op == "create")
+        assert accepted(token, audience=audience) == (audience == HOST_AUDIENCE)
 
 
 @given(text=st.text(), body=st.binary())

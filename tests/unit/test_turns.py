@@ -1,8 +1,13 @@
 """A few changes of one install at a time."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from uuid import uuid4
 
+import pytest
+
+from contracts.errors import Code, ServiceError
 from service.turns import Turns
 
 
@@ -42,4 +47,27 @@ async def test_nothing_is_kept_of_installs_that_nobody_waits_for() -> None:
         assert install in turns._semaphores
         task.cancel()
         await asyncio.wait({task})
+    assert turns._semaphores == {}
+
+
+async def test_only_so_many_wait_and_not_for_ever() -> None:
+    turns, install = Turns(1, waiting=1, patience_s=0.01), uuid4()
+    asides = 0
+
+    @contextmanager
+    def aside() -> Iterator[None]:
+        nonlocal asides
+        asides += 1
+        yield
+
+    async with turns.turn(install, aside):
+        assert asides == 0
+        waiting = asyncio.create_task(turns.turn(install, aside).__aenter__())
+        await asyncio.sleep(0)
+        assert asides == 1
+        with pytest.raises(ServiceError) as caught:
+            await turns.turn(install).__aenter__()
+        assert caught.value.code is Code.UNAVAILABLE
+        with pytest.raises(TimeoutError):
+            await waiting
     assert turns._semaphores == {}
