@@ -2,8 +2,9 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from logging import getLogger
+from logging import INFO, getLogger
 from time import monotonic
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -18,6 +19,7 @@ from service.logs import fields
 from service.metrics import Metrics
 from service.rules.outcomes import Outcome
 from service.storage import clock
+from service.storage.attempts import Ended
 from service.storage.faults import is_unavailable
 from service.storage.gather import Gather
 from service.storage.queue import Ticket
@@ -145,27 +147,33 @@ class Firing:
 
     def _account(self, finished: Finished, settled: Settled) -> timedelta | None:
         run, ended = finished.begun.run, settled.ended
-        known = fields(
-            run_id=str(run.id),
-            tenant_id=run.tenant_id,
-            install_id=str(run.install_id),
-            schedule_id=str(run.schedule_id),
-            trigger=run.trigger,
-            status=ended and ended.status,
-            attempt=run.attempts,
-            duration_ms=finished.duration_ms,
-            http_status=ended and ended.http_status,
-            error=ended and ended.error,
-        )
         if ended is None:
-            log.warning("run was taken over; its end here counts for nothing", extra=known)
+            log.warning(
+                "run was taken over; its end here counts for nothing",
+                extra=fields(run_id=str(run.id), attempt=run.attempts),
+            )
             return None
+        if log.isEnabledFor(INFO):
+            log.info("run %s", ended.status, extra=_known(ended))
         if ended.status == "queued":
             self._metrics.retries.inc()
-            log.info("attempt failed", extra=known)
             return settled.delay
         self._metrics.runs.labels(run.trigger, ended.status).inc()
-        log.info("run ended", extra=known)
         if ended.recorded:
             self._ended()
         return None
+
+
+def _known(ended: Ended) -> dict[str, dict[str, Any]]:
+    run = ended.run
+    return fields(
+        run_id=str(run.id),
+        tenant_id=run.tenant_id,
+        install_id=str(run.install_id),
+        schedule_id=str(run.schedule_id),
+        trigger=run.trigger,
+        attempt=run.attempts,
+        duration_ms=ended.duration_ms,
+        http_status=ended.http_status,
+        error=ended.error,
+    )

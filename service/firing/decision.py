@@ -1,6 +1,7 @@
 """Whether a claimed run is called, and with what. Pure: everything was read before."""
 
 import base64
+from functools import lru_cache
 from typing import Any, TypeAlias
 from uuid import uuid4
 
@@ -23,6 +24,9 @@ from service.storage.occurrences import slot_text
 ENDPOINT_GONE = "Endpoint is not declared by the installed version; schedule disabled"
 CONFIG_UNREADABLE = "The install's configuration cannot be read"
 NO_CONTENT = "The installed version has no content hash"
+SHORT = 2048
+"""Length up to which what was read from a JSON column is remembered."""
+
 OVERTAKEN = "Another run of this schedule began before the retry"
 
 
@@ -118,6 +122,12 @@ def _http(run: Run, found: Invocation) -> ExecuteHttp:
 
 
 def _body(payload: str | None) -> str | None:
+    if payload is None:
+        return None
+    return _short_body(payload) if len(payload) <= SHORT else _read_body(payload)
+
+
+def _read_body(payload: str) -> str | None:
     value = read_container(payload)
     return None if value is None else base64.b64encode(msgspec.json.encode(value)).decode()
 
@@ -126,10 +136,19 @@ def _config(text: str | None) -> dict[str, str] | None:
     """The configuration as text values; None where the column holds no object."""
     if text is None:
         return {}
+    return _short_config(text) if len(text) <= SHORT else _read_config(text)
+
+
+def _read_config(text: str) -> dict[str, str] | None:
     value = read_container(text)
     if not isinstance(value, dict):
         return None
     return {str(name): _text(each) for name, each in value.items()}
+
+
+# Slots recur, and the runs of an install share its configuration. Nobody changes what is returned.
+_short_body = lru_cache(maxsize=2048)(_read_body)
+_short_config = lru_cache(maxsize=2048)(_read_config)
 
 
 def _text(value: Any) -> str:  # noqa: ANN401 - any JSON value

@@ -21,7 +21,7 @@ class FiringSettings(Struct, frozen=True, kw_only=True):
     """How many runs may be claimed and called at once."""
     gather: int = 200
     gather_wait_s: float = 0.004
-    seat_patience_s: float = 0.5
+    seat_patience_s: float = 1.0
     declared_is_granted: bool = False
     retries: RetryRules = RetryRules()
     acquire_timeout_s: float = 5.0

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from uuid import UUID, uuid5
 
 from msgspec import Struct
@@ -53,6 +54,7 @@ class Occurrence(Struct, frozen=True, kw_only=True):
         return occurrence_id(self.schedule_id, self.slot, self.kind)
 
 
+@lru_cache(maxsize=1024)
 def slot_text(slot: datetime) -> str:
     """``YYYY-MM-DDTHH:MM:SSZ``."""
     return slot.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

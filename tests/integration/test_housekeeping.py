@@ -125,7 +125,8 @@ EXPIRING = [
         "rate_windows",
         (
             "INSERT INTO ext_scheduler.rate_windows"
-            " SELECT 't', n || $1::text, '{}', $1::timestamptz FROM generate_series(1, $2::integer) n"
+            " SELECT 't', n || $1::text, '{}', $1::timestamptz FROM"
+            " generate_series(1, $2::integer) AS n"
         ),
         timedelta(minutes=1),
     ),
