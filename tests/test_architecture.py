@@ -3,9 +3,11 @@
 Every check is tried on a planted violation, so that none can pass by looking at nothing.
 """
 
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -83,6 +85,20 @@ def test_a_planted_violation_is_found(rule: Rule, path: str, text: str) -> None:
 )
 def test_what_is_right_is_left_alone(rule: Rule, path: str, text: str) -> None:
     assert rule(Source(path, text)) == []
+
+
+def test_every_library_that_is_asked_for_is_pinned() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
+    names = {normalized(re.split(r"[\[<>=!~; ]", text)[0]) for text in asked} - {"ext-scheduler"}
+    pins = (ROOT / "constraints.txt").read_text().splitlines()
+    pinned = {normalized(line.partition("==")[0]) for line in pins if "==" in line}
+    assert len(names) > 20
+    assert names - pinned == set()
+
+
+def normalized(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def arrows(tree: Path) -> subprocess.CompletedProcess[str]:
