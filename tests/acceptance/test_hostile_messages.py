@@ -43,6 +43,7 @@ RESULTS = {
     "update": {"success"},
     "delete": {"success"},
 }
+FORGERIES = {"noise", "forged token", "tampered body", "other subject"}
 ERROR_MEMBERS = {"success", "code", "error", "fieldErrors", "retryAfterMs"}
 DECODERS = {
     "application/msgpack": msgspec.msgpack.Decoder(dict[str, object]).decode,
@@ -61,6 +62,7 @@ def judge(message: Hostile, reply: WireReply) -> tuple[str, dict[str, object]]:
     code = body.get("code")
     # An honest token is read before anything else; only what is not worked on has another id.
     assert message.jti in {None, request_id}
+    assert message.kind not in FORGERIES or code == Code.UNAUTHORIZED
     if "Nats-Service-Error" in names:
         assert isinstance(code, str)
         assert headers["Nats-Service-Error-Code"] == str(NUMBERS[Code(code)])

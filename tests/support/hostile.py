@@ -80,7 +80,8 @@ class Mischief:
         self._kinds: tuple[tuple[Callable[[], Hostile], int], ...] = (
             (self._noise, 10),
             (self._forged_token, 10),
-            (self._tampered_body, 8),
+            (self._tampered_body, 6),
+            (self._other_subject, 2),
             (self._odd_claims, 12),
             (self._odd_headers, 10),
             (self._hostile_fields, 30),
@@ -119,9 +120,12 @@ class Mischief:
 
     def _forged_token(self) -> Hostile:
         op, body = self._body()
-        token = mutated(self.random, self._token(op, body, self._jti()).encode())
-        clean = token.replace(b"\r", b"").replace(b"\n", b"")
-        return self._hostile("forged token", op, _headers(clean, Encoding.MSGPACK), body)
+        token = self._token(op, body, self._jti()).encode()
+        forged = token
+        # White space around it would not count: that is the header's.
+        while (forged := mutated(self.random, forged).translate(None, b" \t\r\n")) == token:
+            pass
+        return self._hostile("forged token", op, _headers(forged, Encoding.MSGPACK), body)
 
     def _tampered_body(self) -> Hostile:
         op, body = self._body()
@@ -130,6 +134,12 @@ class Mischief:
         return self._hostile(
             "tampered body", op, _headers(token.encode(), Encoding.MSGPACK), tampered
         )
+
+    def _other_subject(self) -> Hostile:
+        op, body = self._body()
+        headers = _headers(self._token(op, body, self._jti()).encode(), Encoding.MSGPACK)
+        other = self.random.choice([each for each in OPS if each != op])
+        return self._hostile("other subject", other, headers, body)
 
     def _odd_claims(self) -> Hostile:
         random = self.random
