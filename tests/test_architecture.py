@@ -89,7 +89,8 @@ def test_what_is_right_is_left_alone(rule: Rule, path: str, text: str) -> None:
 
 def test_every_library_that_is_asked_for_is_pinned() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    asked = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
+    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    asked = [text for group in groups for text in group]
     names = {normalized(re.split(r"[\[<>=!~; ]", text)[0]) for text in asked} - {"ext-scheduler"}
     pins = (ROOT / "constraints.txt").read_text().splitlines()
     pinned = {normalized(line.partition("==")[0]) for line in pins if "==" in line}
