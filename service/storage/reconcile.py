@@ -19,7 +19,7 @@ WHERE s.enabled
     SELECT FROM ext_scheduler.timers t WHERE t.tenant_id = s.tenant_id AND t.schedule_id = s.id)
   AND EXISTS (
     SELECT FROM tenant_extension_install i WHERE i.id = s.install_id AND i.tenant_id = s.tenant_id)
-  AND s.id > $1::uuid
+  AND s.id > $1::uuid AND ($3::text IS NULL OR s.tenant_id = $3)
 ORDER BY s.id
 LIMIT $2::integer
 """
@@ -36,9 +36,11 @@ LIMIT $1::integer
 WITHOUT_JOB = """
 SELECT r.tenant_id, r.install_id, r.schedule_id, r.slot, r.kind, r.trigger
 FROM ext_scheduler.runs r
-WHERE r.slot BETWEEN $1::timestamptz AND $2::timestamptz
-  AND r.status IN ('queued', 'running') AND r.queued_at < $2
+WHERE r.queued_at BETWEEN $1::timestamptz AND $2::timestamptz
+  AND r.slot BETWEEN $1 - interval '7 days' AND $2
+  AND r.status IN ('queued', 'running')
   AND coalesce(r.lease_until, r.retry_at, r.queued_at) < $2
+  AND ($4::text IS NULL OR r.tenant_id = $4)
   AND NOT EXISTS (
     SELECT FROM ext_scheduler.pgqueuer q
     WHERE q.status IN ('queued', 'picked')
@@ -87,9 +89,11 @@ async def try_lock(connection: Connection, key: int) -> bool:
     return taken
 
 
-async def without_timer(connection: Connection, after: UUID, limit: int) -> list[Row]:
-    """Return enabled schedules without a timer, by id, beyond ``after``."""
-    return [Row(*row) for row in await connection.fetch(WITHOUT_TIMER, after, limit)]
+async def without_timer(
+    connection: Connection, after: UUID, limit: int, tenant_id: str | None = None
+) -> list[Row]:
+    """Return enabled schedules without a timer, of one tenant or all, by id, beyond ``after``."""
+    return [Row(*row) for row in await connection.fetch(WITHOUT_TIMER, after, limit, tenant_id)]
 
 
 async def without_schedule(connection: Connection, limit: int) -> list[tuple[str, UUID]]:
@@ -98,10 +102,14 @@ async def without_schedule(connection: Connection, limit: int) -> list[tuple[str
 
 
 async def without_job(
-    connection: Connection, since: datetime, until: datetime, limit: int
+    connection: Connection,
+    since: datetime,
+    until: datetime,
+    limit: int,
+    tenant_id: str | None = None,
 ) -> list[Occurrence]:
-    """Return occurrences with slots in a time that are not ended and that no job stands for."""
-    rows = await connection.fetch(WITHOUT_JOB, since, until, limit)
+    """Return occurrences planned in a time that are not ended and that no job stands for."""
+    rows = await connection.fetch(WITHOUT_JOB, since, until, limit, tenant_id)
     return [
         Occurrence(
             tenant_id=row["tenant_id"],
