@@ -78,6 +78,7 @@ class Worker:
             now=now,
         )
         metrics.inflight.labels("invocation").set_function(lambda: self._firing.seats.taken)
+        metrics.expect_runs()
         jobs = queue.owned_jobs(pool)
         self._queue = QueueManager(jobs)
         jobs.owner = self._queue.queue_manager_id

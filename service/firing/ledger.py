@@ -13,7 +13,7 @@ from msgspec import Struct
 from service.firing.settings import FiringSettings
 from service.rules.outcomes import Outcome, retry_at
 from service.storage import attempts, clock, endings, invocations
-from service.storage.acquire import acquired
+from service.storage.acquire import acquired, by_keys
 from service.storage.attempts import Claimed, Ended, Run, Wanted, Wish
 from service.storage.connection import Connection
 from service.storage.faults import is_unavailable
@@ -99,7 +99,7 @@ class Ledger:
         """Claim what may be claimed, and load what its calls need."""
         async with acquired(self._pool, self._settings.acquire_timeout_s) as connection:
             now, since = await self._now(connection), monotonic()
-            async with connection.transaction():
+            async with by_keys(connection):
                 seen = await attempts.see(
                     connection, [Wanted(t.tenant_id, t.run_id, t.slot) for t in tickets]
                 )
@@ -112,7 +112,7 @@ class Ledger:
                     now=now,
                     lease_until=now + self._settings.lease,
                 )
-            found = await self._load(connection, list(claimed.values()))
+                found = await self._load(connection, list(claimed.values()))
         answers: list[Begun | Later | Nothing] = []
         for ticket in tickets:
             key = (ticket.tenant_id, ticket.run_id)
@@ -151,7 +151,7 @@ class Ledger:
         async with acquired(self._pool, self._settings.acquire_timeout_s) as connection:
             now = await self._now(connection)
             endings_ = [self._ending(each, now) for each in finished]
-            async with connection.transaction():
+            async with by_keys(connection):
                 await endings.lock_schedules(connection, endings_)
                 written = await attempts.end(connection, endings_)
                 await endings.record(

@@ -3,13 +3,16 @@
 
 CREATE SCHEMA IF NOT EXISTS ext_scheduler;
 
--- The only additions to a platform table: defaulted or nullable columns, and an index to read one install's rows by.
+-- The only additions to a platform table: defaulted or nullable columns, and indexes to read one install's
+-- and one tenant's rows by.
 ALTER TABLE tenant_extension_schedule ADD COLUMN IF NOT EXISTS revision bigint DEFAULT 1;
 ALTER TABLE tenant_extension_schedule ADD COLUMN IF NOT EXISTS missing_endpoint boolean DEFAULT false;
 -- The slot of the run that the last-run fields tell of: an older run that ends late leaves them alone.
 ALTER TABLE tenant_extension_schedule ADD COLUMN IF NOT EXISTS last_run_slot timestamptz;
 CREATE INDEX IF NOT EXISTS tenant_extension_schedule_by_install
   ON tenant_extension_schedule (install_id, created_at, id);
+CREATE INDEX IF NOT EXISTS tenant_extension_schedule_by_tenant
+  ON tenant_extension_schedule (tenant_id, id);
 
 -- One row for each enabled schedule: its next slot, and what that was computed from.
 CREATE TABLE ext_scheduler.timers (
@@ -54,7 +57,8 @@ CREATE TABLE ext_scheduler.runs (
   UNIQUE (tenant_id, schedule_id, slot, kind)
 ) PARTITION BY RANGE (slot);
 CREATE INDEX runs_by_install ON ext_scheduler.runs (tenant_id, install_id, slot, id);
-CREATE INDEX runs_by_slot ON ext_scheduler.runs USING brin (slot) WITH (pages_per_range = 32, autosummarize = on);
+CREATE INDEX runs_by_age ON ext_scheduler.runs USING brin (queued_at)
+  WITH (pages_per_range = 32, autosummarize = on);
 CREATE TABLE ext_scheduler.runs_default PARTITION OF ext_scheduler.runs DEFAULT WITH (fillfactor = 50);
 
 -- The one run of a schedule that is under way: running, or waiting for a retry. It holds its schedule
@@ -70,7 +74,8 @@ CREATE TABLE ext_scheduler.active_runs (
 ) WITH (autovacuum_vacuum_scale_factor = 0.02);
 
 -- The result of a change, kept for as long as a caller may ask again with the same jti.
--- scope: 'install:<uuid>' or 'admin:<subject>'.
+-- scope: 'install:<uuid>' or 'admin:<subject>'. install_id: what an admin change was about, so that
+-- its record goes with the install.
 CREATE TABLE ext_scheduler.idempotency (
   tenant_id text NOT NULL,
   scope text NOT NULL,
@@ -79,8 +84,11 @@ CREATE TABLE ext_scheduler.idempotency (
   body_sha256 text NOT NULL,
   result bytea NOT NULL,
   created_at timestamptz NOT NULL,
+  install_id uuid,
   PRIMARY KEY (tenant_id, scope, jti)
 );
+CREATE INDEX idempotency_by_install ON ext_scheduler.idempotency (install_id)
+  WHERE install_id IS NOT NULL;
 CREATE INDEX idempotency_age ON ext_scheduler.idempotency (created_at);
 
 -- When the last changes were accepted, newest last, no more of them than the limit.
