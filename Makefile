@@ -7,7 +7,7 @@ BIN := .venv/bin
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv check test test-interop fmt demo dev clean
+.PHONY: help venv check test test-interop fmt demo dev api clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | \
@@ -33,6 +33,11 @@ demo: venv ## the whole path in about two minutes: an extension schedules itself
 
 dev: venv ## the same stack, kept running until Ctrl-C
 	@$(BIN)/ext-scheduler dev
+
+api: venv ## write the contract anew to docs/api: AsyncAPI, TypeScript, WIT
+	@$(BIN)/ext-scheduler asyncapi > docs/api/asyncapi.json
+	@$(BIN)/ext-scheduler asyncapi --as typescript > docs/api/ext-scheduler.d.ts
+	@$(BIN)/ext-scheduler asyncapi --as wit > docs/api/scheduler.wit
 
 fmt: venv ## format, and repair what lint can repair
 	$(BIN)/ruff format .

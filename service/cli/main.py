@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from service.cli import bridge, development, keys, serving
+from service.cli import asyncapi, bridge, development, keys, serving
 from service.cli.errors import EXIT_FAILED, CommandError
 from service.process import CannotServeError
 from service.settings import SettingsError
@@ -21,6 +21,7 @@ program.command("dev-runner")(development.dev_runner)
 program.command("demo")(development.demo)
 program.command("dev")(development.dev)
 program.command("migrate")(serving.migrate)
+program.command("asyncapi")(asyncapi.asyncapi)
 program.add_typer(keys.keys_program, name="keys")
 program.add_typer(keys.token_program, name="token")
 

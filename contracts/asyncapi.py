@@ -1,0 +1,251 @@
+"""The contract as an AsyncAPI 3 document: operations, replies, errors, events, executions.
+
+It describes the service: what the service receives, a client sends. Served by
+``ext-scheduler asyncapi``; a copy is in ``docs/api``.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from contracts.admin import ADMIN_OPS, AdminOperation
+from contracts.asyncapi_parts import DESCRIPTION, message_traits, servers
+from contracts.encoding import Encoding
+from contracts.errors import NUMBERS, Code
+from contracts.events import Event, EventType
+from contracts.execution import ExecuteRequest, ExecuteResponse
+from contracts.schedules import HOST_OPS
+from contracts.shapes import (
+    HOST_REFUSALS,
+    AnyOperation,
+    admin_refusals,
+    description_of,
+    is_outcome,
+    schemas,
+    service_errors,
+)
+from contracts.subjects import (
+    EVENTS_PREFIX,
+    EXECUTE_SUBJECT,
+    RUNNER_QUEUE,
+    SCHEDULER_QUEUE,
+    admin_subject,
+    host_subject,
+)
+
+VERSION = "3.0.0"
+"""The version of AsyncAPI."""
+
+Part = dict[str, Any]
+
+
+class _Offer(Struct, frozen=True):
+    """One operation of the service under its unique name, such as ``admin.runNow``."""
+
+    name: str
+    op: str
+    subject: str
+    operation: AnyOperation
+    refusals: Sequence[Code]
+    trait: str
+
+
+def document(version: str) -> Part:
+    """Build the document; ``version`` is that of the service."""
+    offers = _offers()
+    return {
+        "asyncapi": VERSION,
+        "info": {
+            "title": "Extension scheduler",
+            "version": version,
+            "description": DESCRIPTION,
+        },
+        "defaultContentType": Encoding.MSGPACK.value,
+        "servers": servers(),
+        "channels": {**_channels(offers), **_execute_channels(), **_event_channel()},
+        "operations": {
+            **{offer.name: _operation(offer) for offer in offers},
+            "runner.execute": _execute_operation(),
+            "events": _event_operation(),
+        },
+        "components": {
+            "securitySchemes": {"busUser": {"type": "userPassword"}},
+            "messageTraits": message_traits(),
+            "schemas": schemas("#/components/schemas/{name}"),
+        },
+    }
+
+
+def _offers() -> list[_Offer]:
+    host = [
+        _Offer(f"host.{op}", op, host_subject(op), row, HOST_REFUSALS[op], "hostRequest")
+        for op, row in HOST_OPS.items()
+    ]
+    admin = [
+        _Offer(f"admin.{op}", op, admin_subject(op), row, admin_refusals(op), "adminRequest")
+        for op, row in ADMIN_OPS.items()
+    ]
+    return host + admin
+
+
+def _channels(offers: Sequence[_Offer]) -> Part:
+    channels: Part = {}
+    for offer in offers:
+        channels[offer.name] = {
+            "address": offer.subject,
+            "messages": {"request": _message(offer.trait, offer.operation.input)},
+        }
+        channels[f"{offer.name}.reply"] = _reply_channel(_replies(offer))
+    return channels
+
+
+def _replies(offer: _Offer) -> Part:
+    replies = {"result": _message("reply", offer.operation.output)}
+    if offer.refusals:
+        shape = offer.operation.output.__name__ if is_outcome(offer.operation) else "ErrorBody"
+        replies["refusal"] = {
+            "title": "A negative result",
+            "traits": [_trait("reply")],
+            "payload": _negative(shape, offer.refusals),
+        }
+    replies["serviceError"] = {
+        "title": "The operation was not considered",
+        "traits": [_trait("serviceError")],
+        "payload": _negative("ErrorBody", service_errors(offer.op, offer.operation)),
+    }
+    return replies
+
+
+def _negative(shape: str, codes: Sequence[Code]) -> Part:
+    narrower = {
+        "type": "object",
+        "properties": {
+            "success": {"const": False},
+            "code": {"enum": [code.value for code in codes]},
+            "error": {"type": "string"},
+        },
+        "required": ["success", "code", "error"],
+    }
+    return {"allOf": [_schema(shape), narrower], "x-codes": _numbers(codes)}
+
+
+def _numbers(codes: Sequence[Code]) -> Mapping[str, int]:
+    return {code.value: NUMBERS[code] for code in codes}
+
+
+def _operation(offer: _Offer) -> Part:
+    operation = offer.operation
+    part: Part = {
+        "action": "receive",
+        "channel": _channel(offer.name),
+        "title": offer.op,
+        "messages": [_message_of(offer.name, "request")],
+        "bindings": _queue(SCHEDULER_QUEUE),
+        "reply": {
+            "channel": _channel(f"{offer.name}.reply"),
+            "messages": [_message_of(f"{offer.name}.reply", name) for name in _replies(offer)],
+        },
+        "x-mutates": operation.mutates,
+    }
+    if isinstance(operation, AdminOperation):
+        part["x-permission"] = operation.permission
+        part["x-operator-only"] = operation.operator_only
+    return part
+
+
+def _execute_channels() -> Part:
+    json = {"contentType": Encoding.JSON.value}
+    return {
+        "runner.execute": {
+            "address": EXECUTE_SUBJECT,
+            "description": "One call of an extension, for whichever Runner or bridge takes it.",
+            "messages": {"request": {**_message("executeRequest", ExecuteRequest), **json}},
+        },
+        "runner.execute.reply": _reply_channel(
+            {"response": {**_message("reply", ExecuteResponse), **json}}
+        ),
+    }
+
+
+def _execute_operation() -> Part:
+    return {
+        "action": "send",
+        "channel": _channel("runner.execute"),
+        "title": "execute",
+        "description": f"Runners answer in the queue group `{RUNNER_QUEUE}`.",
+        "messages": [_message_of("runner.execute", "request")],
+        "reply": {
+            "channel": _channel("runner.execute.reply"),
+            "messages": [_message_of("runner.execute.reply", "response")],
+        },
+    }
+
+
+def _event_channel() -> Part:
+    return {
+        "events": {
+            "address": f"{EVENTS_PREFIX}.{{tenantId}}.{{installId}}.{{type}}",
+            "description": "Sent after the commit, at least once; `id` tells repeats.",
+            "parameters": {
+                "tenantId": {
+                    "description": "Outside of A-Za-z0-9_- the base64url of the tenant's id."
+                },
+                "installId": {"description": "The install's UUID."},
+                "type": {
+                    "description": "Its dot makes it two tokens of the subject.",
+                    "enum": [each.value for each in EventType],
+                },
+            },
+            "messages": {
+                "event": {
+                    "title": "Event",
+                    "contentType": Encoding.JSON.value,
+                    "payload": _schema(Event.__name__),
+                }
+            },
+        }
+    }
+
+
+def _event_operation() -> Part:
+    return {
+        "action": "send",
+        "channel": _channel("events"),
+        "title": "events",
+        "messages": [_message_of("events", "event")],
+    }
+
+
+def _reply_channel(messages: Part) -> Part:
+    # The address is the message's reply subject, which is no header: AsyncAPI writes null.
+    return {"address": None, "messages": messages}
+
+
+def _message(trait: str, shape: type[Struct]) -> Part:
+    return {
+        "title": shape.__name__,
+        "description": description_of(shape),
+        "traits": [_trait(trait)],
+        "payload": _schema(shape.__name__),
+    }
+
+
+def _queue(queue: str) -> Part:
+    return {"nats": {"queue": queue, "bindingVersion": "0.1.0"}}
+
+
+def _trait(name: str) -> Part:
+    return {"$ref": f"#/components/messageTraits/{name}"}
+
+
+def _schema(name: str) -> Part:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _channel(name: str) -> Part:
+    return {"$ref": f"#/channels/{name}"}
+
+
+def _message_of(channel: str, message: str) -> Part:
+    return {"$ref": f"#/channels/{channel}/messages/{message}"}

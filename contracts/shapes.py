@@ -1,0 +1,111 @@
+"""Every type that crosses the wire, as JSON Schema, and what each operation may answer instead.
+
+The published documents (``asyncapi``, ``typescript``) are made of these.
+"""
+
+import inspect
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from contracts.admin import ADMIN_OPS, AdminOperation
+from contracts.context import Claims
+from contracts.errors import Code, ErrorBody, Outcome
+from contracts.events import Event
+from contracts.execution import ExecuteRequest, ExecuteResponse
+from contracts.schedules import HOST_OPS, Operation
+
+AnyOperation = Operation | AdminOperation
+
+_ALWAYS = (
+    Code.VALIDATION_FAILED,
+    Code.UNAUTHORIZED,
+    Code.DENIED,
+    Code.INTERNAL,
+    Code.UNAVAILABLE,
+)
+_FIELDS = (Code.VALIDATION_FAILED,)
+_ONE = (Code.VALIDATION_FAILED, Code.NOT_FOUND)
+
+HOST_REFUSALS: Mapping[str, tuple[Code, ...]] = MappingProxyType(
+    {
+        "list": (),
+        "get": _FIELDS,
+        "create": (Code.VALIDATION_FAILED, Code.CONFLICT, Code.QUOTA_EXCEEDED),
+        "update": (Code.VALIDATION_FAILED, Code.NOT_FOUND, Code.CONFLICT),
+        "delete": _ONE,
+        "getEndpoints": (),
+    }
+)
+"""Host operation → codes of its negative results."""
+
+_ADMIN_REFUSALS: Mapping[str, tuple[Code, ...]] = MappingProxyType(
+    {
+        "updateInstall": (*_ONE, Code.SCHEDULE_REMAP_FAILED),
+        "createSchedule": (*_ONE, Code.CONFLICT, Code.QUOTA_EXCEEDED),
+        "updateSchedule": (*_ONE, Code.CONFLICT),
+        "runNow": (*_ONE, Code.INSTALL_DISABLED),
+        "importTenant": (*_ONE, Code.QUOTA_EXCEEDED),
+        "previewCron": _FIELDS,
+    }
+)
+
+
+def admin_refusals(op: str) -> tuple[Code, ...]:
+    """Give the codes of an admin operation's negative results."""
+    return _ADMIN_REFUSALS.get(op, _ONE)
+
+
+def service_errors(op: str, operation: AnyOperation) -> tuple[Code, ...]:
+    """Give the codes with which an operation is not considered at all."""
+    codes = list(_ALWAYS)
+    host = isinstance(operation, Operation)
+    if host:
+        codes.append(Code.NOT_FOUND)
+    if operation.mutates:
+        codes.append(Code.CONFLICT)
+    if (host and operation.mutates) or op == "runNow":
+        codes.append(Code.RATE_LIMITED)
+    return tuple(codes)
+
+
+def is_outcome(operation: AnyOperation) -> bool:
+    """Whether a negative result has the shape of the operation's own output."""
+    return issubclass(operation.output, Outcome)
+
+
+def schemas(ref_template: str) -> dict[str, Any]:
+    """Give every type's JSON Schema by name; ``ref_template`` as msgspec takes it."""
+    _, components = msgspec.json.schema_components(list(_types()), ref_template=ref_template)
+    # A literal cannot be false in msgspec, so the one value that it ever has is told here.
+    refused = components[ErrorBody.__name__]
+    refused["properties"]["success"] = {"const": False}
+    refused["required"] = [*refused["required"], "success"]
+    return {name: _readable(components[name]) for name in sorted(components)}
+
+
+def description_of(shape: type[Struct]) -> str:
+    """Give a type's documentation as text."""
+    return _text(shape.__doc__ or "")
+
+
+def _types() -> Iterator[type[Struct]]:
+    rows: list[AnyOperation] = [*HOST_OPS.values(), *ADMIN_OPS.values()]
+    for operation in rows:
+        yield operation.input
+        yield operation.output
+    yield from (ErrorBody, Event, ExecuteRequest, ExecuteResponse, Claims)
+
+
+def _readable(schema: dict[str, Any]) -> dict[str, Any]:
+    if "description" not in schema:
+        return schema
+    return {**schema, "description": _text(schema["description"])}
+
+
+def _text(docstring: str) -> str:
+    # Python's spelling of code is not that of the documents' readers.
+    return inspect.cleandoc(docstring).replace("``", "`").replace("`None`", "`null`")

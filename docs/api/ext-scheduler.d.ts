@@ -1,0 +1,910 @@
+// Made by `ext-scheduler asyncapi --as typescript`.
+
+/** What an extension imports. Reads throw an error whose `payload` is the code. */
+declare module "alga:extension/scheduler" {
+  export type SchedulerError = "not-found" | "validation-failed" | "quota-exceeded" | "denied" | "internal";
+  export interface ScheduleInfo {
+    id: string;
+    endpointPath: string;
+    endpointMethod: string;
+    name?: string;
+    cron: string;
+    timezone: string;
+    enabled: boolean;
+    /** JSON text. */
+    payload?: string;
+    lastRunAt?: string;
+    lastRunStatus?: string;
+    lastError?: string;
+    createdAt?: string;
+  }
+  export interface EndpointInfo {
+    id: string;
+    method: string;
+    path: string;
+    handler: string;
+    schedulable: boolean;
+  }
+  export interface CreateScheduleInput {
+    endpoint: string;
+    cron: string;
+    timezone?: string;
+    enabled?: boolean;
+    name?: string;
+    /** JSON text. */
+    payload?: string;
+  }
+  export interface CreateScheduleResult {
+    success: boolean;
+    scheduleId?: string;
+    error?: string;
+    /** JSON text: an object of field name to message. */
+    fieldErrors?: string;
+  }
+  export interface UpdateScheduleInput {
+    endpoint?: string;
+    cron?: string;
+    timezone?: string;
+    enabled?: boolean;
+    name?: string;
+    /** JSON text; an empty text clears the payload. */
+    payload?: string;
+  }
+  export interface UpdateScheduleResult {
+    success: boolean;
+    error?: string;
+    /** JSON text: an object of field name to message. */
+    fieldErrors?: string;
+  }
+  export interface DeleteScheduleResult {
+    success: boolean;
+    error?: string;
+  }
+  export function listSchedules(): ScheduleInfo[];
+  export function getSchedule(scheduleId: string): ScheduleInfo | undefined;
+  export function createSchedule(input: CreateScheduleInput): CreateScheduleResult;
+  export function updateSchedule(scheduleId: string, input: UpdateScheduleInput): UpdateScheduleResult;
+  export function deleteSchedule(scheduleId: string): DeleteScheduleResult;
+  export function getEndpoints(): EndpointInfo[];
+}
+
+/** What crosses the bus. */
+declare module "ext-scheduler" {
+  /** A schedule as administrators see it: whose it is, and what drives it. */
+  export interface AdminScheduleInfo {
+    id: string;
+    endpointPath: string;
+    endpointMethod: string;
+    name: string | null;
+    cron: string;
+    timezone: string;
+    enabled: boolean;
+    payload: Record<string, unknown> | unknown[] | null;
+    lastRunAt: string | null;
+    lastRunStatus: string | null;
+    lastError: string | null;
+    createdAt: string;
+    updatedAt: string;
+    nextRunAt: string | null;
+    revision: number;
+    tenantId: string;
+    installId: string;
+    endpointId: string | null;
+    runnerScheduleId: string | null;
+  }
+  /** Take over rows that another job runner drove, its pg-boss schema included where named. */
+  export interface AdoptInput {
+    tenantId?: string | null;
+    installId?: string | null;
+    pgBossSchema?: string | null;
+    dryRun?: boolean;
+  }
+  /** What was taken over: rows given a timer, rows of pg-boss removed, rows left with why. */
+  export interface AdoptOutput {
+    success: boolean;
+    code?: Code | null;
+    error?: string | null;
+    fieldErrors?: Record<string, string> | null;
+    retryAfterMs?: number | null;
+    adopted?: number | null;
+    pgBossRemoved?: number | null;
+    problems?: Problem[];
+  }
+  /** Who changed what; `trigger` is `host_api` or `admin`. */
+  export interface AuditEntry {
+    id: string;
+    at: string;
+    tenantId: string;
+    installId: string | null;
+    actor: string;
+    trigger: string;
+    op: string;
+    changes: Record<string, unknown>;
+    requestId: string | null;
+  }
+  /** `since` is RFC 3339. */
+  export interface AuditLogInput {
+    tenantId?: string | null;
+    installId?: string | null;
+    since?: string | null;
+    limit?: number | null;
+    cursor?: string | null;
+  }
+  /** A page, newest first. */
+  export interface AuditLogOutput {
+    entries: AuditEntry[];
+    nextCursor?: string | null;
+  }
+  /** Materialise the endpoints of one version, or of all where none is named. */
+  export interface BackfillEndpointsInput {
+    versionId?: string | null;
+  }
+  /** Versions looked at, endpoint rows made, and what in the manifests was malformed. */
+  export interface BackfillEndpointsOutput {
+    success: boolean;
+    code?: Code | null;
+    error?: string | null;
+    fieldErrors?: Record<string, string> | null;
+    retryAfterMs?: number | null;
+    versions?: number | null;
+    endpointsCreated?: number | null;
+    malformed?: Problem[];
+  }
+  /**
+   * What a token says, under its wire names. `iat` and `exp` are Unix seconds.
+   *
+   * `jti` is the request's id and its idempotency key. `tenant_id`, `version_id` and
+   * `extension_id` are texts, to be compared with the database: what does not match there is
+   * denied, not malformed. `providers` absent and `providers` empty differ. An admin token has
+   * `sub`, `permissions` and `tenant_id`; a host one has `install_id`.
+   */
+  export interface Claims {
+    iss: string;
+    aud: string;
+    iat: number;
+    exp: number;
+    jti: string;
+    op: string;
+    body_sha256: string;
+    install_id?: string | null;
+    tenant_id?: string | null;
+    version_id?: string | null;
+    extension_id?: string | null;
+    providers?: string[] | null;
+    sub?: string | null;
+    permissions?: string[] | null;
+    nbf?: number | null;
+  }
+  /** Why an operation did not do what was asked. Closed: a client may match on all of them. */
+  export type Code = "CONFLICT" | "DENIED" | "INSTALL_DISABLED" | "INTERNAL" | "NOT_FOUND" | "QUOTA_EXCEEDED" | "RATE_LIMITED" | "SCHEDULE_REMAP_FAILED" | "UNAUTHORIZED" | "UNAVAILABLE" | "VALIDATION_FAILED";
+  /** `endpoint` is `/path` or `METHOD /path`; `null` means absent. */
+  export interface CreateInput {
+    endpoint: string;
+    cron: string;
+    timezone?: string | null;
+    enabled?: boolean | null;
+    name?: string | null;
+    payload?: Record<string, unknown> | unknown[] | null;
+  }
+  /** The new schedule's id, or why there is none. */
+  export interface CreateOutput {
+    success: boolean;
+    code?: Code | null;
+    error?: string | null;
+    fieldErrors?: Record<string, string> | null;
+    retryAfterMs?: number | null;
+    scheduleId?: string | null;
+  }
+  /** As the host's `create`, plus the install; the endpoint by selector or by id. */
+  export interface CreateScheduleInput {
+    /** A UUID */
+    installId: string;
+    cron: string;
+    endpoint?: string | null;
+    endpointId?: string | null;
+    timezone?: string | null;
+    enabled?: boolean | null;
+    name?: string | null;
+    payload?: Record<string, unknown> | unknown[] | null;
+  }
+  /** One kind of damage: how often it was found and repaired, and some of the ids. */
+  export interface Damage {
+    kind: "job_without_run" | "run_without_job" | "schedule_without_endpoint" | "schedule_without_install" | "schedule_without_timer" | "timer_without_schedule";
+    found: number;
+    repaired: number;
+    examples: string[];
+  }
+  /** One schedule by its UUID. */
+  export interface DeleteInput {
+    scheduleId: string;
+  }
+  /** Whether the schedule was removed. */
+  export interface DeleteOutput {
+    success: boolean;
+    code?: Code | null;
+    error?: string | null;
+    fieldErrors?: Record<string, string> | null;
+    retryAfterMs?: number | null;
+  }
+  /** As the host's `delete`, plus the install. */
+  export interface DeleteScheduleInput {
+    /** A UUID */
+    installId: string;
+    /** A UUID */
+    scheduleId: string;
+  }
+  /** All schedules of an install. */
+  export interface DisableSchedulesInput {
+    /** A UUID */
+    installId: string;
+  }
+  /** How many were enabled before. */
+  export interface DisableSchedulesOutput {
+    success: boolean;
+    code?: Code | null;
+    error?: string | null;
+    fieldErrors?: Record<string, string> | null;
+    retryAfterMs?: number | null;
+    disabled?: number | null;
+  }
+  /** An endpoint of the install's version; `schedulable` says whether a schedule may call it. */
+  export interface EndpointInfo {
+    id: string;
+    method: string;
+    path: string;
+    handler: string;
+    schedulable: boolean;
+  }
+  /** The body of a service error, and of the negative result of any operation, reads included. */
+  export interface ErrorBody {
+    code: Code;
+    error: string;
+    success: false;
+    fieldErrors?: Record<string, string>;
+    retryAfterMs?: number;
+  }
+  /** One event, always JSON. `id` is a UUID by which listeners tell repeats; `at` RFC 3339. */
+  export interface Event {
+    id: string;
+    type: EventType;
+    tenantId: string;
+    installId: string;
+    scheduleId?: string;
+    runId?: string;
+    at: string;
+    data: Record<string, unknown>;
+  }
+  /** What happened; the dot stays in the subject. */
+  export type EventType = "install.removed" | "install.updated" | "run.failed" | "run.succeeded" | "schedule.created" | "schedule.deleted" | "schedule.disabled" | "schedule.updated";
+  /**
+   * Who is called and why.
+   *
+   * `request_id` is the token's `jti`, fresh for each attempt; `trigger` is `schedule` or
+   * `run_now`; `content_hash` reads `sha256:…`; config values that are not strings travel as
+   * their JSON text. The optional members are absent when a Runner is called for something other
+   * than a schedule.
+   */
+  export interface ExecuteContext {
+    request_id: string;
+    tenant_id: string;
+    extension_id: string;
+    install_id?: string | null;
+    version_id?: string | null;
+    content_hash?: string | null;
+    config?: Record<string, string>;
+    trigger?: string | null;
+    schedule_id?: string | null;
+    scheduled_for?: string | null;
+    attempt?: number | null;
+  }
+  /** The call itself; `body_b64` is the base64 of the payload's JSON, never with GET. */
+  export interface ExecuteHttp {
+    method: string;
+    path: string;
+    query?: Record<string, string>;
+    headers?: Record<string, string>;
+    body_b64?: string | null;
+  }
+  /** The Runner's own limit, the innermost of the nested timeouts. */
+  export interface ExecuteLimits {
+    timeout_ms: number;
+  }
+  /** The Runner's `/v1/execute` document; `providers` are the effective capabilities. */
+  export interface ExecuteRequest {
+    context: ExecuteContext;
+    http: ExecuteHttp;
+    limits: ExecuteLimits;
+    providers?: string[];
+    secret_envelope?: SecretEnvelope | null;
+  }
+  /** What the Runner answers. Below 400 and without `error` is success. */
+  export interface ExecuteResponse {
+    status: number;
+    headers?: Record<string, string>;
+    body_b64?: string | null;
+    error?: string | null;
+  }
+  /** Whose schedules. What is too much for one import comes as several documents, page by page. */
+  export interface ExportTenantInput {
+    /** A tenant of the platform */
+    tenantId: string;
+    limit?: number | null;
+    cursor?: string | null;
+  }
+  /** The document that `importTenant` takes; `omitted` are schedules without endpoint. */
+  export interface ExportTenantOutput {
+    document: TenantDocument;
+    omitted?: Problem[];
+    nextCursor?: string | null;
+  }
+  /** Nothing: the context says whose endpoints. */
+  export interface GetEndpointsInput {
+  }
+  /** By path, then method, in code-point order. */
+  export interface GetEndpointsOutput {
+    endpoints: EndpointInfo[];
+  }
+  /** One schedule by its UUID. */
+  export interface GetInput {
+    scheduleId: string;
+  }
+  /** Null for an unknown schedule and for another install's alike. */
+  export interface GetOutput {
+    schedule: ScheduleInfo | null;
+  }
+  /** One schedule of any install that the token may see. */
+  export interface GetScheduleInput {
+    /** A UUID */
+    scheduleId: string;
+  }
+  /** The schedule; an unknown one is `NOT_FOUND`. */
+  export interface GetScheduleOutput {
+    schedule: AdminScheduleInfo;
+  }
+  /** All or nothing; `tenantId` is where to, not where from. */
+  export interface ImportTenantInput {
+    /** A tenant of the platform */
+    tenantId: string;
+    document: TenantDocument;
+    dryRun?: boolean;
+  }
+  /** How many schedules were made, or would be; otherwise the rows that are wrong. */
+  export interface ImportTenantOutput {
+    success: boolean;
+    code?: Code | null;
+    error?: string | null;
+    fieldErrors?: Record<string, string> | null;
+    retryAfterMs?: number | null;
+    created?: number | null;
+    rowErrors?: RowError[];
+  }
+  /** Of the version that the install has now. */
+  export interface ListEndpointsInput {
+    /** A UUID */
+    installId: string;
+  }
+  /** By path, then method, in code-point order. */
+  export interface ListEndpointsOutput {
+    endpoints: EndpointInfo[];
+  }
+  /** Nothing: the context says whose schedules. */
+  export interface ListInput {
+  }
+  /** By creation time, then id. */
+  export interface ListOutput {
+    schedules: ScheduleInfo[];
+  }
+  /** Filters; `failing` means that the last run ended in an error. */
+  export interface ListSchedulesInput {
+    tenantId?: string | null;
+    installId?: string | null;
+    enabled?: boolean | null;
+    failing?: boolean | null;
+    limit?: number | null;
+    cursor?: string | null;
+  }
+  /** A page. */
+  export interface ListSchedulesOutput {
+    schedules: AdminScheduleInfo[];
+    nextCursor?: string | null;
+  }
+  /** An extension's own description of one version; other members are ignored. */
+  export interface Manifest {
+    name: string;
+    publisher: string;
+    version: string;
+    displayName?: string | null;
+    runtime?: string | null;
+    capabilities?: string[];
+    api?: ManifestApi;
+  }
+  /** The part of a manifest that lists endpoints. */
+  export interface ManifestApi {
+    endpoints?: ManifestEndpoint[];
+  }
+  /** An endpoint that an extension declares; absence of `schedulable` does not exclude. */
+  export interface ManifestEndpoint {
+    method: string;
+    path: string;
+    handler: string;
+    schedulable?: boolean | null;
+  }
+  /** An extension's schedules in one tenant. */
+  export interface PortableExtension {
+    publisher: string;
+    name: string;
+    schedules: PortableSchedule[];
+  }
+  /** A schedule without ids, so that it survives a move. */
+  export interface PortableSchedule {
+    endpointMethod: string;
+    endpointPath: string;
+    name?: string | null;
+    cron: string;
+    timezone?: string;
+    enabled?: boolean;
+    payload?: Record<string, unknown> | unknown[] | null;
+  }
+  /** `from` is RFC 3339, default now; `count` is at most 50. */
+  export interface PreviewCronInput {
+    cron: string;
+    timezone?: string | null;
+    count?: number | null;
+    from?: string | null;
+  }
+  /** Slots in order, RFC 3339. */
+  export interface PreviewCronOutput {
+    slots: string[];
+  }
+  /** Something that was found and left alone, with what it is about. */
+  export interface Problem {
+    subject: string;
+    message: string;
+  }
+  /** Uninstall everything of a tenant. */
+  export interface PurgeTenantInput {
+    /** A tenant of the platform */
+    tenantId: string;
+  }
+  /** How much was removed. */
+  export interface PurgeTenantOutput {
+    success: boolean;
+    code?: Code | null;
+    error?: string | null;
+    fieldErrors?: Record<string, string> | null;
+    retryAfterMs?: number | null;
+    installsRemoved?: number | null;
+    schedulesRemoved?: number | null;
+    runsRemoved?: number | null;
+  }
+  /** Find and repair; `dryRun` reports only. */
+  export interface ReconcileInput {
+    tenantId?: string | null;
+    dryRun?: boolean;
+  }
+  /** Every kind of damage that was found; empty where all is well. */
+  export interface ReconcileOutput {
+    success: boolean;
+    code?: Code | null;
+    error?: string | null;
+    fieldErrors?: Record<string, string> | null;
+    retryAfterMs?: number | null;
+    damage?: Damage[];
+  }
+  /** One version of an extension, installed in one tenant. `grants` are capabilities. */
+  export interface RegisterInstallInput {
+    /** A tenant of the platform */
+    tenantId: string;
+    manifest: Manifest;
+    contentHash: string;
+    grants?: string[];
+    config?: Record<string, unknown>;
+  }
+  /**
+   * The ids of the rows, new or found.
+   *
+   * `version_id` is the version registered. An install that was there stays on the version it has,
+   * `installed_version_id`, until `updateInstall` moves it and its schedules.
+   */
+  export interface RegisterInstallOutput {
+    success: boolean;
+    code?: Code | null;
+    error?: string | null;
+    fieldErrors?: Record<string, string> | null;
+    retryAfterMs?: number | null;
+    registryId?: string | null;
+    versionId?: string | null;
+    installId?: string | null;
+    installedVersionId?: string | null;
+  }
+  /**
+   * What cannot be imported of a document; positions count from 0.
+   *
+   * `schedule` is null where the extension as a whole is what is wrong.
+   */
+  export interface RowError {
+    extension: number;
+    schedule: number | null;
+    fieldErrors: Record<string, string>;
+  }
+  /** Of one schedule, or of one install. `tenantId` helps an operator where both are gone. */
+  export interface RunHistoryInput {
+    tenantId?: string | null;
+    scheduleId?: string | null;
+    installId?: string | null;
+    status?: "error" | "queued" | "running" | "skipped" | "skipped_overlap" | "success" | null;
+    limit?: number | null;
+    cursor?: string | null;
+  }
+  /** A page, newest first. */
+  export interface RunHistoryOutput {
+    runs: RunInfo[];
+    nextCursor?: string | null;
+  }
+  /** A run record. Members are always there, `null` when empty; times are RFC 3339. */
+  export interface RunInfo {
+    id: string;
+    tenantId: string;
+    installId: string;
+    scheduleId: string;
+    slot: string;
+    kind: "manual" | "scheduled";
+    trigger: "catchup" | "run_now" | "schedule";
+    status: "error" | "queued" | "running" | "skipped" | "skipped_overlap" | "success";
+    attempts: number;
+    queuedAt: string;
+    startedAt: string | null;
+    finishedAt: string | null;
+    durationMs: number | null;
+    httpStatus: number | null;
+    error: string | null;
+    missed: number;
+    worker: string | null;
+  }
+  /** One manual run; idempotent per schedule and minute. */
+  export interface RunNowInput {
+    /** A UUID */
+    scheduleId: string;
+  }
+  /** The run record to watch. */
+  export interface RunNowOutput {
+    success: boolean;
+    code?: Code | null;
+    error?: string | null;
+    fieldErrors?: Record<string, string> | null;
+    retryAfterMs?: number | null;
+    runId?: string | null;
+  }
+  /**
+   * A schedule as its owner sees it. Members are always there, `null` when empty.
+   *
+   * Times are RFC 3339 texts as `wire_time` writes them; `next_run_at` is null while disabled.
+   */
+  export interface ScheduleInfo {
+    id: string;
+    endpointPath: string;
+    endpointMethod: string;
+    name: string | null;
+    cron: string;
+    timezone: string;
+    enabled: boolean;
+    payload: Record<string, unknown> | unknown[] | null;
+    lastRunAt: string | null;
+    lastRunStatus: string | null;
+    lastError: string | null;
+    createdAt: string;
+    updatedAt: string;
+    nextRunAt: string | null;
+    revision: number;
+  }
+  /** A schedule and the endpoint it is for, by method and path. */
+  export interface ScheduleTarget {
+    scheduleId: string;
+    name: string | null;
+    method: string;
+    path: string;
+  }
+  /** The install's encrypted secrets, passed on unopened; every member is text. */
+  export interface SecretEnvelope {
+    ciphertext_b64: string;
+    algorithm?: string | null;
+    key_path?: string | null;
+    mount?: string | null;
+    version?: string | null;
+    expires_at?: string | null;
+  }
+  /** Off: nothing fires. On: from the next slot. */
+  export interface SetInstallEnabledInput {
+    /** A UUID */
+    installId: string;
+    enabled: boolean;
+  }
+  /** Whether it is so now. */
+  export interface SetInstallEnabledOutput {
+    success: boolean;
+    code?: Code | null;
+    error?: string | null;
+    fieldErrors?: Record<string, string> | null;
+    retryAfterMs?: number | null;
+  }
+  /** The kill switch: nothing of the tenant fires while paused. */
+  export interface SetTenantPausedInput {
+    /** A tenant of the platform */
+    tenantId: string;
+    paused: boolean;
+  }
+  /** Whether it is so now. */
+  export interface SetTenantPausedOutput {
+    success: boolean;
+    code?: Code | null;
+    error?: string | null;
+    fieldErrors?: Record<string, string> | null;
+    retryAfterMs?: number | null;
+  }
+  /** All schedules of a tenant; `format` is 1. */
+  export interface TenantDocument {
+    format: number;
+    tenantId: string;
+    extensions: PortableExtension[];
+  }
+  /** Remove an install and everything of it but the audit. */
+  export interface UninstallInput {
+    /** A UUID */
+    installId: string;
+  }
+  /** How much was removed. */
+  export interface UninstallOutput {
+    success: boolean;
+    code?: Code | null;
+    error?: string | null;
+    fieldErrors?: Record<string, string> | null;
+    retryAfterMs?: number | null;
+    schedulesRemoved?: number | null;
+    runsRemoved?: number | null;
+  }
+  /** An absent field is left alone; `null` clears `name` or `payload`, and only those. */
+  export interface UpdateInput {
+    scheduleId: string;
+    endpoint?: string;
+    cron?: string;
+    timezone?: string;
+    enabled?: boolean;
+    name?: string | null;
+    payload?: Record<string, unknown> | unknown[] | null;
+    expectedRevision?: number;
+  }
+  /** Move an install to the version named by exactly one of `version` and `versionId`. */
+  export interface UpdateInstallInput {
+    /** A UUID */
+    installId: string;
+    version?: string | null;
+    versionId?: string | null;
+    disableMissingSchedules?: boolean;
+    dryRun?: boolean;
+  }
+  /** What was moved, or would be; `missing` have no endpoint in the new version. */
+  export interface UpdateInstallOutput {
+    success: boolean;
+    code?: Code | null;
+    error?: string | null;
+    fieldErrors?: Record<string, string> | null;
+    retryAfterMs?: number | null;
+    remapped?: ScheduleTarget[];
+    missing?: ScheduleTarget[];
+    reenabled?: ScheduleTarget[];
+  }
+  /** Whether the update was made. */
+  export interface UpdateOutput {
+    success: boolean;
+    code?: Code | null;
+    error?: string | null;
+    fieldErrors?: Record<string, string> | null;
+    retryAfterMs?: number | null;
+  }
+  /** As the host's `update`, plus the install; the endpoint by selector or by id. */
+  export interface UpdateScheduleInput {
+    /** A UUID */
+    installId: string;
+    /** A UUID */
+    scheduleId: string;
+    endpoint?: string;
+    /** A UUID */
+    endpointId?: string;
+    cron?: string;
+    timezone?: string;
+    enabled?: boolean;
+    name?: string | null;
+    payload?: Record<string, unknown> | unknown[] | null;
+    expectedRevision?: number;
+  }
+  /** The number of each code, as in the header `Nats-Service-Error-Code`. */
+  export interface Numbers {
+    VALIDATION_FAILED: 400;
+    UNAUTHORIZED: 401;
+    DENIED: 403;
+    NOT_FOUND: 404;
+    CONFLICT: 409;
+    SCHEDULE_REMAP_FAILED: 409;
+    INSTALL_DISABLED: 409;
+    QUOTA_EXCEEDED: 429;
+    RATE_LIMITED: 429;
+    INTERNAL: 500;
+    UNAVAILABLE: 503;
+  }
+  /** A negative result, or a service error, with one of these codes. */
+  export type Refusal<C extends Code> = ErrorBody & { code: C };
+  /** `ext.scheduler.<op>`: `refusal` are results, `error` the service's own errors. */
+  export interface HostOperations {
+    list: {
+      input: ListInput;
+      output: ListOutput;
+      refusal: Refusal<never>;
+      error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE" | "NOT_FOUND">;
+    };
+    get: {
+      input: GetInput;
+      output: GetOutput;
+      refusal: Refusal<"VALIDATION_FAILED">;
+      error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE" | "NOT_FOUND">;
+    };
+    create: {
+      input: CreateInput;
+      output: CreateOutput;
+      refusal: Refusal<"VALIDATION_FAILED" | "CONFLICT" | "QUOTA_EXCEEDED">;
+      error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE" | "NOT_FOUND" | "CONFLICT" | "RATE_LIMITED">;
+    };
+    update: {
+      input: UpdateInput;
+      output: UpdateOutput;
+      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND" | "CONFLICT">;
+      error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE" | "NOT_FOUND" | "CONFLICT" | "RATE_LIMITED">;
+    };
+    delete: {
+      input: DeleteInput;
+      output: DeleteOutput;
+      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
+      error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE" | "NOT_FOUND" | "CONFLICT" | "RATE_LIMITED">;
+    };
+    getEndpoints: {
+      input: GetEndpointsInput;
+      output: GetEndpointsOutput;
+      refusal: Refusal<never>;
+      error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE" | "NOT_FOUND">;
+    };
+  }
+  /** `ext.scheduler.admin.<op>`: `refusal` are results, `error` the service's own errors. */
+  export interface AdminOperations {
+    registerInstall: {
+      input: RegisterInstallInput;
+      output: RegisterInstallOutput;
+      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
+      error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE" | "CONFLICT">;
+    };
+    updateInstall: {
+      input: UpdateInstallInput;
+      output: UpdateInstallOutput;
+      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND" | "SCHEDULE_REMAP_FAILED">;
+      error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE" | "CONFLICT">;
+    };
+    setInstallEnabled: {
+      input: SetInstallEnabledInput;
+      output: SetInstallEnabledOutput;
+      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
+      error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE" | "CONFLICT">;
+    };
+    uninstall: {
+      input: UninstallInput;
+      output: UninstallOutput;
+      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
+      error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE" | "CONFLICT">;
+    };
+    purgeTenant: {
+      input: PurgeTenantInput;
+      output: PurgeTenantOutput;
+      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
+      error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE" | "CONFLICT">;
+    };
+    setTenantPaused: {
+      input: SetTenantPausedInput;
+      output: SetTenantPausedOutput;
+      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
+      error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE" | "CONFLICT">;
+    };
+    disableSchedules: {
+      input: DisableSchedulesInput;
+      output: DisableSchedulesOutput;
+      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
+      error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE" | "CONFLICT">;
+    };
+    adopt: {
+      input: AdoptInput;
+      output: AdoptOutput;
+      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
+      error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE" | "CONFLICT">;
+    };
+    reconcile: {
+      input: ReconcileInput;
+      output: ReconcileOutput;
+      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
+      error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE" | "CONFLICT">;
+    };
+    listSchedules: {
+      input: ListSchedulesInput;
+      output: ListSchedulesOutput;
+      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
+      error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE">;
+    };
+    getSchedule: {
+      input: GetScheduleInput;
+      output: GetScheduleOutput;
+      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
+      error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE">;
+    };
+    createSchedule: {
+      input: CreateScheduleInput;
+      output: CreateOutput;
+      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND" | "CONFLICT" | "QUOTA_EXCEEDED">;
+      error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE" | "CONFLICT">;
+    };
+    updateSchedule: {
+      input: UpdateScheduleInput;
+      output: UpdateOutput;
+      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND" | "CONFLICT">;
+      error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE" | "CONFLICT">;
+    };
+    deleteSchedule: {
+      input: DeleteScheduleInput;
+      output: DeleteOutput;
+      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
+      error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE" | "CONFLICT">;
+    };
+    runNow: {
+      input: RunNowInput;
+      output: RunNowOutput;
+      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND" | "INSTALL_DISABLED">;
+      error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE" | "CONFLICT" | "RATE_LIMITED">;
+    };
+    runHistory: {
+      input: RunHistoryInput;
+      output: RunHistoryOutput;
+      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
+      error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE">;
+    };
+    previewCron: {
+      input: PreviewCronInput;
+      output: PreviewCronOutput;
+      refusal: Refusal<"VALIDATION_FAILED">;
+      error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE">;
+    };
+    listEndpoints: {
+      input: ListEndpointsInput;
+      output: ListEndpointsOutput;
+      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
+      error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE">;
+    };
+    backfillEndpoints: {
+      input: BackfillEndpointsInput;
+      output: BackfillEndpointsOutput;
+      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
+      error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE" | "CONFLICT">;
+    };
+    exportTenant: {
+      input: ExportTenantInput;
+      output: ExportTenantOutput;
+      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
+      error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE">;
+    };
+    importTenant: {
+      input: ImportTenantInput;
+      output: ImportTenantOutput;
+      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND" | "QUOTA_EXCEEDED">;
+      error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE" | "CONFLICT">;
+    };
+    auditLog: {
+      input: AuditLogInput;
+      output: AuditLogOutput;
+      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
+      error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE">;
+    };
+  }
+}

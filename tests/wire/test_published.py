@@ -1,0 +1,183 @@
+"""The published contract: complete, sound, what the wire carries, and what is committed."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft7Validator
+
+from contracts import wit
+from contracts.admin import ADMIN_OPS
+from contracts.errors import NUMBERS
+from contracts.events import EventType
+from contracts.schedules import HOST_OPS
+from contracts.shapes import HOST_REFUSALS, admin_refusals, service_errors
+from contracts.subjects import admin_subject, host_subject
+from runner_bridge.dev_runner.build import WIT
+from runner_bridge.dev_runner.interface import OFFERED, SCHEDULER
+from service.cli.asyncapi import Form, written
+from tests.wire.golden_files import CURRENT, read
+
+FOLDER = Path(__file__).parents[2] / "docs" / "api"
+FILES = {
+    Form.ASYNCAPI: "asyncapi.json",
+    Form.TYPESCRIPT: "ext-scheduler.d.ts",
+    Form.WIT: "scheduler.wit",
+}
+OPERATIONS = [("host", op) for op in HOST_OPS] + [("admin", op) for op in ADMIN_OPS]
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(written(Form.ASYNCAPI))
+    return content
+
+
+@pytest.mark.parametrize("form", list(Form))
+def test_what_is_committed_is_what_is_generated(form: Form) -> None:
+    assert (FOLDER / FILES[form]).read_text() == written(form), "make api"
+
+
+def test_the_document_has_every_operation_under_its_subject(document: dict[str, Any]) -> None:
+    subjects = {f"host.{op}": host_subject(op) for op in HOST_OPS} | {
+        f"admin.{op}": admin_subject(op) for op in ADMIN_OPS
+    }
+    for name, subject in subjects.items():
+        operation = document["operations"][name]
+        assert (operation["action"], operation["channel"]) == (
+            "receive",
+            {"$ref": f"#/channels/{name}"},
+        )
+        assert document["channels"][name]["address"] == subject
+        assert operation["reply"]["channel"] == {"$ref": f"#/channels/{name}.reply"}
+    assert set(document["operations"]) == {*subjects, "runner.execute", "events"}
+    types = document["channels"]["events"]["parameters"]["type"]["enum"]
+    assert types == [each.value for each in EventType]
+
+
+def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    found = list(references(document))
+    assert len(found) > 200
+    for reference in found:
+        place: Any = document
+        for name in reference.removeprefix("#/").split("/"):
+            place = place[name]
+
+
+def test_every_schema_is_one(document: dict[str, Any]) -> None:
+    for schema in document["components"]["schemas"].values():
+        Draft7Validator.check_schema(schema)
+
+
+@pytest.mark.parametrize(("realm", "op"), OPERATIONS)
+def test_the_golden_messages_fit_the_document(
+    document: dict[str, Any], realm: str, op: str
+) -> None:
+    entries = read(CURRENT, f"{realm}.json")[op]
+    replies = document["channels"][f"{realm}.{op}.reply"]["messages"]
+    fits(document, document["channels"][f"{realm}.{op}"]["messages"]["request"], entries["input"])
+    output = json.loads(entries["output"]["json"])
+    negative = output.get("success") is False
+    fits(document, replies["refusal" if negative else "result"], entries["output"])
+    for name, codes in reply_codes(realm, op).items():
+        for code in codes:
+            error = read(CURRENT, "errors.json")[code]
+            fits(document, replies[name], error)
+
+
+def test_a_message_that_does_not_fit_is_refused(document: dict[str, Any]) -> None:
+    replies = document["channels"]["host.create.reply"]["messages"]
+    error = read(CURRENT, "errors.json")["INSTALL_DISABLED"]
+    with pytest.raises(AssertionError):
+        fits(document, replies["serviceError"], error)
+
+
+def test_events_and_executions_fit_the_document(document: dict[str, Any]) -> None:
+    for text in read(CURRENT, "events.json").values():
+        fits(document, document["channels"]["events"]["messages"]["event"], {"json": text})
+    for name, text in read(CURRENT, "execution.json").items():
+        asked = name.startswith("request")
+        channel = "runner.execute" if asked else "runner.execute.reply"
+        message = document["channels"][channel]["messages"]["request" if asked else "response"]
+        fits(document, message, {"json": text})
+
+
+def test_every_code_is_told_by_some_operation() -> None:
+    told = {
+        code
+        for realm, op in OPERATIONS
+        for codes in reply_codes(realm, op).values()
+        for code in codes
+    }
+    assert told == {code.value for code in NUMBERS}
+    assert set(HOST_REFUSALS) == set(HOST_OPS)
+
+
+def test_the_interface_of_the_runner_has_every_generated_part() -> None:
+    committed = plain((WIT / "extension.wit").read_text())
+    assert plain(wit.error_enum()) in committed
+    for name, fields in wit.records().items():
+        assert plain(wit.record(name, fields)) in committed
+    interface = committed.partition("interface scheduler {")[2].partition("}; ")[2]
+    signatures = [plain(wit.signature(function)) for function in wit.functions()]
+    assert interface.partition("}")[0].strip() == " ".join(signatures)
+    assert OFFERED[SCHEDULER] == {function.name for function in wit.functions()}
+
+
+def test_a_compiler_of_extensions_sees_one_interface_in_both(tmp_path: Path) -> None:
+    published = bindings(FOLDER / FILES[Form.WIT], "scheduled", tmp_path / "published")
+    offered = bindings(WIT, "runner", tmp_path / "offered")
+    assert published == offered
+    assert "def update_schedule(schedule_id: str, input: types.UpdateScheduleInput)" in published
+
+
+def bindings(source: Path, world: str, target: Path) -> str:
+    """What the compiler for Python makes of the interface."""
+    code = "import sys, componentize_py; sys.exit(componentize_py.script())"
+    places = ["-d", str(source), "-w", world]
+    done = subprocess.run(
+        [sys.executable, "-c", code, "-q", *places, "bindings", str(target)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return (target / "wit_world" / "imports" / "scheduler.py").read_text()
+
+
+def reply_codes(realm: str, op: str) -> dict[str, list[str]]:
+    """Message of the reply channel → the codes it may carry."""
+    operation = HOST_OPS[op] if realm == "host" else ADMIN_OPS[op]
+    refusals = HOST_REFUSALS[op] if realm == "host" else admin_refusals(op)
+    return {
+        "refusal": [code.value for code in refusals],
+        "serviceError": [code.value for code in service_errors(op, operation)],
+    }
+
+
+def fits(document: Mapping[str, Any], message: Mapping[str, Any], entry: Mapping[str, str]) -> None:
+    schema = {**message["payload"], "components": document["components"]}
+    if "$ref" in schema:  # beside a reference nothing else counts
+        schema = {"allOf": [message["payload"]], "components": document["components"]}
+    faults = list(Draft7Validator(schema).iter_errors(json.loads(entry["json"])))
+    assert faults == []
+
+
+def references(part: Any) -> Iterator[str]:
+    if isinstance(part, dict):
+        if isinstance(part.get("$ref"), str):
+            yield part["$ref"]
+        part = list(part.values())
+    if isinstance(part, list):
+        for each in part:
+            yield from references(each)
+
+
+def plain(text: str) -> str:
+    """WIT without comments, on one line."""
+    return " ".join(re.sub(r"//.*", "", text).split())
