@@ -217,8 +217,9 @@ async def probe(bus: Bus, subject: str | None = None, wait: float = PROBE_TIMEOU
     """Seconds that a message took through the bus and back to this process.
 
     With ``subject``, a request answered by this very process (its own ``$SRV.PING.<name>.<id>``);
-    without, a message to an inbox of its own. Raises BusUnavailableError. A server that froze looks
-    connected for as long as the pings last; this does not.
+    without, to the server and back: not every user may send to its own inbox. Raises
+    BusUnavailableError. A server that froze looks connected for as long as the pings last; this
+    does not.
     """
     if bus.denials:
         raise BusUnavailableError("subscriptions denied: " + "; ".join(bus.denials))
@@ -227,22 +228,13 @@ async def probe(bus: Bus, subject: str | None = None, wait: float = PROBE_TIMEOU
     began = time.monotonic()
     try:
         async with asyncio.timeout(wait):
-            await (
-                _through_inbox(bus) if subject is None else bus.client.request(subject, b"", wait)
-            )
+            if subject is None:
+                await bus.client.flush()
+            else:
+                await bus.client.request(subject, b"", wait)
     except (TimeoutError, nats.errors.Error, OSError) as error:
         raise BusUnavailableError(f"no way through NATS: {error!r}") from error
     return time.monotonic() - began
-
-
-async def _through_inbox(bus: Bus) -> None:
-    inbox = bus.client.new_inbox()
-    subscription = await bus.client.subscribe(inbox, max_msgs=1)
-    try:
-        await bus.client.publish(inbox, b"")
-        await subscription.next_msg(timeout=None)
-    finally:
-        await subscription.unsubscribe()
 
 
 def _names(settings: BusSettings) -> str:

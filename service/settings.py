@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 import msgspec
 from msgspec import Struct
 
-from service.logs import LogFormat
+from service.logs import LogFormat, LogLevel
 
 PREFIX = "EXT_SCHEDULER_"
 MAY_BE_ZERO = {"http_port", "callback_port", "statement_cache_size", "catchup_window_s"}
@@ -37,8 +37,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     http_host: str = "127.0.0.1"
     http_port: int = 9464
-    log_format: LogFormat = "json"
-    log_level: str = "info"
+    log_format: LogFormat = "auto"
+    """`auto` is text on a terminal and JSON elsewhere."""
+    log_level: LogLevel = "info"
 
     key_set_file: str = "keys.json"
     """JWK Set that contexts are verified with; read again when it changes."""

@@ -72,7 +72,12 @@ async def unless_one_ends(work: Coroutine[Any, Any, None], stack: Stack) -> None
 async def story(stack: Stack) -> None:
     """From the extension's setup to its memory of having been called."""
     await extension_sets_itself_up(stack)
-    client = await nats.connect(stack.nats.url)
+    client = await nats.connect(
+        stack.nats.url,
+        user="runner",
+        password=stack.passwords["runner"],
+        inbox_prefix="_INBOX_runner",
+    )
     try:
         await watch_one_slot(stack, client)
     finally:

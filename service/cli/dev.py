@@ -10,7 +10,7 @@ import typer
 from service.cli.demo import EVERY_MINUTE, interruptible, unless_one_ends
 from service.cli.embedded.postgres import installed
 from service.cli.extension_calls import execute_request
-from service.cli.stack import TENANT, Stack, running_stack
+from service.cli.stack import TENANT, Stack, nats_user, running_stack
 from service.cli.telling import step
 from service.settings import PREFIX
 
@@ -58,21 +58,24 @@ def call_file(stack: Stack, name: str) -> Path:
 def how_to_talk(stack: Stack) -> str:
     """Commands for another terminal, in the order in which one would try them."""
     install = stack.sample.rows.install_id
-    environment = [f"export {PREFIX}{name.upper()}={text}" for name, text in stack.settings.items()]
+    settings = {**stack.settings, **nats_user("service", stack.passwords)}
+    environment = [f"export {PREFIX}{name.upper()}={text}" for name, text in settings.items()]
+    nats = f"nats -s {stack.nats.url} --user operator --password {stack.passwords['operator']}"
+    nats += " --inbox-prefix _INBOX_operator"
     execute = f"curl -s {stack.runner_url}/v1/execute --data-binary"
     decoded = "| python3 -c 'import base64,json,sys; a=json.load(sys.stdin); "
     decoded += 'print(a["status"], base64.b64decode(a["body_b64"]).decode())\''
     mint = f".venv/bin/ext-scheduler token mint list --key {stack.home / 'runner.json'}"
     mint += f" --install {install}"
-    request = f"nats -s {stack.nats.url} req ext.scheduler.list '{{}}' --no-templates"
+    request = f"{nats} req ext.scheduler.list '{{}}' --no-templates"
     psql = f"{installed() / 'bin' / 'psql'} '{stack.postgres.dsn}'"
     sections = {
         "Let the extension set itself up, list its schedules, and say when it was called:": [
             f"{execute} @{call_file(stack, name)} {decoded}" for name in CALLS
         ],
         "Ask the bus, with the nats command line:": [
-            f"nats -s {stack.nats.url} micro ls",
-            f"nats -s {stack.nats.url} sub 'ext.scheduler.events.>'",
+            f"{nats} micro ls",
+            f"{nats} sub 'ext.scheduler.events.>'",
             f'{request} -H Content-Type:application/json -H "Ext-Context:$({mint})"',
         ],
         "Look into the database:": [

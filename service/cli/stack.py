@@ -1,6 +1,7 @@
 """The whole system on one machine: embedded servers, every role a process, the sample installed."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -25,6 +26,8 @@ from service.storage.registry import Registered, register
 CHECKOUT = Path(__file__).resolve().parents[2]
 SAMPLE = CHECKOUT / "examples" / "scheduler_demo"
 CACHE = CHECKOUT / ".cache"
+NATS_CONF = CHECKOUT / "nats.conf"
+NATS_USERS = ("service", "runner", "operator", "platform", "sys")
 TENANT = "demo-tenant"
 KEY_PURPOSES = {
     "runner": ("runner", HOST_AUDIENCE),
@@ -43,12 +46,16 @@ class Sample(Struct, frozen=True):
 
 
 class Stack(Struct, frozen=True):
-    """What runs, and where. ``settings`` are those of every process, by name in lower case."""
+    """What runs, and where. ``settings`` are those of every process, by name in lower case.
+
+    ``passwords`` are those of the users of nats.conf.
+    """
 
     home: Path
     postgres: Postgres
     nats: Nats
     settings: Mapping[str, str]
+    passwords: Mapping[str, str]
     sample: Sample
     runner_url: str
     programs: list[Running]
@@ -65,7 +72,17 @@ async def running_stack(*, min_interval_minutes: int) -> AsyncIterator[Stack]:
             home = stack.enter_context(private_directory())
             step("PostgreSQL and NATS start in a private directory, on free ports.")
             postgres = stack.enter_context(embedded_postgres(home / "postgres"))
-            nats = stack.enter_context(embedded_nats(home / "nats"))
+            passwords = nats_passwords()
+            nats = stack.enter_context(
+                embedded_nats(
+                    home / "nats",
+                    config=NATS_CONF,
+                    environment={
+                        f"EXT_SCHEDULER_NATS_{user.upper()}_PASSWORD": password
+                        for user, password in passwords.items()
+                    },
+                )
+            )
         except ServerFailed as failure:
             raise CommandError(str(failure)) from None
         detail(f"{postgres.server.host}:{postgres.server.port} and {nats.url}, in {home}")
@@ -86,24 +103,41 @@ async def running_stack(*, min_interval_minutes: int) -> AsyncIterator[Stack]:
         step("Four processes start: responder, worker, Runner and the bridge between them.")
         runner_port = free_port()
         programs = []
-        for program in roles(home, settings, runner_port):
+        for program in roles(home, settings, passwords, runner_port):
             started = await stack.enter_async_context(running(program, home / program.name))
             detail(f"{program.name:<12} ready, process {started.pid}")
             programs.append(started)
         runner_url = f"http://{HOST}:{runner_port}"
-        yield Stack(home, postgres, nats, settings, sample, runner_url, programs)
+        yield Stack(home, postgres, nats, settings, passwords, sample, runner_url, programs)
         step("Everything is stopped, the last started first, and removed.")
 
 
-def roles(home: Path, settings: Mapping[str, str], runner_port: int) -> list[Program]:
-    """The processes of the system, in the order in which they start."""
+def nats_passwords() -> dict[str, str]:
+    """A fresh password for each user of nats.conf; a letter first, as its syntax wants."""
+    return {user: f"p{secrets.token_hex(16)}" for user in NATS_USERS}
 
-    def role(name: str, *arguments: str) -> Program:
+
+def nats_user(user: str, passwords: Mapping[str, str]) -> dict[str, str]:
+    """The settings by which a process connects as this user."""
+    return {
+        "nats_user": user,
+        "nats_password": passwords[user],
+        "nats_inbox_prefix": f"_INBOX_{user}",
+    }
+
+
+def roles(
+    home: Path, settings: Mapping[str, str], passwords: Mapping[str, str], runner_port: int
+) -> list[Program]:
+    """The processes of the system, in the order in which they start."""
+    service, runner = nats_user("service", passwords), nats_user("runner", passwords)
+
+    def role(name: str, user: Mapping[str, str], *arguments: str) -> Program:
         port = free_port()
         return Program(
             name=name,
             arguments=arguments,
-            settings={**settings, "http_port": str(port)},
+            settings={**settings, **user, "http_port": str(port)},
             ready_url=f"http://{HOST}:{port}/readyz",
         )
 
@@ -111,15 +145,15 @@ def roles(home: Path, settings: Mapping[str, str], runner_port: int) -> list[Pro
     signing = ("--key", str(home / "runner.json"))
     places = ("--components", str(home / "components"), "--cache", str(CACHE / "compiled"))
     return [
-        role("responder", "serve", "--role", "responder"),
+        role("responder", service, "serve", "--role", "responder"),
         Program(
             name="dev-runner",
             arguments=["dev-runner", "--port", str(runner_port), *places, *signing],
-            settings=settings,
+            settings={**settings, **runner},
             ready_url=f"{runner_url}/healthz",
         ),
-        role("bridge", "bridge", "--runner", runner_url),
-        role("worker", "serve", "--role", "worker"),
+        role("bridge", runner, "bridge", "--runner", runner_url),
+        role("worker", service, "serve", "--role", "worker"),
     ]
 
 
