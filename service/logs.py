@@ -1,17 +1,33 @@
 """Log lines: one JSON object each in production, readable text on a terminal."""
 
 import logging
+import re
 import sys
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
 
-LogFormat = Literal["json", "text"]
+LogFormat = Literal["auto", "json", "text"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+_OWN = frozenset(logging.LogRecord("", 0, "", 0, "", None, None).__dict__) | {"message", "taskName"}
+# PostgreSQL quotes whole rows in the detail of an error, payloads included.
+_DETAIL = re.compile(
+    r"\nDETAIL:  .*?(?=\nHINT:  |\n\nThe above exception|\n\nDuring handling|\Z)", re.DOTALL
+)
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    return getattr(record, "fields", None) or {}
+    given: dict[str, Any] | None = getattr(record, "fields", None)
+    if given is not None:
+        return given
+    return {name: value for name, value in record.__dict__.items() if name not in _OWN}
+
+
+def _exception(formatter: logging.Formatter, record: logging.LogRecord) -> str:
+    assert record.exc_info  # noqa: S101 -- the callers looked
+    return _DETAIL.sub("\nDETAIL:  (left out)", formatter.formatException(record.exc_info))
 
 
 class JsonFormatter(logging.Formatter):
@@ -26,26 +42,33 @@ class JsonFormatter(logging.Formatter):
             **_fields(record),
         }
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+            line["exception"] = _exception(self, record)
         return msgspec.json.encode(line, enc_hook=str).decode()
 
 
 class TextFormatter(logging.Formatter):
-    """Time of day, level, message, then ``name=value`` pairs."""
+    """Time of day, level, message, then ``name=value`` pairs; values with spaces are quoted."""
 
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S.%f")[:-3]
-        pairs = "".join(f" {name}={value}" for name, value in _fields(record).items())
+        pairs = "".join(f" {name}={_word(value)}" for name, value in _fields(record).items())
         text = f"{at} {record.levelname:<7} {record.getMessage()}{pairs}"
         if record.exc_info:
-            text += "\n" + self.formatException(record.exc_info)
+            text += "\n" + _exception(self, record)
         return text
 
 
-def configure(log_format: LogFormat, level: str) -> None:
-    """Send every log line of the process to standard error in the given format."""
+def _word(value: object) -> str:
+    """One word, so that no value can look like another field, or like another line."""
+    text = str(value)
+    return text if text.isprintable() and " " not in text else repr(text)
+
+
+def configure(log_format: LogFormat, level: LogLevel) -> None:
+    """Send every log line of the process to standard error; ``auto`` is text on a terminal."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
+    text = log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
+    handler.setFormatter(TextFormatter() if text else JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # The queue library logs every job's traceback; the run record says the same once.
     logging.getLogger("pgqueuer").setLevel(logging.WARNING)
