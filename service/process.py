@@ -83,18 +83,22 @@ def key_ring(file: str) -> KeyRing:
         raise CannotServeError(str(error)) from None
 
 
-@asynccontextmanager
-async def connected_bus(settings: Settings, name: str, metrics: Metrics) -> AsyncIterator[Bus]:
-    """Connect for the length of the block. Raises CannotServeError when that is not possible."""
-    bus_settings = BusSettings(
+def bus_settings(settings: Settings, name: str) -> BusSettings:
+    """Return where and as whom to connect; ``name`` is what the server's own lists show."""
+    return BusSettings(
         servers=settings.nats_url.split(","),
         name=name,
         user=settings.nats_user or None,
         password=settings.nats_password or None,
         inbox_prefix=settings.nats_inbox_prefix,
     )
+
+
+@asynccontextmanager
+async def connected_bus(settings: Settings, name: str, metrics: Metrics) -> AsyncIterator[Bus]:
+    """Connect for the length of the block. Raises CannotServeError when that is not possible."""
     try:
-        bus = await connect(bus_settings, _bus_observer(metrics))
+        bus = await connect(bus_settings(settings, name), _bus_observer(metrics))
     except BusUnavailableError as error:
         raise CannotServeError(str(error)) from None
     try:

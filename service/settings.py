@@ -13,7 +13,7 @@ from service.logs import LogFormat, LogLevel
 
 PREFIX = "EXT_SCHEDULER_"
 MAY_BE_ZERO = {"http_port", "callback_port", "statement_cache_size", "catchup_window_s"}
-LISTS = {"reply_prefixes", "retry_delays_s"}
+LISTS = {"reply_prefixes", "retry_delays_s", "admin_permissions"}
 FILE_VARIABLE = "EXT_SCHEDULER_CONFIG"
 
 
@@ -40,6 +40,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     log_format: LogFormat = "auto"
     """`auto` is text on a terminal and JSON elsewhere."""
     log_level: LogLevel = "info"
+    tracing: bool = False
+    """Export spans; where to is said by OpenTelemetry's own variables (`OTEL_*`)."""
 
     key_set_file: str = "keys.json"
     """JWK Set that contexts are verified with; read again when it changes."""
@@ -58,6 +60,14 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The private key set that the bridge signs a Runner's host calls with."""
     platform_url: str = ""
     """Where the bridge forwards all other callbacks of the Runner to."""
+
+    admin_key_file: str = "admin-key.json"
+    """The private key set that the command line signs admin requests with."""
+    admin_subject: str = ""
+    """Who the audit says it was; empty for the login name."""
+    admin_tenant: str = ""
+    """The tenant acted for; empty for all where the key is an operator's."""
+    admin_permissions: tuple[str, ...] = ("extension:read", "extension:write")
 
     pool_size: int = 16
     worker_pool_size: int = 8
