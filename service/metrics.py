@@ -1,7 +1,25 @@
 """Every metric of the service, in one place. Labels come from closed sets: never an id."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from collections.abc import Iterable
+from itertools import product
 
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
+
+from contracts.context import Reason
+from contracts.errors import Code
+
+API_STATUSES = ("ok", "refused", "failed")
+TRIGGERS = ("schedule", "catchup", "run_now")
+FINAL_STATUSES = ("success", "error", "skipped", "skipped_overlap")
+WATCHED_CODES = (Code.INTERNAL.value, Code.UNAVAILABLE.value)
+"""Codes that alerts look at, so that the first of them must be seen as a rise."""
 API_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 RUN_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 LATENESS_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
@@ -11,7 +29,9 @@ class Metrics:
     """The registry of one process and what it counts; durations are in seconds."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # a second series for each, which nobody looks at
         self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
         self.api_calls = Counter(
             "extension_scheduler_api_calls_total",
             "Requests answered, by operation and outcome (ok, refused, failed).",
@@ -39,7 +59,7 @@ class Metrics:
         )
         self.messages_dropped = Counter(
             "extension_scheduler_messages_dropped_total",
-            "Messages that could not be answered, by reason.",
+            "Messages that were not worked on, or whose answer was lost, by reason.",
             ("reason",),
             registry=registry,
         )
@@ -83,13 +103,13 @@ class Metrics:
         )
         self.inflight = Gauge(
             "extension_scheduler_inflight",
-            "Requests and invocations being worked on.",
+            "Work in hand: request, waiting (taken, not begun), invocation, execution.",
             ("kind",),
             registry=registry,
         )
         self.pool_connections = Gauge(
             "extension_scheduler_pool_connections",
-            "Database connections, by pool and state.",
+            "Database connections, by pool and state (open, idle, limit).",
             ("pool", "state"),
             registry=registry,
         )
@@ -103,3 +123,20 @@ class Metrics:
             "Times the NATS connection was made again.",
             registry=registry,
         )
+
+    def expect_requests(self, operations: Iterable[str], drops: Iterable[str]) -> None:
+        """Show what a responder counts from the start, as zero: a rise from nothing is no rise."""
+        names = list(operations)
+        _zero(self.api_calls, names, API_STATUSES)
+        _zero(self.api_errors, names, WATCHED_CODES)
+        _zero(self.auth_failures, [reason.value for reason in Reason])
+        _zero(self.messages_dropped, drops)
+
+    def expect_runs(self) -> None:
+        """Show what a worker counts from the start."""
+        _zero(self.runs, TRIGGERS, FINAL_STATUSES)
+
+
+def _zero(metric: Counter, *values: Iterable[str]) -> None:
+    for labels in product(*values):
+        metric.labels(*labels)

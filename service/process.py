@@ -26,6 +26,8 @@ log = getLogger(__name__)
 SERVICE_NAME = "ext-scheduler"
 READY_TIMEOUT_S = 2.0
 CLOSE_TIMEOUT_S = 5.0
+MESSAGE_EVENTS = frozenset({BusEvent.SLOW_CONSUMER, BusEvent.MALFORMED_MESSAGE})
+"""What can happen to a connection that may have cost a message its answer."""
 
 
 class CannotServeError(Exception):
@@ -148,6 +150,7 @@ async def opened_pool(
     gauge = metrics.pool_connections
     gauge.labels(name, "open").set_function(pool.get_size)
     gauge.labels(name, "idle").set_function(pool.get_idle_size)
+    gauge.labels(name, "limit").set(size)
     try:
         await _require_migrated(pool)
         yield pool
@@ -200,6 +203,8 @@ def _bus_observer(metrics: Metrics) -> Callable[[BusEvent], None]:
             metrics.nats_connected.set(0)
         if event is BusEvent.RECONNECTED:
             metrics.nats_reconnects.inc()
+        if event in MESSAGE_EVENTS:
+            metrics.messages_dropped.labels(event.value).inc()
 
     return observe
 

@@ -65,6 +65,7 @@ async def _bridge(chosen: Settings, runner_url: str) -> None:
         if chosen.callback_token_file:
             await stack.enter_async_context(_callbacks(chosen, bus, session))
         executor = Executor(bus.client, session, keys.current, executing)
+        metrics.inflight.labels("execution").set_function(lambda: executor.in_hand)
         await executor.start()
         stack.push_async_callback(executor.stop)
         await _granted(bus)
