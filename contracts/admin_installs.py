@@ -1,10 +1,11 @@
 """Admin operations on installs, tenants and the whole database."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from contracts.errors import Outcome
+from contracts.inputs import Id, TenantId, Word
 
 
 class ManifestEndpoint(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -25,9 +26,9 @@ class ManifestApi(Struct, frozen=True):
 class Manifest(Struct, frozen=True, rename="camel", kw_only=True):
     """An extension's own description of one version; other members are ignored."""
 
-    name: str
-    publisher: str
-    version: str
+    name: Word
+    publisher: Word
+    version: Word
     display_name: str | None = None
     runtime: str | None = None
     capabilities: list[str] = field(default_factory=list)
@@ -37,27 +38,32 @@ class Manifest(Struct, frozen=True, rename="camel", kw_only=True):
 class RegisterInstallInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
     """One version of an extension, installed in one tenant. ``grants`` are capabilities."""
 
-    tenant_id: str
+    tenant_id: TenantId
     manifest: Manifest
-    content_hash: str
+    content_hash: Word
     grants: list[str] = field(default_factory=list)
     config: dict[str, Any] = field(default_factory=dict)
 
 
 class RegisterInstallOutput(Outcome, frozen=True, kw_only=True):
-    """The ids of the rows, new or found."""
+    """The ids of the rows, new or found.
+
+    ``version_id`` is the version registered. An install that was there stays on the version it has,
+    ``installed_version_id``, until ``updateInstall`` moves it and its schedules.
+    """
 
     registry_id: str | None = None
     version_id: str | None = None
     install_id: str | None = None
+    installed_version_id: str | None = None
 
 
 class UpdateInstallInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
     """Move an install to the version named by exactly one of ``version`` and ``versionId``."""
 
-    install_id: str
-    version: str | None = None
-    version_id: str | None = None
+    install_id: Id
+    version: Word | None = None
+    version_id: Id | None = None
     disable_missing_schedules: bool = False
     dry_run: bool = False
 
@@ -82,7 +88,7 @@ class UpdateInstallOutput(Outcome, frozen=True, kw_only=True):
 class SetInstallEnabledInput(Struct, frozen=True, rename="camel"):
     """Off: nothing fires. On: from the next slot."""
 
-    install_id: str
+    install_id: Id
     enabled: bool
 
 
@@ -93,7 +99,7 @@ class SetInstallEnabledOutput(Outcome, frozen=True, kw_only=True):
 class UninstallInput(Struct, frozen=True, rename="camel"):
     """Remove an install and everything of it but the audit."""
 
-    install_id: str
+    install_id: Id
 
 
 class UninstallOutput(Outcome, frozen=True, kw_only=True):
@@ -106,7 +112,7 @@ class UninstallOutput(Outcome, frozen=True, kw_only=True):
 class PurgeTenantInput(Struct, frozen=True, rename="camel"):
     """Uninstall everything of a tenant."""
 
-    tenant_id: str
+    tenant_id: TenantId
 
 
 class PurgeTenantOutput(Outcome, frozen=True, kw_only=True):
@@ -120,7 +126,7 @@ class PurgeTenantOutput(Outcome, frozen=True, kw_only=True):
 class SetTenantPausedInput(Struct, frozen=True, rename="camel"):
     """The kill switch: nothing of the tenant fires while paused."""
 
-    tenant_id: str
+    tenant_id: TenantId
     paused: bool
 
 
@@ -131,7 +137,7 @@ class SetTenantPausedOutput(Outcome, frozen=True, kw_only=True):
 class DisableSchedulesInput(Struct, frozen=True, rename="camel"):
     """All schedules of an install."""
 
-    install_id: str
+    install_id: Id
 
 
 class DisableSchedulesOutput(Outcome, frozen=True, kw_only=True):
@@ -140,12 +146,16 @@ class DisableSchedulesOutput(Outcome, frozen=True, kw_only=True):
     disabled: int | None = None
 
 
+SchemaName = Annotated[str, Meta(pattern="^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
+"""A schema of the service's own database, as it is spelled there."""
+
+
 class AdoptInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
     """Take over rows that another job runner drove, its pg-boss schema included where named."""
 
-    tenant_id: str | None = None
-    install_id: str | None = None
-    pg_boss_schema: str | None = None
+    tenant_id: TenantId | None = None
+    install_id: Id | None = None
+    pg_boss_schema: SchemaName | None = None
     dry_run: bool = False
 
 
@@ -167,7 +177,7 @@ class AdoptOutput(Outcome, frozen=True, kw_only=True):
 class ReconcileInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
     """Find and repair; ``dryRun`` reports only."""
 
-    tenant_id: str | None = None
+    tenant_id: TenantId | None = None
     dry_run: bool = False
 
 
@@ -199,7 +209,7 @@ class ReconcileOutput(Outcome, frozen=True, kw_only=True):
 class BackfillEndpointsInput(Struct, frozen=True, rename="camel", omit_defaults=True):
     """Materialise the endpoints of one version, or of all where none is named."""
 
-    version_id: str | None = None
+    version_id: Id | None = None
 
 
 class BackfillEndpointsOutput(Outcome, frozen=True, kw_only=True):

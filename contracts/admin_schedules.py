@@ -4,7 +4,9 @@ from typing import Any, Literal
 
 from msgspec import UNSET, Struct, UnsetType, field
 
+from contracts.admin_installs import Problem
 from contracts.errors import Outcome
+from contracts.inputs import Count, Cursor, Id, Limit, TenantId
 from contracts.schedules import EndpointInfo, Payload, ScheduleInfo
 
 
@@ -13,19 +15,19 @@ class AdminScheduleInfo(ScheduleInfo, frozen=True, rename="camel", kw_only=True)
 
     tenant_id: str
     install_id: str
-    endpoint_id: str
+    endpoint_id: str | None
     runner_schedule_id: str | None
 
 
 class ListSchedulesInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
     """Filters; ``failing`` means that the last run ended in an error."""
 
-    tenant_id: str | None = None
-    install_id: str | None = None
+    tenant_id: TenantId | None = None
+    install_id: Id | None = None
     enabled: bool | None = None
     failing: bool | None = None
-    limit: int | None = None
-    cursor: str | None = None
+    limit: Limit | None = None
+    cursor: Cursor | None = None
 
 
 class ListSchedulesOutput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
@@ -38,7 +40,7 @@ class ListSchedulesOutput(Struct, frozen=True, rename="camel", omit_defaults=Tru
 class GetScheduleInput(Struct, frozen=True, rename="camel"):
     """One schedule of any install that the token may see."""
 
-    schedule_id: str
+    schedule_id: Id
 
 
 class GetScheduleOutput(Struct, frozen=True, rename="camel"):
@@ -50,10 +52,10 @@ class GetScheduleOutput(Struct, frozen=True, rename="camel"):
 class CreateScheduleInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
     """As the host's ``create``, plus the install; the endpoint by selector or by id."""
 
-    install_id: str
+    install_id: Id
     cron: str
     endpoint: str | None = None
-    endpoint_id: str | None = None
+    endpoint_id: Id | None = None
     timezone: str | None = None
     enabled: bool | None = None
     name: str | None = None
@@ -63,10 +65,10 @@ class CreateScheduleInput(Struct, frozen=True, rename="camel", omit_defaults=Tru
 class UpdateScheduleInput(Struct, frozen=True, rename="camel", kw_only=True):
     """As the host's ``update``, plus the install; the endpoint by selector or by id."""
 
-    install_id: str
-    schedule_id: str
+    install_id: Id
+    schedule_id: Id
     endpoint: str | UnsetType = UNSET
-    endpoint_id: str | UnsetType = UNSET
+    endpoint_id: Id | UnsetType = UNSET
     cron: str | UnsetType = UNSET
     timezone: str | UnsetType = UNSET
     enabled: bool | UnsetType = UNSET
@@ -78,14 +80,14 @@ class UpdateScheduleInput(Struct, frozen=True, rename="camel", kw_only=True):
 class DeleteScheduleInput(Struct, frozen=True, rename="camel"):
     """As the host's ``delete``, plus the install."""
 
-    install_id: str
-    schedule_id: str
+    install_id: Id
+    schedule_id: Id
 
 
 class RunNowInput(Struct, frozen=True, rename="camel"):
     """One manual run; idempotent per schedule and minute."""
 
-    schedule_id: str
+    schedule_id: Id
 
 
 class RunNowOutput(Outcome, frozen=True, kw_only=True):
@@ -120,13 +122,14 @@ class RunInfo(Struct, frozen=True, rename="camel", kw_only=True):
 
 
 class RunHistoryInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
-    """Of one schedule, or of one install."""
+    """Of one schedule, or of one install. ``tenantId`` helps an operator where both are gone."""
 
-    schedule_id: str | None = None
-    install_id: str | None = None
+    tenant_id: TenantId | None = None
+    schedule_id: Id | None = None
+    install_id: Id | None = None
     status: RunStatus | None = None
-    limit: int | None = None
-    cursor: str | None = None
+    limit: Limit | None = None
+    cursor: Cursor | None = None
 
 
 class RunHistoryOutput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
@@ -141,7 +144,7 @@ class PreviewCronInput(Struct, frozen=True, rename="camel", omit_defaults=True, 
 
     cron: str
     timezone: str | None = None
-    count: int | None = None
+    count: Count | None = None
     from_: str | None = field(default=None, name="from")
 
 
@@ -154,7 +157,7 @@ class PreviewCronOutput(Struct, frozen=True, rename="camel"):
 class ListEndpointsInput(Struct, frozen=True, rename="camel"):
     """Of the version that the install has now."""
 
-    install_id: str
+    install_id: Id
 
 
 class ListEndpointsOutput(Struct, frozen=True, rename="camel"):
@@ -168,11 +171,11 @@ class PortableSchedule(Struct, frozen=True, rename="camel", kw_only=True):
 
     endpoint_method: str
     endpoint_path: str
-    name: str | None
+    name: str | None = None
     cron: str
-    timezone: str
-    enabled: bool
-    payload: Payload | None
+    timezone: str = "UTC"
+    enabled: bool = True
+    payload: Payload | None = None
 
 
 class PortableExtension(Struct, frozen=True, rename="camel", kw_only=True):
@@ -191,31 +194,38 @@ class TenantDocument(Struct, frozen=True, rename="camel", kw_only=True):
     extensions: list[PortableExtension]
 
 
-class ExportTenantInput(Struct, frozen=True, rename="camel"):
-    """Whose schedules."""
+class ExportTenantInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """Whose schedules. What is too much for one import comes as several documents, page by page."""
 
-    tenant_id: str
+    tenant_id: TenantId
+    limit: Limit | None = None
+    cursor: Cursor | None = None
 
 
-class ExportTenantOutput(Struct, frozen=True, rename="camel"):
-    """The document that ``importTenant`` takes."""
+class ExportTenantOutput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """The document that ``importTenant`` takes; ``omitted`` are schedules without endpoint."""
 
     document: TenantDocument
+    omitted: list[Problem] = field(default_factory=list)
+    next_cursor: str | None = None
 
 
 class ImportTenantInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
     """All or nothing; ``tenantId`` is where to, not where from."""
 
-    tenant_id: str
+    tenant_id: TenantId
     document: TenantDocument
     dry_run: bool = False
 
 
 class RowError(Struct, frozen=True, rename="camel", kw_only=True):
-    """A schedule of a document that cannot be imported: both positions count from 0."""
+    """What cannot be imported of a document; positions count from 0.
+
+    ``schedule`` is null where the extension as a whole is what is wrong.
+    """
 
     extension: int
-    schedule: int
+    schedule: int | None
     field_errors: dict[str, str]
 
 
@@ -243,11 +253,11 @@ class AuditEntry(Struct, frozen=True, rename="camel", kw_only=True):
 class AuditLogInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
     """``since`` is RFC 3339."""
 
-    tenant_id: str | None = None
-    install_id: str | None = None
+    tenant_id: TenantId | None = None
+    install_id: Id | None = None
     since: str | None = None
-    limit: int | None = None
-    cursor: str | None = None
+    limit: Limit | None = None
+    cursor: Cursor | None = None
 
 
 class AuditLogOutput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):

@@ -14,9 +14,16 @@ from uuid import uuid4
 import asyncpg
 import msgspec
 
+from contracts.admin import ADMIN_OPS, AdminOperation
 from contracts.context import InvalidKeySet, Key, signing_key
 from contracts.schedules import HOST_OPS, Operation
-from contracts.subjects import HOST_AUDIENCE, RUNNER_AUDIENCE, host_subject
+from contracts.subjects import (
+    ADMIN_AUDIENCE,
+    HOST_AUDIENCE,
+    RUNNER_AUDIENCE,
+    admin_subject,
+    host_subject,
+)
 from service.bus import Bus, BusUnavailableError
 from service.discovery import Identity, own_ping
 from service.dispatch import Dispatcher
@@ -98,8 +105,14 @@ async def serve(settings: Settings, role: Role) -> None:
 def service_operations() -> list[ServiceOperation]:
     """Every operation as the bus offers it, from the tables of the contract."""
     return [
-        _service_operation(op, operation, host_subject(op), HOST_AUDIENCE)
-        for op, operation in HOST_OPS.items()
+        *(
+            _service_operation(op, operation, host_subject(op), HOST_AUDIENCE)
+            for op, operation in HOST_OPS.items()
+        ),
+        *(
+            _service_operation(op, operation, admin_subject(op), ADMIN_AUDIENCE)
+            for op, operation in ADMIN_OPS.items()
+        ),
     ]
 
 
@@ -114,7 +127,7 @@ def limits(settings: Settings) -> Limits:
 
 
 def _service_operation(
-    op: str, operation: Operation, subject: str, audience: str
+    op: str, operation: Operation | AdminOperation, subject: str, audience: str
 ) -> ServiceOperation:
     return ServiceOperation(
         name=op,

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from logging import INFO, getLogger
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
 from msgspec import Struct
@@ -13,7 +13,7 @@ from msgspec import Struct
 from contracts import encoding
 from contracts.context import LEEWAY_S, Claims, ContextRefused, verify
 from contracts.encoding import MAX_BODY_BYTES, Encoding, MalformedBody, UnknownContentType
-from contracts.errors import NUMBERS, Code, ErrorBody, ServiceError
+from contracts.errors import NUMBERS, Code, ErrorBody, Outcome, ServiceError
 from contracts.subjects import (
     CONTENT_TYPE_HEADER,
     CONTEXT_HEADER,
@@ -95,8 +95,8 @@ class Dispatcher(Struct, frozen=True, kw_only=True):
     async def _run(self, request: Request, claims: Claims) -> Answer:
         raw = _read(request)
         handler = HANDLERS[request.audience][request.op]
-        install_id = claims.install_id if handler.mutates else None
-        async with self.turns.turn(install_id, request.aside):
+        turn = _turn(claims, raw) if handler.mutates else None
+        async with self.turns.turn(turn, request.aside):
             self._check_wanted(request, claims)
             async with self._connection() as connection:
                 answer = await handler.run(
@@ -110,7 +110,7 @@ class Dispatcher(Struct, frozen=True, kw_only=True):
                         clock=self.clock,
                     )
                 )
-        if handler.mutates and not isinstance(answer, ErrorBody):
+        if handler.mutates and _code(answer) is None:
             self.committed()
         return answer
 
@@ -157,7 +157,7 @@ class Dispatcher(Struct, frozen=True, kw_only=True):
         duration_s: float,
     ) -> None:
         op, metrics = request.op, self.metrics
-        code = answer.code.value if isinstance(answer, ErrorBody) else None
+        code = _code(answer)
         outcome = "ok" if code is None else "failed" if fault is not None else "refused"
         metrics.api_calls.labels(op, outcome).inc()
         metrics.api_duration.labels(op).observe(duration_s)
@@ -177,6 +177,25 @@ class Dispatcher(Struct, frozen=True, kw_only=True):
                     duration_ms=round(duration_s * 1000, 3),
                 ),
             )
+
+
+def _turn(claims: Claims, raw: dict[str, Any]) -> UUID:
+    """What a change waits its turn for: the install, where one is named, else its own repeats.
+
+    An administrator's body is good enough for that: nothing but the waiting depends on it.
+    """
+    if claims.install_id is not None:
+        return claims.install_id
+    try:
+        return UUID(raw.get("installId"))
+    except (TypeError, ValueError, AttributeError):
+        return claims.jti
+
+
+def _code(answer: Answer) -> str | None:
+    """Why an answer is negative, None where it is not."""
+    code = answer.code if isinstance(answer, ErrorBody | Outcome) else None
+    return None if code is None else code.value
 
 
 def _read(request: Request) -> dict[str, Any]:

@@ -3,9 +3,11 @@
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 
+from contracts.admin import ADMIN_OPS, AdminOperation
 from contracts.schedules import HOST_OPS, Operation
-from contracts.subjects import HOST_AUDIENCE
+from contracts.subjects import ADMIN_AUDIENCE, HOST_AUDIENCE
 from service.operations import host_changes, host_reads
+from service.operations.admin_table import ADMIN_FUNCTIONS
 from service.operations.call import Answer, Call, Handler
 
 HOST_FUNCTIONS = {
@@ -19,7 +21,7 @@ HOST_FUNCTIONS = {
 
 
 def _table(
-    contract: Mapping[str, Operation],
+    contract: Mapping[str, Operation] | Mapping[str, AdminOperation],
     functions: Mapping[str, Callable[[Call], Awaitable[Answer]]],
 ) -> Mapping[str, Handler]:
     rows = {
@@ -30,6 +32,9 @@ def _table(
 
 
 HANDLERS: Mapping[str, Mapping[str, Handler]] = MappingProxyType(
-    {HOST_AUDIENCE: _table(HOST_OPS, HOST_FUNCTIONS)}
+    {
+        HOST_AUDIENCE: _table(HOST_OPS, HOST_FUNCTIONS),
+        ADMIN_AUDIENCE: _table(ADMIN_OPS, ADMIN_FUNCTIONS),
+    }
 )
 """Audience → operation → what answers it."""

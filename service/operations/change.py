@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from contracts.errors import Code, ErrorBody, ServiceError
 from contracts.events import EventType
+from contracts.subjects import HOST_AUDIENCE
 from service.operations.access import absent, authorize, tenant_of
 from service.operations.call import Answer, Call
 from service.rules.endpoints import Manifest, Selector, choose, read_manifest
@@ -70,7 +71,7 @@ async def make(call: Call, asked: Asked, apply: Apply) -> Answer:
         if install is None:
             raise await absent(call)
         authorize(install, call.claims, declared_is_granted=call.declared_is_granted)
-        ground = await _survey(call, install, asked)
+        ground = await survey(call, install, asked)
         if ground.loaded.replay is not None:
             return replayed(call, ground.loaded.replay)
         outcome = await apply(ground)
@@ -83,7 +84,12 @@ async def make(call: Call, asked: Asked, apply: Apply) -> Answer:
 
 
 def admit_change(ground: Ground) -> None:
-    """Raise ServiceError RATE_LIMITED when the install has made its changes for now."""
+    """Raise ServiceError RATE_LIMITED when the install has made its changes for now.
+
+    Those of administrators do not count, and are not counted.
+    """
+    if ground.call.claims.aud != HOST_AUDIENCE:
+        return
     wait = admit(ground.loaded.accepted, ground.now, ground.call.limits.changes_per_minute)
     if wait is not None:
         raise ServiceError(Code.RATE_LIMITED, "Too many schedule changes", retry_after_ms=wait)
@@ -97,7 +103,8 @@ def replayed(call: Call, replay: changes.Replay) -> Answer:
     return msgspec.msgpack.decode(replay.result, type=call.output)
 
 
-async def _survey(call: Call, install: Install, asked: Asked) -> Ground:
+async def survey(call: Call, install: Install, asked: Asked) -> Ground:
+    """Look everything up that a change of this locked install stands on."""
     question = Question(
         scope=f"install:{install.id}",
         jti=call.claims.jti,

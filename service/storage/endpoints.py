@@ -66,7 +66,11 @@ async def materialise(
     connection: Connection,
     version_id: UUID,
     entries: Sequence[tuple[str, str, str]],
-) -> None:
-    """Insert (method, path, handler) entries that are not there; twice changes nothing."""
+) -> int:
+    """Insert (method, path, handler) entries that are not there; twice changes nothing.
+
+    Returns how many rows are new.
+    """
     methods, paths, handlers = zip(*entries, strict=True) if entries else ((), (), ())
-    await connection.execute(MATERIALISE, version_id, methods, paths, handlers)
+    tag = await connection.execute(MATERIALISE, version_id, methods, paths, handlers)
+    return int(tag.rpartition(" ")[2])

@@ -28,8 +28,20 @@ def is_unavailable(error: BaseException) -> bool:
 
 
 def is_demoted(error: BaseException) -> bool:
-    """Tell whether the server became a standby, so that every pooled connection is to it (25006)."""
+    """Tell whether the server became a standby: every pooled connection is to it then (25006)."""
     return isinstance(error, asyncpg.ReadOnlySQLTransactionError)
+
+
+def is_deadlock(error: BaseException) -> bool:
+    """Tell whether two transactions waited for each other: this one may simply start anew."""
+    return isinstance(error, asyncpg.DeadlockDetectedError)
+
+
+def referenced_by(error: BaseException) -> str | None:
+    """Return the table whose rows keep a row from being removed, if that is the fault."""
+    if isinstance(error, asyncpg.ForeignKeyViolationError):
+        return error.table_name or "another table"
+    return None
 
 
 def is_name_taken(error: BaseException) -> bool:

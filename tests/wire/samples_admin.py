@@ -188,8 +188,8 @@ SCHEDULE_SAMPLES: dict[str, tuple[Struct, Struct]] = {
         admin.ListEndpointsOutput([ENDPOINT]),
     ),
     "exportTenant": (
-        admin.ExportTenantInput(TENANT_ID),
-        admin.ExportTenantOutput(DOCUMENT),
+        admin.ExportTenantInput(tenant_id=TENANT_ID),
+        admin.ExportTenantOutput(document=DOCUMENT),
     ),
     "importTenant": (
         admin.ImportTenantInput(tenant_id="tenant-2", document=DOCUMENT, dry_run=True),

@@ -1,0 +1,23 @@
+"""Kinds of values that admin inputs are made of. The bounds show in the schemas."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+UUID_PATTERN = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+MAX_LIMIT = 200
+MAX_PREVIEW = 50
+
+Id = Annotated[str, Meta(pattern=UUID_PATTERN, description="A UUID")]
+
+TenantId = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^(?!\*$)[\s\S]*$")]
+"""A tenant of the platform; ``*`` is none."""
+
+Word = Annotated[str, Meta(min_length=1, max_length=255)]
+"""A name or version of something."""
+
+Limit = Annotated[int, Meta(ge=1, le=MAX_LIMIT, description="Rows of a page")]
+
+Cursor = Annotated[str, Meta(max_length=2048, description="The nextCursor of the page before")]
+
+Count = Annotated[int, Meta(ge=1, le=MAX_PREVIEW)]

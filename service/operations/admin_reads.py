@@ -1,0 +1,200 @@
+"""Admin operations that change nothing."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+from contracts import admin_schedules as contract
+from contracts.errors import Code
+from contracts.schedules import EndpointInfo
+from contracts.times import Instant, read_time, wire_time
+from service.operations.admin_frame import INSTALL_NOT_FOUND, within
+from service.operations.admin_views import admin_schedule_info, audit_entry, run_info
+from service.operations.call import Answer, Call, field_refusal, refusal
+from service.operations.views import endpoint_infos
+from service.rules import admin_fields, cursors
+from service.rules.endpoints import read_manifest
+from service.rules.fields import NOT_FOUND, REQUIRED, CheckedCreate, check_create
+from service.rules.slots import next_slots
+from service.rules.zones import load
+from service.storage import audit, clock, endpoints, listing, run_pages
+
+BY_ID, BY_TIME = tuple[str, UUID], tuple[Instant, UUID]
+"""Keys of cursors."""
+
+USUAL_LIMIT = 50
+USUAL_PREVIEW = 10
+Row = TypeVar("Row")
+
+
+async def list_schedules(call: Call, asked: contract.ListSchedulesInput) -> Answer:
+    """Answer a page of schedules by tenant, then id."""
+    tenant_id = within(call, asked.tenant_id)
+    install_id = None if asked.install_id is None else UUID(asked.install_id)
+    if install_id is not None and tenant_id is None:
+        tenant_id = await listing.tenant_of(call.connection, None, install_id) or ""
+    wanted = listing.Wanted(
+        tenant_id=tenant_id,
+        install_id=install_id,
+        enabled=asked.enabled,
+        failing=asked.failing,
+        after=_cursor(asked.cursor, BY_ID),
+    )
+    limit = asked.limit or USUAL_LIMIT
+    rows = await listing.page(call.connection, wanted, limit + 1)
+    shown, more = _cut(rows, limit, lambda row: len(row.schedule.payload or "") + 1000)
+    return contract.ListSchedulesOutput(
+        schedules=[admin_schedule_info(row) for row in shown],
+        next_cursor=cursors.write(shown[-1].tenant_id, shown[-1].schedule.id) if more else None,
+    )
+
+
+async def get_schedule(call: Call, asked: contract.GetScheduleInput) -> Answer:
+    """Answer one schedule of any install that the token may see."""
+    found = await listing.one(call.connection, within(call, None), UUID(asked.schedule_id))
+    if found is None:
+        return refusal(Code.NOT_FOUND, NOT_FOUND)
+    return contract.GetScheduleOutput(schedule=admin_schedule_info(found))
+
+
+async def run_history(call: Call, asked: contract.RunHistoryInput) -> Answer:
+    """Answer a page of runs, newest first; those of a schedule that is gone are still there."""
+    tenant_id = within(call, asked.tenant_id) or await _tenant_of(call, asked)
+    if tenant_id is None:
+        return contract.RunHistoryOutput(runs=[])
+    wanted = run_pages.Wanted(
+        tenant_id=tenant_id,
+        schedule_id=None if asked.schedule_id is None else UUID(asked.schedule_id),
+        install_id=None if asked.install_id is None else UUID(asked.install_id),
+        status=asked.status,
+        after=_cursor(asked.cursor, BY_TIME) or run_pages.NEWEST,
+    )
+    limit = asked.limit or USUAL_LIMIT
+    rows = await run_pages.page(call.connection, wanted, limit + 1)
+    shown, more = _cut(rows, limit, lambda row: len(row.error or "") + 1000)
+    return contract.RunHistoryOutput(
+        runs=[run_info(row) for row in shown],
+        next_cursor=cursors.write(shown[-1].slot, shown[-1].id) if more else None,
+    )
+
+
+async def preview_cron(call: Call, asked: contract.PreviewCronInput) -> Answer:
+    """Answer the next slots of an expression, or what is wrong with it."""
+    judged = _judged_cron(call)
+    start = _instant(asked.from_) or call.clock(await clock.read(call.connection))
+    zone = load(judged.timezone)
+    assert judged.cron is not None  # noqa: S101 -- judged before
+    assert zone is not None  # noqa: S101 -- likewise
+    try:
+        slots = next_slots(judged.cron, zone, start, asked.count or USUAL_PREVIEW)
+    except (ValueError, OverflowError):  # beyond the years that there are
+        return field_refusal({"from": admin_fields.invalid("from")})
+    return contract.PreviewCronOutput(slots=[wire_time(slot) for slot in slots])
+
+
+async def list_endpoints(call: Call, asked: contract.ListEndpointsInput) -> Answer:
+    """Answer the endpoints of the version that the install has now, materialised if need be."""
+    shown = await _endpoints(call, UUID(asked.install_id))
+    if shown is None:
+        return refusal(Code.NOT_FOUND, INSTALL_NOT_FOUND)
+    return contract.ListEndpointsOutput(endpoints=shown)
+
+
+async def audit_log(call: Call, asked: contract.AuditLogInput) -> Answer:
+    """Answer a page of audit entries, newest first."""
+    wanted = audit.Wanted(
+        tenant_id=within(call, asked.tenant_id),
+        install_id=None if asked.install_id is None else UUID(asked.install_id),
+        since=_instant(asked.since) or audit.LONG_AGO,
+        after=_cursor(asked.cursor, BY_TIME) or run_pages.NEWEST,
+    )
+    limit = asked.limit or USUAL_LIMIT
+    rows = await audit.page(call.connection, wanted, limit + 1)
+    shown, more = _cut(rows, limit, lambda row: len(row.changes) + 500)
+    return contract.AuditLogOutput(
+        entries=[audit_entry(row) for row in shown],
+        next_cursor=cursors.write(shown[-1].at, shown[-1].id) if more else None,
+    )
+
+
+async def _tenant_of(call: Call, asked: contract.RunHistoryInput) -> str | None:
+    """Whose runs an operator means, who did not say."""
+    if asked.schedule_id is not None:
+        found = await listing.one(call.connection, None, UUID(asked.schedule_id))
+        if found is not None:
+            return found.tenant_id
+    if asked.install_id is None:
+        return None
+    return await listing.tenant_of(call.connection, None, UUID(asked.install_id))
+
+
+async def _endpoints(call: Call, install_id: UUID) -> list[EndpointInfo] | None:
+    tenant_id = await listing.tenant_of(call.connection, within(call, None), install_id)
+    if tenant_id is None:
+        return None
+    found = await endpoints.list_with_install(call.connection, tenant_id, install_id)
+    if found is None:
+        return None
+    install, rows = found
+    manifest = read_manifest(install.manifest)
+    if not rows and manifest.entries:
+        await endpoints.materialise(call.connection, install.version_id, manifest.entries)
+        rows = await endpoints.list_for_version(call.connection, install.version_id)
+    return endpoint_infos(rows, manifest)
+
+
+def _cut(rows: Sequence[Row], limit: int, size: Callable[[Row], int]) -> tuple[Sequence[Row], bool]:
+    """The rows of the page, and whether there are more."""
+    count = cursors.fitting([size(row) for row in rows], limit)
+    return rows[:count], count < len(rows)
+
+
+def _cursor(text: str | None, shape: type[Row]) -> Row | None:
+    return None if text is None else cursors.read(text, shape)
+
+
+def _instant(text: str | None) -> datetime | None:
+    return None if text is None else read_time(text)
+
+
+def _judged_cron(call: Call) -> CheckedCreate:
+    fields = {name: call.raw.get(name) for name in ("cron", "timezone")}
+    return check_create({"endpoint": "/", **fields}, call.limits)
+
+
+def cron_errors(call: Call, values: Mapping[str, Any]) -> Mapping[str, str]:
+    """What is wrong with the fields of ``previewCron``."""
+    return {**_judged_cron(call).errors, **_time_errors(values, "from")}
+
+
+def schedule_page_errors(_: Call, values: Mapping[str, Any]) -> Mapping[str, str]:
+    """What is wrong with the fields of ``listSchedules``."""
+    return _cursor_errors(values, BY_ID)
+
+
+def run_page_errors(call: Call, values: Mapping[str, Any]) -> Mapping[str, str]:
+    """What is wrong with the fields of ``runHistory``."""
+    errors = _cursor_errors(values, BY_TIME)
+    if call.raw.get("scheduleId") is None and call.raw.get("installId") is None:
+        errors["scheduleId"] = REQUIRED
+    return errors
+
+
+def audit_page_errors(_: Call, values: Mapping[str, Any]) -> Mapping[str, str]:
+    """What is wrong with the fields of ``auditLog``."""
+    return {**_cursor_errors(values, BY_TIME), **_time_errors(values, "since")}
+
+
+def _cursor_errors(values: Mapping[str, Any], shape: type[Any]) -> dict[str, str]:
+    text = values.get("cursor")
+    key = None if text is None else cursors.read(text, shape)
+    return {} if text is None or key is not None else {"cursor": admin_fields.invalid("cursor")}
+
+
+def _time_errors(values: Mapping[str, Any], name: str) -> dict[str, str]:
+    try:
+        _instant(values.get(name))
+    except ValueError:
+        return {name: admin_fields.invalid(name)}
+    return {}

@@ -1,0 +1,155 @@
+"""``updateInstall``: an install moves to another version, and its schedules with it."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from contracts import admin_installs as contract
+from contracts.admin_installs import ScheduleTarget
+from contracts.errors import Code
+from contracts.events import EventType
+from service.operations.admin_frame import INSTALL_NOT_FOUND, Ground, Made, entry, told
+from service.operations.admin_installs import locked
+from service.operations.admin_materialise import materialised
+from service.operations.call import Answer, field_refusal, refusal
+from service.rules.endpoints import read_manifest
+from service.rules.fields import REQUIRED
+from service.rules.planning import Calendar, UnplannableError
+from service.rules.remap import Pinned, Remap, key_of, remap
+from service.storage import bulk, timers, versions
+from service.storage.installs import Install
+from service.storage.schedules import Schedule
+from service.storage.timers import Timer
+from service.storage.versions import Version
+
+ONE_VERSION = "Give version or versionId, not both"
+VERSION_NOT_FOUND = "Version not found"
+
+
+async def update_install(ground: Ground, asked: contract.UpdateInstallInput) -> Made | Answer:
+    """Move an install to another version, or say which of its schedules would be lost."""
+    if (asked.version is None) == (asked.version_id is None):
+        one = {"version": REQUIRED} if asked.version is None else {"versionId": ONE_VERSION}
+        return field_refusal(one)
+    install = await locked(ground, UUID(asked.install_id))
+    if install is None:
+        return refusal(Code.NOT_FOUND, INSTALL_NOT_FOUND)
+    connection = ground.call.connection
+    version = await versions.find(
+        connection,
+        install.registry_id,
+        id_=None if asked.version_id is None else UUID(asked.version_id),
+        name=asked.version,
+    )
+    if version is None:
+        return refusal(Code.NOT_FOUND, VERSION_NOT_FOUND)
+    rows = await materialised(connection, version)
+    stored = await bulk.lock_all(connection, install.tenant_id, install.id)
+    plan = remap(
+        [_pinned(schedule) for schedule in stored],
+        [(row.id, row.method, row.path) for row in rows],
+        read_manifest(version.manifest),
+    )
+    answer = _answer(stored, plan)
+    if asked.dry_run:
+        return answer
+    if plan.blocking and not asked.disable_missing_schedules:
+        return _blocked(answer, len(plan.blocking), version)
+    await _apply(ground, install, version, stored, plan)
+    return _made(install, version, plan, answer)
+
+
+def _pinned(schedule: Schedule) -> Pinned:
+    return Pinned(
+        id=schedule.id,
+        key=key_of(schedule.endpoint_method, schedule.endpoint_path),
+        enabled=schedule.enabled,
+        marked=schedule.missing_endpoint,
+    )
+
+
+def _answer(stored: Sequence[Schedule], plan: Remap) -> contract.UpdateInstallOutput:
+    shown = {schedule.id: _target(schedule) for schedule in stored}
+    return contract.UpdateInstallOutput(
+        success=True,
+        remapped=[target for id_, target in shown.items() if id_ in plan.targets],
+        missing=[shown[id_] for id_ in plan.missing],
+        reenabled=[shown[id_] for id_ in plan.back],
+    )
+
+
+def _target(schedule: Schedule) -> ScheduleTarget:
+    return ScheduleTarget(
+        schedule_id=str(schedule.id),
+        name=schedule.name,
+        method=schedule.endpoint_method or "",
+        path=schedule.endpoint_path or "",
+    )
+
+
+def _blocked(
+    answer: contract.UpdateInstallOutput, count: int, version: Version
+) -> contract.UpdateInstallOutput:
+    what = "1 schedule has" if count == 1 else f"{count} schedules have"
+    return contract.UpdateInstallOutput(
+        success=False,
+        code=Code.SCHEDULE_REMAP_FAILED,
+        error=f"{what} no endpoint in version {version.version}",
+        missing=answer.missing,
+    )
+
+
+async def _apply(
+    ground: Ground, install: Install, version: Version, stored: Sequence[Schedule], plan: Remap
+) -> None:
+    connection, tenant_id, now = ground.call.connection, install.tenant_id, ground.now
+    await versions.move(connection, tenant_id, install.id, version.id, now)
+    await bulk.point(connection, tenant_id, install.id, dict(plan.targets))
+    await bulk.disable_missing(connection, tenant_id, install.id, list(plan.lost), now)
+    due = _timers(install, [each for each in stored if each.id in set(plan.back)], now)
+    await bulk.enable_again(connection, tenant_id, install.id, list(plan.back), now)
+    await timers.remove(connection, [timer.key for timer in due])
+    await timers.add(connection, due)
+
+
+def _timers(install: Install, schedules: Sequence[Schedule], now: datetime) -> list[Timer]:
+    """Timers from now. What cannot be planned gets none: the planner says so on the schedule."""
+    calendar, made = Calendar(), []
+    for each in schedules:
+        try:
+            due_at = calendar.following(each.cron, each.timezone, now)
+        except UnplannableError:
+            continue
+        made.append(Timer(install.tenant_id, each.id, install.id, each.cron, each.timezone, due_at))
+    return made
+
+
+def _made(
+    install: Install, version: Version, plan: Remap, answer: contract.UpdateInstallOutput
+) -> Made:
+    tenant_id = install.tenant_id
+    changes = {
+        "versionId": [install.version_id, version.id],
+        "version": version.version,
+        "remapped": len(plan.targets),
+        "disabled": plan.lost,
+        "reenabled": plan.back,
+    }
+    disabled, fields = {"error": bulk.MISSING_ENDPOINT}, {"fields": ["enabled"]}
+    moved = {"versionId": version.id, "version": version.version}
+    return Made(
+        answer=answer,
+        install_id=install.id,
+        entries=[entry(tenant_id, changes, install.id)],
+        events=[
+            told(EventType.INSTALL_UPDATED, tenant_id, install.id, moved),
+            *(
+                told(EventType.SCHEDULE_DISABLED, tenant_id, install.id, disabled, id_)
+                for id_ in plan.lost
+            ),
+            *(
+                told(EventType.SCHEDULE_UPDATED, tenant_id, install.id, fields, id_)
+                for id_ in plan.back
+            ),
+        ],
+    )

@@ -1,0 +1,205 @@
+"""Admin operations on one install's schedules: the host's own, from outside, and a manual run."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+from uuid import UUID
+
+from msgspec import UNSET, structs
+
+from contracts import admin_installs, admin_schedules
+from contracts.admin import ADMIN_OPS
+from contracts.errors import Code, ErrorBody, ServiceError
+from contracts.events import EventType
+from service.operations import change
+from service.operations.admin_frame import INSTALL_NOT_FOUND, Ground, Made, entry, told
+from service.operations.admin_installs import locked
+from service.operations.call import Answer, field_refusal, refusal
+from service.operations.change import Asked
+from service.operations.schedule_changes import create_schedule, delete_schedule, update_schedule
+from service.rules import admin_fields
+from service.rules.endpoints import NOT_SCHEDULABLE, Selector, normal_method, normal_path
+from service.rules.fields import (
+    NOT_FOUND,
+    REQUIRED,
+    CheckedCreate,
+    CheckedUpdate,
+    check_create,
+    check_schedule_id,
+    check_update,
+)
+from service.rules.limits import admit, remember
+from service.storage import bulk, endpoints, listing, manual_rate, occurrences
+from service.storage.installs import Install
+
+ONE_ENDPOINT = "Give endpoint or endpointId, not both"
+
+Checked = TypeVar("Checked", CheckedCreate, CheckedUpdate)
+
+
+async def create(ground: Ground) -> Made | Answer:
+    """Create a schedule as its extension would."""
+    checked = check_create(ground.call.raw, ground.call.limits)
+    return await _with_endpoint(ground, checked, create_schedule)
+
+
+async def update(ground: Ground) -> Made | Answer:
+    """Change a schedule as its extension would."""
+    checked = check_update(ground.call.raw, ground.call.limits)
+    return await _with_endpoint(ground, checked, update_schedule)
+
+
+async def delete(ground: Ground) -> Made | Answer:
+    """Delete a schedule as its extension would."""
+    checked = check_schedule_id(ground.call.raw)
+    own = _own_errors(ground, ("installId",))
+    if own or checked.errors:
+        return field_refusal({**own, **checked.errors})
+    install = await locked(ground, UUID(ground.call.raw["installId"]))
+    if install is None:
+        return refusal(Code.NOT_FOUND, INSTALL_NOT_FOUND)
+    asked = Asked(schedule_id=checked.schedule_id)
+    standing = await change.survey(ground.call, install, asked)
+    return _told(install, await delete_schedule(checked, standing))
+
+
+async def disable_all(ground: Ground, asked: admin_installs.DisableSchedulesInput) -> Made | Answer:
+    """Disable all schedules of an install at once, those waiting for their endpoint included."""
+    install = await locked(ground, UUID(asked.install_id))
+    if install is None:
+        return refusal(Code.NOT_FOUND, INSTALL_NOT_FOUND)
+    connection, tenant_id = ground.call.connection, install.tenant_id
+    done = await bulk.disable_all(connection, tenant_id, install.id, ground.now)
+    answer = admin_installs.DisableSchedulesOutput(success=True, disabled=len(done.disabled))
+    if not done.touched:
+        return answer
+    data = {"reason": "disableSchedules"}
+    return Made(
+        answer=answer,
+        install_id=install.id,
+        entries=[entry(tenant_id, {"disabled": done.disabled}, install.id)],
+        events=[
+            told(EventType.SCHEDULE_DISABLED, tenant_id, install.id, data, id_)
+            for id_ in done.disabled
+        ],
+    )
+
+
+async def run_now(ground: Ground, asked: admin_schedules.RunNowInput) -> Made | Answer:
+    """Plan a manual run for this minute; within it, it is the same run."""
+    call, schedule_id = ground.call, UUID(asked.schedule_id)
+    found = await listing.one(call.connection, ground.scope, schedule_id)
+    install = None if found is None else await locked(ground, found.install_id)
+    # Again under the lock: it may have been deleted while we waited.
+    found = await listing.one(call.connection, ground.scope, schedule_id)
+    if found is None or install is None:
+        return refusal(Code.NOT_FOUND, NOT_FOUND)
+    if not install.enabled:
+        return refusal(Code.INSTALL_DISABLED, "Install is disabled")
+    tenant_id, limit = install.tenant_id, call.limits.manual_runs_per_minute
+    accepted = await manual_rate.lock(call.connection, tenant_id)
+    run_id, new = await occurrences.plan_manual_run(
+        call.connection, tenant_id, install.id, schedule_id, ground.now
+    )
+    answer = admin_schedules.RunNowOutput(success=True, run_id=str(run_id))
+    if not new:
+        return answer
+    wait = admit(accepted, ground.now, limit)
+    if wait is not None:
+        raise ServiceError(Code.RATE_LIMITED, "Too many manual runs", retry_after_ms=wait)
+    kept = remember(accepted, ground.now, limit)
+    await manual_rate.store(call.connection, tenant_id, kept, ground.now)
+    changes = {"runId": run_id}
+    entries = [entry(tenant_id, changes, install.id, schedule_id)]
+    return Made(answer=answer, entries=entries, install_id=install.id)
+
+
+async def _with_endpoint(
+    ground: Ground,
+    checked: Checked,
+    apply: Callable[[Checked, change.Ground], Awaitable[change.Made | ErrorBody]],
+) -> Made | Answer:
+    """Put ``endpointId`` into the terms of the host operations, and apply one of them."""
+    raw = ground.call.raw
+    own = _own_errors(ground, ("installId", "endpointId"))
+    by_id = raw.get("endpointId") is not None
+    errors = dict(checked.errors)
+    if by_id and errors.get("endpoint") == REQUIRED:
+        del errors["endpoint"]
+    if by_id and raw.get("endpoint") is not None:
+        own.setdefault("endpointId", ONE_ENDPOINT)
+    install = None if "installId" in own else await locked(ground, UUID(raw["installId"]))
+    if install is None:
+        errors.update(own)
+        return field_refusal(errors) if errors else refusal(Code.NOT_FOUND, INSTALL_NOT_FOUND)
+    selector = None
+    if by_id and "endpointId" not in own:
+        selector = await _selector(ground, install, UUID(raw["endpointId"]))
+        if selector is None:
+            own["endpointId"] = NOT_SCHEDULABLE
+    checked = _aimed(checked, selector, {**errors, **own}, by_id=by_id)
+    standing = await change.survey(ground.call, install, _asked(checked))
+    outcome = await apply(checked, standing)
+    if isinstance(outcome, ErrorBody) and selector is not None:
+        outcome = _renamed(outcome)
+    return _told(install, outcome)
+
+
+def _aimed(
+    checked: Checked, selector: Selector | None, errors: Mapping[str, str], *, by_id: bool
+) -> Checked:
+    """The same input with the endpoint that its id stands for."""
+    replaced: dict[str, Any] = {"errors": errors}
+    if selector is not None:
+        replaced["endpoint"] = selector
+    named: Any = getattr(checked, "given", None)
+    if by_id and named is not None and "endpoint" not in named:
+        replaced["given"] = ["endpoint", *named]
+    return structs.replace(checked, **replaced)
+
+
+def _asked(checked: CheckedCreate | CheckedUpdate) -> Asked:
+    if isinstance(checked, CheckedCreate):
+        return Asked(name=checked.name, selector=checked.endpoint)
+    return Asked(
+        schedule_id=checked.schedule_id,
+        name=checked.name or None,
+        selector=checked.endpoint or None,
+    )
+
+
+def _own_errors(ground: Ground, names: tuple[str, ...]) -> dict[str, str]:
+    """What is wrong with the fields that the host operations do not have."""
+    shape = ADMIN_OPS[ground.call.claims.op].input
+    errors = admin_fields.check(ground.call.raw, shape).errors
+    return {name: errors[name] for name in names if name in errors}
+
+
+async def _selector(ground: Ground, install: Install, endpoint_id: UUID) -> Selector | None:
+    rows = await endpoints.list_for_version(ground.call.connection, install.version_id)
+    for row in rows:
+        if row.id == endpoint_id:
+            return Selector(path=normal_path(row.path), method=normal_method(row.method))
+    return None
+
+
+def _renamed(outcome: ErrorBody) -> ErrorBody:
+    """Put what is wrong with the endpoint on the field that named it."""
+    if outcome.field_errors is UNSET or "endpoint" not in outcome.field_errors:
+        return outcome
+    errors = dict(outcome.field_errors)
+    errors["endpointId"] = errors.pop("endpoint")
+    return structs.replace(outcome, field_errors=errors)
+
+
+def _told(install: Install, outcome: change.Made | ErrorBody) -> Made | Answer:
+    """Tell of a change to a schedule what an administrator's change leaves behind."""
+    if isinstance(outcome, ErrorBody):
+        return outcome
+    tenant_id, id_ = install.tenant_id, outcome.schedule_id
+    data: Mapping[str, Any] = {"fields": sorted(outcome.changes)}
+    return Made(
+        answer=outcome.answer,
+        install_id=install.id,
+        entries=[entry(tenant_id, outcome.changes, install.id, id_)],
+        events=[told(outcome.event, tenant_id, install.id, data, id_)],
+    )

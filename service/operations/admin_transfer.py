@@ -1,0 +1,263 @@
+"""``exportTenant`` and ``importTenant``: schedules by extension, method and path."""
+
+import re
+from collections.abc import Mapping
+from itertools import groupby
+from typing import Any
+from uuid import UUID, uuid4
+
+from msgspec import Struct
+
+from contracts import admin_schedules as contract
+from contracts.admin_installs import Problem
+from contracts.admin_schedules import PortableExtension, PortableSchedule, RowError, TenantDocument
+from contracts.errors import Code
+from contracts.events import EventType
+from service.operations.admin_frame import Ground, Made, entry, told, within
+from service.operations.admin_materialise import materialised
+from service.operations.call import Answer, Call, field_refusal
+from service.rules import admin_fields, cursors, payload
+from service.rules.endpoints import NOT_SCHEDULABLE, Manifest, choose, normal_path, read_manifest
+from service.rules.fields import NAME_TAKEN, CheckedCreate, check_create
+from service.rules.limits import too_many_schedules
+from service.rules.slots import next_slot
+from service.rules.zones import load
+from service.storage import installs, schedules, transfer, versions
+from service.storage.installs import Install
+from service.storage.schedules import NewSchedule
+from service.storage.transfer import Portable
+
+FORMAT = 1
+BY_INSTALL: type[tuple[UUID, UUID]] = tuple[UUID, UUID]
+MAX_DOCUMENT_CHARACTERS = 180_000
+"""Of one document: it must fit into the body of an import."""
+MOST_ROWS = 1000
+ROW = re.compile(r"document\.extensions\[(\d+)\]\.schedules\[(\d+)\](?:\.(\w+))?.*")
+NOT_INSTALLED = "Extension is not installed in this tenant"
+ENDPOINT = {"endpointMethod", "endpointPath"}
+UNKNOWN_FORMAT = "Unknown format (expected 1)"
+
+
+def export_errors(_: Call, values: Mapping[str, Any]) -> Mapping[str, str]:
+    """What is wrong with the fields of ``exportTenant``, their types apart."""
+    text = values.get("cursor")
+    readable = text is None or cursors.read(text, BY_INSTALL) is not None
+    return {} if readable else {"cursor": admin_fields.invalid("cursor")}
+
+
+async def export_tenant(call: Call, asked: contract.ExportTenantInput) -> Answer:
+    """Answer a tenant's schedules as a document that ``importTenant`` takes."""
+    within(call, asked.tenant_id)
+    after = None if asked.cursor is None else cursors.read(asked.cursor, BY_INSTALL)
+    limit = asked.limit or MOST_ROWS
+    start = after or (UUID(int=0), UUID(int=0))
+    rows = await transfer.page(call.connection, asked.tenant_id, start, limit + 1)
+    sizes = [len(row.payload or "") + len(row.path or "") + 400 for row in rows]
+    shown = rows[: cursors.fitting(sizes, limit, MAX_DOCUMENT_CHARACTERS)]
+    kept = [row for row in shown if row.extension is not None and row.path is not None]
+    extensions = [
+        PortableExtension(
+            publisher=publisher or "",
+            name=name or "",
+            schedules=[_portable(row) for row in group],
+        )
+        for (publisher, name), group in groupby(kept, lambda row: (row.publisher, row.extension))
+    ]
+    more = len(shown) < len(rows)
+    return contract.ExportTenantOutput(
+        document=TenantDocument(format=FORMAT, tenant_id=asked.tenant_id, extensions=extensions),
+        omitted=[
+            Problem(subject=str(row.id), message="Its endpoint is gone")
+            for row in shown
+            if row not in kept
+        ],
+        next_cursor=cursors.write(shown[-1].install_id, shown[-1].id) if more else None,
+    )
+
+
+class Target(Struct, frozen=True):
+    """An install that is imported into, and the names that are taken there."""
+
+    install: Install
+    manifest: Manifest
+    candidates: dict[str, list[tuple[UUID, str]]]
+    names: list[str | None]
+
+
+class Import(Struct, frozen=True):
+    """An import under way: what is wrong so far, and what would be made."""
+
+    ground: Ground
+    errors: dict[tuple[int, int | None], dict[str, str]]
+    new: list[tuple[Install, NewSchedule]]
+
+    def wrong(self, extension: int, schedule: int | None, errors: Mapping[str, str]) -> None:
+        """Note what is wrong with a row."""
+        self.errors.setdefault((extension, schedule), {}).update(errors)
+
+
+async def import_tenant(ground: Ground) -> Made | Answer:
+    """Make the schedules of a document, all of them or none."""
+    checked = admin_fields.check(ground.call.raw, contract.ImportTenantInput)
+    work = Import(ground, {}, [])
+    errors = _sort_out(checked.errors, work)
+    tenant_id = ground.call.raw.get("tenantId")
+    if not errors:
+        within(ground.call, tenant_id)
+        if ground.call.raw["document"]["format"] != FORMAT:
+            errors["document.format"] = UNKNOWN_FORMAT
+    if errors:
+        return field_refusal(errors)
+    listed = ground.call.raw["document"]["extensions"]
+    full = await _consider(work, str(tenant_id), listed)
+    if work.errors:
+        return _refused(work, Code.VALIDATION_FAILED if not full else Code.QUOTA_EXCEEDED)
+    answer = contract.ImportTenantOutput(success=True, created=len(work.new))
+    if ground.call.raw.get("dryRun") or not work.new:
+        return answer
+    for install, new in work.new:
+        await schedules.insert(ground.call.connection, install, new, ground.now)
+    return _made(str(tenant_id), work, answer)
+
+
+def _portable(row: Portable) -> PortableSchedule:
+    return PortableSchedule(
+        endpoint_method=row.method or "",
+        endpoint_path=row.path or "",
+        name=row.name,
+        cron=row.cron,
+        timezone=row.timezone or "UTC",
+        enabled=row.enabled,
+        payload=None if row.payload is None else payload.from_json(row.payload),
+    )
+
+
+def _sort_out(found: Mapping[str, str], work: Import) -> dict[str, str]:
+    """Give rows the errors that are theirs, and return the others."""
+    errors = {}
+    for name, message in found.items():
+        match = ROW.fullmatch(name)
+        if match is None:
+            errors[name] = message
+        else:
+            row = {match[3] or "schedule": message}
+            work.wrong(int(match[1]), int(match[2]), row)
+    return errors
+
+
+async def _consider(work: Import, tenant_id: str, listed: list[Any]) -> bool:
+    """Judge every row; tell whether the quota is all that is wrong."""
+    connection = work.ground.call.connection
+    keys = [(each["publisher"], each["name"]) for each in listed]
+    found = await transfer.lock_installs(connection, tenant_id, keys)
+    taken = await transfer.names(connection, tenant_id, list(found.values()))
+    targets: dict[UUID, Target] = {}
+    for id_ in found.values():
+        targets[id_] = await _target(work, tenant_id, id_, taken[id_])
+    for number, extension in enumerate(listed):
+        if keys[number] not in found:
+            work.wrong(number, None, {"name": NOT_INSTALLED})
+            continue
+        for position, row in enumerate(extension["schedules"]):
+            _consider_row(work, targets[found[keys[number]]], (number, position), row)
+    if work.errors:
+        return False
+    return _check_quota(work, listed, [targets[found[key]] for key in keys])
+
+
+async def _target(
+    work: Import, tenant_id: str, install_id: UUID, names: list[str | None]
+) -> Target:
+    connection = work.ground.call.connection
+    install = await installs.lock(connection, tenant_id, install_id)
+    assert install is not None  # noqa: S101 -- its row is locked
+    version = versions.Version(install.version_id, "", install.manifest)
+    candidates: dict[str, list[tuple[UUID, str]]] = {}
+    for row in await materialised(connection, version):
+        candidates.setdefault(normal_path(row.path), []).append((row.id, row.method))
+    return Target(install, read_manifest(install.manifest), candidates, names)
+
+
+def _consider_row(work: Import, target: Target, at: tuple[int, int], row: Any) -> None:  # noqa: ANN401 -- raw
+    if not isinstance(row, dict):
+        return
+    method, path = row.get("endpointMethod"), row.get("endpointPath")
+    endpoint = f"{method} {path}" if isinstance(method, str) and isinstance(path, str) else "/"
+    checked = check_create({**row, "endpoint": endpoint}, work.ground.call.limits)
+    errors = {name: text for name, text in checked.errors.items() if name != "endpoint"}
+    endpoint_id = None
+    if checked.endpoint is not None:
+        endpoint_id = _choose(target, checked)
+    if (
+        endpoint_id is None
+        and not {"endpointMethod", "endpointPath"} & work.errors.get(at, {}).keys()
+    ):
+        errors["endpointPath"] = NOT_SCHEDULABLE
+    if checked.name is not None and checked.name in target.names:
+        errors["name"] = NAME_TAKEN
+    if errors:
+        work.wrong(*at, errors)
+        return
+    target.names.append(checked.name)
+    work.new.append((target.install, _new(checked, endpoint_id, work)))
+
+
+def _choose(target: Target, checked: CheckedCreate) -> UUID | None:
+    if checked.endpoint is None:
+        return None
+    return choose(
+        checked.endpoint,
+        target.candidates.get(checked.endpoint.path, []),
+        target.manifest,
+        has_payload=checked.payload is not None,
+    )
+
+
+def _new(checked: CheckedCreate, endpoint_id: UUID | None, work: Import) -> NewSchedule:
+    zone = load(checked.timezone)
+    assert checked.cron is not None  # noqa: S101 -- judged
+    assert zone is not None  # noqa: S101 -- likewise
+    return NewSchedule(
+        id=uuid4(),
+        endpoint_id=endpoint_id,
+        name=checked.name,
+        cron=checked.cron.text,
+        timezone=checked.timezone,
+        enabled=checked.enabled,
+        payload=None if checked.payload is None else payload.to_json(checked.payload),
+        due_at=next_slot(checked.cron, zone, work.ground.now) if checked.enabled else None,
+    )
+
+
+def _check_quota(work: Import, listed: list[Any], targets: list[Target]) -> bool:
+    """Note the extensions whose install would have too many schedules."""
+    limit = work.ground.call.limits.max_schedules
+    for number, target in enumerate(targets):
+        if listed[number]["schedules"] and len(target.names) > limit:
+            work.wrong(number, None, {"schedules": too_many_schedules(limit)})
+    return bool(work.errors)
+
+
+def _refused(work: Import, code: Code) -> contract.ImportTenantOutput:
+    rows = [
+        RowError(extension=at[0], schedule=at[1], field_errors=work.errors[at])
+        for at in sorted(work.errors, key=lambda at: (at[0], -1 if at[1] is None else at[1]))
+    ]
+    first = next(iter(rows[0].field_errors.values()))
+    return contract.ImportTenantOutput(success=False, code=code, error=first, row_errors=rows)
+
+
+def _made(tenant_id: str, work: Import, answer: contract.ImportTenantOutput) -> Made:
+    created: dict[UUID, list[UUID]] = {}
+    for install, new in work.new:
+        created.setdefault(install.id, []).append(new.id)
+    data = {"fields": ["cron", "enabled", "endpoint", "name", "payload", "timezone"]}
+    return Made(
+        answer=answer,
+        install_id=next(iter(created)) if len(created) == 1 else None,
+        entries=[entry(tenant_id, {"created": ids}, install) for install, ids in created.items()],
+        events=[
+            told(EventType.SCHEDULE_CREATED, tenant_id, install.id, data, new.id)
+            for install, new in work.new
+        ],
+    )

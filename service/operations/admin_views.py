@@ -1,0 +1,58 @@
+"""Rows as administrators see them."""
+
+from datetime import datetime
+from typing import Any
+
+from contracts.admin_schedules import AdminScheduleInfo, AuditEntry, RunInfo
+from contracts.times import wire_time
+from service.operations.views import schedule_info
+from service.rules.columns import read_container
+from service.storage.audit import EntryRow
+from service.storage.listing import Found
+from service.storage.run_pages import RunRow
+
+
+def admin_schedule_info(found: Found) -> AdminScheduleInfo:
+    """Show a schedule, whose it is, and what drives it."""
+    row = found.schedule
+    shown = schedule_info(row)
+    return AdminScheduleInfo(
+        **{name: getattr(shown, name) for name in shown.__struct_fields__},
+        tenant_id=found.tenant_id,
+        install_id=str(found.install_id),
+        endpoint_id=None if row.endpoint_id is None else str(row.endpoint_id),
+        runner_schedule_id=row.runner_schedule_id,
+    )
+
+
+def run_info(row: RunRow) -> RunInfo:
+    """Show a run record."""
+    values: dict[str, Any] = {name: getattr(row, name) for name in RunInfo.__struct_fields__}
+    for name in ("id", "install_id", "schedule_id"):
+        values[name] = str(values[name])
+    for name in ("slot", "queued_at", "started_at", "finished_at"):
+        values[name] = _time(values[name])
+    return RunInfo(**values)
+
+
+def audit_entry(row: EntryRow) -> AuditEntry:
+    """Show an audit entry."""
+    changes = read_container(row.changes)
+    shown = dict(changes) if isinstance(changes, dict) else {}
+    if row.schedule_id is not None:
+        shown = {"scheduleId": str(row.schedule_id), **shown}
+    return AuditEntry(
+        id=str(row.id),
+        at=wire_time(row.at),
+        tenant_id=row.tenant_id,
+        install_id=None if row.install_id is None else str(row.install_id),
+        actor=row.actor,
+        trigger=row.trigger,
+        op=row.op,
+        changes=shown,
+        request_id=row.request_id,
+    )
+
+
+def _time(at: datetime | None) -> str | None:
+    return None if at is None else wire_time(at)
