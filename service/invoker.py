@@ -1,7 +1,7 @@
 """Calls the Runner over the bus: one signed request, one answer, and no exception."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from logging import getLogger
 from uuid import UUID
 
@@ -22,6 +22,7 @@ from contracts.subjects import (
     RUNNER_AUDIENCE,
 )
 from service.rules.outcomes import Outcome, clean, of_answer
+from service.traces import Calling, untraced
 
 log = getLogger(__name__)
 
@@ -38,10 +39,12 @@ class Invoker:
         key: Callable[[], Key],
         *,
         max_response: int = MAX_RESPONSE_BYTES,
+        calling: Calling = untraced,
     ) -> None:
         self._client = client
         self._key = key
         self._max_response = max_response
+        self._calling = calling
 
     @property
     def reachable(self) -> bool:
@@ -57,17 +60,22 @@ class Invoker:
         else goes wrong, is a failed outcome.
         """
         body = msgspec.json.encode(request)
+        headers = {
+            CONTENT_TYPE_HEADER: "application/json",
+            CONTEXT_HEADER: self._token(request, body, at, timeout_s),
+            IDEMPOTENCY_HEADER: str(idempotency_key),
+            DEADLINE_HEADER: str(int((at + timeout_s) * 1000)),
+        }
+
+        def send(trace: Mapping[str, str]) -> Awaitable[Outcome]:
+            return self._request(body, {**headers, **trace}, timeout_s)
+
+        return await self._calling(request.context, send)
+
+    async def _request(self, body: bytes, headers: dict[str, str], timeout_s: float) -> Outcome:
         try:
             message = await self._client.request(
-                EXECUTE_SUBJECT,
-                body,
-                timeout=timeout_s,
-                headers={
-                    CONTENT_TYPE_HEADER: "application/json",
-                    CONTEXT_HEADER: self._token(request, body, at, timeout_s),
-                    IDEMPOTENCY_HEADER: str(idempotency_key),
-                    DEADLINE_HEADER: str(int((at + timeout_s) * 1000)),
-                },
+                EXECUTE_SUBJECT, body, timeout=timeout_s, headers=headers
             )
         except nats.errors.NoRespondersError:
             return Outcome(error="No Runner is listening")

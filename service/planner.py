@@ -148,7 +148,7 @@ def moved(each: Step, planned: set[tuple[str, UUID]]) -> Timer:
     """The timer as it will be: the new run record has taken its count of missed slots."""
     assert each.timer is not None  # noqa: S101 - the caller filtered
     occurrence = each.occurrence
-    if occurrence is not None and (occurrence.tenant_id, occurrence.id) in planned:
+    if occurrence is not None and each.timer.key in planned:
         return structs.replace(each.timer, missed=0)
     return each.timer
 

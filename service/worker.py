@@ -5,19 +5,19 @@ the reason, for a supervisor to start anew.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import gc
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from logging import getLogger
 from typing import Any
 
 import asyncpg
 from msgspec import Struct
-from nats.aio.client import Client
 from pgqueuer.core.qm import QueueManager
 from pgqueuer.domain.errors import FailingListenerError, RetryRequested
 from pgqueuer.domain.models import Job
 
-from contracts.context import Key
 from service.firing import Call, Firing, FiringSettings
 from service.housekeeping import Housekeeper, HousekeepingSettings
 from service.invoker import Invoker
@@ -39,7 +39,6 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
     dequeue_timeout_s: float = 1.0
     heartbeat_s: float = 30.0
     drain_s: float = 35.0
-    max_response: int = 256 * 1024
 
 
 class WorkerEndedError(Exception):
@@ -47,17 +46,15 @@ class WorkerEndedError(Exception):
 
 
 class Worker:
-    """Give it a pool and a bus connection, and ``run`` it once.
+    """Give it a pool and what calls the Runner, and ``run`` it once.
 
-    ``key`` gives the private key that requests are signed with; ``ended`` is told of every run
-    that left an event in the outbox.
+    ``ended`` is told of every run that left an event in the outbox.
     """
 
     def __init__(
         self,
         pool: asyncpg.Pool,
-        client: Client,
-        key: Callable[[], Key],
+        invoker: Invoker,
         metrics: Metrics,
         settings: WorkerSettings | None = None,
         *,
@@ -65,7 +62,6 @@ class Worker:
         now: clock.Clock = clock.read,
     ) -> None:
         self._settings = settings = settings or WorkerSettings()
-        invoker = Invoker(client, key, max_response=settings.max_response)
         self._planner = Planner(pool, metrics, settings.planner, now)
         self._housekeeper = Housekeeper(pool, metrics, settings.housekeeping, now)
         self._firing = Firing(
@@ -91,6 +87,10 @@ class Worker:
         Raises WorkerEndedError when a loop ended by itself, after the others were stopped.
         """
         await self._housekeeper.prepare()
+        with _rare_collections():
+            await self._run(stopping)
+
+    async def _run(self, stopping: asyncio.Event) -> None:
         ending = asyncio.Event()
         loops = {
             asyncio.create_task(self._planner.run(ending), name="planner"),
@@ -154,6 +154,20 @@ class Worker:
                 loop.cancel()
             if stuck:
                 await asyncio.wait(stuck, timeout=5)
+
+
+@contextmanager
+def _rare_collections() -> Iterator[None]:
+    """Look for garbage cycles seldom: looking took a third of the time, and there are few.
+    before = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 def _invoke(invoker: Invoker) -> Callable[[Call], Awaitable[Outcome]]:

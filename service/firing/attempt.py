@@ -93,7 +93,7 @@ class Firing:
         except Exception as error:
             if not is_unavailable(error):
                 raise
-            log.warning("run not begun: %r", error, extra=fields(run_id=str(ticket.run_id)))
+            log.warning("run not begun: %r", error, extra=fields(run=ticket.run_id))
             return DATABASE_AWAY
         finally:
             self.seats.release(ticket.tenant_id, monotonic() - since)
@@ -118,7 +118,7 @@ class Firing:
         if isinstance(decision, Skip):
             return Finished(begun=begun, status=decision.status)
         if isinstance(decision, Fail):
-            outcome = Outcome(error=decision.error, final=True)
+            outcome = Outcome(decision.http_status, decision.error, final=True)
             return Finished(begun=begun, outcome=outcome, disable=decision.disable)
         return await self._call(begun, decision.request)
 
@@ -143,18 +143,23 @@ class Firing:
         )
         took_s = monotonic() - started
         self._metrics.run_duration.observe(took_s)
-        return Finished(begun=begun, outcome=outcome, duration_ms=round(took_s * 1000))
+        return Finished(
+            begun=begun,
+            outcome=outcome,
+            duration_ms=round(took_s * 1000),
+            request_id=request.context.request_id,
+        )
 
     def _account(self, finished: Finished, settled: Settled) -> timedelta | None:
         run, ended = finished.begun.run, settled.ended
         if ended is None:
             log.warning(
                 "run was taken over; its end here counts for nothing",
-                extra=fields(run_id=str(run.id), attempt=run.attempts),
+                extra=fields(run=run.id, attempt=run.attempts),
             )
             return None
         if log.isEnabledFor(INFO):
-            log.info("run %s", ended.status, extra=_known(ended))
+            log.info("run", extra=_known(ended, finished.request_id))
         if ended.status == "queued":
             self._metrics.retries.inc()
             return settled.delay
@@ -164,16 +169,19 @@ class Firing:
         return None
 
 
-def _known(ended: Ended) -> dict[str, dict[str, Any]]:
+def _known(ended: Ended, request_id: str | None) -> dict[str, dict[str, Any]]:
     run = ended.run
     return fields(
-        run_id=str(run.id),
-        tenant_id=run.tenant_id,
-        install_id=str(run.install_id),
-        schedule_id=str(run.schedule_id),
+        outcome=ended.status,
+        tenant=run.tenant_id,
+        install=run.install_id,
+        schedule=run.schedule_id,
+        run=run.id,
+        request_id=request_id,
         trigger=run.trigger,
         attempt=run.attempts,
         duration_ms=ended.duration_ms,
         http_status=ended.http_status,
-        error=ended.error,
+        # What the extension answered may repeat its payload: that is in the run record alone.
+        error=ended.error if ended.http_status is None else None,
     )

@@ -41,6 +41,8 @@ class Fail(Struct, frozen=True):
 
     error: str
     disable: bool = False
+    http_status: int | None = None
+    """Of the attempt before, where the error is that attempt's."""
 
 
 class Go(Struct, frozen=True):
@@ -66,7 +68,9 @@ def decide(
         return Fail(NO_CONTENT)
     if not holding:
         # A retry that came too late has failed already; it was not merely in the way.
-        return Skip("skipped_overlap") if run.attempts <= 1 else Fail(run.error or OVERTAKEN)
+        if run.attempts <= 1:
+            return Skip("skipped_overlap")
+        return Fail(run.error, http_status=run.http_status) if run.error else Fail(OVERTAKEN)
     providers = effective(
         found.granted, found.providers, found.declared, declared_is_granted=declared_is_granted
     )

@@ -60,6 +60,7 @@ class Finished(Struct, frozen=True, kw_only=True):
     status: str = "error"
     duration_ms: int | None = None
     disable: bool = False
+    request_id: str | None = None
 
 
 class Settled(Struct, frozen=True):

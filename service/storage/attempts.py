@@ -249,4 +249,3 @@ def _holders(runs: Sequence[Run]) -> tuple[list[object], ...]:
         [run.id for run in runs],
         [run.fence for run in runs],
     )
-

@@ -20,7 +20,7 @@ SELECT o.*, $10::timestamptz
 FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::uuid[], $5::timestamptz[], $6::text[],
   $7::text[], $8::integer[], $9::timestamptz[]) AS o
 ON CONFLICT (tenant_id, schedule_id, slot, kind) DO NOTHING
-RETURNING tenant_id, id
+RETURNING tenant_id, schedule_id
 """
 
 NEXT_SLOT = """
@@ -70,27 +70,28 @@ async def plan(
 ) -> set[tuple[str, UUID]]:
     """Write run records and enqueue their jobs, in the connection's transaction.
 
-    Returns (tenant, run id) of those that are new: the others have been planned before.
+    Returns (tenant, schedule) of those that are new: the others have been planned before. At most
+    one occurrence per schedule may be given.
     """
     if not occurrences:
         return set()
-    identified = {(each.tenant_id, each.id): each for each in occurrences}
-    each = list(identified.values())
+    ids = [each.id for each in occurrences]
     rows = await connection.fetch(
         INSERT_RUNS,
-        [o.tenant_id for o in each],
-        [run_id for _, run_id in identified],
-        [o.install_id for o in each],
-        [o.schedule_id for o in each],
-        [o.slot for o in each],
-        [o.kind for o in each],
-        [o.trigger for o in each],
-        [o.missed for o in each],
-        [o.next_slot for o in each],
+        [o.tenant_id for o in occurrences],
+        ids,
+        [o.install_id for o in occurrences],
+        [o.schedule_id for o in occurrences],
+        [o.slot for o in occurrences],
+        [o.kind for o in occurrences],
+        [o.trigger for o in occurrences],
+        [o.missed for o in occurrences],
+        [o.next_slot for o in occurrences],
         now,
     )
-    new = {(row["tenant_id"], row["id"]) for row in rows}
-    jobs = [job(o, key[1]) for key, o in identified.items() if key in new]
+    new = {(row[0], row[1]) for row in rows}
+    pairs = zip(occurrences, ids, strict=True)
+    jobs = [job(o, id_) for o, id_ in pairs if (o.tenant_id, o.schedule_id) in new]
     await queue.enqueue(connection, jobs)
     return new
 
