@@ -24,6 +24,7 @@ CONTENT_TYPE_HEADER = "Content-Type"
 ERROR_HEADER = "Nats-Service-Error"
 ERROR_CODE_HEADER = "Nats-Service-Error-Code"
 TRACE_HEADER = "traceparent"
+TRACE_STATE_HEADER = "tracestate"
 
 _PLAIN_TOKEN = re.compile(r"[A-Za-z0-9_-]+")
 

@@ -19,6 +19,7 @@ from contracts.encoding import Encoding, MalformedBody, decode_map, encode
 from contracts.errors import NUMBERS, Code, ServiceError
 from contracts.schedules import HOST_OPS
 from contracts.subjects import TRACE_HEADER
+from contracts.tracing import trace_headers
 from runner_bridge.client import InstallContext, SchedulerHost
 from runner_bridge.passthrough import Passthrough
 from runner_bridge.requests import SignedRequests
@@ -44,9 +45,8 @@ class Callback:
         """Carry out one operation; every failure is a JSON body with its code."""
         try:
             self._authenticate(request)
-            host = SchedulerHost(
-                self._requests, _install(request), request.headers.get(TRACE_HEADER)
-            )
+            traceparent = trace_headers(request.headers).get(TRACE_HEADER)
+            host = SchedulerHost(self._requests, _install(request), traceparent)
             op, fields = _operation(await _body(request))
             outcome = await host.call(op, fields)
         except ServiceError as error:

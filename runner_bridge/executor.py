@@ -30,8 +30,8 @@ from contracts.subjects import (
     REQUEST_ID_HEADER,
     RUNNER_AUDIENCE,
     RUNNER_QUEUE,
-    TRACE_HEADER,
 )
+from contracts.tracing import trace_headers
 from runner_bridge.runner import Posted, RunnerFailed, post_execution
 
 log = getLogger(__name__)
@@ -222,9 +222,8 @@ def runner_headers(
         "x-idempotency-key": headers.get(IDEMPOTENCY_HEADER, request_id),
         "x-alga-tenant": request.context.tenant_id,
         "x-alga-extension": request.context.extension_id,
+        **trace_headers(headers),
     }
-    if TRACE_HEADER in headers:
-        given[TRACE_HEADER] = headers[TRACE_HEADER]
     for name, value in given.items():
         if not (value.isascii() and value.isprintable()):
             raise RunnerFailed(400, f"Execute request: {name} cannot stand in a header")

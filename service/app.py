@@ -30,12 +30,14 @@ from service.dispatch import Dispatcher
 from service.events import Publisher
 from service.firing import FiringSettings
 from service.housekeeping import HousekeepingSettings
+from service.invoker import Invoker
 from service.keyring import KeyRing
 from service.logs import fields
 from service.metrics import Metrics
 from service.planner import PlannerSettings
-from service.ports import ServiceOperation
+from service.ports import Handle, Refuse, ServiceOperation
 from service.process import (
+    MESSAGE_EVENTS,
     SERVICE_NAME,
     CannotServeError,
     bus_check,
@@ -56,8 +58,9 @@ from service.rules.outcomes import RetryRules
 from service.rules.planning import PlanningRules
 from service.settings import Settings
 from service.storage.expiry import Retention
+from service.traces import Spans, TracingUnavailableError, exported_spans, untraced
 from service.turns import Turns
-from service.worker import Worker, WorkerSettings
+from service.worker import Worker, WorkerEndedError, WorkerSettings
 
 log = getLogger(__name__)
 
@@ -81,6 +84,7 @@ async def serve(settings: Settings, role: Role) -> None:
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         keys = key_ring(settings.key_set_file)
+        spans = await enter(_spans(settings))
         port = await enter(health(settings, metrics, checks))
         bus = await enter(connected_bus(settings, SERVICE_NAME, metrics))
         checks["bus"] = bus_check(bus)
@@ -89,16 +93,23 @@ async def serve(settings: Settings, role: Role) -> None:
         publisher = Publisher(pool, bus.client)
         parts = [await enter(running(watch(bus))), await enter(running(publisher.run))]
         if role in {Role.WORKER, Role.ALL}:
-            worker = _worker(settings, metrics, bus, pool, publisher.nudge)
+            invoker = _invoker(settings, bus, spans)
+            worker = Worker(
+                pool, invoker, metrics, worker_settings(settings), ended=publisher.nudge
+            )
             parts.append(await enter(running(worker.run)))
         if role in {Role.RESPONDER, Role.ALL}:
             identity = _identity()
             checks["bus"] = bus_check(bus, own_ping(identity))
             dispatcher = _dispatcher(settings, metrics, pool, keys, publisher.nudge)
-            await enter(_responder(settings, metrics, bus, dispatcher, identity))
+            handle = dispatcher.handle if spans is None else spans.around(dispatcher.handle)
+            await enter(_responder(settings, metrics, bus, dispatcher.refuse, handle, identity))
         started.set()
         log.info("serving", extra=fields(role=role.value, http_port=port))
-        await until_stopped(stopping, *parts)
+        try:
+            await until_stopped(stopping, *parts)
+        except WorkerEndedError as error:
+            raise CannotServeError(str(error)) from error
         log.info("stopping", extra=fields(role=role.value))
 
 
@@ -178,13 +189,23 @@ def _pool_size(settings: Settings, role: Role) -> int:
     return sizes[role]
 
 
-def _worker(
-    settings: Settings,
-    metrics: Metrics,
-    bus: Bus,
-    pool: asyncpg.Pool,
-    ended: Callable[[], None],
-) -> Worker:
+@asynccontextmanager
+async def _spans(settings: Settings) -> AsyncIterator[Spans | None]:
+    """Give what makes spans, if they are wanted, and send the last of them at the end."""
+    if not settings.tracing:
+        yield None
+        return
+    try:
+        spans = exported_spans(SERVICE_NAME)
+    except TracingUnavailableError as error:
+        raise CannotServeError(str(error)) from None
+    try:
+        yield spans
+    finally:
+        await asyncio.to_thread(spans.close)
+
+
+def _invoker(settings: Settings, bus: Bus, spans: Spans | None) -> Invoker:
     keys = key_ring(settings.runner_key_file)
 
     def key() -> Key:
@@ -194,7 +215,7 @@ def _worker(
         key()
     except InvalidKeySet as error:
         raise CannotServeError(f"{settings.runner_key_file}: {error}") from None
-    return Worker(pool, bus.client, key, metrics, worker_settings(settings), ended=ended)
+    return Invoker(bus.client, key, calling=untraced if spans is None else spans.calling)
 
 
 def _dispatcher(
@@ -222,14 +243,19 @@ def _dispatcher(
 
 @asynccontextmanager
 async def _responder(
-    settings: Settings, metrics: Metrics, bus: Bus, dispatcher: Dispatcher, identity: Identity
+    settings: Settings,
+    metrics: Metrics,
+    bus: Bus,
+    refuse: Refuse,
+    handle: Handle,
+    identity: Identity,
 ) -> AsyncIterator[None]:
     responder = Responder(
         bus,
         identity,
         service_operations(),
-        dispatcher.handle,
-        dispatcher.refuse,
+        handle,
+        refuse,
         ResponderSettings(
             concurrency=settings.concurrency,
             waiting=settings.waiting,
@@ -239,6 +265,11 @@ async def _responder(
         observe=_responder_observer(metrics),
     )
     metrics.inflight.labels("request").set_function(lambda: responder.running)
+    metrics.inflight.labels("waiting").set_function(lambda: responder.waiting)
+    metrics.expect_requests(
+        [operation.op for operation in service_operations()],
+        [event.value for event in (*ResponderEvent, *MESSAGE_EVENTS)],
+    )
     try:
         await responder.start()
     except BusUnavailableError as error:

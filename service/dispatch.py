@@ -19,7 +19,9 @@ from contracts.subjects import (
     CONTEXT_HEADER,
     DEADLINE_HEADER,
     REQUEST_ID_HEADER,
+    TRACE_HEADER,
 )
+from contracts.tracing import trace_id
 from service.logs import fields
 from service.metrics import Metrics
 from service.operations import HANDLERS
@@ -46,6 +48,25 @@ def _nothing() -> None:
     """Nobody waits for events."""
 
 
+class _Outcome(Struct, frozen=True):
+    """How a request ended; ``fault`` is what kept it from being considered."""
+
+    answer: Answer
+    fault: Exception | None
+    found: Mapping[str, str]
+    duration_s: float
+
+    @property
+    def code(self) -> str | None:
+        return _code(self.answer)
+
+    @property
+    def status(self) -> str:
+        if self.code is None:
+            return "ok"
+        return "refused" if self.fault is None else "failed"
+
+
 class Dispatcher(Struct, frozen=True, kw_only=True):
     """What it takes to answer a request. ``committed`` is called after every accepted change."""
 
@@ -65,13 +86,15 @@ class Dispatcher(Struct, frozen=True, kw_only=True):
         began = time.perf_counter()
         claims = None
         fault: Exception | None = None
+        found: dict[str, str] = {}
         try:
             claims = self._verify(request)
-            answer = await self._run(request, claims)
+            answer = await self._run(request, claims, found)
         except Exception as error:  # noqa: BLE001 -- the edge: whatever happened, there is an answer
             fault = error
             answer = await self._explain(error, request, claims)
-        self._account(request, claims, answer, fault, time.perf_counter() - began)
+        outcome = _Outcome(answer, fault, found, time.perf_counter() - began)
+        self._account(request, claims, outcome)
         request_id = uuid4() if claims is None else claims.jti
         return _reply(answer, request, str(request_id), failed=fault is not None)
 
@@ -92,7 +115,7 @@ class Dispatcher(Struct, frozen=True, kw_only=True):
             now=request.received,
         )
 
-    async def _run(self, request: Request, claims: Claims) -> Answer:
+    async def _run(self, request: Request, claims: Claims, found: dict[str, str]) -> Answer:
         raw = _read(request)
         handler = HANDLERS[request.audience][request.op]
         turn = _turn(claims, raw) if handler.mutates else None
@@ -108,6 +131,7 @@ class Dispatcher(Struct, frozen=True, kw_only=True):
                         limits=self.limits,
                         declared_is_granted=self.declared_is_granted,
                         clock=self.clock,
+                        found=found,
                     )
                 )
         if handler.mutates and _code(answer) is None:
@@ -148,33 +172,31 @@ class Dispatcher(Struct, frozen=True, kw_only=True):
         log.error("fault while answering", exc_info=error, extra=context)
         return ErrorBody(code=Code.INTERNAL, error=FAULT)
 
-    def _account(
-        self,
-        request: Request,
-        claims: Claims | None,
-        answer: Answer,
-        fault: Exception | None,
-        duration_s: float,
-    ) -> None:
-        op, metrics = request.op, self.metrics
-        code = _code(answer)
-        outcome = "ok" if code is None else "failed" if fault is not None else "refused"
-        metrics.api_calls.labels(op, outcome).inc()
-        metrics.api_duration.labels(op).observe(duration_s)
+    def _account(self, request: Request, claims: Claims | None, outcome: _Outcome) -> None:
+        op, metrics, code, status = request.op, self.metrics, outcome.code, outcome.status
+        metrics.api_calls.labels(op, status).inc()
+        metrics.api_duration.labels(op).observe(outcome.duration_s)
         if code is not None:
             metrics.api_errors.labels(op, code).inc()
         if log.isEnabledFor(INFO):
+            fault = outcome.fault
+            seen: dict[str, Any] = {
+                "tenant": claims and claims.tenant_id,
+                "install": claims and claims.install_id,
+                "actor": claims and claims.sub,
+                **outcome.found,
+            }
             log.info(
                 "request",
                 extra=fields(
                     operation=op,
-                    outcome=outcome,
+                    outcome=status,
                     code=code,
                     reason=fault.reason.value if isinstance(fault, ContextRefused) else None,
-                    tenant=claims and claims.tenant_id,
-                    install=claims and claims.install_id,
+                    **seen,
                     request_id=claims and claims.jti,
-                    duration_ms=round(duration_s * 1000, 3),
+                    trace_id=trace_id(request.headers.get(TRACE_HEADER)),
+                    duration_ms=round(outcome.duration_s * 1000, 3),
                 ),
             )
 

@@ -29,7 +29,8 @@ class Metrics:
     """The registry of one process and what it counts; durations are in seconds."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # a second series for each, which nobody looks at
+        # A second series for each, which nobody looks at.
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         self.api_calls = Counter(

@@ -18,6 +18,7 @@ async def tenant_of(call: Call) -> str:
     tenant_id = await installs.tenant_of(call.connection, call.install_id)
     if tenant_id is None:
         raise _unknown()
+    call.found["tenant"] = tenant_id
     return tenant_id
 
 

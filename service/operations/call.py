@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Struct, field
 
 from contracts.context import Claims
 from contracts.errors import Code, ErrorBody
@@ -26,6 +26,8 @@ class Call(Struct, frozen=True):
     limits: Limits
     declared_is_granted: bool
     clock: Clock
+    found: dict[str, str] = field(default_factory=dict)
+    """What the log line of the request is to say beside the claims."""
 
     @property
     def install_id(self) -> UUID:

@@ -44,7 +44,7 @@ async def test_a_verified_request_is_posted_untouched(
         bus,
         Ext_Context=token(jti=jti),
         Ext_Idempotency_Key="occurrence-1",
-        traceparent="00-abc-def-01",
+        traceparent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
     )
     assert reply.data == RESULT
     [post] = stub.posts
@@ -55,7 +55,7 @@ async def test_a_verified_request_is_posted_untouched(
         "x-idempotency-key": "occurrence-1",
         "x-alga-tenant": "tenant-1",
         "x-alga-extension": "7f0c8e9a-9a52-4e0b-8a43-0d6f3d8f0007",
-        "traceparent": "00-abc-def-01",
+        "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
     }
     assert {name: post.headers.get(name) for name in wanted} == wanted
     assert "ext-context" not in post.headers

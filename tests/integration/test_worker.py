@@ -14,6 +14,7 @@ from nats.aio.client import Client
 
 from service.cli.embedded import Nats
 from service.firing import FiringSettings
+from service.invoker import Invoker
 from service.metrics import Metrics
 from service.planner import PlannerSettings
 from service.rules.outcomes import RetryRules
@@ -63,7 +64,7 @@ async def working(
     pool: asyncpg.Pool, client: Client, settings: WorkerSettings = SETTINGS
 ) -> AsyncIterator[Worker]:
     """A worker for the time of the block; it must stop by itself when told to."""
-    worker = Worker(pool, client, lambda: WORKER_KEY, Metrics(), settings)
+    worker = Worker(pool, Invoker(client, lambda: WORKER_KEY), Metrics(), settings)
     stopping = asyncio.Event()
     task = asyncio.create_task(worker.run(stopping))
     try:
@@ -151,7 +152,7 @@ async def test_stop_finishes_what_is_in_flight_and_hands_back_the_rest(
 
     runner.script = held
     await due_now(pool, made, 50)
-    worker = Worker(pool, client, lambda: WORKER_KEY, Metrics(), SETTINGS)
+    worker = Worker(pool, Invoker(client, lambda: WORKER_KEY), Metrics(), SETTINGS)
     stopping = asyncio.Event()
     task = asyncio.create_task(worker.run(stopping))
     await eventually(lambda: len(runner.seen) == FIRING.in_flight // 2, 20)
@@ -187,7 +188,7 @@ async def test_impatient_stop_leaves_the_run_to_another_attempt(
 async def test_lost_listener_ends_the_worker_with_the_reason(
     pool: asyncpg.Pool, client: Client, made: Installed
 ) -> None:
-    worker = Worker(pool, client, lambda: WORKER_KEY, Metrics(), SETTINGS)
+    worker = Worker(pool, Invoker(client, lambda: WORKER_KEY), Metrics(), SETTINGS)
     task = asyncio.create_task(worker.run(asyncio.Event()))
     await eventually(lambda: kill_listener(pool), 20)
     with pytest.raises(WorkerEndedError, match="queue"):

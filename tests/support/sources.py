@@ -46,6 +46,7 @@ HOMES = {
     "joserfc": ("contracts/*",),
     "nats": WITH_NATS,
     "pgqueuer": ("service/worker*.py", "service/storage/queue.py"),
+    "opentelemetry": ("service/traces.py",),
     "prometheus_client": ("service/metrics.py", "service/health.py"),
     "psutil": ("service/cli/*",),
     "typer": ("service/cli/*",),

@@ -1,0 +1,119 @@
+"""Spans of requests and of calls to the Runner, as OpenTelemetry; nothing of it where it is off.
+
+The library is the extra ``otel``, and imported only when the setting asks for it. Where spans go
+is said by its own ``OTEL_*`` variables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING
+
+from msgspec import structs
+
+from contracts.execution import ExecuteContext
+from contracts.subjects import EXECUTE_SUBJECT, REQUEST_ID_HEADER
+from contracts.tracing import trace_headers
+from service.ports import Handle, Reply, Request
+from service.rules.outcomes import Outcome
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
+
+Send = Callable[[Mapping[str, str]], Awaitable[Outcome]]
+"""Makes a call to the Runner with some headers more."""
+Calling = Callable[[ExecuteContext, Send], Awaitable[Outcome]]
+"""Makes a call to the Runner, in its trace."""
+
+
+class TracingUnavailableError(Exception):
+    """Spans are asked for, and the libraries for them are not there."""
+
+
+def untraced(_context: ExecuteContext, send: Send) -> Awaitable[Outcome]:
+    """Make the call, and no span."""
+    return send({})
+
+
+class Spans:
+    """Makes spans with a provider; ``close`` sends what is left."""
+
+    def __init__(self, provider: TracerProvider, close: Callable[[], None]) -> None:
+        from opentelemetry.trace.propagation.tracecontext import (  # noqa: PLC0415 - an extra
+            TraceContextTextMapPropagator,
+        )
+
+        self.close = close
+        self._tracer = provider.get_tracer("ext-scheduler")
+        self._propagator = TraceContextTextMapPropagator()
+
+    def around(self, handle: Handle) -> Handle:
+        """Return ``handle`` within a span that continues the caller's trace, if it has one.
+
+        The handler sees the span's own context, so that its log line names the same trace.
+        """
+        from opentelemetry.trace import SpanKind, Status, StatusCode  # noqa: PLC0415 - an extra
+
+        async def traced(request: Request) -> Reply:
+            parent = self._propagator.extract(trace_headers(request.headers))
+            with self._tracer.start_as_current_span(
+                request.subject,
+                parent,
+                SpanKind.SERVER,
+                {"messaging.system": "nats", "ext.operation": request.op},
+            ) as span:
+                own: dict[str, str] = {}
+                self._propagator.inject(own)
+                headers = {**request.headers, **own}
+                reply = await handle(structs.replace(request, headers=headers))
+                span.set_attribute("ext.request_id", reply.headers[REQUEST_ID_HEADER])
+                if reply.error is not None:
+                    number, message = reply.error
+                    span.set_attribute("ext.error", number)
+                    if number >= 500:
+                        span.set_status(Status(StatusCode.ERROR, message))
+                return reply
+
+        return traced
+
+    async def calling(self, context: ExecuteContext, send: Send) -> Outcome:
+        """Make a call within a span of its own, which the Runner may continue."""
+        from opentelemetry.trace import SpanKind, Status, StatusCode  # noqa: PLC0415 - an extra
+
+        with self._tracer.start_as_current_span(
+            EXECUTE_SUBJECT,
+            kind=SpanKind.CLIENT,
+            attributes={
+                "messaging.system": "nats",
+                "ext.tenant": context.tenant_id,
+                "ext.schedule": str(context.schedule_id),
+                "ext.request_id": context.request_id,
+                "ext.attempt": str(context.attempt),
+            },
+        ) as span:
+            headers: dict[str, str] = {}
+            self._propagator.inject(headers)
+            outcome = await send(headers)
+            if outcome.http_status is not None:
+                span.set_attribute("http.response.status_code", outcome.http_status)
+            if outcome.error is not None:
+                span.set_status(Status(StatusCode.ERROR))  # the text may be the extension's
+            return outcome
+
+
+def exported_spans(service_name: str) -> Spans:
+    """Return spans that are exported by OTLP over HTTP. Raises TracingUnavailableError."""
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415 - an extra
+            OTLPSpanExporter,
+        )
+        from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - an extra
+        from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 - an extra
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError as missing:
+        raise TracingUnavailableError(
+            f"{missing.name} is not installed: pip install 'ext-scheduler[otel]'"
+        ) from None
+    provider = TracerProvider(resource=Resource.create({"service.name": service_name}))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    return Spans(provider, provider.shutdown)
