@@ -5,9 +5,10 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 PYTHON := $(or $(PYTHON),python3)
 BIN := .venv/bin
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv check test test-interop fmt demo dev api clean
+.PHONY: help venv check test test-interop bench-rpc fmt demo dev api clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | \
@@ -38,6 +39,9 @@ api: venv ## write the contract anew to docs/api: AsyncAPI, TypeScript, WIT
 	@$(BIN)/ext-scheduler asyncapi > docs/api/asyncapi.json
 	@$(BIN)/ext-scheduler asyncapi --as typescript > docs/api/ext-scheduler.d.ts
 	@$(BIN)/ext-scheduler asyncapi --as wit > docs/api/scheduler.wit
+
+bench-rpc: venv ## what a responder answers a second, beside the bus and the database alone (BENCH_ARGS="--others 1000000")
+	@$(BIN)/python -m bench.rpc $(BENCH_ARGS)
 
 fmt: venv ## format, and repair what lint can repair
 	$(BIN)/ruff format .
