@@ -1,0 +1,155 @@
+"""Gathering single calls into batches, and sharing seats between tenants."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from service.firing.seats import LEAST_WAIT_S, MOST_WAIT_S, Seats
+from service.storage.gather import Gather
+from tests.support.eventually import eventually
+
+
+class Batches:
+    """Notes the batches it is given, and doubles their numbers."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+        self.at_once = 0
+        self.most = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def double(self, numbers: Sequence[int]) -> list[int]:
+        self.sizes.append(len(numbers))
+        self.at_once += 1
+        self.most = max(self.most, self.at_once)
+        await self.gate.wait()
+        self.at_once -= 1
+        return [2 * number for number in numbers]
+
+
+async def test_callers_of_a_moment_share_a_batch() -> None:
+    batches = Batches()
+    gather = Gather(batches.double)
+    assert await asyncio.gather(*(gather.add(n) for n in range(50))) == [2 * n for n in range(50)]
+    assert batches.sizes == [50]
+
+
+async def test_full_batch_does_not_wait() -> None:
+    batches = Batches()
+    gather = Gather(batches.double, size=10, wait_s=3600)
+    assert len(await asyncio.gather(*(gather.add(n) for n in range(20)))) == 20
+    assert batches.sizes == [10, 10]
+
+
+async def test_lanes_bound_what_is_worked_on_at_once() -> None:
+    batches = Batches()
+    batches.gate.clear()
+    gather = Gather(batches.double, size=5, lanes=2)
+    adding = asyncio.gather(*(gather.add(n) for n in range(40)))
+    await eventually(lambda: len(batches.sizes) == 2)
+    batches.gate.set()
+    await adding
+    assert batches.most == 2
+    assert sum(batches.sizes) == 40
+
+
+async def test_items_of_a_key_never_share_a_batch() -> None:
+    seen: list[Sequence[int]] = []
+
+    async def note(numbers: Sequence[int]) -> Sequence[int]:
+        seen.append(numbers)
+        return numbers
+
+    gather = Gather(note, key=lambda number: number % 3)
+    assert await asyncio.gather(*(gather.add(n) for n in range(6))) == list(range(6))
+    assert [sorted(n % 3 for n in batch) for batch in seen] == [[0, 1, 2], [0, 1, 2]]
+
+
+async def test_failure_reaches_every_caller_of_its_batch_and_no_other() -> None:
+    calls = 0
+
+    async def fail_once(numbers: Sequence[int]) -> Sequence[int]:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise OSError("away")
+        return numbers
+
+    gather = Gather(fail_once, size=2)
+    results = await asyncio.gather(*(gather.add(n) for n in range(4)), return_exceptions=True)
+    assert [isinstance(result, OSError) for result in results] == [True, True, False, False]
+
+
+async def test_caller_who_left_spoils_nothing() -> None:
+    batches = Batches()
+    gather = Gather(batches.double)
+    leaving = asyncio.create_task(gather.add(1))
+    staying = asyncio.create_task(gather.add(2))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    assert await staying == 4
+
+
+async def take_many(seats: Seats, tenant: str, count: int) -> int:
+    return sum([await seats.take(tenant, 0.0) for _ in range(count)])
+
+
+async def test_one_tenant_gets_half_and_the_next_one_a_share() -> None:
+    seats = Seats(40)
+    assert await take_many(seats, "greedy", 100) == 20
+    assert await take_many(seats, "second", 100) == 10
+    assert await take_many(seats, "third", 100) == 5
+    assert await take_many(seats, "single", 1) == 1
+    assert seats.taken <= seats.capacity
+
+
+async def test_seat_given_back_goes_to_who_waits() -> None:
+    seats = Seats(2)
+    assert await seats.take("a", 0.0)
+    waiting = asyncio.create_task(seats.take("a", 60.0))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    seats.release("a", 1.0)
+    assert await waiting
+    assert seats.taken == 1
+
+
+async def test_who_waited_in_vain_or_left_holds_no_seat() -> None:
+    seats = Seats(2)
+    assert await seats.take("a", 0.0)
+    assert not await seats.take("a", 0.001)
+    leaving = asyncio.create_task(seats.take("a", 60.0))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    await asyncio.gather(leaving, return_exceptions=True)
+    seats.release("a", 1.0)
+    assert seats.taken == 0
+    assert await seats.take("a", 0.0)
+
+
+async def test_seat_that_came_with_the_cancellation_is_given_back() -> None:
+    seats = Seats(2)
+    assert await seats.take("a", 0.0)
+    leaving = asyncio.create_task(seats.take("a", 60.0))
+    await asyncio.sleep(0)
+    seats.release("a", 1.0)
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert seats.taken == 0
+
+
+async def test_what_goes_back_comes_at_the_pace_of_its_tenant() -> None:
+    now = 1000.0
+    seats = Seats(8, clock=lambda: now)
+    for _ in range(4):
+        assert await seats.take("slow", 0.0)
+    for _ in range(4):
+        seats.release("slow", 32.0)
+        assert await seats.take("slow", 0.0)
+    waits = [seats.defer("slow") for _ in range(100)]
+    assert LEAST_WAIT_S < waits[0] < waits[5] < waits[-1] == MOST_WAIT_S
+    assert waits == sorted(waits)
+    assert seats.defer("other") == LEAST_WAIT_S

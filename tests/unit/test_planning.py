@@ -1,0 +1,188 @@
+"""What becomes of a due timer, without a database."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.planner import Step, moved, ranked, step
+from service.rules.planning import (
+    Calendar,
+    PlanningRules,
+    UnplannableError,
+    Verdict,
+    judge,
+    read,
+    spread,
+)
+from service.rules.slots import slots_between
+from service.storage.due import Truth
+from service.storage.occurrences import Occurrence, occurrence_id, slot_text
+from service.storage.timers import Timer
+
+SLOT = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+RULES = PlanningRules()
+CRON = "*/5 * * * *"
+SCHEDULE, INSTALL = UUID(int=1), UUID(int=2)
+
+
+def at(seconds: float) -> datetime:
+    return SLOT + timedelta(seconds=seconds)
+
+
+def verdict(seconds: float, cron: str = CRON, rules: PlanningRules = RULES) -> Verdict:
+    return judge(*read(cron, "UTC"), SLOT, at(seconds), rules)
+
+
+@pytest.mark.parametrize("late", [0, 0.5, 30])
+def test_slot_fires_while_it_is_not_late(late: float) -> None:
+    assert verdict(late) == Verdict(SLOT, catchup=False, missed=0, following=at(300))
+
+
+def test_late_slot_is_caught_up_with() -> None:
+    assert verdict(30.001) == Verdict(SLOT, catchup=True, missed=0, following=at(300))
+
+
+def test_slot_past_which_another_went_by_is_missed() -> None:
+    assert verdict(300) == Verdict(at(300), catchup=True, missed=1, following=at(600))
+    assert verdict(1000) == Verdict(at(900), catchup=True, missed=3, following=at(1200))
+
+
+@pytest.mark.parametrize(("late", "fires"), [(3600, True), (3600.001, False), (86_399, False)])
+def test_window_bounds_how_old_a_fired_slot_may_be(late: float, fires: bool) -> None:
+    found = verdict(late, "0 12 * * *")
+    assert (found.slot is not None) is fires
+    assert found.missed == (0 if fires else 1)
+    assert found.following == SLOT + timedelta(days=1)
+
+
+def test_window_of_zero_never_catches_up() -> None:
+    never = PlanningRules(catchup_window=timedelta(0))
+    assert verdict(31, rules=never) == Verdict(None, False, 1, at(300))
+    assert verdict(300, rules=never) == Verdict(None, False, 2, at(600))
+    assert verdict(30, rules=never).slot == SLOT
+
+
+@given(
+    minutes=st.integers(0, 20_000),
+    seconds=st.integers(0, 59),
+    cron=st.sampled_from(["*/5 * * * *", "7 */3 * * *", "30 1 * * *", "0 0 1 * *", "15 9 * * 1-5"]),
+    zone=st.sampled_from(["UTC", "Europe/Berlin", "Australia/Lord_Howe", "America/Havana"]),
+    window=st.integers(0, 48),
+)
+def test_every_slot_is_fired_or_counted(
+    minutes: int, seconds: int, cron: str, zone: str, window: int
+) -> None:
+    pair = read(cron, zone)
+    first = slots_between(*pair, SLOT, SLOT + timedelta(days=40))[0]
+    now = first + timedelta(minutes=minutes, seconds=seconds)
+    rules = PlanningRules(catchup_window=timedelta(hours=window))
+    found = judge(*pair, first, now, rules)
+    passed = [first, *slots_between(*pair, first, now)]
+    assert (found.slot is not None) + found.missed == len(passed)
+    assert found.slot in (None, passed[-1])
+    assert found.following > now
+    assert slots_between(*pair, now, found.following) == [found.following]
+
+
+def timer(**changes: object) -> Timer:
+    values: dict[str, object] = {
+        "tenant_id": "t",
+        "schedule_id": SCHEDULE,
+        "install_id": INSTALL,
+        "cron": CRON,
+        "timezone": "UTC",
+        "due_at": SLOT,
+        "missed": 0,
+    }
+    return Timer(**(values | changes))  # type: ignore[arg-type]  # checked by the tests that read it
+
+
+def truth(cron: str | None = CRON, timezone: str | None = "UTC", fires: bool = True) -> Truth:
+    return Truth(INSTALL, cron, timezone, fires)
+
+
+def planned(of: Timer, row: Truth | None, seconds: float = 1) -> Step:
+    return step(of, row, at(seconds), RULES, Calendar())
+
+
+def test_timer_whose_row_is_gone_goes() -> None:
+    assert planned(timer(), None) == Step(None)
+
+
+@pytest.mark.parametrize(
+    "row", [truth("0 0 * * *"), truth(timezone="Asia/Tokyo"), truth(fires=False)]
+)
+def test_nothing_is_made_up_for_what_changed_or_is_off(row: Truth) -> None:
+    found = planned(timer(missed=3), row, 7200)
+    assert found.occurrence is None
+    assert found.missed == 0
+    assert found.timer is not None
+    assert found.timer.due_at > at(7200)
+    assert found.timer.missed == 3
+    assert (found.timer.cron, found.timer.timezone) == (row.cron, row.timezone)
+
+
+def test_no_time_zone_means_utc() -> None:
+    assert planned(timer(), truth(timezone=None)).occurrence is not None
+
+
+@pytest.mark.parametrize(
+    ("cron", "zone"), [(None, "UTC"), ("", "UTC"), ("* * *", "UTC"), (CRON, "Mars/Olympus")]
+)
+def test_nonsense_in_the_row_is_told_apart(cron: str | None, zone: str) -> None:
+    with pytest.raises(UnplannableError, match="Invalid"):
+        planned(timer(), truth(cron, zone))
+
+
+def test_more_frequent_than_allowed_today_still_fires() -> None:
+    every_minute = timer(cron="* * * * *")
+    assert planned(every_minute, truth("* * * * *")).occurrence is not None
+
+
+def test_run_record_takes_the_count_from_the_timer() -> None:
+    found = planned(timer(missed=2), truth(), 301)
+    assert found.occurrence is not None
+    assert found.occurrence.missed == 3
+    assert found.timer is not None
+    assert moved(found, {found.timer.key}).missed == 0
+    assert moved(found, set()).missed == 3
+
+
+def test_rank_within_the_tenant_is_the_priority() -> None:
+    def due(tenant_id: str) -> Step:
+        occurrence = Occurrence(
+            tenant_id=tenant_id, install_id=INSTALL, schedule_id=uuid4(), slot=SLOT
+        )
+        return Step(None, occurrence)
+
+    steps = [due("a"), due("a"), due("b"), Step(None), due("a"), due("b")]
+    assert [each.priority for each in ranked(steps)] == [0, -1, 0, -2, -1]
+
+
+def test_spread_is_steady_and_covers_its_time() -> None:
+    over = timedelta(seconds=30)
+    shares = [spread(UUID(int=n), over) for n in range(1000)]
+    assert shares == [spread(UUID(int=n), over) for n in range(1000)]
+    assert timedelta(0) <= min(shares) < timedelta(seconds=3)
+    assert timedelta(seconds=27) < max(shares) < over
+
+
+def test_calendar_computes_a_pair_until_its_slot_has_come() -> None:
+    calendar = Calendar(size=2)
+    assert calendar.following(CRON, "UTC", at(1)) == at(300)
+    assert calendar.following(CRON, "UTC", at(299)) == at(300)
+    assert calendar.following(CRON, "UTC", at(300)) == at(600)
+    assert calendar.following(CRON, "UTC", at(-1)) == SLOT, "a clock that stepped back"
+    for hour in range(10):
+        assert calendar.following(f"0 {hour} * * *", None, SLOT).hour == hour
+        judged = calendar.judge(f"0 {hour} * * *", "UTC", SLOT, at(1), RULES)
+        assert judged.following.hour == hour
+
+
+def test_occurrence_id_is_the_same_for_ever() -> None:
+    assert slot_text(SLOT) == "2026-03-02T12:00:00Z"
+    assert str(occurrence_id(SCHEDULE, SLOT, "scheduled")) == "ca32f9d2-cb4c-5e4f-9da6-55a8a40f3e9e"
+    assert occurrence_id(SCHEDULE, SLOT, "manual") != occurrence_id(SCHEDULE, SLOT, "scheduled")
