@@ -158,7 +158,7 @@ class Worker:
 
 @contextmanager
 def _rare_collections() -> Iterator[None]:
-    """Look for garbage cycles seldom: looking took a third of the time, and there are few.
+    """Look for garbage cycles seldom: looking took a third of the time, and there are few."""
     before = gc.get_threshold()
     gc.collect()
     gc.freeze()
