@@ -1,6 +1,7 @@
 """The published contract under the tools of those who will read it, through npm."""
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -47,3 +48,15 @@ def test_the_declarations_compile_and_catch_mistakes(tools: Path) -> None:
         *("npx", "tsc", "--strict", "--noEmit", "--skipLibCheck", "false"),
         *("--module", "nodenext", "--target", "es2022", "usage.ts"),
     )
+
+
+def test_the_javascript_of_the_extension_guide_fits_the_declarations(tools: Path) -> None:
+    guide = (ROOT / "docs" / "extension-guide.md").read_text()
+    [example] = re.findall(r"^```js\n(.*?)^```$", guide, re.DOTALL | re.MULTILINE)
+    check = ["npx", "tsc", "--allowJs", "--checkJs", "--noEmit", "--noImplicitAny", "false"]
+    check += ["--module", "nodenext", "--target", "es2022", "ext-scheduler.d.ts"]
+    (tools / "guide.js").write_text(example)
+    run(*check, "guide.js")
+    (tools / "wrong.js").write_text(example.replace("endpoint:", "endpiont:"))
+    with pytest.raises(AssertionError, match="endpiont"):
+        run(*check, "wrong.js")
