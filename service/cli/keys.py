@@ -1,41 +1,72 @@
-"""``keys`` and ``token``: making what requests are signed with."""
+"""``keys``: making and rotating what contexts are signed with."""
 
 import time
+from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
-from uuid import UUID, uuid4
+from typing import Annotated, Any
+from uuid import uuid4
 
-import msgspec
 import typer
 
-from contracts import base64url
 from contracts.context import (
-    Claims,
+    LEEWAY_S,
+    MAX_LIFETIME_S,
     InvalidKeySet,
-    KeySet,
-    body_sha256,
     generate_key,
     key_set_document,
-    parse_key_set,
     public_jwk,
-    sign,
-    signing_key,
 )
 from contracts.subjects import ADMIN_AUDIENCE, HOST_AUDIENCE, RUNNER_AUDIENCE
-from service.cli.errors import CommandError
+from service.cli import files, rotation
+from service.cli.errors import EXIT_INTERRUPTED, EXIT_USAGE, CommandError
+from service.cli.output import note, put
+from service.cli.rotation import Pair
+from service.keyring import LOOK_EVERY_S
 
 keys_program = typer.Typer(
-    help="Make the keys that contexts are signed with.", no_args_is_help=True
+    help="Make and rotate the keys that contexts are signed with.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
-token_program = typer.Typer(help="Make and read signed contexts.", no_args_is_help=True)
 
 AUDIENCES = {"host": HOST_AUDIENCE, "admin": ADMIN_AUDIENCE, "runner": RUNNER_AUDIENCE}
+SPREAD_S = 5
+OUTLIVE_S = MAX_LIFETIME_S + LEEWAY_S + 1
+
+GENERATE_EXAMPLES = """\b
+Examples:
+  ext-scheduler keys generate --private runner.json --public keys.json
+  ext-scheduler keys generate --private worker.json --public keys.json --add \\
+    --issuer ext-scheduler --audience runner
+  ext-scheduler keys generate --private admin.json --public keys.json --add \\
+    --issuer operator --audience admin --operator
+"""
+ROTATE_EXAMPLES = """\b
+Examples:
+  ext-scheduler keys rotate --private runner.json --public keys.json
+  ext-scheduler keys rotate --private runner.json --public keys.json --step add
+    (copy keys.json to every verifier, runner.json to every signer, then)
+  ext-scheduler keys rotate --private runner.json --public keys.json --step switch
+    (copy runner.json; two minutes later)
+  ext-scheduler keys rotate --private runner.json --public keys.json --step remove
+"""
 
 
-@keys_program.command()
+class Step(StrEnum):
+    """A part of a rotation, in order."""
+
+    ADD = "add"
+    SWITCH = "switch"
+    REMOVE = "remove"
+
+
+@keys_program.command(epilog=GENERATE_EXAMPLES)
 def generate(
-    private: Annotated[Path, typer.Option(help="Where to write the private key set.")],
-    public: Annotated[Path | None, typer.Option(help="Where to write the public key set.")] = None,
+    private: Annotated[Path, typer.Option(help="Private key set to write.", metavar="F")],
+    public: Annotated[
+        Path | None, typer.Option(help="Public key set to write.", metavar="F")
+    ] = None,
     issuer: Annotated[str, typer.Option(help="The only issuer the key speaks for.")] = "runner",
     audience: Annotated[list[str], typer.Option(help="host, admin or runner; repeatable.")] = [
         "host"
@@ -43,83 +74,88 @@ def generate(
     algorithm: Annotated[str, typer.Option(help="EdDSA or HS256.")] = "EdDSA",
     kid: Annotated[str, typer.Option(help="Name of the key; a fresh one by default.")] = "",
     operator: Annotated[bool, typer.Option(help="May act for every tenant.")] = False,
+    add: Annotated[bool, typer.Option(help="Add to the public key set that is there.")] = False,
+    force: Annotated[bool, typer.Option(help="Replace files that are there.")] = False,
 ) -> None:
-    """Make a key. Example: keys generate --private runner.json --public keys.json."""
+    """Make a key: the private part for one signer, the public one for all verifiers."""
     chosen = [_audience(name) for name in audience]
     name = kid or f"{issuer}-{uuid4().hex[:8]}"
+    _refuse_overwriting([private] if add else [private, public], force=force)
     try:
         jwk = generate_key(algorithm, kid=name, issuer=issuer, audiences=chosen, operator=operator)
         shared = public_jwk(jwk) if algorithm != "HS256" else jwk
-        _write_private(private, key_set_document([jwk]))
-        if public is not None:
-            public.write_bytes(key_set_document([shared]))
+        others = rotation.members(public) if add and public is not None and public.exists() else []
+        document = key_set_document([*others, shared])
+        alone = key_set_document([jwk])
     except InvalidKeySet as error:
-        raise CommandError(str(error)) from None
-    except OSError as error:
-        raise CommandError(f"{error.filename}: {error.strerror}") from None
-    typer.echo(f"made key {name}")
+        raise CommandError(str(error), EXIT_USAGE) from None
+    files.write(private, alone, files.PRIVATE)
+    if public is not None:
+        files.write(public, document, _mode([*others, shared]))
+    put(f"made key {name}")
 
 
-@token_program.command()
-def mint(
-    op: Annotated[str, typer.Argument(help="The operation, such as list.")],
-    key: Annotated[Path, typer.Option(help="Private key set.", envvar="EXT_SCHEDULER_MINT_KEY")],
-    install: Annotated[UUID | None, typer.Option(help="Install that asks (host).")] = None,
-    tenant: Annotated[str, typer.Option(help="Tenant acted for.")] = "",
-    body: Annotated[str, typer.Option(help="The exact body of the request.")] = "{}",
-    audience: Annotated[str, typer.Option(help="host or admin.")] = "host",
-    subject: Annotated[str, typer.Option(help="User who asks (admin).")] = "",
-    permission: Annotated[list[str], typer.Option(help="Permission (admin); repeatable.")] = [],
-    lifetime: Annotated[int, typer.Option(help="Seconds until it expires, at most 120.")] = 60,
+@keys_program.command(epilog=ROTATE_EXAMPLES)
+def rotate(
+    private: Annotated[Path, typer.Option(help="The signer's private key set.", metavar="F")],
+    public: Annotated[Path, typer.Option(help="The verifiers' key set.", metavar="F")],
+    step: Annotated[Step | None, typer.Option(help="Only this part, in this order.")] = None,
+    kid: Annotated[str, typer.Option(help="Name of the new key; a fresh one by default.")] = "",
+    spread: Annotated[
+        int, typer.Option(help="Seconds until every verifier has read a new key set.", min=2)
+    ] = SPREAD_S,
+    outlive: Annotated[
+        int, typer.Option(help="Seconds until the last token of the old key is over.", min=2)
+    ] = OUTLIVE_S,
 ) -> None:
-    """Print a signed context for one request."""
-    chosen = _audience(audience)
-    now = int(time.time())
+    """Replace a key under load: add the new one, sign with it, remove the old one.
+
+    Processes read their key files again within a second; no restart, no refused request. Without
+    --step all is done in turn, which suits files that all processes share.
+    """
+    pair = Pair(private, public)
+    steps = list(Step) if step is None else [step]
     try:
-        signer = signing_key(_read_key_set(key), chosen)
+        for each in steps:
+            put(_do(each, pair, kid))
+            if each is not steps[-1]:
+                _wait(spread if each is Step.ADD else outlive)
+    except KeyboardInterrupt:
+        left = steps[steps.index(each) + 1 :] or [Step.REMOVE]
+        message = f"interrupted after {each}; nothing is broken, go on with --step {left[0]}"
+        raise CommandError(message, EXIT_INTERRUPTED) from None
     except InvalidKeySet as error:
-        raise CommandError(f"{key}: {error}") from None
-    claims = Claims(
-        iss=signer.issuer,
-        aud=chosen,
-        iat=now,
-        exp=now + lifetime,
-        jti=uuid4(),
-        op=op,
-        body_sha256=body_sha256(body.encode()),
-        install_id=install,
-        tenant_id=tenant or None,
-        sub=subject or None,
-        permissions=tuple(permission) or None,
-    )
-    typer.echo(sign(claims, signer))
+        raise CommandError(str(error), EXIT_USAGE) from None
 
 
-@token_program.command()
-def inspect(token: Annotated[str, typer.Argument(help="A signed context.")]) -> None:
-    """Show what a token says, without judging whether it is true."""
-    try:
-        header, payload, _ = token.split(".")
-        for segment in (header, payload):
-            typer.echo(msgspec.json.format(base64url.decode(segment.encode()), indent=2).decode())
-    except (ValueError, msgspec.MsgspecError):
-        raise CommandError("not a token in compact form") from None
+def _do(step: Step, pair: Pair, kid: str) -> str:
+    if step is Step.ADD:
+        return f"added key {rotation.add(pair, kid)}; verifiers accept both, the old one signs"
+    if step is Step.SWITCH:
+        return f"switched to key {rotation.switch(pair)}; verifiers accept both"
+    return f"removed key {', '.join(rotation.remove(pair))}"
+
+
+def _wait(seconds: int) -> None:
+    # A file's reader looks at most once a second, so less could be too short.
+    note(f"waiting {max(seconds, 2 * LOOK_EVERY_S):.0f} s for every process to notice …")
+    time.sleep(max(seconds, 2 * LOOK_EVERY_S))
+
+
+def _refuse_overwriting(targets: Sequence[Path | None], *, force: bool) -> None:
+    for file in targets:
+        if file is not None and file.exists() and not force:
+            raise CommandError(f"{file} is there already: --force replaces it", EXIT_USAGE)
+
+
+def _mode(jwks: Sequence[dict[str, Any]]) -> int:
+    return files.PRIVATE if any("k" in jwk for jwk in jwks) else files.PUBLIC
 
 
 def _audience(name: str) -> str:
     try:
         return AUDIENCES[name]
     except KeyError:
-        raise CommandError(f"unknown audience {name!r}: host, admin or runner") from None
-
-
-def _read_key_set(file: Path) -> KeySet:
-    try:
-        return parse_key_set(file.read_bytes())
-    except OSError as error:
-        raise CommandError(f"{file}: {error.strerror}") from None
-
-
-def _write_private(file: Path, document: bytes) -> None:
-    file.touch(mode=0o600)
-    file.write_bytes(document)
+        raise CommandError(
+            f"unknown audience {name!r}: host, admin or runner", EXIT_USAGE
+        ) from None

@@ -1,41 +1,125 @@
 """The program ``ext-scheduler``: its commands, and how errors end."""
 
+import os
 import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from service.cli import asyncapi, bridge, development, keys, serving
-from service.cli.errors import EXIT_FAILED, CommandError
-from service.process import CannotServeError
-from service.settings import SettingsError
+from service.cli import asyncapi, bridge, check, development, keys, serving, tokens
+from service.cli.admin import admin_program
+from service.cli.errors import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_READER_GONE,
+    EXIT_USAGE,
+    CommandError,
+)
+from service.process import SERVICE_NAME, CannotServeError
+from service.settings import FILE_VARIABLE, SettingsError
+
+HELP = """Cron schedules for sandboxed extensions, over NATS.
+
+Settings come from EXT_SCHEDULER_* variables and an optional TOML file; `ext-scheduler check`
+says whether they are right. Exit statuses are listed in docs/command-line.md.
+
+\b
+Examples:
+  ext-scheduler demo                          see it all work, on this machine
+  ext-scheduler migrate                       bring the database up to date
+  ext-scheduler serve --role all              answer requests and fire schedules
+  ext-scheduler check                         what is wrong, and what to do about it
+  ext-scheduler admin list --tenant acme      look at a tenant's schedules
+"""
 
 program = typer.Typer(
     name="ext-scheduler",
-    help="Cron schedules for sandboxed extensions, over NATS.",
+    help=HELP,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain text reads the same in a terminal, a pipe and a manual
 )
 program.command("serve")(serving.serve)
 program.command("bridge")(bridge.bridge)
+program.command("migrate")(serving.migrate)
+program.command("check")(check.check)
+program.add_typer(admin_program, name="admin")
+program.add_typer(tokens.token_program, name="token")
+program.add_typer(keys.keys_program, name="keys")
+program.command("asyncapi")(asyncapi.asyncapi)
 program.command("dev-runner")(development.dev_runner)
 program.command("demo")(development.demo)
 program.command("dev")(development.dev)
-program.command("migrate")(serving.migrate)
-program.command("asyncapi")(asyncapi.asyncapi)
-program.add_typer(keys.keys_program, name="keys")
-program.add_typer(keys.token_program, name="token")
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"{SERVICE_NAME} {version(SERVICE_NAME)}")
+        raise typer.Exit
+
+
+@program.callback()
+def _options(
+    config: Annotated[
+        Path | None, typer.Option(help=f"Settings file, TOML (or {FILE_VARIABLE}).", metavar="F")
+    ] = None,
+    shown: Annotated[  # noqa: ARG001 - the callback does it
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True),
+    ] = False,
+) -> None:
+    if config is not None:
+        os.environ[FILE_VARIABLE] = str(config)
 
 
 def main() -> None:
     """Run a command. What a person can cause ends in one line and a non-zero status."""
     try:
-        program()
-    except CommandError as error:
-        _end(str(error), error.status)
-    except (CannotServeError, SettingsError) as error:
-        _end(str(error), EXIT_FAILED)
-
-
-def _end(message: str, status: int) -> None:
-    print(f"ext-scheduler: {message}", file=sys.stderr)
+        status = _run()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Nothing can be said on the pipe any more, not even by the interpreter as it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = EXIT_READER_GONE
+    except OSError as error:
+        status = _say(f"{error.filename or 'output'}: {error.strerror}", EXIT_FAILED)
     sys.exit(status)
+
+
+def _run() -> int:
+    try:
+        status: object = program(standalone_mode=False)
+    except CommandError as error:
+        return _say(str(error), error.status)
+    except SettingsError as error:
+        return _say(str(error), EXIT_USAGE)
+    except CannotServeError as error:
+        return _say(str(error), EXIT_FAILED)
+    except (typer.Abort, KeyboardInterrupt):
+        status = EXIT_INTERRUPTED
+    except typer.TyperException as error:
+        return _misused(error)
+    # A command returns nothing; a number is what Typer makes of an early end.
+    if status == EXIT_INTERRUPTED:
+        return _say("interrupted", EXIT_INTERRUPTED)
+    return status if isinstance(status, int) else 0
+
+
+def _misused(error: typer.TyperException) -> int:
+    """Say in one line what was wrong with the words of a command."""
+    message, context = error.format_message(), getattr(error, "ctx", None)
+    if context is None:
+        return _say(message, error.exit_code)
+    if message == context.get_help():  # a group alone: it shows what it has
+        print(message, file=sys.stderr)
+        return error.exit_code
+    in_one_line = " ".join(message.split())
+    return _say(f"{in_one_line} (see {context.command_path} --help)", error.exit_code)
+
+
+def _say(message: str, status: int) -> int:
+    if message:
+        print(f"ext-scheduler: {message}", file=sys.stderr)
+    return status

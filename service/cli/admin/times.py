@@ -1,0 +1,19 @@
+"""Instants as people write them."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+from contracts.times import wire_time
+
+UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def instant(text: str) -> str:
+    """Write an age such as ``12h`` as the instant it means; leave anything else to the service."""
+    age = re.fullmatch(r"([0-9]{1,6})([mhdw])", text)
+    if age is None:
+        return text
+    try:
+        return wire_time(datetime.now(UTC) - timedelta(**{UNITS[age[2]]: int(age[1])}))
+    except OverflowError:
+        return wire_time(datetime(1970, 1, 1, tzinfo=UTC))

@@ -1,0 +1,1 @@
+"""What ``check`` looks at: each module finds what is right and wrong with one neighbour."""
