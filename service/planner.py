@@ -182,8 +182,8 @@ class Planner:
     async def _round(self) -> timedelta:
         try:
             return await self.plan_once()
-        except asyncpg.PostgresError as error:
-            # A deadlock, a lock or a statement that took too long: the next round does it.
+        except (asyncpg.PostgresError, TimeoutError) as error:
+            # A deadlock, a lock, a statement or a pool that took too long: the next round does it.
             if not is_unavailable(error) or isinstance(error, asyncpg.PostgresConnectionError):
                 raise
             log.warning("planning put off: %r", error)

@@ -89,7 +89,8 @@ class Firing:
             return timedelta(seconds=self.seats.defer(ticket.tenant_id))
         since = monotonic()
         try:
-            finished = await self._attempt(ticket)
+            # The seat may have come long after the question: nothing is begun while stopping.
+            finished = timedelta(0) if self.stopping else await self._attempt(ticket)
         except Exception as error:
             if not is_unavailable(error):
                 raise
