@@ -89,8 +89,7 @@ class Firing:
             return timedelta(seconds=self.seats.defer(ticket.tenant_id))
         since = monotonic()
         try:
-            # The seat may have come long after the question: nothing is begun while stopping.
-            finished = timedelta(0) if self.stopping else await self._attempt(ticket)
+            finished = await self._attempt(ticket)
         except Exception as error:
             if not is_unavailable(error):
                 raise
@@ -103,7 +102,8 @@ class Firing:
         return self._account(finished, await self._end.add(finished))
 
     async def _attempt(self, ticket: Ticket) -> Finished | timedelta | None:
-        begun = await self._begin.add(ticket)
+        # The seat may have come long after the question: nothing is begun while stopping.
+        begun = Later(timedelta(0)) if self.stopping else await self._begin.add(ticket)
         if not isinstance(begun, Begun):
             return begun.delay if isinstance(begun, Later) else None
         if begun.lost is not None or begun.found is None:
