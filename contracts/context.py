@@ -4,7 +4,10 @@ Pure: keys and time are passed in. Both sides work on the exact bytes of the bod
 """
 
 import hashlib
+from collections.abc import Mapping
 from enum import StrEnum
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Annotated, Any, NoReturn
 from uuid import UUID
 
@@ -151,7 +154,7 @@ def _authenticate(token: str | None, keys: KeySet) -> tuple[Key, bytes]:
     """Give the key that really signed the token, and the payload's bytes."""
     segments = _split(token)
     try:
-        header = read_object(base64url.decode(segments[0]))
+        header = _header(segments[0])
         payload = base64url.decode(segments[1])
         signature = base64url.decode(segments[2])
     except ValueError:
@@ -160,6 +163,12 @@ def _authenticate(token: str | None, keys: KeySet) -> tuple[Key, bytes]:
     if not key.check(segments[0] + b"." + segments[1], signature):
         _refuse(Reason.SIGNATURE)
     return key, payload
+
+
+@lru_cache(maxsize=64)
+def _header(segment: bytes) -> Mapping[str, Any]:
+    """Read a header; all tokens that one signer makes with one key have the same."""
+    return MappingProxyType(read_object(base64url.decode(segment)))
 
 
 def _split(token: str | None) -> list[bytes]:
@@ -173,7 +182,7 @@ def _split(token: str | None) -> list[bytes]:
     return segments
 
 
-def _key(header: dict[str, Any], keys: KeySet) -> Key:
+def _key(header: Mapping[str, Any], keys: KeySet) -> Key:
     if "crit" in header:
         _refuse(Reason.CRITICAL)  # none is known here, so every one is unknown
     if header.get("typ") != TOKEN_TYPE:

@@ -5,13 +5,16 @@ from typing import Annotated
 
 import msgspec
 
+_LENGTH = len("2026-03-29T01:30:00.000")
+
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 def wire_time(instant: datetime) -> str:
     """Write an instant as ``2026-03-29T01:30:00.000Z``; one without a zone is taken as UTC."""
-    aware = instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
-    return f"{aware.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
+    if instant.tzinfo is not None and instant.tzinfo is not UTC:
+        instant = instant.astimezone(UTC)
+    return f"{instant.isoformat(timespec='milliseconds')[:_LENGTH]}Z"
 
 
 def read_time(text: str) -> datetime:

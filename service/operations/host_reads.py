@@ -3,28 +3,26 @@
 from contracts.schedules import GetEndpointsOutput, GetOutput, ListOutput
 from service.operations.access import absent, authorize, tenant_of
 from service.operations.call import Answer, Call, field_refusal
-from service.operations.views import endpoint_infos, schedule_info
+from service.operations.views import endpoint_infos, shown_info
 from service.rules.endpoints import read_manifest
 from service.rules.fields import check_schedule_id
-from service.storage import endpoints, schedules
+from service.storage import endpoints, shown
 
 
 async def list_schedules(call: Call) -> Answer:
     """Answer the install's schedules by creation time, then id."""
-    found = await schedules.list_with_install(
-        call.connection, await tenant_of(call), call.install_id
-    )
+    found = await shown.list_with_install(call.connection, await tenant_of(call), call.install_id)
     if found is None:
         raise await absent(call)
     install, rows = found
     authorize(install, call.claims, declared_is_granted=call.declared_is_granted)
-    return ListOutput(schedules=[schedule_info(row) for row in rows])
+    return ListOutput(schedules=[shown_info(row) for row in rows])
 
 
 async def get_schedule(call: Call) -> Answer:
     """Answer one schedule, null where the install has no such schedule."""
     checked = check_schedule_id(call.raw)
-    found = await schedules.get_with_install(
+    found = await shown.get_with_install(
         call.connection, await tenant_of(call), call.install_id, checked.schedule_id
     )
     if found is None:
@@ -33,7 +31,7 @@ async def get_schedule(call: Call) -> Answer:
     authorize(install, call.claims, declared_is_granted=call.declared_is_granted)
     if checked.errors:
         return field_refusal(checked.errors)
-    return GetOutput(schedule=None if row is None else schedule_info(row))
+    return GetOutput(schedule=None if row is None else shown_info(row))
 
 
 async def get_endpoints(call: Call) -> Answer:

@@ -8,10 +8,11 @@ from service.rules import payload
 from service.rules.endpoints import Manifest, schedulable
 from service.storage.endpoints import Endpoint
 from service.storage.schedules import Schedule
+from service.storage.shown import ShownSchedule
 
 
 def schedule_info(row: Schedule) -> ScheduleInfo:
-    """Show a schedule to its owner. An endpoint whose row is gone shows as empty texts."""
+    """Show a schedule. An endpoint whose row is gone shows as empty texts."""
     return ScheduleInfo(
         id=str(row.id),
         endpoint_path=row.endpoint_path or "",
@@ -27,6 +28,27 @@ def schedule_info(row: Schedule) -> ScheduleInfo:
         created_at=wire_time(row.created_at),
         updated_at=wire_time(row.updated_at),
         next_run_at=_time(row.next_run_at) if row.enabled else None,
+        revision=row.revision,
+    )
+
+
+def shown_info(row: ShownSchedule) -> ScheduleInfo:
+    """Show a schedule to its owner, from a row that was read for nothing else."""
+    return ScheduleInfo(
+        id=row.id,
+        endpoint_path=row.endpoint_path,
+        endpoint_method=row.endpoint_method,
+        name=row.name,
+        cron=row.cron,
+        timezone=row.timezone,
+        enabled=row.enabled,
+        payload=None if row.payload is None else payload.from_json(row.payload),
+        last_run_at=row.last_run_at,
+        last_run_status=row.last_run_status,
+        last_error=row.last_error,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        next_run_at=row.next_run_at,
         revision=row.revision,
     )
 

@@ -33,8 +33,12 @@ def read_container(text: str | None) -> Container | None:
             value = _decode(value)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
-    deeper = any(depth > _READABLE_DEPTH for depth, _ in enumerate(levels(value), start=1))
-    return value if isinstance(value, dict | list) and not deeper else None
+    if not isinstance(value, dict | list):
+        return None
+    # Every level takes two characters, so most texts are too short to be nested too deeply.
+    if len(text) > 2 * _READABLE_DEPTH and _is_deeper(value, _READABLE_DEPTH):
+        return None
+    return value
 
 
 def read_list(text: str | None) -> list[Any] | None:
@@ -55,6 +59,10 @@ def levels(root: object) -> Iterator[list[Container]]:
 def members(container: Container) -> Iterable[object]:
     """What an object or array holds, keys apart."""
     return container.values() if isinstance(container, dict) else container
+
+
+def _is_deeper(root: Container, depth: int) -> bool:
+    return any(level > depth for level, _ in enumerate(levels(root), start=1))
 
 
 def _decode(text: str) -> object:

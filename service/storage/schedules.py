@@ -9,7 +9,7 @@ import asyncpg
 from msgspec import Struct
 
 from service.storage.connection import Connection
-from service.storage.installs import RIGHTS_COLUMNS, RIGHTS_FROM, Install, from_row
+from service.storage.installs import Install
 
 COLUMNS = """
   s.id, s.endpoint_id, e.method AS endpoint_method, e.path AS endpoint_path,
@@ -23,24 +23,6 @@ COLUMNS = """
 JOINS = """
   LEFT JOIN extension_api_endpoint e ON e.id = s.endpoint_id
   LEFT JOIN ext_scheduler.timers t ON t.tenant_id = s.tenant_id AND t.schedule_id = s.id
-"""
-
-LIST_WITH_INSTALL = f"""
-SELECT {RIGHTS_COLUMNS}, {COLUMNS}
-{RIGHTS_FROM}
-LEFT JOIN tenant_extension_schedule s ON s.tenant_id = i.tenant_id AND s.install_id = i.id
-{JOINS}
-WHERE i.tenant_id = $1::text AND i.id = $2::uuid
-ORDER BY s.created_at, s.id
-"""
-
-GET_WITH_INSTALL = f"""
-SELECT {RIGHTS_COLUMNS}, {COLUMNS}
-{RIGHTS_FROM}
-LEFT JOIN tenant_extension_schedule s
-  ON s.tenant_id = i.tenant_id AND s.install_id = i.id AND s.id = $3::uuid
-{JOINS}
-WHERE i.tenant_id = $1::text AND i.id = $2::uuid
 """
 
 INSERT = """
@@ -152,25 +134,6 @@ def from_columns(row: asyncpg.Record) -> Schedule | None:
     values["updated_at"] = values["updated_at"] or values["created_at"]
     values["timezone"] = values["timezone"] or "UTC"
     return Schedule(**values)
-
-
-async def list_with_install(
-    connection: Connection, tenant_id: str, install_id: UUID
-) -> tuple[Install, list[Schedule]] | None:
-    """Return the install and its schedules by creation time, then id; None without install."""
-    rows = await connection.fetch(LIST_WITH_INSTALL, tenant_id, install_id)
-    if not rows:
-        return None
-    found = [schedule for row in rows if (schedule := from_columns(row)) is not None]
-    return from_row(rows[0]), found
-
-
-async def get_with_install(
-    connection: Connection, tenant_id: str, install_id: UUID, schedule_id: UUID | None
-) -> tuple[Install, Schedule | None] | None:
-    """Return the install and one of its schedules, if it has it; None without install."""
-    row = await connection.fetchrow(GET_WITH_INSTALL, tenant_id, install_id, schedule_id)
-    return None if row is None else (from_row(row), from_columns(row))
 
 
 async def insert(connection: Connection, install: Install, new: NewSchedule, now: datetime) -> None:
