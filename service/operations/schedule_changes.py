@@ -81,7 +81,10 @@ async def update_schedule(checked: CheckedUpdate, ground: Ground) -> Made | Erro
     admit_change(ground)
     connection, install = ground.call.connection, ground.install
     await schedules.update(connection, install, merged, checked.given, ground.now)
-    if merged.due_at != stored.next_run_at:
+    timer = (merged.due_at, merged.cron, merged.timezone)
+    if timer != (stored.next_run_at, stored.cron, stored.timezone):
+        # Also where both expressions have the same next slot: a timer says what it was made from,
+        # and the planner fires none that was made from something else.
         await schedules.set_timer(connection, install, merged)
     described = {name: value for name, value in _described(merged).items() if name in checked.given}
     return Made(UpdateOutput(success=True), merged.id, EventType.SCHEDULE_UPDATED, described)

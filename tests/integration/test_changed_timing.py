@@ -1,0 +1,26 @@
+"""A change of timing, as the planner finds it."""
+
+from datetime import timedelta
+
+import asyncpg
+
+from service.planner import PlannerSettings, plan_due
+from service.rules.limits import Limits
+from service.rules.planning import Calendar
+from tests.support.host import Caller, dispatcher
+from tests.support.platform import install
+
+
+async def test_a_slot_that_old_and_new_expression_share_is_fired(pool: asyncpg.Pool) -> None:
+    ask = Caller(dispatcher(pool, Limits()), await install(pool))
+    created = await ask("create", endpoint="/api/heartbeat", cron="0 * * * *")
+    same = {"cron": "0 0-23 * * *", "timezone": "Europe/Berlin"}
+    assert await ask("update", scheduleId=created["scheduleId"], **same) == {"success": True}
+    timer = await pool.fetchrow("SELECT * FROM ext_scheduler.timers")
+    assert timer is not None
+    assert (timer["cron"], timer["timezone"]) == tuple(same.values())
+    async with pool.acquire() as connection:
+        later = timer["due_at"] + timedelta(seconds=1)
+        planned = await plan_due(connection, later, PlannerSettings(), Calendar())
+    assert planned.occurrences == 1
+    assert await pool.fetchval("SELECT slot FROM ext_scheduler.runs") == timer["due_at"]
