@@ -1,0 +1,161 @@
+"""Spans of requests and calls, with OpenTelemetry's own exporter into memory."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import pytest
+from nats.aio.client import Client
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind, StatusCode, format_span_id, format_trace_id
+
+from contracts.execution import ExecuteContext, ExecuteHttp, ExecuteLimits, ExecuteRequest
+from contracts.subjects import HOST_AUDIENCE, REQUEST_ID_HEADER, TRACE_HEADER
+from contracts.tracing import trace_id
+from service.invoker import Invoker
+from service.ports import Reply, Request
+from service.traces import Spans, exported_spans
+from tests.support.bus_service import a_client
+from tests.support.keys import WORKER_KEY
+from tests.support.stub_runner import status, stub_runner
+
+PARENT = "00f067aa0ba902b7"
+TRACEPARENT = f"00-4bf92f3577b34da6a3ce929d0e0e4736-{PARENT}-01"
+
+
+@pytest.fixture
+def exporter() -> InMemorySpanExporter:
+    return InMemorySpanExporter()
+
+
+@pytest.fixture
+def spans(exporter: InMemorySpanExporter) -> Spans:
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    return Spans(provider, provider.shutdown)
+
+
+@pytest.fixture
+async def client(nats_url: str) -> AsyncIterator[Client]:
+    async with a_client(nats_url) as client:
+        yield client
+
+
+def only(exporter: InMemorySpanExporter) -> ReadableSpan:
+    (span,) = exporter.get_finished_spans()
+    return span
+
+
+def request(**headers: str) -> Request:
+    return Request("ext.scheduler.list", "list", HOST_AUDIENCE, headers, b"", 0.0)
+
+
+async def answered(seen: Request, error: tuple[int, str] | None = None) -> Reply:
+    trace = trace_id(seen.headers.get(TRACE_HEADER))
+    return Reply({REQUEST_ID_HEADER: "id-1", "seen": str(trace)}, b"", error)
+
+
+async def test_the_span_of_a_request_continues_its_callers_trace(
+    exporter: InMemorySpanExporter, spans: Spans
+) -> None:
+    reply = await spans.around(answered)(request(traceparent=TRACEPARENT))
+    span = only(exporter)
+    assert span.name == "ext.scheduler.list"
+    assert span.kind is SpanKind.SERVER
+    assert span.parent is not None
+    assert format_span_id(span.parent.span_id) == PARENT
+    assert span.context is not None
+    assert reply.headers["seen"] == format_trace_id(span.context.trace_id) == trace_id(TRACEPARENT)
+    assert span.attributes is not None
+    assert span.attributes["ext.request_id"] == "id-1"
+    assert span.status.status_code is StatusCode.UNSET
+
+
+@pytest.mark.parametrize("traceparent", [None, "00-zz"])
+async def test_without_a_trace_a_new_one_begins_and_the_handler_sees_it(
+    exporter: InMemorySpanExporter, spans: Spans, traceparent: str | None
+) -> None:
+    headers = {} if traceparent is None else {"traceparent": traceparent}
+    reply = await spans.around(answered)(request(**headers))
+    span = only(exporter)
+    assert span.parent is None
+    assert span.context is not None
+    assert reply.headers["seen"] == format_trace_id(span.context.trace_id)
+
+
+@pytest.mark.parametrize(
+    ("number", "judged"),
+    [(401, StatusCode.UNSET), (500, StatusCode.ERROR), (503, StatusCode.ERROR)],
+)
+async def test_only_our_own_faults_are_errors(
+    exporter: InMemorySpanExporter, spans: Spans, number: int, judged: StatusCode
+) -> None:
+    await spans.around(lambda seen: answered(seen, (number, "why")))(request())
+    span = only(exporter)
+    assert span.status.status_code is judged
+    assert span.attributes is not None
+    assert span.attributes["ext.error"] == number
+
+
+async def test_requests_at_the_same_time_keep_their_traces_apart(
+    exporter: InMemorySpanExporter, spans: Spans
+) -> None:
+    async def slowly(seen: Request) -> Reply:
+        await asyncio.sleep(0)
+        return await answered(seen)
+
+    handle = spans.around(slowly)
+    replies = await asyncio.gather(*(handle(request()) for _ in range(20)))
+    assert len({reply.headers["seen"] for reply in replies}) == 20
+    assert all(span.parent is None for span in exporter.get_finished_spans())
+
+
+def execution() -> ExecuteRequest:
+    context = ExecuteContext(
+        request_id=str(uuid4()),
+        tenant_id="tenant-a",
+        extension_id=str(uuid4()),
+        install_id=str(uuid4()),
+        schedule_id=str(uuid4()),
+        attempt=1,
+    )
+    return ExecuteRequest(
+        context=context, http=ExecuteHttp(method="POST", path="/x"), limits=ExecuteLimits(1000)
+    )
+
+
+async def test_a_call_carries_its_span_to_the_runner(
+    exporter: InMemorySpanExporter, spans: Spans, client: Client, nats_url: str
+) -> None:
+    invoker = Invoker(client, lambda: WORKER_KEY, calling=spans.calling)
+    asked = execution()
+    async with stub_runner(nats_url) as runner:
+        outcome = await invoker.call(asked, idempotency_key=uuid4(), at=0.0, timeout_s=5)
+        runner.script = status(500, "the payload was: secret")
+        failed = await invoker.call(execution(), idempotency_key=uuid4(), at=0.0, timeout_s=5)
+    assert (outcome.http_status, failed.http_status) == (200, 500)
+    good, bad = exporter.get_finished_spans()
+    assert good.context is not None
+    sent = runner.seen[0].headers[TRACE_HEADER]
+    assert sent.split("-")[1:3] == [
+        format_trace_id(good.context.trace_id),
+        format_span_id(good.context.span_id),
+    ]
+    assert (good.kind, good.status.status_code) == (SpanKind.CLIENT, StatusCode.UNSET)
+    assert good.attributes is not None
+    assert good.attributes["ext.request_id"] == asked.context.request_id
+    assert bad.status.status_code is StatusCode.ERROR
+    assert "secret" not in bad.to_json()
+
+
+async def test_without_spans_a_call_carries_no_trace(client: Client, nats_url: str) -> None:
+    invoker = Invoker(client, lambda: WORKER_KEY)
+    async with stub_runner(nats_url) as runner:
+        await invoker.call(execution(), idempotency_key=uuid4(), at=0.0, timeout_s=5)
+    assert TRACE_HEADER not in runner.seen[0].headers
+
+
+def test_the_exporter_of_the_extra_can_be_had_and_closed() -> None:
+    exported_spans("ext-scheduler").close()
