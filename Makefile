@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv check test test-interop bench-rpc fmt demo dev api clean
+.PHONY: help venv check test test-interop bench-rpc fmt drill demo dev api clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | \
@@ -28,6 +28,9 @@ test: venv ## all tests, on embedded PostgreSQL and NATS (PYTEST_ARGS="-k name" 
 
 test-interop: venv ## guests and clients in other languages (needs node and npm)
 	$(BIN)/pytest tests/interop $(PYTEST_ARGS)
+
+drill: venv ## kill, freeze and cut off everything for minutes, then check every slot (DRILL_ARGS="--minutes 2")
+	@$(BIN)/python -m tests.drill $(DRILL_ARGS)
 
 demo: venv ## the whole path in about two minutes: an extension schedules itself and is called on time
 	@$(BIN)/ext-scheduler demo

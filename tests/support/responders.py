@@ -41,14 +41,19 @@ class Process(Struct, frozen=True):
         return await asyncio.to_thread(self.popen.wait, 60)
 
 
-def start(role: str, directory: Path, settings: Mapping[str, str]) -> Process:
+def start(
+    role: str,
+    directory: Path,
+    settings: Mapping[str, str],
+    program: Sequence[str] = ("-m", "service"),
+) -> Process:
     """Start a process with these settings; it is not ready yet."""
     port = free_port()
     variables = {f"EXT_SCHEDULER_{name.upper()}": text for name, text in settings.items()}
     log = directory / f"{role}-{port}.log"
     with log.open("wb") as output:
         popen = subprocess.Popen(
-            [sys.executable, "-m", "service", "serve", "--role", role],
+            [sys.executable, *program, "serve", "--role", role],
             env={**os.environ, **variables, "EXT_SCHEDULER_HTTP_PORT": str(port)},
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -1,0 +1,74 @@
+"""Each run record: it ended, and as it should."""
+
+from collections.abc import Mapping, Sequence
+
+from tests.drill.history import Call, Change, History, Run
+from tests.drill.verdicts import Bad, Good, Verdicts
+
+AFTERMATH = 25.0
+"""Seconds after a fault in which runs may fail for it: lease, heartbeat and a retry."""
+
+
+def check_run(
+    run: Run,
+    history: History,
+    changes: Sequence[Change],
+    calls: Sequence[Call],
+    verdicts: Verdicts,
+) -> None:
+    """Judge a run by itself: how it ended, and why."""
+    about = f"run {run.id} of {run.schedule_id} {run.slot:.0f}: {run.status}, {run.error}"
+    if run.queued < run.slot:
+        verdicts.badly(Bad.EARLY, about)
+    if run.finished is None:
+        verdicts.badly(Bad.UNFINISHED, about)
+    elif run.status == "success":
+        answered = any(call.status is not None and call.status < 400 for call in calls)
+        _judge(answered, Good.SUCCEEDED, Bad.UNCALLED, about, verdicts)
+    elif run.status == "error":
+        refused = any(call.status is not None and call.status >= 400 for call in calls)
+        reason = refused or troubled(history, run.slot, run.finished)
+        _judge(reason, Good.FAILED, Bad.NEEDLESS_FAILURE, about, verdicts)
+    elif run.status == "skipped":
+        reason = perhaps_off(changes, run.queued, run.finished)
+        _judge(reason, Good.SKIPPED, Bad.NEEDLESS_SKIP, about, verdicts)
+
+
+def check_overlaps(runs: Mapping[str, Sequence[Run]], verdicts: Verdicts) -> None:
+    """A run skipped as overlap has another one of its schedule that was under way then."""
+    for own in runs.values():
+        for run in own:
+            if run.status != "skipped_overlap" or run.finished is None:
+                continue
+            at = run.finished
+            reason = any(_under_way(other, at) for other in own if other.id != run.id)
+            about = f"run {run.id} of {run.schedule_id} {run.slot:.0f}"
+            _judge(reason, Good.OVERLAPPED, Bad.NEEDLESS_OVERLAP, about, verdicts)
+
+
+def troubled(history: History, began: float, ended: float) -> bool:
+    """Whether a fault can have disturbed what went on in this time."""
+    return any(t.began <= ended and began <= t.ended + AFTERMATH for t in history.troubles)
+
+
+def perhaps_off(changes: Sequence[Change], began: float, ended: float) -> bool:
+    """Whether the schedule may have been disabled or deleted at some moment of this time."""
+    ordered = sorted(changes, key=lambda change: change.asked)
+    for change, following in zip(ordered, [*ordered[1:], None], strict=True):
+        on = change.row is not None and change.row.enabled
+        until = following.answered if following else float("inf")
+        if not on and change.asked <= ended and began <= until:
+            return True
+    return False
+
+
+def _under_way(other: Run, at: float) -> bool:
+    started = other.started is not None and other.started <= at
+    return started and (other.finished is None or at <= other.finished + 1.0)
+
+
+def _judge(well: bool, good: Good, bad: Bad, about: str, verdicts: Verdicts) -> None:
+    if well:
+        verdicts.well(good)
+    else:
+        verdicts.badly(bad, about)

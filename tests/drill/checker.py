@@ -1,0 +1,112 @@
+"""Holds what happened in a drill against what had to. Shares no code with planner and rules."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
+
+from tests.drill import check_calls, check_rows, check_runs
+from tests.drill.expected import Duty, Planning, Walks, duties
+from tests.drill.history import Exit, History, Run, Stored
+from tests.drill.verdicts import Bad, Good, Verdicts
+
+T = TypeVar("T")
+
+AFTERMATH = 25.0
+"""Seconds after a fault in which a process may find that what it needs is lost."""
+
+
+def check(history: History) -> Verdicts:
+    """Judge a whole drill."""
+    verdicts = Verdicts()
+    planning, walks = Planning(history), Walks(history.began, history.stopped)
+    changes = _by(history.changes, "schedule_id")
+    runs, calls = _by(history.runs, "schedule_id"), _by(history.calls, "key")
+    stored = {each.schedule_id: each for each in history.stored}
+    for schedule_id, own in changes.items():
+        expected = duties(history, own, planning, walks)
+        check_slots(schedule_id, expected, runs[schedule_id], stored.get(schedule_id), verdicts)
+    for schedule_id in runs.keys() - changes.keys():
+        verdicts.badly(Bad.NOT_DUE, f"{schedule_id}: nobody made it")
+    for run in history.runs:
+        check_runs.check_run(run, history, changes[run.schedule_id], calls[run.id], verdicts)
+    check_runs.check_overlaps(runs, verdicts)
+    check_calls.check_calls(history, changes, verdicts)
+    check_rows.check_rows(history, changes, runs, walks, verdicts)
+    for ended in history.exits:
+        check_exit(ended, history, verdicts)
+    for refusal in history.refusals:
+        verdicts.badly(Bad.REFUSED, refusal.what)
+    return verdicts
+
+
+def check_slots(
+    schedule_id: str,
+    expected: dict[float, Duty],
+    runs: Sequence[Run],
+    stored: Stored | None,
+    verdicts: Verdicts,
+) -> None:
+    """Every slot that was due has a run record or is counted; nothing else has."""
+    scheduled = sorted((r for r in runs if r.kind == "scheduled"), key=lambda r: r.slot)
+    seen: set[float] = set()
+    for run in scheduled:
+        about = f"{schedule_id} {run.slot:.0f}"
+        if run.slot in seen:
+            verdicts.badly(Bad.TWICE, about)
+        elif run.slot not in expected:
+            verdicts.badly(Bad.NOT_DUE, about)
+        else:
+            fired = (Good.IN_DOUBT_FIRED, Good.CAUGHT_UP, Good.FIRED)
+            verdicts.well(fired[expected[run.slot] - 1])
+        seen.add(run.slot)
+    left = {slot: duty for slot, duty in expected.items() if slot not in seen}
+    previous = 0.0
+    for run in scheduled:
+        gap = {slot: duty for slot, duty in left.items() if previous < slot < run.slot}
+        _check_gap(f"{schedule_id} before {run.slot:.0f}", gap, run.missed, verdicts)
+        previous = run.slot
+    tail = {slot: duty for slot, duty in left.items() if slot > previous}
+    _check_gap(f"{schedule_id} at the end", tail, stored.missed if stored else 0, verdicts)
+
+
+def _check_gap(about: str, gap: dict[float, Duty], missed: int, verdicts: Verdicts) -> None:
+    """The slots between two run records: those that had to be there are counted as missed."""
+    for slot, duty in gap.items():
+        if duty is Duty.FIRE:
+            verdicts.badly(Bad.MISSING, f"{about}: {slot:.0f}, and nothing stood in its way")
+    due = sum(duty is Duty.ACCOUNT for duty in gap.values())
+    if due > missed:
+        slots = [f"{slot:.0f}" for slot, duty in gap.items() if duty is Duty.ACCOUNT]
+        verdicts.badly(Bad.MISSING, f"{about}: {slots}, of which {missed} counted as missed")
+    if missed > len(gap):
+        verdicts.badly(Bad.MISCOUNTED, f"{about}: {missed} of {len(gap)}")
+    verdicts.well(Good.COUNTED, min(missed, len(gap)))
+    doubtful = sum(duty is Duty.MAY for duty in gap.values())
+    verdicts.well(Good.IN_DOUBT_NOT, max(doubtful - max(missed - due, 0), 0))
+
+
+def check_exit(ended: Exit, history: History, verdicts: Verdicts) -> None:
+    """Who is asked to stop ends with 0; who loses what it needs says so, with another status."""
+    about = f"{ended.name}, status {ended.status}: {ended.words}"
+    if ended.cause == "killed":
+        return
+    if ended.cause == "stopped":
+        if ended.status == 0:
+            verdicts.well(Good.STOPPED)
+        else:
+            verdicts.badly(Bad.ENDED_BADLY, f"{about} (asked to stop)")
+        return
+    reason = any(t.began <= ended.at <= t.ended + AFTERMATH for t in history.troubles)
+    clear = ended.status > 0 and ended.words.startswith("ext-scheduler: ") and not ended.traceback
+    if reason and clear:
+        verdicts.well(Good.ENDED_CLEARLY)
+    else:
+        verdicts.badly(Bad.ENDED_BADLY, about)
+
+
+def _by(things: Iterable[T], name: str) -> defaultdict[str, list[T]]:
+    groups: defaultdict[str, list[T]] = defaultdict(list)
+    for thing in things:
+        key: Any = getattr(thing, name)
+        groups[key].append(thing)
+    return groups

@@ -1,0 +1,127 @@
+"""What a drill remembers, and all that the checker knows. Times are Unix seconds."""
+
+from typing import Any
+
+from msgspec import Struct
+
+
+class Row(Struct, frozen=True, kw_only=True):
+    """A schedule as its owner wants it."""
+
+    cron: str
+    timezone: str
+    enabled: bool
+    name: str
+    payload: dict[str, Any]
+
+    @property
+    def timing(self) -> tuple[str, str, bool]:
+        """What decides on slots."""
+        return self.cron, self.timezone, self.enabled
+
+
+class Change(Struct, frozen=True, kw_only=True):
+    """An acknowledged change; it happened between ``asked`` and ``answered``.
+
+    ``row`` is the schedule after it, None when it was deleted. Changes of one schedule never
+    overlap.
+    """
+
+    schedule_id: str
+    asked: float
+    answered: float
+    row: Row | None
+
+
+class Refusal(Struct, frozen=True):
+    """A change that was answered otherwise than by success, though nothing was wrong with it."""
+
+    at: float
+    what: str
+
+
+class Trouble(Struct, frozen=True):
+    """A fault, from its beginning until what it hit could work again."""
+
+    kind: str
+    began: float
+    ended: float
+
+
+class Span(Struct, frozen=True):
+    """A time in which a worker was ready, and neither dead nor frozen."""
+
+    began: float
+    ended: float
+
+
+class Exit(Struct, frozen=True):
+    """The end of a process. ``cause`` is killed, stopped or itself; ``words`` its last line."""
+
+    name: str
+    at: float
+    cause: str
+    status: int
+    words: str
+    traceback: bool
+
+
+class Call(Struct, frozen=True, kw_only=True):
+    """A request as the Runner saw it, and what it answered.
+
+    ``signed`` is the time in its token, None where the token proves nothing. A ``status`` of None
+    means that it came after its deadline and was not acted upon.
+    """
+
+    key: str
+    schedule_id: str
+    slot: float
+    attempt: int
+    signed: int | None
+    received: float
+    answered: float
+    status: int | None
+
+
+class Run(Struct, frozen=True, kw_only=True):
+    """A run record at the end."""
+
+    id: str
+    schedule_id: str
+    slot: float
+    kind: str
+    trigger: str
+    status: str
+    attempts: int
+    missed: int
+    queued: float
+    started: float | None
+    finished: float | None
+    error: str | None
+
+
+class Stored(Struct, frozen=True, kw_only=True):
+    """A schedule row at the end, with its timer: ``due`` is None where there is none."""
+
+    schedule_id: str
+    row: Row
+    revision: int
+    last_run_at: float | None
+    last_run_status: str | None
+    due: float | None
+    missed: int
+
+
+class History(Struct, frozen=True, kw_only=True):
+    """A whole drill. Workers were stopped, in an orderly way, at ``stopped``."""
+
+    began: float
+    stopped: float
+    changes: list[Change]
+    refusals: list[Refusal]
+    troubles: list[Trouble]
+    spans: list[Span]
+    exits: list[Exit]
+    calls: list[Call]
+    runs: list[Run]
+    stored: list[Stored]

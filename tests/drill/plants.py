@@ -1,0 +1,89 @@
+"""Faults planted on purpose: a drill that does not notice them would be worth nothing.
+
+As a program (``python -m tests.drill.plants PLANT serve --role worker``) it is a worker with one.
+"""
+
+import sys
+from enum import StrEnum
+
+import asyncpg
+from msgspec import structs
+
+from service import planner
+from service.cli.main import main
+from service.firing import decision
+from service.planner import Step
+from service.storage import occurrences, timers
+from service.storage.attempts import Run
+from service.storage.invocations import Invocation
+
+IGNORED_EVERY = 200
+
+
+class Plant(StrEnum):
+    """What is wrong with the workers."""
+
+    TWICE = "twice"
+    """Occurrences are no longer unique, and planners do not mind each other."""
+    SKIP = "skip"
+    """One in so many slots is passed over."""
+    DELETED = "deleted"
+    """What is disabled is called all the same."""
+
+
+DROP_UNIQUENESS = """
+ALTER TABLE ext_scheduler.runs DROP CONSTRAINT runs_pkey,
+  DROP CONSTRAINT runs_tenant_id_schedule_id_slot_kind_key
+"""
+
+
+def program(plant: Plant | None) -> tuple[str, ...]:
+    """How a process is started, from the interpreter on."""
+    return ("-m", "service") if plant is None else ("-m", "tests.drill.plants", plant.value)
+
+
+async def prepare(connection: asyncpg.Connection, plant: Plant) -> None:
+    """Plant what is to be in the database."""
+    if plant is Plant.TWICE:
+        await connection.execute(DROP_UNIQUENESS)
+
+
+def plan_twice() -> None:
+    """Take what others have taken, and write it whether it is there or not."""
+    conflict = "ON CONFLICT (tenant_id, schedule_id, slot, kind) DO NOTHING"
+    lock = "FOR UPDATE SKIP LOCKED"
+    assert conflict in occurrences.INSERT_RUNS
+    assert lock in timers.TAKE_DUE
+    setattr(occurrences, "INSERT_RUNS", occurrences.INSERT_RUNS.replace(conflict, ""))  # noqa: B010 - a constant is what is tampered with
+    setattr(timers, "TAKE_DUE", timers.TAKE_DUE.replace(lock, ""))  # noqa: B010 - likewise
+
+
+def skip_slots() -> None:
+    """Move some timers on without an occurrence."""
+    honest = planner.step
+
+    def step(*arguments: object) -> Step:
+        made: Step = honest(*arguments)  # type: ignore[arg-type]  # passed through
+        occurrence = made.occurrence
+        if occurrence is not None and occurrence.id.int % IGNORED_EVERY == 0:
+            return structs.replace(made, occurrence=None)
+        return made
+
+    setattr(planner, "step", step)  # noqa: B010 - a function is what is tampered with
+
+
+def call_disabled() -> None:
+    """Look at a schedule that is disabled, or whose row is gone, as if it were enabled."""
+    honest = decision._obstacle
+
+    def obstacle(run: Run, found: Invocation) -> object:
+        return honest(run, structs.replace(found, enabled=True))
+
+    setattr(decision, "_obstacle", obstacle)  # noqa: B010 - likewise
+
+
+PLANTED = {Plant.TWICE: plan_twice, Plant.SKIP: skip_slots, Plant.DELETED: call_disabled}
+
+if __name__ == "__main__":
+    PLANTED[Plant(sys.argv.pop(1))]()
+    main()

@@ -1,0 +1,129 @@
+"""Everything a drill runs on: servers that may be killed, and processes that are kept running."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+from msgspec import Struct
+
+from contracts.context import key_set_document
+from runner_bridge.client import SchedulerHost
+from service.cli.embedded import Nats, Postgres, embedded_nats, embedded_postgres, private_directory
+from service.storage.migrate import migrate
+from tests.drill.plants import Plant, prepare, program
+from tests.drill.runner import Recorder, connected, recorder
+from tests.drill.supervisor import Kept
+from tests.support.eventually import eventually
+from tests.support.keys import WORKER_JWK, write_key_set
+from tests.support.platform import Installed, install
+from tests.support.responders import host
+
+WORKERS, RESPONDERS = 3, 2
+START_WITHIN_S = 60.0
+PATIENCE_S = 20.0
+COMMON = {
+    "log_level": "warning",
+    "log_format": "json",
+    # As short as they may be: slots every minute, and what was lost is noticed within seconds.
+    "min_interval_minutes": "1",
+    "heartbeat_s": "5",
+    "runner_timeout_s": "4",
+    "retry_delays_s": "2,4,8",
+    "catchup_spread_s": "5",
+    # Changes come as fast as the machine makes them, not as extensions may.
+    "changes_per_minute": "1000000",
+    "max_schedules": "1000",
+}
+
+
+class Stage(Struct):
+    """A running system, its Runner, and a client for each install."""
+
+    postgres: Postgres
+    nats: Nats
+    kept: list[Kept]
+    runner: Recorder
+    hosts: list[SchedulerHost]
+
+    def of(self, role: str) -> list[Kept]:
+        """The processes of a role that are ready."""
+        return [kept for kept in self.kept if kept.role == role and kept.ready.is_set()]
+
+    async def all_ready(self) -> None:
+        """Wait until every process is."""
+        waiting = asyncio.gather(*(kept.ready.wait() for kept in self.kept))
+        await asyncio.wait_for(waiting, START_WITHIN_S)
+
+
+@asynccontextmanager
+async def staged(installs: int, plant: Plant | None) -> AsyncIterator[Stage]:
+    """Start everything; afterwards nothing is left. PostgreSQL keeps its durable settings."""
+    async with AsyncExitStack() as stack:
+        directory = stack.enter_context(private_directory())
+        postgres = stack.enter_context(embedded_postgres(directory / "postgres", durable=True))
+        bus = stack.enter_context(embedded_nats(directory / "nats"))
+        installed = await prepared(postgres, installs, plant)
+        runner = await stack.enter_async_context(recorder(bus.url))
+        client = await connected(bus.url)
+        stack.push_async_callback(client.close)
+        settings = {**COMMON, **files(directory), "database_url": postgres.dsn, "nats_url": bus.url}
+        kept = [
+            *(Kept(f"worker {n}", program(plant), settings) for n in range(1, WORKERS + 1)),
+            *(Kept(f"responder {n}", program(None), settings) for n in range(1, RESPONDERS + 1)),
+        ]
+        await stack.enter_async_context(keeping(kept, directory))
+        hosts = [host(client, each, patience=PATIENCE_S) for each in installed]
+        stage = Stage(postgres, bus, kept, runner, hosts)
+        await stage.all_ready()
+        yield stage
+
+
+@asynccontextmanager
+async def keeping(kept: list[Kept], directory: Path) -> AsyncIterator[None]:
+    """Supervise for the length of the block; what then still runs is killed."""
+    tasks = [asyncio.create_task(each.keep(directory)) for each in kept]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for each in kept:
+            each.kill()
+
+
+async def stop(stage: Stage) -> None:
+    """Ask all processes to end, and wait until they have."""
+    for kept in stage.kept:
+        kept.stop()
+
+    def ended() -> bool:
+        return all(kept.exits and kept.exits[-1].cause == "stopped" for kept in stage.kept)
+
+    await eventually(ended, within=60)
+
+
+async def prepared(postgres: Postgres, installs: int, plant: Plant | None) -> list[Installed]:
+    """Migrate and install; three installs share a tenant."""
+    connection = await asyncpg.connect(postgres.dsn)
+    try:
+        await migrate(connection)
+        if plant is not None:
+            await prepare(connection, plant)
+        return [
+            await install(connection, tenant_id=f"tenant-{number // 3}")
+            for number in range(installs)
+        ]
+    finally:
+        await connection.close()
+
+
+def files(directory: Path) -> dict[str, str]:
+    """Write the keys; return the settings that name them."""
+    (directory / "worker.json").write_bytes(key_set_document([WORKER_JWK]))
+    return {
+        "key_set_file": str(write_key_set(directory / "keys.json")),
+        "runner_key_file": str(directory / "worker.json"),
+    }

@@ -1,0 +1,83 @@
+"""What a check comes to: counts of each verdict, and the particulars of the bad ones."""
+
+from collections import Counter
+from enum import StrEnum
+
+from msgspec import Struct, field
+
+
+class Good(StrEnum):
+    """What may be."""
+
+    FIRED = "slot fired, as it had to"
+    CAUGHT_UP = "slot around an outage fired"
+    COUNTED = "slot around an outage counted as missed"
+    IN_DOUBT_FIRED = "slot around a change fired"
+    IN_DOUBT_NOT = "slot around a change did not fire"
+    SUCCEEDED = "run succeeded"
+    FAILED = "run failed, with a reason"
+    SKIPPED = "run skipped, with a reason"
+    OVERLAPPED = "run skipped as overlap, with a reason"
+    CALLED = "call"
+    CALLED_AGAIN = "call of a further attempt, with a reason"
+    REFUSED_LATE = "call refused by the Runner: past its deadline"
+    KEPT = "acknowledged change kept"
+    ENDED_CLEARLY = "process ended by itself, with a clear message"
+    STOPPED = "process stopped when asked, status 0"
+
+
+class Bad(StrEnum):
+    """What must not be."""
+
+    MISSING = "slot missing"
+    TWICE = "slot with two occurrences"
+    NOT_DUE = "run for a slot that was not due"
+    MISCOUNTED = "missed count without missed slots"
+    EARLY = "run or call before its slot"
+    UNFINISHED = "run never ended"
+    UNCALLED = "success without a call"
+    NEEDLESS_FAILURE = "run failed without a reason"
+    NEEDLESS_SKIP = "run skipped without a reason"
+    NEEDLESS_OVERLAP = "run skipped as overlap without one"
+    FOREIGN_KEY = "call with a foreign idempotency key"
+    UNRECORDED = "call without a run record"
+    UNKNOWN = "call for a schedule nobody made"
+    DELETED = "call for a deleted schedule"
+    DISABLED = "call for a disabled schedule"
+    REPEATED = "attempt called twice"
+    NEEDLESS_CALL = "called again without a reason"
+    TOO_OFTEN = "more attempts than allowed"
+    AT_ONCE = "two calls of a schedule at once"
+    FORGED = "call without a worker's token"
+    LOST = "acknowledged change lost"
+    RESURRECTED = "schedule there that was deleted, or never made"
+    TIMER = "timer wrong, missing or left over"
+    UNTOLD = "last-run fields wrong"
+    REFUSED = "change refused without a reason"
+    ENDED_BADLY = "process ended without a clear message"
+
+
+class Finding(Struct, frozen=True):
+    """One bad verdict; ``about`` names the schedule, run or process, and what was seen."""
+
+    verdict: Bad
+    about: str
+
+
+class Verdicts(Struct):
+    """Collects; all checks write into one."""
+
+    good: Counter[Good] = field(default_factory=Counter)
+    bad: list[Finding] = field(default_factory=list)
+
+    def well(self, verdict: Good, count: int = 1) -> None:
+        """Note what may be."""
+        self.good[verdict] += count
+
+    def badly(self, verdict: Bad, about: str) -> None:
+        """Note what must not be."""
+        self.bad.append(Finding(verdict, about))
+
+    def of(self, verdict: Bad) -> int:
+        """How often it was found."""
+        return sum(finding.verdict == verdict for finding in self.bad)
