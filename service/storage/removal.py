@@ -23,6 +23,12 @@ WHERE s.tenant_id = $1::text AND s.install_id = ANY ($2::uuid[])
 ORDER BY s.id FOR UPDATE
 """
 
+LOCK_TIMERS = """
+SELECT t.schedule_id FROM ext_scheduler.timers t
+WHERE t.tenant_id = $1::text AND t.install_id = ANY ($2::uuid[])
+ORDER BY t.schedule_id FOR UPDATE
+"""
+
 TIMERS = """
 DELETE FROM ext_scheduler.timers WHERE tenant_id = $1::text AND install_id = ANY ($2::uuid[])
 """
@@ -30,6 +36,22 @@ DELETE FROM ext_scheduler.timers WHERE tenant_id = $1::text AND install_id = ANY
 SCHEDULES = """
 DELETE FROM tenant_extension_schedule
 WHERE tenant_id = $1::text AND install_id = ANY ($2::uuid[])
+"""
+
+# What is locked is being claimed for a run that we have removed: the claim then finds no run, and
+# lets go of it by itself. Waiting for it would be waiting for each other.
+LEFT_ACTIVE_RUNS = """
+DELETE FROM ext_scheduler.active_runs a USING (
+  SELECT l.tenant_id, l.schedule_id FROM ext_scheduler.active_runs l
+  WHERE l.tenant_id = $1::text AND l.schedule_id = ANY ($2::uuid[])
+  FOR UPDATE SKIP LOCKED) f
+WHERE a.tenant_id = f.tenant_id AND a.schedule_id = f.schedule_id
+"""
+
+OPEN_RUNS = """
+SELECT DISTINCT r.schedule_id FROM ext_scheduler.runs r
+WHERE r.tenant_id = $1::text AND r.install_id = ANY ($2::uuid[])
+  AND r.status IN ('queued', 'running')
 """
 
 LOCK_ACTIVE_RUNS = """
@@ -41,6 +63,14 @@ ORDER BY a.schedule_id FOR UPDATE
 ACTIVE_RUNS = """
 DELETE FROM ext_scheduler.active_runs
 WHERE tenant_id = $1::text AND schedule_id = ANY ($2::uuid[])
+"""
+
+# In the order in which attempts claim them: whoever is first has them all.
+LOCK_RUNS = """
+SELECT r.id FROM ext_scheduler.runs r
+WHERE r.tenant_id = $1::text AND r.install_id = ANY ($2::uuid[])
+  AND r.status IN ('queued', 'running')
+ORDER BY r.schedule_id, r.slot FOR UPDATE
 """
 
 RUNS = """
@@ -132,6 +162,7 @@ async def remove(connection: Connection, tenant_id: str, install_ids: Sequence[U
     """Remove installs with everything of theirs but the audit; their rows are locked already."""
     locked = await connection.fetch(LOCK_SCHEDULES, tenant_id, install_ids)
     schedules = [row["id"] for row in locked]
+    await connection.fetch(LOCK_TIMERS, tenant_id, install_ids)
     await connection.execute(TIMERS, tenant_id, install_ids)
     await connection.execute(SCHEDULES, tenant_id, install_ids)
     runs = await _remove_runs(connection, tenant_id, install_ids, schedules)
@@ -154,11 +185,14 @@ async def forget_tenant(connection: Connection, tenant_id: str) -> None:
 async def _remove_runs(
     connection: Connection, tenant_id: str, install_ids: Sequence[UUID], schedules: list[UUID]
 ) -> int:
-    await connection.fetch(LOCK_ACTIVE_RUNS, tenant_id, schedules)
-    await connection.execute(ACTIVE_RUNS, tenant_id, schedules)
+    # A schedule that was deleted before may have a run under way still.
+    open_runs = await connection.fetch(OPEN_RUNS, tenant_id, install_ids)
+    known = sorted({*schedules, *(row["schedule_id"] for row in open_runs)})
+    await connection.fetch(LOCK_ACTIVE_RUNS, tenant_id, known)
+    await connection.execute(ACTIVE_RUNS, tenant_id, known)
+    await connection.fetch(LOCK_RUNS, tenant_id, install_ids)
     gone = await connection.fetch(RUNS, tenant_id, install_ids)
-    # Once more: an attempt may have claimed a run in between, and schedules that were deleted
-    # earlier may have one under way.
-    known = {*schedules, *(row["schedule_id"] for row in gone)}
-    await connection.execute(ACTIVE_RUNS, tenant_id, sorted(known))
+    # Once more: an attempt may have claimed a run in between.
+    known = sorted({*known, *(row["schedule_id"] for row in gone)})
+    await connection.execute(LEFT_ACTIVE_RUNS, tenant_id, known)
     return sum(row["runs"] for row in gone)

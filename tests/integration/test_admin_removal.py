@@ -1,0 +1,254 @@
+"""Uninstall and purge leave nothing but the audit, also in races with everything else."""
+
+import asyncio
+import random
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+from msgspec import Struct
+
+from contracts.errors import Code
+from service.firing import FiringSettings
+from service.firing.ledger import Begun, Finished, Ledger
+from service.planner import PlannerSettings, plan_due
+from service.rules.limits import Limits
+from service.rules.outcomes import Outcome
+from service.rules.planning import Calendar
+from service.storage import clock
+from service.storage.connection import Connection
+from service.storage.queue import Ticket
+from tests.support.admin import Admin, operator, register
+from tests.support.host import Caller, dispatcher, read
+from tests.support.platform import Installed
+
+AUDIT = "ext_scheduler.audit"
+COLUMNS = """
+SELECT format('%I.%I', c.table_schema, c.table_name) AS name, c.column_name
+FROM information_schema.columns c
+JOIN information_schema.tables t USING (table_schema, table_name)
+WHERE c.table_schema IN ('public', 'ext_scheduler') AND t.table_type = 'BASE TABLE'
+"""
+
+
+async def traces(pool: asyncpg.Pool, needle: str) -> dict[str, int]:
+    """In how many rows of each table a text occurs anywhere."""
+    tables = {row["name"] for row in await pool.fetch(COLUMNS)}
+    found = {}
+    for table in sorted(tables):
+        count = await pool.fetchval(
+            f"SELECT count(*) FROM {table} r WHERE strpos(r::text, $1) > 0"
+            f" OR strpos(r::text, encode(convert_to($1, 'UTF8'), 'hex')) > 0",
+            needle,
+        )
+        if count:
+            found[table] = count
+    return found
+
+
+class Life(Struct, frozen=True):
+    """An install with everything that one can have."""
+
+    admin: Admin
+    host: Caller
+
+    @property
+    def id(self) -> UUID:
+        return self.host.installed.install_id
+
+
+async def live(pool: asyncpg.Pool, tenant_id: str, limits: Limits | None = None) -> Life:
+    """Register an install of a tenant."""
+    served = dispatcher(pool, limits or Limits(changes_per_minute=1_000, max_schedules=1_000))
+    admin = Admin(served, tenant_id=tenant_id)
+    rows = await register(admin, "1.0.0", "/a")
+    ids = [UUID(rows[name]) for name in ("installId", "registryId", "versionId")]
+    return Life(admin, Caller(served, Installed(tenant_id, *ids)))
+
+
+async def fill(pool: asyncpg.Pool, life: Life) -> None:
+    """Schedules, timers, runs, jobs, attempts, windows, records, events, config and secrets."""
+    for number in range(4):
+        await life.host("create", endpoint="/a", cron="*/5 * * * *", name=f"n{number}")
+    install_id, tenant_id = life.id, life.admin.tenant_id
+    await life.admin(
+        "createSchedule", installId=str(install_id), endpoint="/a", cron="0 0 * * *", enabled=False
+    )
+    await operator(life.admin.dispatcher)(
+        "createSchedule", installId=str(install_id), endpoint="/a", cron="0 0 * * *"
+    )
+    page = await life.admin("listSchedules")
+    await life.admin("runNow", scheduleId=page["schedules"][0]["id"])
+    async with pool.acquire() as connection:
+        await plan(connection, tenant_id)
+    await start_some(pool, tenant_id)
+    for table in ("config", "secrets"):
+        await pool.execute(
+            f"INSERT INTO tenant_extension_install_{table} (install_id, tenant_id) VALUES ($1, $2)",
+            install_id,
+            tenant_id,
+        )
+
+
+async def plan(connection: Connection, tenant_id: str) -> None:
+    """Make a tenant's timers due, and plan what is due."""
+    await connection.execute(
+        "UPDATE ext_scheduler.timers t SET due_at = date_trunc('minute', now()) FROM ("
+        " SELECT schedule_id FROM ext_scheduler.timers WHERE tenant_id = $1"
+        " ORDER BY schedule_id FOR UPDATE) o WHERE t.schedule_id = o.schedule_id",
+        tenant_id,
+    )
+    now = await clock.read(connection)
+    await plan_due(connection, now, PlannerSettings(), Calendar())
+
+
+def ledger(pool: asyncpg.Pool) -> Ledger:
+    """What a worker writes with."""
+    return Ledger(pool, FiringSettings(), clock.read)
+
+
+async def start_some(pool: asyncpg.Pool, tenant_id: str) -> list[Begun]:
+    """Begin attempts of what is queued, one for each schedule, as a worker does."""
+    rows = await pool.fetch(
+        "SELECT DISTINCT ON (schedule_id) tenant_id, id, schedule_id, slot FROM ext_scheduler.runs"
+        " WHERE tenant_id = $1 AND status = 'queued' ORDER BY schedule_id, slot",
+        tenant_id,
+    )
+    begun = await ledger(pool).begin([Ticket(*row) for row in rows]) if rows else []
+    return [each for each in begun if isinstance(each, Begun)]
+
+
+async def finish(pool: asyncpg.Pool, begun: list[Begun]) -> int:
+    """Write their ends, as a worker does; return how many were written."""
+    if not begun:
+        return 0
+    ended = [Finished(begun=each, outcome=Outcome(http_status=200)) for each in begun]
+    settled = await ledger(pool).end(ended)
+    return sum(each.ended is not None for each in settled)
+
+
+@pytest.mark.parametrize("op", ["uninstall", "purgeTenant"])
+async def test_nothing_of_an_install_is_left_but_its_audit(pool: asyncpg.Pool, op: str) -> None:
+    life, other = await live(pool, "tenant-1"), await live(pool, "tenant-2")
+    await fill(pool, life)
+    await fill(pool, other)
+    before, kept = await traces(pool, str(life.id)), await traces(pool, str(other.id))
+    assert len(before) > 8
+    async with pool.acquire() as connection:
+        running = await connection.fetchval("SELECT count(*) FROM ext_scheduler.active_runs")
+    assert running > 0
+    body = {"installId": str(life.id)} if op == "uninstall" else {"tenantId": "tenant-1"}
+    jti = uuid4()
+    reply = await life.admin.send(op, body, jti)
+    answer = read(reply)
+    assert answer["success"] is True
+    assert (answer["schedulesRemoved"], answer["runsRemoved"]) == (6, 6)
+    after = await traces(pool, str(life.id))
+    assert set(after) == {AUDIT, "ext_scheduler.outbox"}
+    told = await pool.fetch("SELECT type FROM ext_scheduler.outbox WHERE install_id = $1", life.id)
+    assert [row["type"] for row in told] == ["install.removed"]
+    holders = "SELECT count(*) FROM ext_scheduler.active_runs WHERE tenant_id = 'tenant-1'"
+    assert await pool.fetchval(holders) == 0
+    assert await traces(pool, str(other.id)) == kept
+    # Its own record stays, and answers a repetition.
+    assert (await life.admin.send(op, body, jti)).body == reply.body
+    assert (await life.host("list"))["code"] == Code.NOT_FOUND
+
+
+async def test_purging_takes_what_others_left_of_removed_installs(pool: asyncpg.Pool) -> None:
+    life = await live(pool, "tenant-1")
+    await fill(pool, life)
+    await life.admin("setTenantPaused", tenantId="tenant-1", paused=True)
+    await pool.execute("DELETE FROM tenant_extension_install")
+    answer = await life.admin("purgeTenant", tenantId="tenant-1")
+    assert (answer["installsRemoved"], answer["schedulesRemoved"]) == (0, 6)
+    assert set(await traces(pool, str(life.id))) == {AUDIT}
+    assert set(await traces(pool, "tenant-1")) == {AUDIT, "ext_scheduler.idempotency"}
+
+
+async def test_what_still_refers_to_an_install_is_named(pool: asyncpg.Pool) -> None:
+    life = await live(pool, "tenant-1")
+    await fill(pool, life)
+    await pool.execute(
+        "CREATE TABLE domains (install_id uuid REFERENCES tenant_extension_install (id))"
+    )
+    await pool.execute("INSERT INTO domains VALUES ($1)", life.id)
+    before = await traces(pool, str(life.id))
+    answer = await life.admin("uninstall", installId=str(life.id))
+    assert answer["code"] == "CONFLICT"
+    assert answer["error"] == "Install is still referred to by domains"
+    assert await traces(pool, str(life.id)) == before
+
+
+async def test_a_run_in_flight_writes_nothing_any_more(pool: asyncpg.Pool) -> None:
+    life = await live(pool, "tenant-1")
+    await life.host("create", endpoint="/a", cron="*/5 * * * *")
+    async with pool.acquire() as connection:
+        await plan(connection, "tenant-1")
+    running = await start_some(pool, "tenant-1")
+    assert len(running) == 1
+    await life.admin("uninstall", installId=str(life.id))
+    before = await traces(pool, str(life.id))
+    assert await finish(pool, running) == 0
+    assert await traces(pool, str(life.id)) == before
+
+
+async def create_and_change(life: Life) -> None:
+    """What an extension and an administrator do meanwhile."""
+    for number in range(6):
+        created = await life.host("create", endpoint="/a", cron="*/10 * * * *")
+        if created["success"]:
+            identity = created["scheduleId"]
+            await life.host("update", scheduleId=identity, cron="0 * * * *")
+            await life.admin("runNow", scheduleId=identity)
+            if number % 2:
+                await life.host("delete", scheduleId=identity)
+
+
+async def work(pool: asyncpg.Pool, tenant_id: str) -> None:
+    """What a worker does meanwhile."""
+    for _ in range(6):
+        async with pool.acquire() as connection:
+            await plan(connection, tenant_id)
+        await finish(pool, await start_some(pool, tenant_id))
+
+
+async def remove(life: Life, seed: int) -> dict[str, Any]:
+    """Remove it at some moment, again where that could not be."""
+    for _ in range(random.Random(seed).randrange(40)):
+        await asyncio.sleep(0)
+    while True:
+        if seed % 2:
+            answer = await life.admin("uninstall", installId=str(life.id))
+        else:
+            answer = await life.admin("purgeTenant", tenantId=life.admin.tenant_id)
+        if answer.get("code") != "UNAVAILABLE":
+            return answer
+
+
+async def race(pool: asyncpg.Pool, seed: int) -> None:
+    """Everything at once: creates, changes, planners, runs, manual runs, and the removal."""
+    life = await live(pool, f"tenant-{seed}")
+    tenant_id = life.admin.tenant_id
+    for _ in range(3):
+        await life.host("create", endpoint="/a", cron="*/5 * * * *")
+    *_, answer = await asyncio.gather(
+        create_and_change(life),
+        create_and_change(life),
+        work(pool, tenant_id),
+        work(pool, tenant_id),
+        remove(life, seed),
+    )
+    assert answer["success"], answer
+    left = await traces(pool, str(life.id))
+    assert set(left) <= {AUDIT, "ext_scheduler.outbox"}, (seed, left)
+    types = await pool.fetch("SELECT type FROM ext_scheduler.outbox WHERE install_id = $1", life.id)
+    assert [row["type"] for row in types] == ["install.removed"]
+    active = "SELECT count(*) FROM ext_scheduler.active_runs WHERE tenant_id = $1"
+    assert await pool.fetchval(active, tenant_id) == 0
+
+
+async def test_removal_wins_every_race(pool: asyncpg.Pool) -> None:
+    for seed in range(25):
+        await race(pool, seed)

@@ -1,0 +1,272 @@
+"""``adopt``, ``reconcile`` and ``backfillEndpoints``: what others left, taken over and repaired."""
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+from msgspec import Struct
+
+from service.rules.limits import Limits
+from service.storage import occurrences, queue
+from tests.support.admin import Admin, operator, register
+from tests.support.host import dispatcher
+from tests.support.platform import add_version, counts, install
+
+PG_BOSS = {
+    9: "name text PRIMARY KEY, cron text NOT NULL, timezone text, data jsonb, options jsonb,"
+    " created_on timestamptz DEFAULT now(), updated_on timestamptz DEFAULT now()",
+    10: "name text REFERENCES pgboss.queue (name) ON DELETE CASCADE PRIMARY KEY,"
+    " cron text NOT NULL,"
+    " timezone text, data jsonb, options jsonb,"
+    " created_on timestamptz DEFAULT now(), updated_on timestamptz DEFAULT now()",
+    11: "name text REFERENCES pgboss.queue (name) ON DELETE CASCADE, key text NOT NULL DEFAULT '',"
+    " cron text NOT NULL, timezone text, data jsonb, options jsonb,"
+    " created_on timestamptz DEFAULT now(), updated_on timestamptz DEFAULT now(),"
+    " PRIMARY KEY (name, key)",
+    12: "name text, key text NOT NULL DEFAULT '', cron text NOT NULL, timezone text, data jsonb,"
+    " options jsonb, created_on timestamptz DEFAULT now(), updated_on timestamptz DEFAULT now(),"
+    " PRIMARY KEY (name, key)",
+}
+
+
+class Setting(Struct, frozen=True):
+    """An administrator of tenant-1, and an install with an endpoint."""
+
+    pool: asyncpg.Pool
+    admin: Admin
+    install_id: UUID
+    endpoint_id: UUID
+
+    async def foreign(self, **columns: Any) -> UUID:
+        """A schedule row as another job runner's platform writes it."""
+        id_ = uuid4()
+        row: dict[str, Any] = {
+            "id": id_,
+            "install_id": self.install_id,
+            "tenant_id": "tenant-1",
+            "endpoint_id": self.endpoint_id,
+            "cron": "0 * * * *",
+            "timezone": "UTC",
+            "enabled": True,
+            "job_id": uuid4(),
+            "runner_schedule_id": f"extsched:{self.install_id}:{id_}",
+            **columns,
+        }
+        names, values = ", ".join(row), ", ".join(f"${n}" for n in range(1, len(row) + 1))
+        await self.pool.execute(
+            f"INSERT INTO tenant_extension_schedule ({names}) VALUES ({values})", *row.values()
+        )
+        return id_
+
+    async def timers(self) -> set[UUID]:
+        """The schedules that have a timer ahead."""
+        rows = await self.pool.fetch(
+            "SELECT schedule_id FROM ext_scheduler.timers WHERE due_at > now()"
+        )
+        return {row["schedule_id"] for row in rows}
+
+
+@pytest.fixture
+async def setting(pool: asyncpg.Pool) -> Setting:
+    admin = Admin(dispatcher(pool, Limits(changes_per_minute=1_000)))
+    registered = await register(admin, "1.0.0", "/a")
+    endpoint_id = await pool.fetchval("SELECT id FROM extension_api_endpoint")
+    return Setting(pool, admin, UUID(registered["installId"]), endpoint_id)
+
+
+async def test_adopting_gives_timers_and_says_what_cannot_be_adopted(setting: Setting) -> None:
+    good, zoned = await setting.foreign(), await setting.foreign(timezone=None)
+    off = await setting.foreign(enabled=False, job_id=None, runner_schedule_id=None)
+    bad = await setting.foreign(cron="@daily")
+    gone = await setting.foreign(install_id=uuid4())
+    dry = await setting.admin("adopt", dryRun=True)
+    assert (dry["adopted"], await setting.timers()) == (2, set())
+    answer = await setting.admin("adopt")
+    assert answer["adopted"] == 2
+    assert {each["subject"]: each["message"] for each in answer["problems"]} == {
+        str(bad): "Invalid cron expression (expected 5 fields: m h dom mon dow)",
+        str(gone): "Its install is gone",
+    }
+    assert await setting.timers() == {good, zoned}
+    row = await setting.pool.fetchrow("SELECT * FROM tenant_extension_schedule WHERE id = $1", good)
+    assert row is not None
+    assert row["job_id"] == good
+    again = await setting.admin("adopt")
+    assert (again["adopted"], off in await setting.timers()) == (0, False)
+
+
+@pytest.mark.parametrize("version", sorted(PG_BOSS))
+async def test_pg_boss_schedules_are_taken_over_and_removed_at_once(
+    setting: Setting, version: int
+) -> None:
+    good = await setting.foreign()
+    off = await setting.foreign(enabled=False)
+    bad = await setting.foreign(cron="nonsense")
+    names = {id_: f"extsched:{setting.install_id}:{id_}" for id_ in (good, off, bad)}
+    others = ["nightly-report", f"extsched:{setting.install_id}", "extsched:x:y"]
+    gone = f"extsched:{uuid4()}:{uuid4()}"
+    await setting.pool.execute(
+        f"""CREATE SCHEMA pgboss; CREATE TABLE pgboss.queue (name text PRIMARY KEY);
+            CREATE TABLE pgboss.schedule ({PG_BOSS[version]})"""
+    )
+    for name in (*names.values(), *others, gone):
+        await setting.pool.execute("INSERT INTO pgboss.queue VALUES ($1)", name)
+        await setting.pool.execute(
+            "INSERT INTO pgboss.schedule (name, cron) VALUES ($1, '0 * * * *')", name
+        )
+    listed = "SELECT name FROM pgboss.schedule"
+    dry = await setting.admin("adopt", pgBossSchema="pgboss", dryRun=True)
+    assert (dry["adopted"], dry["pgBossRemoved"]) == (1, 2)
+    assert await counts(setting.pool, "pgboss.schedule") == {"pgboss.schedule": 7}
+    answer = await setting.admin("adopt", pgBossSchema="pgboss")
+    assert (answer["adopted"], answer["pgBossRemoved"]) == (1, 2)
+    left = {row["name"] for row in await setting.pool.fetch(listed)}
+    # What cannot be driven here stays where it is driven, another tenant's likewise.
+    assert left == {*others, names[bad], gone}
+    again = await setting.admin("adopt", pgBossSchema="pgboss")
+    assert (again["adopted"], again["pgBossRemoved"]) == (0, 0)
+    everywhere = await operator(setting.admin.dispatcher)("adopt", pgBossSchema="pgboss")
+    assert everywhere["pgBossRemoved"] == 1
+    assert {row["name"] for row in await setting.pool.fetch(listed)} == {*others, names[bad]}
+
+
+@pytest.mark.parametrize("schema", ["nowhere", "public", 'x"; DROP TABLE y; --', 3])
+async def test_a_schema_without_pg_boss_is_a_field_error(setting: Setting, schema: Any) -> None:
+    answer = await setting.admin("adopt", pgBossSchema=schema)
+    assert list(answer["fieldErrors"]) == ["pgBossSchema"]
+
+
+async def damage(setting: Setting, **body: Any) -> dict[str, tuple[int, int]]:
+    answer = await setting.admin("reconcile", **body)
+    assert answer["success"], answer
+    return {each["kind"]: (each["found"], each["repaired"]) for each in answer.get("damage", [])}
+
+
+async def check(setting: Setting, kind: str) -> None:
+    """Found and left by a dry run, repaired, and then no more."""
+    assert await damage(setting, dryRun=True) == {kind: (1, 0)}
+    assert await damage(setting) == {kind: (1, 1)}
+    assert await damage(setting) == {}
+
+
+async def test_a_schedule_without_timer_gets_one(setting: Setting) -> None:
+    id_ = await setting.foreign()
+    await check(setting, "schedule_without_timer")
+    assert await setting.timers() == {id_}
+
+
+async def test_a_timer_without_schedule_goes(setting: Setting) -> None:
+    await setting.pool.execute(
+        """INSERT INTO ext_scheduler.timers (tenant_id, schedule_id, install_id, cron, timezone,
+           due_at) VALUES ('tenant-1', $1, $2, '0 * * * *', 'UTC', now())""",
+        uuid4(),
+        setting.install_id,
+    )
+    await check(setting, "timer_without_schedule")
+
+
+async def test_a_timer_of_a_disabled_schedule_goes(setting: Setting) -> None:
+    id_ = await setting.foreign()
+    await damage(setting)
+    await setting.pool.execute("UPDATE tenant_extension_schedule SET enabled = false")
+    await check(setting, "timer_without_schedule")
+    assert id_ not in await setting.timers()
+
+
+async def test_a_schedule_whose_install_is_gone_is_removed(setting: Setting) -> None:
+    await setting.foreign(install_id=uuid4(), enabled=False)
+    await check(setting, "schedule_without_install")
+    table = "tenant_extension_schedule"
+    assert await counts(setting.pool, table) == {table: 0}
+
+
+async def test_a_schedule_whose_endpoint_is_gone_is_disabled(setting: Setting) -> None:
+    id_ = await setting.foreign(endpoint_id=uuid4(), job_id=None)
+    await setting.pool.execute(
+        """INSERT INTO ext_scheduler.timers VALUES
+           ('tenant-1', $1, $2, '0 * * * *', 'UTC', now() + interval '1 hour', 0)""",
+        id_,
+        setting.install_id,
+    )
+    await check(setting, "schedule_without_endpoint")
+    shown = (await setting.admin("getSchedule", scheduleId=str(id_)))["schedule"]
+    assert (shown["enabled"], shown["lastError"]) == (
+        False,
+        "Disabled because its endpoint is gone",
+    )
+    assert await setting.timers() == set()
+
+
+async def planned(setting: Setting) -> None:
+    """A queued occurrence of a sound schedule."""
+    id_ = await setting.foreign()
+    await damage(setting)
+    now = datetime.now(UTC).replace(second=0, microsecond=0)
+    each = occurrences.Occurrence(
+        tenant_id="tenant-1", install_id=setting.install_id, schedule_id=id_, slot=now
+    )
+    async with setting.pool.acquire() as connection:
+        await occurrences.plan(connection, [each], now)
+    assert await damage(setting) == {}
+
+
+async def test_a_run_without_job_gets_one(setting: Setting) -> None:
+    await planned(setting)
+    await setting.pool.execute("DELETE FROM ext_scheduler.pgqueuer")
+    await check(setting, "run_without_job")
+    payload = await setting.pool.fetchval("SELECT payload FROM ext_scheduler.pgqueuer")
+    run_id = await setting.pool.fetchval("SELECT id FROM ext_scheduler.runs")
+    assert queue.read_ticket(payload).run_id == run_id
+
+
+async def test_a_job_without_run_goes(setting: Setting) -> None:
+    await planned(setting)
+    await setting.pool.execute("DELETE FROM ext_scheduler.runs")
+    await check(setting, "job_without_run")
+    table = "ext_scheduler.pgqueuer"
+    assert await counts(setting.pool, table) == {table: 0}
+
+
+async def test_what_cannot_be_repaired_is_reported_again(setting: Setting) -> None:
+    await setting.foreign(cron="nonsense")
+    assert await damage(setting) == {"schedule_without_timer": (1, 0)}
+    assert await damage(setting) == {"schedule_without_timer": (1, 0)}
+
+
+async def test_the_repairs_of_one_tenant_leave_the_other_alone(setting: Setting) -> None:
+    await setting.foreign()
+    await planned(setting)
+    await setting.pool.execute("DELETE FROM ext_scheduler.runs")
+    await setting.pool.execute("DELETE FROM ext_scheduler.timers")
+    other = Admin(setting.admin.dispatcher, tenant_id="tenant-2")
+    assert (await other("reconcile")) == {"success": True}
+    everything = await operator(setting.admin.dispatcher)("reconcile")
+    assert len(everything["damage"]) == 2
+
+
+async def test_backfilling_reports_malformed_manifests_and_may_be_repeated(
+    pool: asyncpg.Pool,
+) -> None:
+    good = await install(pool)
+    broken = await install(pool, endpoints='"not even a list"')
+    half = uuid4()
+    listed = [{"method": "GET", "path": "/x", "handler": "h"}, {"path": 3}]
+    await add_version(pool, good.registry_id, half, listed)
+    await pool.execute(
+        "INSERT INTO extension_api_endpoint (version_id, method, path) VALUES ($1, 'get', 'x')",
+        half,
+    )
+    operating = operator(dispatcher(pool))
+    answer = await operating("backfillEndpoints")
+    assert (answer["versions"], answer["endpointsCreated"]) == (3, 7)
+    assert {each["subject"] for each in answer["malformed"]} == {
+        str(half),
+        str(broken.version_id),
+    }
+    assert (await operating("backfillEndpoints"))["endpointsCreated"] == 0
+    one = await operating("backfillEndpoints", versionId=str(half))
+    assert (one["versions"], one["endpointsCreated"]) == (1, 0)
+    unknown = await operating("backfillEndpoints", versionId=str(uuid4()))
+    assert unknown["code"] == "NOT_FOUND"
