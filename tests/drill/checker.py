@@ -28,7 +28,8 @@ def check(history: History) -> Verdicts:
     for schedule_id in runs.keys() - changes.keys():
         verdicts.badly(Bad.NOT_DUE, f"{schedule_id}: nobody made it")
     for run in history.runs:
-        check_runs.check_run(run, history, changes[run.schedule_id], calls[run.id], verdicts)
+        own_changes = changes.get(run.schedule_id, ())
+        check_runs.check_run(run, history, own_changes, calls[run.id], verdicts)
     check_runs.check_overlaps(runs, verdicts)
     check_calls.check_calls(history, changes, verdicts)
     check_rows.check_rows(history, changes, runs, walks, verdicts)

@@ -1,0 +1,260 @@
+"""The drill's checker passes a sound history, and finds each kind of error planted in it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from tests.drill.check_calls import key_of
+from tests.drill.checker import check
+from tests.drill.history import (
+    Call,
+    Change,
+    Exit,
+    History,
+    Refusal,
+    Row,
+    Run,
+    Span,
+    Stored,
+    Trouble,
+)
+from tests.drill.verdicts import Bad, Good
+
+ZERO = 1_800_000_000.0
+"""A full minute; everything else is told in seconds from here."""
+KEPT = "00000000-0000-4000-8000-00000000000a"
+DELETED = "00000000-0000-4000-8000-00000000000b"
+DISABLED = "00000000-0000-4000-8000-00000000000c"
+STRANGER = "00000000-0000-4000-8000-00000000000d"
+STOPPED = 391.0
+ON = Row(cron="* * * * *", timezone="UTC", enabled=True, name="a", payload={})
+OFF = replace(ON, enabled=False)
+
+Plant = Callable[[History], History]
+
+
+def call(schedule_id: str, slot: float, **changes: Any) -> Call:
+    made = Call(
+        key="",
+        schedule_id=schedule_id,
+        slot=ZERO + slot,
+        attempt=1,
+        signed=int(ZERO + slot),
+        received=ZERO + slot + 0.2,
+        answered=ZERO + slot + 0.3,
+        status=200,
+    )
+    return replace(made, **({"key": key_of(made, "scheduled")} | changes))
+
+
+def run(schedule_id: str, slot: float, **changes: Any) -> Run:
+    made = Run(
+        id=call(schedule_id, slot).key,
+        schedule_id=schedule_id,
+        slot=ZERO + slot,
+        kind="scheduled",
+        trigger="schedule",
+        status="success",
+        attempts=1,
+        missed=0,
+        queued=ZERO + slot + 0.05,
+        started=ZERO + slot + 0.1,
+        finished=ZERO + slot + 0.4,
+        error=None,
+    )
+    return replace(made, **changes)
+
+
+def change(schedule_id: str, at: float, row: Row | None) -> Change:
+    return Change(schedule_id=schedule_id, asked=ZERO + at, answered=ZERO + at + 0.2, row=row)
+
+
+def stored(schedule_id: str, row: Row, revision: int, last: float, due: float | None) -> Stored:
+    return Stored(
+        schedule_id=schedule_id,
+        row=row,
+        revision=revision,
+        last_run_at=ZERO + last + 0.1,
+        last_run_status="success",
+        due=due and ZERO + due,
+        missed=0,
+    )
+
+
+def sound() -> History:
+    """Three schedules; one is deleted, one disabled, and from 170 to 250 no worker is there."""
+    fired = [(KEPT, slot) for slot in (60, 120, 300, 360)]
+    fired += [(gone, slot) for gone in (DELETED, DISABLED) for slot in (60, 120)]
+    late = {"trigger": "catchup", "queued": ZERO + 251, "started": ZERO + 252}
+    caught_up = run(KEPT, 240, missed=1, finished=ZERO + 253, **late)
+    return History(
+        began=ZERO,
+        stopped=ZERO + STOPPED,
+        changes=[
+            *(change(each, 1, ON) for each in (KEPT, DELETED, DISABLED)),
+            change(DELETED, 140, None),
+            change(DISABLED, 140, OFF),
+        ],
+        refusals=[],
+        troubles=[Trouble("worker killed", ZERO + 170, ZERO + 170)],
+        spans=[Span(ZERO, ZERO + 170), Span(ZERO + 250, ZERO + STOPPED)],
+        exits=[
+            Exit("worker 1", ZERO + 170, "killed", -9, "", False),
+            Exit("worker 1", ZERO + STOPPED, "stopped", 0, "", False),
+        ],
+        calls=[
+            *(call(each, slot) for each, slot in fired),
+            call(KEPT, 240, received=ZERO + 252.1, answered=ZERO + 252.2, signed=int(ZERO + 252)),
+        ],
+        runs=[*(run(each, slot) for each, slot in fired), caught_up],
+        stored=[stored(KEPT, ON, 1, 360, 420), stored(DISABLED, OFF, 2, 120, None)],
+    )
+
+
+def test_a_sound_history_has_no_bad_verdict() -> None:
+    verdicts = check(sound())
+    assert verdicts.bad == []
+    assert {verdict: count for verdict, count in verdicts.good.items() if count} == {
+        Good.FIRED: 8,
+        Good.CAUGHT_UP: 1,
+        Good.COUNTED: 1,
+        Good.SUCCEEDED: 9,
+        Good.CALLED: 9,
+        Good.KEPT: 5,
+        Good.STOPPED: 1,
+    }
+
+
+def without_run(schedule_id: str, slot: float) -> Plant:
+    def plant(history: History) -> History:
+        key = call(schedule_id, slot).key
+        return replace(
+            history,
+            runs=[each for each in history.runs if each.id != key],
+            calls=[each for each in history.calls if each.key != key],
+        )
+
+    return plant
+
+
+def with_run(schedule_id: str, slot: float, **changes: Any) -> Plant:
+    def plant(history: History) -> History:
+        gone = without_run(schedule_id, slot)(history)
+        return replace(
+            history,
+            runs=[*gone.runs, run(schedule_id, slot, **changes)],
+            calls=[*gone.calls, call(schedule_id, slot)],
+        )
+
+    return plant
+
+
+def and_run(schedule_id: str, slot: float) -> Plant:
+    return lambda history: replace(history, runs=[*history.runs, run(schedule_id, slot)])
+
+
+def and_call(schedule_id: str, slot: float, **changes: Any) -> Plant:
+    return lambda history: replace(
+        history, calls=[*history.calls, call(schedule_id, slot, **changes)]
+    )
+
+
+def with_stored(*rows: Stored) -> Plant:
+    ids = {row.schedule_id for row in rows}
+    return lambda history: replace(
+        history, stored=[*(r for r in history.stored if r.schedule_id not in ids), *rows]
+    )
+
+
+def with_exit(cause: str, status: int, words: str, at: float = 172.0) -> Plant:
+    ended = Exit("worker 2", ZERO + at, cause, status, words, False)
+    return lambda history: replace(history, exits=[*history.exits, ended])
+
+
+def later(seconds: float) -> dict[str, float]:
+    return {"received": ZERO + seconds, "answered": ZERO + seconds + 0.1}
+
+
+KEPT_ROW = stored(KEPT, ON, 1, 360, 420)
+CLEAR = "ext-scheduler: the database is gone"
+PLANTED: list[tuple[str, Bad, Plant]] = [
+    ("a slot is not fired", Bad.MISSING, without_run(KEPT, 120)),
+    ("the last slot is not fired", Bad.MISSING, without_run(KEPT, 360)),
+    ("nothing is caught up", Bad.MISSING, without_run(KEPT, 240)),
+    ("a missed slot is not counted", Bad.MISSING, with_run(KEPT, 240, missed=0)),
+    ("too many are counted", Bad.MISCOUNTED, with_run(KEPT, 240, missed=2)),
+    ("one is counted where none is missing", Bad.MISCOUNTED, with_run(KEPT, 120, missed=1)),
+    ("a slot has two records", Bad.TWICE, and_run(KEPT, 120)),
+    ("a run between slots", Bad.NOT_DUE, and_run(KEPT, 130)),
+    ("a run for the time before the schedule", Bad.NOT_DUE, and_run(KEPT, 0)),
+    ("a run for what was deleted long ago", Bad.NOT_DUE, and_run(DELETED, 300)),
+    ("a run for what was disabled long ago", Bad.NOT_DUE, and_run(DISABLED, 300)),
+    ("a run for what nobody made", Bad.NOT_DUE, and_run(STRANGER, 120)),
+    ("planned before its slot", Bad.EARLY, with_run(KEPT, 120, queued=ZERO + 119)),
+    ("called before its slot", Bad.EARLY, and_call(KEPT, 360, received=ZERO + 359)),
+    ("a run does not end", Bad.UNFINISHED, with_run(KEPT, 120, status="running", finished=None)),
+    ("success that nobody saw", Bad.UNCALLED, lambda h: replace(h, calls=h.calls[1:])),
+    ("a failure in peace", Bad.NEEDLESS_FAILURE, with_run(KEPT, 120, status="error", error="?")),
+    ("skipped though enabled", Bad.NEEDLESS_SKIP, with_run(KEPT, 120, status="skipped")),
+    ("no overlap", Bad.NEEDLESS_OVERLAP, with_run(KEPT, 120, status="skipped_overlap")),
+    ("a key made up", Bad.FOREIGN_KEY, and_call(KEPT, 120, key=STRANGER)),
+    ("the key of another slot", Bad.FOREIGN_KEY, and_call(KEPT, 60, key=call(KEPT, 120).key)),
+    ("a call that nothing records", Bad.UNRECORDED, and_call(KEPT, 180)),
+    ("a call for what nobody made", Bad.UNKNOWN, and_call(STRANGER, 120)),
+    ("a call after deletion", Bad.DELETED, and_call(DELETED, 120, signed=int(ZERO + 150))),
+    ("a call after disabling", Bad.DISABLED, and_call(DISABLED, 120, signed=int(ZERO + 150))),
+    ("an attempt made twice", Bad.REPEATED, and_call(KEPT, 120, **later(175))),
+    ("again after a success", Bad.NEEDLESS_CALL, and_call(KEPT, 60, attempt=2, **later(70))),
+    ("a fifth attempt", Bad.TOO_OFTEN, and_call(KEPT, 120, attempt=5, **later(175))),
+    ("two at once", Bad.AT_ONCE, and_call(KEPT, 60, attempt=2, **later(60.25))),
+    ("an unsigned call", Bad.FORGED, and_call(KEPT, 120, signed=None)),
+    ("a schedule is gone", Bad.LOST, lambda h: replace(h, stored=h.stored[1:])),
+    ("an older state", Bad.LOST, with_stored(replace(KEPT_ROW, row=OFF))),
+    ("an update too few", Bad.LOST, with_stored(stored(DISABLED, OFF, 1, 120, None))),
+    ("back from the dead", Bad.RESURRECTED, with_stored(stored(DELETED, ON, 1, 120, 420))),
+    ("nobody's schedule", Bad.RESURRECTED, with_stored(stored(STRANGER, ON, 1, 120, 420))),
+    ("no timer", Bad.TIMER, with_stored(replace(KEPT_ROW, due=None))),
+    ("a timer though disabled", Bad.TIMER, with_stored(stored(DISABLED, OFF, 2, 120, 420))),
+    ("a timer past the next slot", Bad.TIMER, with_stored(replace(KEPT_ROW, due=ZERO + 480))),
+    ("a timer between slots", Bad.TIMER, with_stored(replace(KEPT_ROW, due=ZERO + 400))),
+    ("a timer that stands still", Bad.TIMER, with_stored(replace(KEPT_ROW, due=ZERO + 300))),
+    ("an older run is told", Bad.UNTOLD, with_stored(stored(KEPT, ON, 1, 300, 420))),
+    ("another outcome", Bad.UNTOLD, with_stored(replace(KEPT_ROW, last_run_status="error"))),
+    ("a refusal", Bad.REFUSED, lambda h: replace(h, refusals=[Refusal(ZERO + 9, "INTERNAL")])),
+    ("no word at the end", Bad.ENDED_BADLY, with_exit("itself", 1, "")),
+    ("an end in peace", Bad.ENDED_BADLY, with_exit("itself", 1, CLEAR, at=100)),
+    ("status 0 by itself", Bad.ENDED_BADLY, with_exit("itself", 0, CLEAR)),
+    ("does not stop well", Bad.ENDED_BADLY, with_exit("stopped", 1, CLEAR)),
+]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "plant"),
+    [pytest.param(bad, plant, id=name) for name, bad, plant in PLANTED],
+)
+def test_a_planted_error_is_found(verdict: Bad, plant: Plant) -> None:
+    assert check(plant(sound())).of(verdict) > 0
+
+
+def test_every_kind_of_error_is_planted() -> None:
+    assert {bad for _, bad, _ in PLANTED} == set(Bad)
+
+
+def test_a_slot_just_before_a_change_may_fire_or_not() -> None:
+    near = replace(sound(), changes=[*sound().changes[:4], change(DISABLED, 121, OFF)])
+    assert check(near).bad == []
+    row = stored(DISABLED, OFF, 2, 60, None)
+    assert check(with_stored(row)(without_run(DISABLED, 120)(near))).bad == []
+
+
+def test_a_change_that_moves_no_slot_excuses_nothing() -> None:
+    renamed = change(KEPT, 121, replace(ON, name="b"))
+    history = replace(sound(), changes=[*sound().changes, renamed])
+    assert check(without_run(KEPT, 120)(history)).of(Bad.MISSING) == 1
+
+
+def test_who_loses_what_it_needs_may_end_with_a_clear_message() -> None:
+    verdicts = check(with_exit("itself", 1, CLEAR)(sound()))
+    assert (verdicts.bad, verdicts.good[Good.ENDED_CLEARLY]) == ([], 1)
