@@ -17,9 +17,9 @@ from contracts.events import Event, EventType
 from contracts.execution import ExecuteRequest, ExecuteResponse
 from contracts.schedules import HOST_OPS
 from contracts.shapes import (
+    ADMIN_REFUSALS,
     HOST_REFUSALS,
     AnyOperation,
-    admin_refusals,
     description_of,
     is_outcome,
     schemas,
@@ -83,7 +83,7 @@ def _offers() -> list[_Offer]:
         for op, row in HOST_OPS.items()
     ]
     admin = [
-        _Offer(f"admin.{op}", op, admin_subject(op), row, admin_refusals(op), "adminRequest")
+        _Offer(f"admin.{op}", op, admin_subject(op), row, ADMIN_REFUSALS[op], "adminRequest")
         for op, row in ADMIN_OPS.items()
     ]
     return host + admin

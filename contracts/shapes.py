@@ -42,21 +42,33 @@ HOST_REFUSALS: Mapping[str, tuple[Code, ...]] = MappingProxyType(
 )
 """Host operation → codes of its negative results."""
 
-_ADMIN_REFUSALS: Mapping[str, tuple[Code, ...]] = MappingProxyType(
+ADMIN_REFUSALS: Mapping[str, tuple[Code, ...]] = MappingProxyType(
     {
+        "registerInstall": (*_FIELDS, Code.CONFLICT),
         "updateInstall": (*_ONE, Code.SCHEDULE_REMAP_FAILED),
+        "setInstallEnabled": _ONE,
+        "uninstall": (*_ONE, Code.CONFLICT),
+        "purgeTenant": (*_FIELDS, Code.CONFLICT),
+        "setTenantPaused": _FIELDS,
+        "disableSchedules": _ONE,
+        "adopt": _FIELDS,
+        "reconcile": _FIELDS,
+        "listSchedules": _FIELDS,
+        "getSchedule": _ONE,
         "createSchedule": (*_ONE, Code.CONFLICT, Code.QUOTA_EXCEEDED),
         "updateSchedule": (*_ONE, Code.CONFLICT),
+        "deleteSchedule": _ONE,
         "runNow": (*_ONE, Code.INSTALL_DISABLED),
-        "importTenant": (*_ONE, Code.QUOTA_EXCEEDED),
+        "runHistory": _FIELDS,
         "previewCron": _FIELDS,
+        "listEndpoints": _ONE,
+        "backfillEndpoints": _ONE,
+        "exportTenant": _FIELDS,
+        "importTenant": (*_FIELDS, Code.QUOTA_EXCEEDED),
+        "auditLog": _FIELDS,
     }
 )
-
-
-def admin_refusals(op: str) -> tuple[Code, ...]:
-    """Give the codes of an admin operation's negative results."""
-    return _ADMIN_REFUSALS.get(op, _ONE)
+"""Admin operation → codes of its negative results."""
 
 
 def service_errors(op: str, operation: AnyOperation) -> tuple[Code, ...]:

@@ -13,9 +13,9 @@ from contracts.admin import ADMIN_OPS
 from contracts.errors import NUMBERS, Code
 from contracts.schedules import HOST_OPS
 from contracts.shapes import (
+    ADMIN_REFUSALS,
     HOST_REFUSALS,
     AnyOperation,
-    admin_refusals,
     schemas,
     service_errors,
 )
@@ -86,8 +86,7 @@ def _bus() -> Iterator[str]:
     yield "/** A negative result, or a service error, with one of these codes. */"
     yield "export type Refusal<C extends Code> = ErrorBody & { code: C };"
     yield from _table("Host", HOST_AUDIENCE, HOST_OPS, HOST_REFUSALS)
-    refusals = {op: admin_refusals(op) for op in ADMIN_OPS}
-    yield from _table("Admin", ADMIN_AUDIENCE, ADMIN_OPS, refusals)
+    yield from _table("Admin", ADMIN_AUDIENCE, ADMIN_OPS, ADMIN_REFUSALS)
 
 
 def _table(

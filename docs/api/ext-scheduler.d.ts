@@ -326,7 +326,6 @@ declare module "ext-scheduler" {
   }
   /** Whose schedules. What is too much for one import comes as several documents, page by page. */
   export interface ExportTenantInput {
-    /** A tenant of the platform */
     tenantId: string;
     limit?: number | null;
     cursor?: string | null;
@@ -363,7 +362,6 @@ declare module "ext-scheduler" {
   }
   /** All or nothing; `tenantId` is where to, not where from. */
   export interface ImportTenantInput {
-    /** A tenant of the platform */
     tenantId: string;
     document: TenantDocument;
     dryRun?: boolean;
@@ -463,7 +461,6 @@ declare module "ext-scheduler" {
   }
   /** Uninstall everything of a tenant. */
   export interface PurgeTenantInput {
-    /** A tenant of the platform */
     tenantId: string;
   }
   /** How much was removed. */
@@ -493,7 +490,6 @@ declare module "ext-scheduler" {
   }
   /** One version of an extension, installed in one tenant. `grants` are capabilities. */
   export interface RegisterInstallInput {
-    /** A tenant of the platform */
     tenantId: string;
     manifest: Manifest;
     contentHash: string;
@@ -629,7 +625,6 @@ declare module "ext-scheduler" {
   }
   /** The kill switch: nothing of the tenant fires while paused. */
   export interface SetTenantPausedInput {
-    /** A tenant of the platform */
     tenantId: string;
     paused: boolean;
   }
@@ -777,7 +772,7 @@ declare module "ext-scheduler" {
     registerInstall: {
       input: RegisterInstallInput;
       output: RegisterInstallOutput;
-      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
+      refusal: Refusal<"VALIDATION_FAILED" | "CONFLICT">;
       error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE" | "CONFLICT">;
     };
     updateInstall: {
@@ -795,19 +790,19 @@ declare module "ext-scheduler" {
     uninstall: {
       input: UninstallInput;
       output: UninstallOutput;
-      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
+      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND" | "CONFLICT">;
       error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE" | "CONFLICT">;
     };
     purgeTenant: {
       input: PurgeTenantInput;
       output: PurgeTenantOutput;
-      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
+      refusal: Refusal<"VALIDATION_FAILED" | "CONFLICT">;
       error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE" | "CONFLICT">;
     };
     setTenantPaused: {
       input: SetTenantPausedInput;
       output: SetTenantPausedOutput;
-      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
+      refusal: Refusal<"VALIDATION_FAILED">;
       error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE" | "CONFLICT">;
     };
     disableSchedules: {
@@ -819,19 +814,19 @@ declare module "ext-scheduler" {
     adopt: {
       input: AdoptInput;
       output: AdoptOutput;
-      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
+      refusal: Refusal<"VALIDATION_FAILED">;
       error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE" | "CONFLICT">;
     };
     reconcile: {
       input: ReconcileInput;
       output: ReconcileOutput;
-      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
+      refusal: Refusal<"VALIDATION_FAILED">;
       error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE" | "CONFLICT">;
     };
     listSchedules: {
       input: ListSchedulesInput;
       output: ListSchedulesOutput;
-      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
+      refusal: Refusal<"VALIDATION_FAILED">;
       error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE">;
     };
     getSchedule: {
@@ -867,7 +862,7 @@ declare module "ext-scheduler" {
     runHistory: {
       input: RunHistoryInput;
       output: RunHistoryOutput;
-      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
+      refusal: Refusal<"VALIDATION_FAILED">;
       error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE">;
     };
     previewCron: {
@@ -891,19 +886,19 @@ declare module "ext-scheduler" {
     exportTenant: {
       input: ExportTenantInput;
       output: ExportTenantOutput;
-      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
+      refusal: Refusal<"VALIDATION_FAILED">;
       error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE">;
     };
     importTenant: {
       input: ImportTenantInput;
       output: ImportTenantOutput;
-      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND" | "QUOTA_EXCEEDED">;
+      refusal: Refusal<"VALIDATION_FAILED" | "QUOTA_EXCEEDED">;
       error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE" | "CONFLICT">;
     };
     auditLog: {
       input: AuditLogInput;
       output: AuditLogOutput;
-      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
+      refusal: Refusal<"VALIDATION_FAILED">;
       error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE">;
     };
   }

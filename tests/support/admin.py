@@ -13,6 +13,7 @@ from service.dispatch import Dispatcher
 from service.ports import Reply, Request
 from tests.support.host import read
 from tests.support.keys import OPERATOR_KEY, PLATFORM_KEY
+from tests.support.published import as_published
 
 BOTH = ("extension:read", "extension:write")
 
@@ -38,9 +39,10 @@ class Admin(Struct, frozen=True):
         encoded = encode(body, self.encoding)
         token = sign(self.claims(op, encoded, jti or uuid4(), **claims), self.key)
         headers = {CONTEXT_HEADER: token, CONTENT_TYPE_HEADER: self.encoding.value}
-        return await self.dispatcher.handle(
+        reply = await self.dispatcher.handle(
             Request(admin_subject(op), op, ADMIN_AUDIENCE, headers, encoded, time.time())
         )
+        return as_published("admin", op, reply)
 
     def claims(self, op: str, body: bytes, jti: UUID, **replaced: Any) -> Claims:
         """The claims of an honest platform, but for what is replaced."""

@@ -18,6 +18,7 @@ from service.rules.limits import Limits
 from service.turns import Turns
 from tests.support.keys import RUNNER_KEY, KeyHolder
 from tests.support.platform import Installed
+from tests.support.published import as_published
 
 
 class Caller(Struct, frozen=True):
@@ -44,7 +45,8 @@ class Caller(Struct, frozen=True):
         encoded = body if isinstance(body, bytes) else encode(body, self.encoding)
         token = sign(self.claims(claimed_op or op, encoded, jti or uuid4(), **claims), self.key)
         headers = {CONTEXT_HEADER: token, CONTENT_TYPE_HEADER: self.encoding.value}
-        return await self.dispatcher.handle(request(op, encoded, headers))
+        reply = await self.dispatcher.handle(request(op, encoded, headers))
+        return as_published("host", op, reply)
 
     def claims(self, op: str, body: bytes, jti: UUID, **replaced: Any) -> Claims:
         """The claims of an honest Runner, but for what is replaced."""

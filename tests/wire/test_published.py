@@ -16,11 +16,13 @@ from contracts.admin import ADMIN_OPS
 from contracts.errors import NUMBERS
 from contracts.events import EventType
 from contracts.schedules import HOST_OPS
-from contracts.shapes import HOST_REFUSALS, admin_refusals, service_errors
+from contracts.shapes import ADMIN_REFUSALS, HOST_REFUSALS, service_errors
 from contracts.subjects import admin_subject, host_subject
 from runner_bridge.dev_runner.build import WIT
 from runner_bridge.dev_runner.interface import OFFERED, SCHEDULER
 from service.cli.asyncapi import Form, written
+from service.ports import Reply
+from tests.support.published import as_published
 from tests.wire.golden_files import CURRENT, read
 
 FOLDER = Path(__file__).parents[2] / "docs" / "api"
@@ -116,6 +118,7 @@ def test_every_code_is_told_by_some_operation() -> None:
     }
     assert told == {code.value for code in NUMBERS}
     assert set(HOST_REFUSALS) == set(HOST_OPS)
+    assert set(ADMIN_REFUSALS) == set(ADMIN_OPS)
 
 
 def test_the_interface_of_the_runner_has_every_generated_part() -> None:
@@ -153,7 +156,7 @@ def bindings(source: Path, world: str, target: Path) -> str:
 def reply_codes(realm: str, op: str) -> dict[str, list[str]]:
     """Message of the reply channel → the codes it may carry."""
     operation = HOST_OPS[op] if realm == "host" else ADMIN_OPS[op]
-    refusals = HOST_REFUSALS[op] if realm == "host" else admin_refusals(op)
+    refusals = (HOST_REFUSALS if realm == "host" else ADMIN_REFUSALS)[op]
     return {
         "refusal": [code.value for code in refusals],
         "serviceError": [code.value for code in service_errors(op, operation)],
@@ -181,3 +184,20 @@ def references(part: Any) -> Iterator[str]:
 def plain(text: str) -> str:
     """WIT without comments, on one line."""
     return " ".join(re.sub(r"//.*", "", text).split())
+
+
+@pytest.mark.parametrize(
+    ("op", "body", "error"),
+    [
+        ("list", b'{"success":false,"code":"QUOTA_EXCEEDED","error":"x"}', None),
+        ("list", b'{"success":false,"code":"NOT_FOUND","error":"x"}', None),
+        ("list", b'{"schedules":[{"id":"1"}]}', None),
+        ("create", b'{"success":false,"code":"QUOTA_EXCEEDED","error":"x"}', (429, "x")),
+    ],
+)
+def test_a_reply_that_is_not_published_is_noticed(
+    op: str, body: bytes, error: tuple[int, str] | None
+) -> None:
+    reply = Reply({"Content-Type": "application/json"}, body, error)
+    with pytest.raises(AssertionError, match="not published"):
+        as_published("host", op, reply)

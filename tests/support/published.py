@@ -1,0 +1,36 @@
+"""Replies, held against the published contract."""
+
+from functools import cache
+from typing import Any
+
+import msgspec
+from jsonschema import Draft7Validator
+
+from contracts.asyncapi import document
+from contracts.subjects import CONTENT_TYPE_HEADER
+from service.ports import Reply
+
+
+def as_published(realm: str, op: str, reply: Reply) -> Reply:
+    """The reply, which must be one that the document tells of; ``realm`` is host or admin."""
+    json = reply.headers[CONTENT_TYPE_HEADER] == "application/json"
+    body = (msgspec.json.decode if json else msgspec.msgpack.decode)(reply.body)
+    if reply.error is not None:
+        kind = "serviceError"
+    else:
+        kind = "refusal" if body.get("success") is False else "result"
+    faults = [error.message for error in _validator(f"{realm}.{op}.reply", kind).iter_errors(body)]
+    assert faults == [], f"{op} answered what is not published as {kind}: {body}"
+    return reply
+
+
+@cache
+def _validator(channel: str, kind: str) -> Draft7Validator:
+    published = _document()
+    message = published["channels"][channel]["messages"][kind]
+    return Draft7Validator({"allOf": [message["payload"]], "components": published["components"]})
+
+
+@cache
+def _document() -> dict[str, Any]:
+    return document("0.0.0")
