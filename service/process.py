@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
@@ -86,14 +87,27 @@ def key_ring(file: str) -> KeyRing:
 
 
 def bus_settings(settings: Settings, name: str) -> BusSettings:
-    """Return where and as whom to connect; ``name`` is what the server's own lists show."""
+    """Return where and as whom to connect; ``name`` is what the server's own lists show.
+
+    Raises CannotServeError when the certificates of the authority cannot be read.
+    """
     return BusSettings(
         servers=settings.nats_url.split(","),
         name=name,
         user=settings.nats_user or None,
         password=settings.nats_password or None,
         inbox_prefix=settings.nats_inbox_prefix,
+        tls=_trust(settings.nats_tls_ca_file),
     )
+
+
+def _trust(ca_file: str) -> ssl.SSLContext | None:
+    if not ca_file:
+        return None
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise CannotServeError(f"NATS certificate authority {ca_file}: {error}") from None
 
 
 @asynccontextmanager

@@ -1,10 +1,10 @@
 """Settings: from an optional TOML file, then the environment (``EXT_SCHEDULER_<NAME>``)."""
 
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 from msgspec import Struct
@@ -15,6 +15,10 @@ PREFIX = "EXT_SCHEDULER_"
 MAY_BE_ZERO = {"http_port", "callback_port", "statement_cache_size", "catchup_window_s"}
 LISTS = {"reply_prefixes", "retry_delays_s", "admin_permissions"}
 FILE_VARIABLE = "EXT_SCHEDULER_CONFIG"
+SECRETS = {"database_url", "nats_url", "nats_password"}
+"""May be given as the name of a file that holds them: ``EXT_SCHEDULER_<NAME>_FILE``."""
+SECRET_SUFFIX = "_file"  # noqa: S105 -- the end of a name
+_PASSWORD = re.compile(r"(?<=//)([^/@:]*:)[^/@]*(?=@)|([?&](?:ssl)?password=)[^&,]*")
 
 
 class SettingsError(Exception):
@@ -24,15 +28,17 @@ class SettingsError(Exception):
 class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Every setting with its default. Durations end in their unit; 0 for a port means any free one.
 
-    Secrets stay in files or in the URLs of the servers; ``redacted`` shows the rest.
+    Secrets are in files or in the URLs of the servers; ``redacted`` shows the rest.
     """
 
     database_url: str = "postgresql://localhost/ext_scheduler"
     nats_url: str = "nats://127.0.0.1:4222"
+    """One server, or several of a cluster with commas between."""
     nats_user: str = ""
     nats_password: str = ""
     nats_inbox_prefix: str = "_INBOX"
     nats_tls_ca_file: str = ""
+    """Who signs the certificates of `tls://` servers, where that is not a public authority."""
     reply_prefixes: tuple[str, ...] = ("_INBOX", "_R_.")
 
     http_host: str = "127.0.0.1"
@@ -47,7 +53,6 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """JWK Set that contexts are verified with; read again when it changes."""
     runner_key_file: str = "runner-key.json"
     """The private JWK that workers sign execute requests with."""
-    issuer: str = "ext-scheduler"
 
     runner_url: str = ""
     """Base URL of the Runner that the bridge passes execute requests to."""
@@ -104,42 +109,58 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         shown: dict[str, Any] = msgspec.to_builtins(self)
         shown["nats_password"] = "***" if self.nats_password else ""
         for name in ("database_url", "nats_url"):
-            shown[name] = _without_password(shown[name])
+            shown[name] = _PASSWORD.sub(r"\1\2***", shown[name])
         return shown
 
     def __repr__(self) -> str:
         return f"Settings({self.redacted()})"
 
 
-def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{parts.username}:***@{host}"))
-
-
 def load(environment: Mapping[str, str], file: Path | None = None) -> Settings:
     """Read the settings; the environment wins over the file.
 
-    Lists are comma-separated in the environment. Raises SettingsError.
+    Lists are comma-separated in the environment; a secret may be in a file that a variable ending
+    in ``_FILE`` names. Raises SettingsError.
     """
     file = file or (Path(environment[FILE_VARIABLE]) if environment.get(FILE_VARIABLE) else None)
     values: dict[str, Any] = _from_file(file) if file else {}
-    known = set(Settings.__struct_fields__)
-    for variable, text in environment.items():
-        name = variable.removeprefix(PREFIX).lower()
-        if not variable.startswith(PREFIX) or variable == FILE_VARIABLE:
-            continue
-        if name not in known:
-            raise SettingsError(f"{variable} is not a setting of ext-scheduler")
-        values[name] = _words(text) if name in LISTS else text
+    values |= _from_environment(environment)
     try:
         settings = msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:
         raise SettingsError(f"Settings: {error}") from None
     _check(settings)
     return settings
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for variable, text in environment.items():
+        name = variable.removeprefix(PREFIX).lower()
+        if not variable.startswith(PREFIX) or variable == FILE_VARIABLE:
+            continue
+        secret = name.removesuffix(SECRET_SUFFIX)
+        if name in Settings.__struct_fields__:
+            found[name] = _words(text) if name in LISTS else text
+        elif name != secret and secret in SECRETS:
+            if variable.removesuffix(SECRET_SUFFIX.upper()) in environment:
+                raise SettingsError(f"{variable} and {PREFIX}{secret.upper()} are both set")
+            found[secret] = _secret(variable, Path(text))
+        else:
+            raise SettingsError(f"{variable} is not a setting of ext-scheduler")
+    return found
+
+
+def _secret(variable: str, file: Path) -> str:
+    try:
+        text = file.read_text().strip()
+    except OSError as error:
+        raise SettingsError(f"{variable}: {file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{variable}: {file}: not a text file") from None
+    if not text:
+        raise SettingsError(f"{variable}: {file}: the file is empty")
+    return text
 
 
 def _from_file(file: Path) -> dict[str, Any]:

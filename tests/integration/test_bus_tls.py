@@ -1,0 +1,67 @@
+"""The bus over TLS, with a certificate authority of one's own."""
+
+import datetime
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from msgspec import structs
+
+from service.bus import BusUnavailableError, connect, probe
+from service.cli.embedded import embedded_nats
+from service.process import CannotServeError, bus_settings
+from service.settings import Settings
+
+
+def write_certificate(directory: Path) -> None:
+    """A certificate for 127.0.0.1 that speaks for itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "nats")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(minutes=5))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False
+        )
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    (directory / "server.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (directory / "server.key").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+
+
+async def test_a_server_with_a_certificate_of_the_given_authority_is_trusted(
+    tmp_path: Path,
+) -> None:
+    write_certificate(tmp_path)
+    config = tmp_path / "tls.conf"
+    files = f'cert_file: "{tmp_path}/server.crt", key_file: "{tmp_path}/server.key"'
+    config.write_text("tls { " + files + " }\n")
+    with embedded_nats(tmp_path / "nats", config=config) as server:
+        url = server.url.replace("nats://", "tls://")
+        trusting = Settings(nats_url=url, nats_tls_ca_file=str(tmp_path / "server.crt"))
+        bus = await connect(bus_settings(trusting, "test"))
+        try:
+            assert await probe(bus) > 0
+        finally:
+            await bus.close()
+        doubting = bus_settings(Settings(nats_url=url), "test")
+        with pytest.raises(BusUnavailableError):
+            await connect(structs.replace(doubting, connect_patience=0.5))
+
+
+def test_an_authority_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    absent = str(tmp_path / "ca.crt")
+    with pytest.raises(CannotServeError, match=absent):
+        bus_settings(Settings(nats_tls_ca_file=absent), "test")
