@@ -90,7 +90,7 @@ def main() -> None:
 
 def _run() -> int:
     try:
-        status: object = program(standalone_mode=False)
+        status: object = program(prog_name=SERVICE_NAME, standalone_mode=False)
     except CommandError as error:
         return _say(str(error), error.status)
     except SettingsError as error:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import typer
-from msgspec import UNSET, Struct
+from msgspec import NODEFAULT, Struct
 from msgspec import inspect as types
 
 from service.cli import files
@@ -141,7 +141,8 @@ def _parameters(field: types.Field, *, argument: bool) -> Iterable[Parameter]:
     flag = field.name.strip("_").replace("_", "-")
     yield _option(field, flag, annotation, help_)
     nullable = any(isinstance(kind, types.NoneType) for kind in _kinds(field.type))
-    if field.default is UNSET and nullable:
+    # Where absence is no default but means "as it is", null is something that can be said.
+    if nullable and field.default is NODEFAULT:
         cleared = typer.Option(f"--clear-{flag}", help=f"Take the {field.encode_name} away.")
         yield _parameter(CLEAR + field.name, Annotated[bool, cleared], False)
 

@@ -1,0 +1,188 @@
+"""Admin commands against a real responder: tables, JSON, paging, and how refusals end."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from contracts.admin import ADMIN_OPS
+from service.cli.admin.shapes import shapes
+from tests.support.command_line import CommandLine, command_line, in_one_line
+from tests.support.platform import Installed, install
+from tests.support.responders import responders
+
+NOBODY = "00000000-0000-4000-8000-000000000000"
+
+
+@pytest.fixture
+async def line(tmp_path: Path, database: str, nats_url: str) -> AsyncIterator[CommandLine]:
+    """A command line with a responder behind it."""
+    async with responders(1, tmp_path, database, nats_url):
+        yield command_line(tmp_path, nats_url)
+
+
+@pytest.fixture
+async def installed(pool: asyncpg.Pool) -> Installed:
+    return await install(pool, tenant_id="acme")
+
+
+async def created(line: CommandLine, installed: Installed, name: str) -> str:
+    words = ("admin", "create", str(installed.install_id), "0 3 * * *", "--name", name)
+    answer = await line.json(*words, "--endpoint", "POST /api/heartbeat")
+    return str(answer["scheduleId"])
+
+
+def test_every_operation_has_a_command() -> None:
+    assert {shape.op for shape in shapes()} == set(ADMIN_OPS)
+    names = [shape.name for shape in shapes()]
+    assert len(names) == len(set(names))
+
+
+async def test_a_schedule_is_created_shown_changed_and_deleted(
+    line: CommandLine, installed: Installed
+) -> None:
+    install_id = str(installed.install_id)
+    schedule_id = await created(line, installed, "nightly")
+    shown = (await line.json("admin", "show", schedule_id))["schedule"]
+    assert (shown["name"], shown["cron"], shown["tenantId"]) == ("nightly", "0 3 * * *", "acme")
+    words = ("--cron", "30 4 * * *", "--clear-name", "--no-enabled", "--payload", '{"a": [1]}')
+    await line.ok("admin", "change", install_id, schedule_id, *words)
+    shown = (await line.json("admin", "get-schedule", schedule_id))["schedule"]
+    assert (shown["name"], shown["cron"]) == (None, "30 4 * * *")
+    assert (shown["enabled"], shown["payload"]) == (False, {"a": [1]})
+    refused = await line("admin", "delete", install_id, schedule_id)
+    assert "--yes" in in_one_line(refused, 2)
+    await line.ok("admin", "delete", install_id, schedule_id, "--yes")
+    in_one_line(await line("admin", "show", schedule_id), 5)
+
+
+async def test_people_get_tables_and_programs_all_pages(
+    line: CommandLine, installed: Installed
+) -> None:
+    made = {await created(line, installed, f"job-{number}") for number in range(4)}
+    table = (await line.ok("admin", "list", "--tenant", "acme")).out.splitlines()
+    assert table[0].split()[:3] == ["ID", "NAME", "ENDPOINT"]
+    assert {row.split()[0] for row in table[1:]} == made
+    some = await line("admin", "list", "--limit", "3")
+    assert len(some.out.splitlines()) == 4
+    assert "more than 3 schedules" in some.err
+    page = await line.json("admin", "list", "--limit", "3")
+    rest = await line.json("admin", "list", "--all", "--cursor", page["nextCursor"])
+    assert {row["id"] for row in page["schedules"] + rest["schedules"]} == made
+    assert "nextCursor" not in rest
+
+
+async def test_a_tenants_text_cannot_steer_a_terminal(
+    line: CommandLine, installed: Installed
+) -> None:
+    await created(line, installed, "a\x1b[2Jb\nc\u202ed")
+    table = (await line.ok("admin", "list")).out
+    assert len(table.splitlines()) == 2
+    assert "\x1b" not in table
+    assert "\u202e" not in table
+
+
+async def test_json_says_why_as_well(line: CommandLine, installed: Installed) -> None:
+    words = ("admin", "create", str(installed.install_id), "* * *", "--endpoint", "/nowhere")
+    said = await line(*words, "--timezone", "Mars", "--json")
+    assert set(said.json["fieldErrors"]) == {"endpoint", "cron", "timezone"}
+    told = in_one_line(said, 3)
+    assert "cron: Invalid cron expression" in told
+    assert "VALIDATION_FAILED" in told
+
+
+async def test_a_repeated_request_is_done_once(line: CommandLine, installed: Installed) -> None:
+    words = ("admin", "create", str(installed.install_id), "0 3 * * *", "--endpoint", "/api/status")
+    request = ("--request-id", str(uuid4()))
+    first = await line.json(*words, *request)
+    assert await line.json(*words, *request) == first
+    assert len((await line.json("admin", "list"))["schedules"]) == 1
+
+
+async def test_plain_operations_have_their_own_names(
+    line: CommandLine, installed: Installed
+) -> None:
+    slots = (await line.ok("admin", "preview-cron", "0 3 * * *", "--count", "2")).out.splitlines()
+    assert [line_.split()[-1] for line_ in slots] == ["SLOTS", "03:00:00", "03:00:00"]
+    endpoints = (await line.ok("admin", "endpoints", str(installed.install_id))).out
+    assert "/api/heartbeat" in endpoints
+    assert (await line.ok("admin", "backfill-endpoints")).out.startswith("VERSIONS")
+    assert (await line.json("admin", "disable-schedules", str(installed.install_id))) == {
+        "success": True,
+        "disabled": 0,
+    }
+    assert (await line.ok("admin", "reconcile", "--dry-run")).out.startswith("dry run")
+
+
+async def test_the_audit_names_who_it_was(line: CommandLine, installed: Installed) -> None:
+    await created(line, installed, "nightly")
+    words = ("admin", "audit", "--since", "10m", "--install-id", str(installed.install_id))
+    entries = (await line.json(*words))["entries"]
+    assert [(entry["actor"], entry["op"]) for entry in entries] == [
+        ("operator/ops", "createSchedule")
+    ]
+    table = (await line.ok("admin", "audit", "--tenant", "acme")).out
+    assert "operator/ops" in table
+    assert (await line.json("admin", "audit", "--since", "2999-01-01T00:00:00Z")) == {"entries": []}
+
+
+WRONG: list[tuple[list[str], dict[str, str], int, str]] = [
+    (["show", "nonsense"], {}, 3, "scheduleId"),
+    (["show", NOBODY], {}, 5, "Schedule not found"),
+    (["uninstall", NOBODY, "--yes"], {}, 5, "Install not found"),
+    (["preview-cron", "61 * * * *"], {}, 3, "Invalid cron expression"),
+    (["preview-cron", "*/1 * * * *"], {}, 3, "too frequent"),
+    (["audit", "--since", "yesterday"], {}, 3, "since"),
+    (["pause", "other", "--tenant", "acme"], {}, 4, "another tenant"),
+    (["pause", "acme", "--permission", "extension:read"], {}, 4, "extension:write is missing"),
+    (["backfill-endpoints", "--key", "platform.json"], {}, 4, "does not accept key"),
+    (["list", "--key", "platform.json"], {}, 2, "give --tenant"),
+    (["list", "--tenant", "*", "--key", "platform.json"], {}, 4, "does not accept key"),
+    (["list", "--key", "runner.json"], {}, 2, "no key can sign for ext.scheduler.admin"),
+    (["list", "--key", "missing.json"], {}, 2, "No such file"),
+    (["list", "--key", "."], {}, 2, "Is a directory"),
+    (["list", "--limit", "0"], {}, 2, "--limit"),
+    (["list"], {"nats_url": "nats://127.0.0.1:9"}, 8, "no NATS server at nats://127.0.0.1:9"),
+    (["list"], {"no_such_setting": "1"}, 2, "EXT_SCHEDULER_NO_SUCH_SETTING is not a setting"),
+    (["list"], {"config": "missing.toml"}, 2, "missing.toml: No such file"),
+    (["purge", "acme"], {}, 2, "--yes"),
+]
+"""Words after ``admin``, settings, and the status and telling with which they end."""
+
+
+async def test_wrong_use_ends_in_one_line(line: CommandLine) -> None:
+    at_once = asyncio.Semaphore(3)
+
+    async def problem(words: list[str], settings: dict[str, str], status: int, told: str) -> str:
+        async with at_once:
+            said = await line("admin", *words, **settings)
+        try:
+            assert told in in_one_line(said, status)
+        except AssertionError as wrong:
+            return f"{words} {settings}: {wrong}"
+        return ""
+
+    problems = await asyncio.gather(*(problem(*case) for case in WRONG))
+    assert [found for found in problems if found] == []
+
+
+async def test_an_install_of_another_tenant_is_not_there(
+    line: CommandLine, installed: Installed
+) -> None:
+    own = await created(line, installed, "nightly")
+    stranger = ("--key", "platform.json", "--tenant", "other")
+    for words in (["show", own], ["run-now", own], ["endpoints", str(installed.install_id)]):
+        assert "not found" in in_one_line(await line("admin", *words, *stranger), 5)
+    assert (await line.json("admin", "list", *stranger)) == {"schedules": []}
+
+
+async def test_no_service_is_said_so(tmp_path: Path, nats_url: str) -> None:
+    line = command_line(tmp_path, nats_url)
+    said = await line("admin", "pause", "acme", "--timeout", "1")
+    told = in_one_line(said, 8)
+    assert "No scheduler service is running" in told
+    repeated = await line("admin", "pause", "acme", "--timeout", "1", *told.split()[-2:])
+    assert repeated.err == said.err

@@ -1,0 +1,102 @@
+"""The program ``ext-scheduler`` as a person runs it: a process, its two outputs, its status."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from contracts.context import key_set_document
+from tests.support.keys import JWKS, OPERATOR_JWK, PLATFORM_JWK, RUNNER_JWK, WORKER_JWK
+
+KEYS = {
+    "operator": OPERATOR_JWK,
+    "platform": PLATFORM_JWK,
+    "runner": RUNNER_JWK,
+    "worker": WORKER_JWK,
+}
+
+
+class Said(Struct, frozen=True):
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """What was printed, read as JSON."""
+        return msgspec.json.decode(self.out)
+
+
+class CommandLine:
+    """Runs commands in ``home``, where the keys are, with these settings."""
+
+    def __init__(self, home: Path, settings: Mapping[str, str]) -> None:
+        self.home = home
+        self.settings = settings
+        for name, jwk in KEYS.items():
+            (home / f"{name}.json").touch(mode=0o600)
+            (home / f"{name}.json").write_bytes(key_set_document([jwk]))
+        public = [{name: text for name, text in jwk.items() if name != "d"} for jwk in JWKS]
+        (home / "keys.json").write_bytes(key_set_document(public))
+
+    def environment(self, settings: Mapping[str, str]) -> dict[str, str]:
+        """The caller's environment, with these settings and no others."""
+        inherited = {
+            name: text for name, text in os.environ.items() if not name.startswith("EXT_SCHEDULER_")
+        }
+        chosen = {f"EXT_SCHEDULER_{name.upper()}": text for name, text in settings.items()}
+        return {**inherited, **chosen, "PYTHONPATH": str(Path(__file__).parents[2])}
+
+    async def start(self, *words: str, **settings: str) -> asyncio.subprocess.Process:
+        """Start a command and leave it running."""
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "service",
+            *words,
+            cwd=self.home,
+            env=self.environment({**self.settings, **settings}),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+
+    async def __call__(self, *words: str, given: str = "", **settings: str) -> Said:
+        """Run a command to its end, with ``given`` on standard input."""
+        process = await self.start(*words, **settings)
+        out, err = await process.communicate(given.encode())
+        assert process.returncode is not None
+        return Said(process.returncode, out.decode(), err.decode())
+
+    async def ok(self, *words: str, **settings: str) -> Said:
+        """Run a command that must succeed."""
+        said = await self(*words, **settings)
+        assert said.status == 0, said
+        return said
+
+    async def json(self, *words: str, **settings: str) -> Any:
+        """Run a command that must succeed, and read its JSON."""
+        return (await self.ok(*words, "--json", **settings)).json
+
+
+def command_line(home: Path, nats_url: str, **settings: str) -> CommandLine:
+    """A command line that speaks to ``nats_url`` with the operator's key."""
+    common = {"nats_url": nats_url, "admin_key_file": "operator.json", "admin_subject": "ops"}
+    return CommandLine(home, {**common, **settings})
+
+
+def in_one_line(said: Said, status: int) -> str:
+    """Assert that a command ended with ``status`` and one line that names the program."""
+    assert said.status == status, said
+    lines = said.err.splitlines()
+    assert len(lines) == 1, said
+    assert lines[0].startswith("ext-scheduler: "), said
+    assert "Traceback" not in said.out + said.err
+    return lines[0].removeprefix("ext-scheduler: ")
