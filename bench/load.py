@@ -81,8 +81,8 @@ class Generator(asyncio.Protocol):
         if frames and self._transport:
             self._transport.write(b"".join(frames))
 
-    async def run(self, messages: Sequence[Message], at_once: int) -> Outcome:
-        """Send them all, so many at once. Raises LoadFailedError."""
+    async def run(self, messages: Sequence[Message], at_once: int, within: float = 120) -> Outcome:
+        """Send them all, so many at once, ``within`` seconds. Raises LoadFailedError."""
         self._messages, self._under_way, self._latencies = iter(messages), 0, []
         self._began = [0.0] * at_once
         self._over = asyncio.get_running_loop().create_future()
@@ -92,7 +92,7 @@ class Generator(asyncio.Protocol):
             self._send(slot, frames)
         assert self._transport
         self._transport.write(b"".join(frames))
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(within):
             await self._over
         elapsed = time.perf_counter() - began
         latencies = sorted(self._latencies)

@@ -28,7 +28,8 @@ import psutil
 from bench import bare_sql, data
 from bench.data import Install
 from bench.echo import SUBJECT as ECHO_SUBJECT
-from bench.load import Generator, Message, Outcome, generator, message
+from bench.load import Generator, Message, generator, message
+from bench.report import Figures, report
 from contracts.context import (
     Claims,
     Key,
@@ -49,7 +50,6 @@ CONCURRENCY = (1, 16, 64)
 LISTERS, CREATORS = 500, 4000
 SERIAL = 8
 """At concurrency 1 so many times fewer requests are sent."""
-Figures = dict[str, list[Outcome]]
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -66,13 +66,13 @@ class Stage(msgspec.Struct, frozen=True):
 
 
 def request(op: str, fields: object, install: Install, key: Key) -> Message:
-    """Sign one request, for the next minute and a half."""
+    """Sign one request, for the next two minutes."""
     body, now = msgspec.msgpack.encode(fields), int(time.time())
     claims = Claims(
         iss=key.issuer,
         aud=HOST_AUDIENCE,
         iat=now,
-        exp=now + 90,
+        exp=now + 120,
         jti=uuid4(),
         op=op,
         body_sha256=body_sha256(body),
@@ -101,7 +101,10 @@ def creates(stage: Stage, key: Key, count: int) -> list[Message]:
 
 @contextmanager
 def responder(stage: Stage) -> Iterator[subprocess.Popen[bytes]]:
-    """One process with the settings of production, but for the rate limit and the quota."""
+    """One process with the settings of production, but for the rate limit, the quota and patience.
+
+    A machine that does other work besides may keep a request waiting for a connection.
+    """
     port = free_port()
     settings = {
         "database_url": stage.database,
@@ -210,6 +213,19 @@ async def prepare(database: str, others: int) -> tuple[list[Install], list[Insta
     return listers, creators
 
 
+async def soak(stage: Stage, count: int) -> None:
+    """Send so many lists, a tenth at a time, and print the responder's memory after each."""
+    load = await generator(stage.bus)
+    key = stage.keys["HS256"]
+    with responder(stage) as process:
+        for tenth in range(10):
+            outcome = await load.run(lists(stage, key, count // 10), 64, within=3600)
+            memory = psutil.Process(process.pid).memory_info().rss / 2**20
+            sent = count // 10 * (tenth + 1)
+            print(f"{sent:9,} lists, {outcome.rate:7,.0f}/s: {memory:6.1f} MiB", flush=True)
+    load.close()
+
+
 async def measure(stage: Stage, rounds: int) -> tuple[dict[str, float], Figures, float]:
     """All rounds: the floor, the figures of the service, and the responder's memory in MiB."""
     floors: list[dict[str, float]] = []
@@ -230,38 +246,6 @@ async def measure(stage: Stage, rounds: int) -> tuple[dict[str, float], Figures,
     return {name: median(each[name] for each in floors) for name in floors[0]}, figures, memory
 
 
-def composed(echo_rate: float, sql_rate: float) -> float:
-    """What one who only passes on could reach: one call after the other through both."""
-    return 1 / (1 / echo_rate + 1 / sql_rate)
-
-
-def report(floor: dict[str, float], figures: Figures, memory: float) -> None:
-    """Print the table, and the one JSON object of the last line."""
-    print(f"\n{'raw nats-py echo':28} {floor['echo']:9,.0f}/s")
-    for op in ("list", "create"):
-        limit = composed(floor["echo"], floor[f"{op}_sql"])
-        bare, name = floor[f"{op}_sql"], f"bare SQL of a {op}"
-        print(f"{name:28} {bare:9,.0f}/s   composed limit {limit:9,.0f}/s")
-    print(f"\n{'':28} {'rate':>11} {'p50':>9} {'p99':>9} {'ratio':>6}")
-    rates = {name: median(each.rate for each in rows) for name, rows in figures.items()}
-    for name, rows in sorted(figures.items()):
-        p50, p99 = median(each.p50 for each in rows), median(each.p99 for each in rows)
-        ratio = rates[name] / composed(floor["echo"], floor[f"{name.split()[0]}_sql"])
-        print(f"{name:28} {rates[name]:9,.0f}/s {p50:6.2f} ms {p99:6.2f} ms {ratio:6.2f}")
-    for op in ("list", "create"):
-        gain = rates[f"{op} two responders 64"] / rates[f"{op} HS256 64"]
-        print(f"{op}: two responders answer {gain:.2f} times what one does")
-    summary: dict[str, float] = {"echo_per_s": round(floor["echo"])}
-    for op in ("list", "create"):
-        name, sql = f"{op} HS256 64", floor[f"{op}_sql"]
-        summary[f"{op}_sql_per_s"] = round(sql)
-        summary[f"{op}_per_s"] = round(rates[name])
-        summary[f"{op}_ratio"] = round(rates[name] / composed(floor["echo"], sql), 3)
-        summary[f"{op}_p99_ms"] = round(median(each.p99 for each in figures[name]), 2)
-    summary["responder_rss_mb"] = round(memory, 1)
-    print(msgspec.json.encode({"bench_rpc": summary}).decode())
-
-
 def main() -> None:
     """Read the options, start the servers, measure, report."""
     options = argparse.ArgumentParser(description=__doc__)
@@ -269,6 +253,7 @@ def main() -> None:
     options.add_argument("--lists", type=int, default=6000, help="lists in one measurement")
     options.add_argument("--creates", type=int, default=3000, help="creates in one measurement")
     options.add_argument("--others", type=int, default=0, help="schedules of other installs")
+    options.add_argument("--soak", type=int, default=0, help="only send lists; show the memory")
     chosen = options.parse_args()
     with ExitStack() as stack:
         directory = stack.enter_context(private_directory())
@@ -291,7 +276,10 @@ def main() -> None:
             chosen.lists,
             chosen.creates,
         )
-        report(*asyncio.run(measure(stage, chosen.rounds)))
+        if chosen.soak:
+            asyncio.run(soak(stage, chosen.soak))
+        else:
+            report(*asyncio.run(measure(stage, chosen.rounds)))
 
 
 if __name__ == "__main__":
