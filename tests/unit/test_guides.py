@@ -5,12 +5,15 @@ import hashlib
 import hmac
 import json
 import re
+import shlex
+import time
 from pathlib import Path
 from urllib.parse import unquote
 
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from typer.testing import CliRunner
 
 from contracts import base64url
 from contracts.admin_installs import Manifest
@@ -30,6 +33,7 @@ from contracts.schedules import HOST_OPS, EndpointInfo, ScheduleInfo
 from contracts.shapes import HOST_REFUSALS, service_errors
 from runner_bridge.executor import ExecutorSettings
 from runner_bridge.requests import RequestSettings
+from service.cli.main import program
 from service.firing.settings import FiringSettings
 from service.rules import cron, endpoints, fields, payload
 from service.rules.limits import Limits, too_many_schedules
@@ -267,3 +271,34 @@ def test_links_lead_somewhere(name: str) -> None:
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", GUIDES[name]) if "://" not in link]
     assert links
     assert [link for link in links if not (DOCS / unquote(link)).exists()] == []
+
+
+def test_the_commands_of_the_runner_guide_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    commands = [
+        line.strip()
+        for text in re.findall(r"```sh\n(.*?)```", RUNNER, re.DOTALL)
+        for line in text.strip().splitlines()
+    ]
+    assert len(commands) == 3
+    for command in commands:
+        named, *arguments = shlex.split(command)
+        assert named == "ext-scheduler"
+        ended = CliRunner().invoke(program, arguments)
+        assert ended.exit_code == 0, ended.output
+    keys = parse_key_set((tmp_path / "keys.json").read_bytes())
+    token, install = ended.output.strip(), json.loads(CLAIMS)["install_id"]
+    claims = verify(token, keys, audience="ext.scheduler", op="list", body=b"{}", now=time.time())
+    assert str(claims.install_id) == install
+    shown = CliRunner().invoke(program, ["token", "inspect", token])
+    assert install in shown.output
+
+
+@pytest.mark.parametrize("form", ["asyncapi", "typescript", "wit"])
+def test_the_contract_is_printed_on_request(form: str) -> None:
+    ended = CliRunner().invoke(program, ["asyncapi", "--as", form])
+    assert ended.exit_code == 0
+    assert "update-schedule" in ended.output or "UpdateInput" in ended.output
+    assert CliRunner().invoke(program, ["asyncapi", "--as", "else"]).exit_code == 2
