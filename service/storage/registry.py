@@ -22,7 +22,8 @@ EXTENSION_ID = "SELECT id FROM extension_registry WHERE publisher = $1::text AND
 
 VERSION = """
 INSERT INTO extension_version (registry_id, version, runtime, api, api_endpoints, capabilities)
-VALUES ($1::uuid, $2::text, $3::text, $4::text::jsonb, $5::text::jsonb, $6::text::jsonb)
+VALUES ($1::uuid, $2::text, coalesce($3::text, 'wasm'), $4::text::jsonb, $5::text::jsonb,
+  $6::text::jsonb)
 ON CONFLICT (registry_id, version) DO NOTHING
 """
 

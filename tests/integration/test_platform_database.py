@@ -1,0 +1,210 @@
+"""Every operation on a database whose registry the platform's own migrations made."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+from msgspec import Struct
+
+from contracts.admin import ADMIN_OPS
+from contracts.schedules import HOST_OPS
+from service.firing import FiringSettings
+from service.firing.ledger import Begun, Finished, Ledger
+from service.planner import PlannerSettings, plan_due
+from service.rules.limits import Limits
+from service.rules.outcomes import Outcome
+from service.rules.planning import Calendar
+from service.storage import clock
+from service.storage.migrate import migrate
+from service.storage.queue import Ticket
+from tests.support.admin import Admin, operator, register
+from tests.support.host import Caller, dispatcher
+from tests.support.platform import Installed
+
+SCHEMA = (Path(__file__).parents[1] / "support" / "platform_schema.sql").read_text()
+COLUMNS = """
+SELECT table_name, column_name, data_type, column_default, is_nullable
+FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 2
+"""
+OURS = {"revision", "missing_endpoint", "last_run_slot"}
+
+
+@pytest.fixture
+async def pool(empty_database: str) -> AsyncIterator[asyncpg.Pool]:
+    """Connections, in UTC as the service's own are, to a platform's database after migration."""
+    async with asyncpg.create_pool(
+        empty_database, min_size=1, max_size=10, server_settings={"timezone": "UTC"}
+    ) as pool:
+        await pool.execute(SCHEMA)
+        async with pool.acquire() as connection:
+            before = await connection.fetch(COLUMNS)
+            await migrate(connection)
+            after = await connection.fetch(COLUMNS)
+        assert [row for row in after if row["column_name"] not in OURS] == before
+        yield pool
+
+
+class Walk(Struct, frozen=True):
+    """Asks, and remembers which operations have succeeded."""
+
+    host: Caller
+    admin: Admin
+    operator: Admin
+    done: set[str]
+
+    async def ask(self, caller: Caller | Admin, op: str, **body: Any) -> dict[str, Any]:
+        answer = await caller(op, **body)
+        assert answer.get("success", True), (op, answer)
+        assert "code" not in answer, (op, answer)
+        self.done.add(op)
+        return answer
+
+
+@pytest.fixture
+async def walk(pool: asyncpg.Pool) -> Walk:
+    served = dispatcher(pool, Limits(changes_per_minute=1_000))
+    admin = Admin(served)
+    rows = await register(admin, "1.0.0", "/a", "/b")
+    await register(admin, "2.0.0", "/a")
+    # As the platform stores them: JSON text inside JSON strings.
+    await pool.execute(
+        """UPDATE extension_version SET api_endpoints = to_jsonb(api_endpoints::text),
+             capabilities = to_json(capabilities::text)"""
+    )
+    await pool.execute(
+        """UPDATE tenant_extension_install SET granted_caps = to_jsonb(granted_caps::text),
+             config = '"{}"'"""
+    )
+    await pool.execute(
+        """INSERT INTO tenant_extension_install_config (install_id, tenant_id, providers)
+           SELECT id, tenant_id, '"[]"' FROM tenant_extension_install"""
+    )
+    ids = [UUID(rows[name]) for name in ("installId", "registryId", "versionId")]
+    host = Caller(served, Installed("tenant-1", *ids))
+    return Walk(host, admin, operator(served), {"registerInstall"})
+
+
+async def host_walk(walk: Walk) -> str:
+    """The six host operations; returns a schedule."""
+    await walk.ask(walk.host, "getEndpoints")
+    body = {"endpoint": "/a", "cron": "*/5 * * * *", "name": "n", "payload": {"x": [1.0]}}
+    made = str((await walk.ask(walk.host, "create", **body))["scheduleId"])
+    await walk.ask(walk.host, "update", scheduleId=made, timezone="Europe/Berlin", payload=None)
+    shown = (await walk.ask(walk.host, "get", scheduleId=made))["schedule"]
+    assert (shown["timezone"], shown["payload"], shown["revision"]) == ("Europe/Berlin", None, 2)
+    other = (await walk.host("create", endpoint="/b", cron="0 0 * * *"))["scheduleId"]
+    await walk.ask(walk.host, "delete", scheduleId=other)
+    assert len((await walk.ask(walk.host, "list"))["schedules"]) == 1
+    return made
+
+
+async def fire(pool: asyncpg.Pool, schedule_id: str) -> None:
+    """Plan and run the schedule, as a worker does."""
+    await pool.execute("UPDATE ext_scheduler.timers SET due_at = date_trunc('minute', now())")
+    async with pool.acquire() as connection:
+        planned = await plan_due(
+            connection, await clock.read(connection), PlannerSettings(), Calendar()
+        )
+        assert planned.occurrences == 1
+    row = await pool.fetchrow(
+        "SELECT tenant_id, id, schedule_id, slot FROM ext_scheduler.runs WHERE kind = 'scheduled'"
+    )
+    assert row is not None
+    ledger = Ledger(pool, FiringSettings(), clock.read)
+    (begun,) = await ledger.begin([Ticket(*row)])
+    assert isinstance(begun, Begun)
+    assert begun.found is not None
+    (settled,) = await ledger.end([Finished(begun=begun, outcome=Outcome(http_status=200))])
+    assert settled.ended is not None
+    status = "SELECT last_run_status FROM tenant_extension_schedule WHERE id = $1"
+    assert await pool.fetchval(status, UUID(schedule_id)) == "success"
+
+
+async def test_every_operation_works_on_the_platforms_own_tables(
+    walk: Walk, pool: asyncpg.Pool
+) -> None:
+    made = await host_walk(walk)
+    await fire(pool, made)
+    ask, admin = walk.ask, walk.admin
+    install_id = str(walk.host.installed.install_id)
+    shown = (await ask(admin, "getSchedule", scheduleId=made))["schedule"]
+    assert shown["lastRunAt"] > shown["createdAt"]
+    assert shown["createdAt"].endswith("Z")
+    await ask(admin, "listEndpoints", installId=install_id)
+    body = {"installId": install_id, "endpointId": shown["endpointId"], "cron": "0 5 * * *"}
+    second = (await ask(admin, "createSchedule", **body))["scheduleId"]
+    await ask(admin, "updateSchedule", installId=install_id, scheduleId=second, name="second")
+    await ask(admin, "runNow", scheduleId=second)
+    assert len((await ask(admin, "runHistory", installId=install_id))["runs"]) == 2
+    assert len((await ask(admin, "listSchedules", limit=1))["schedules"]) == 1
+    await ask(admin, "previewCron", cron="0 0 * * *")
+    third = (await admin("createSchedule", installId=install_id, endpoint="/b", cron="0 1 * * *"))[
+        "scheduleId"
+    ]
+    blocked = await admin("updateInstall", installId=install_id, version="2.0.0")
+    assert blocked["code"] == "SCHEDULE_REMAP_FAILED"
+    moved = {"installId": install_id, "version": "2.0.0", "disableMissingSchedules": True}
+    await ask(admin, "updateInstall", **moved)
+    back = await ask(admin, "updateInstall", installId=install_id, version="1.0.0")
+    assert [each["scheduleId"] for each in back["reenabled"]] == [third]
+    await ask(admin, "deleteSchedule", installId=install_id, scheduleId=third)
+    await ask(admin, "setInstallEnabled", installId=install_id, enabled=False)
+    await ask(admin, "setInstallEnabled", installId=install_id, enabled=True)
+    await ask(admin, "setTenantPaused", tenantId="tenant-1", paused=True)
+    await ask(admin, "setTenantPaused", tenantId="tenant-1", paused=False)
+    await pool.execute("DELETE FROM ext_scheduler.timers")
+    assert len((await ask(admin, "reconcile", dryRun=True))["damage"]) == 1
+    assert (await ask(admin, "adopt"))["adopted"] == 2
+    await ask(walk.operator, "backfillEndpoints")
+    document = (await ask(admin, "exportTenant", tenantId="tenant-1"))["document"]
+    assert (await ask(admin, "disableSchedules", installId=install_id))["disabled"] == 2
+    assert len((await ask(admin, "auditLog", limit=200))["entries"]) > 10
+    await ask(admin, "uninstall", installId=install_id)
+    elsewhere = Admin(admin.dispatcher, tenant_id="tenant-2")
+    await register(elsewhere, "1.0.0", "/a", "/b")
+    body = {"tenantId": "tenant-2", "document": document}
+    assert (await ask(elsewhere, "importTenant", **body))["created"] == 2
+    await ask(elsewhere, "purgeTenant", tenantId="tenant-2")
+    assert walk.done == {*HOST_OPS, *ADMIN_OPS}
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        "null",
+        "3",
+        '"nonsense"',
+        '{"a": [1]}',
+        '[null, 3, {"method": 1}, "x"]',
+        '"[[["',
+        '"\\"[]\\""',
+    ],
+)
+async def test_malformed_json_columns_crash_nothing(
+    walk: Walk, pool: asyncpg.Pool, garbage: str
+) -> None:
+    await pool.execute(
+        "UPDATE extension_version"
+        " SET api_endpoints = $1::text::jsonb, capabilities = $1::text::json",
+        garbage,
+    )
+    await pool.execute(
+        "UPDATE tenant_extension_install_config SET config = $1, providers = $1", garbage
+    )
+    await pool.execute("UPDATE tenant_extension_install SET config = $1", garbage)
+    install_id = str(walk.host.installed.install_id)
+    for caller, op, body in (
+        (walk.host, "list", {}),
+        (walk.host, "getEndpoints", {}),
+        (walk.host, "create", {"endpoint": "/a", "cron": "0 0 * * *"}),
+        (walk.admin, "listEndpoints", {"installId": install_id}),
+        (walk.admin, "updateInstall", {"installId": install_id, "version": "2.0.0"}),
+        (walk.admin, "exportTenant", {"tenantId": "tenant-1"}),
+        (walk.operator, "backfillEndpoints", {}),
+        (walk.admin, "uninstall", {"installId": install_id}),
+    ):
+        answer = await caller(op, **body)
+        assert answer.get("code") in {None, "DENIED", "VALIDATION_FAILED"}, (op, answer)
