@@ -1,0 +1,114 @@
+"""Keys change while requests are made: nobody restarts, and nothing is refused."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+import msgspec
+
+from contracts.context import Key, signing_key
+from contracts.subjects import HOST_AUDIENCE
+from runner_bridge.client import InstallContext, SchedulerHost
+from runner_bridge.requests import RequestSettings, SignedRequests
+from service.keyring import KeyRing
+from tests.support.command_line import command_line, in_one_line
+from tests.support.platform import Installed, install
+from tests.support.responders import clients, responders
+
+CALLERS = 4
+ONCE = RequestSettings(attempt=5.0, total=5.0)
+ROTATE = ("keys", "rotate", "--private", "runner.json", "--public", "keys.json")
+
+
+def kids(file: Path) -> list[str]:
+    return [jwk["kid"] for jwk in msgspec.json.decode(file.read_bytes())["keys"]]
+
+
+@asynccontextmanager
+async def load(
+    nats_url: str, installed: Installed, key: Callable[[], Key]
+) -> AsyncIterator[Counter[str]]:
+    """Callers that never pause, for the length of the block; a refusal fails it.
+
+    Gives the number of successful requests by the key that signed them.
+    """
+    succeeded: Counter[str] = Counter()
+    used = InstallContext(install_id=installed.install_id, tenant_id=installed.tenant_id)
+    async with clients(nats_url, CALLERS) as connections:
+
+        async def call(number: int) -> None:
+            signed_by = ""
+
+            def noted() -> Key:
+                nonlocal signed_by
+                chosen = key()
+                signed_by = chosen.kid
+                return chosen
+
+            host = SchedulerHost(SignedRequests(connections[number], noted, ONCE), used)
+            while True:
+                await host.list()
+                succeeded[signed_by] += 1
+
+        async with asyncio.TaskGroup() as group:
+            callers = [group.create_task(call(number)) for number in range(CALLERS)]
+            yield succeeded
+            for caller in callers:
+                caller.cancel()
+
+
+async def test_a_rotation_under_load_refuses_nothing(
+    tmp_path: Path, database: str, pool: asyncpg.Pool, nats_url: str
+) -> None:
+    line, installed = command_line(tmp_path, nats_url), await install(pool)
+    (tmp_path / "service").mkdir()
+    key_set = {"key_set_file": str(tmp_path / "keys.json")}
+    ring = KeyRing(tmp_path / "runner.json")
+
+    def key() -> Key:
+        return signing_key(ring.current(), HOST_AUDIENCE)
+
+    async with (
+        responders(2, tmp_path / "service", database, nats_url, **key_set),
+        load(nats_url, installed, key) as succeeded,
+    ):
+        # A second for every process to look at the files, and one for this crowded machine.
+        said = await line.ok(*ROTATE, "--spread", "3", "--outlive", "4", "--kid", "runner-2")
+    assert "removed key runner-1" in said.out
+    assert min(succeeded["runner-1"], succeeded["runner-2"]) > 10, succeeded
+    assert kids(tmp_path / "runner.json") == ["runner-2"]
+    assert kids(tmp_path / "keys.json") == ["platform-1", "operator-1", "worker-1", "runner-2"]
+
+
+async def test_the_steps_hold_their_order_and_may_be_repeated(
+    tmp_path: Path, nats_url: str
+) -> None:
+    line = command_line(tmp_path, nats_url)
+    private, public = tmp_path / "runner.json", tmp_path / "keys.json"
+    private.chmod(0o640)
+    assert "begin with --step add" in in_one_line(await line(*ROTATE, "--step", "switch"), 6)
+    assert "no old key" in in_one_line(await line(*ROTATE, "--step", "remove"), 6)
+    await line.ok(*ROTATE, "--step", "add", "--kid", "new")
+    assert kids(private) == ["runner-1", "new"]
+    assert "under way" in in_one_line(await line(*ROTATE, "--step", "add"), 6)
+    assert "still signs" in in_one_line(await line(*ROTATE, "--step", "remove"), 6)
+    for _ in range(2):
+        await line.ok(*ROTATE, "--step", "switch")
+        assert kids(private) == ["new", "runner-1"]
+    assert {"runner-1", "new"} < set(kids(public))
+    await line.ok(*ROTATE, "--step", "remove")
+    assert kids(private) == ["new"]
+    assert private.stat().st_mode & 0o777 == 0o640
+
+
+async def test_an_addition_that_was_cut_short_is_completed(tmp_path: Path, nats_url: str) -> None:
+    line = command_line(tmp_path, nats_url)
+    before = (tmp_path / "keys.json").read_bytes()
+    await line.ok(*ROTATE, "--step", "add", "--kid", "new")
+    (tmp_path / "keys.json").write_bytes(before)  # the second file was not written any more
+    await line.ok(*ROTATE, "--step", "add")
+    assert kids(tmp_path / "runner.json") == ["runner-1", "new"]
+    assert kids(tmp_path / "keys.json")[-1] == "new"
