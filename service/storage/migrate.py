@@ -6,6 +6,7 @@ from importlib import resources
 
 from msgspec import Struct
 
+from service.storage import citus
 from service.storage.connection import Connection
 
 LOCK_KEY = 0x657874_7363686564  # "extsched"
@@ -88,6 +89,7 @@ async def migrate(connection: Connection) -> list[Migration]:
                 await connection.execute(
                     RECORD, migration.version, migration.name, migration.checksum
                 )
+        await citus.place(connection)
         return todo
     finally:
         await connection.execute("SELECT pg_advisory_unlock($1)", LOCK_KEY)

@@ -1,0 +1,119 @@
+"""The rules of a distributed database: keys, cascades, statements; read from the catalog."""
+
+import re
+
+import asyncpg
+
+from service.storage import citus
+from service.storage.migrate import migrate
+from tests.support.statements import Statement, statements
+
+PLATFORM_TENANT_TABLES = (
+    "tenant_extension_install",
+    "tenant_extension_install_config",
+    "tenant_extension_install_secrets",
+    "tenant_extension_schedule",
+)
+TENANT_TABLES = """
+SELECT c.table_name FROM information_schema.columns c
+WHERE c.table_schema = 'ext_scheduler' AND c.column_name = 'tenant_id'
+"""
+# The planner and its kin look at what is due of all tenants, on the coordinator.
+ACROSS_TENANTS = {
+    "timers.NEXT_DUE",
+    "timers.COUNT_DUE",
+    "partitions.IN_DEFAULT",
+}
+KEYS_WITHOUT_TENANT = """
+SELECT i.indexrelid::regclass::text
+FROM pg_index i
+JOIN pg_class c ON c.oid = i.indrelid
+JOIN pg_attribute t ON t.attrelid = c.oid AND t.attname = 'tenant_id' AND NOT t.attisdropped
+WHERE c.relnamespace = 'ext_scheduler'::regnamespace AND i.indisunique
+  AND NOT t.attnum = ANY (i.indkey)
+"""
+CASCADES = """
+SELECT conrelid::regclass::text FROM pg_constraint
+WHERE contype = 'f' AND (confdeltype <> 'a' OR confupdtype <> 'a')
+"""
+
+
+def forgets_tenant(statement: Statement, tables: set[str]) -> bool:
+    """Whether a statement on tenant data does not name ``tenant_id``."""
+    named = set(
+        re.findall(r"\b(?:FROM|JOIN|INTO|UPDATE|USING)\s+(?:ext_scheduler\.)?(\w+)", statement.sql)
+    )
+    return bool(named & tables) and "tenant_id" not in statement.sql
+
+
+async def test_every_unique_key_of_ours_has_the_tenant_in_it(pool: asyncpg.Pool) -> None:
+    assert await pool.fetch(KEYS_WITHOUT_TENANT) == []
+    await pool.execute("CREATE UNIQUE INDEX planted ON ext_scheduler.audit (id)")
+    assert [row[0] for row in await pool.fetch(KEYS_WITHOUT_TENANT)] == ["ext_scheduler.planted"]
+
+
+async def test_no_foreign_key_of_ours_cascades(pool: asyncpg.Pool) -> None:
+    assert await pool.fetch(CASCADES) == []
+    await pool.execute(
+        """ALTER TABLE extension_bundle ADD FOREIGN KEY (version_id)
+           REFERENCES extension_version (id) ON DELETE CASCADE"""
+    )
+    assert [row[0] for row in await pool.fetch(CASCADES)] == ["extension_bundle"]
+
+
+async def test_every_statement_on_tenant_data_names_the_tenant(pool: asyncpg.Pool) -> None:
+    tables = {row["table_name"] for row in await pool.fetch(TENANT_TABLES)}
+    assert len(tables) >= 8
+    tables.update(PLATFORM_TENANT_TABLES)
+    found = list(statements())
+    assert len(found) > 80
+    assert {each.name for each in found if forgets_tenant(each, tables)} == ACROSS_TENANTS
+    planted = Statement("x.Y", "DELETE FROM ext_scheduler.runs WHERE id = $1")
+    assert forgets_tenant(planted, tables)
+
+
+async def test_every_table_per_tenant_has_its_place(pool: asyncpg.Pool) -> None:
+    tables = {f"ext_scheduler.{row['table_name']}" for row in await pool.fetch(TENANT_TABLES)}
+    partitions = {"ext_scheduler.runs_default"}
+    assert tables - partitions == {*citus.DISTRIBUTED, *citus.LOCAL} - {citus.SCHEDULES}
+
+
+async def test_every_statement_is_one_for_this_database(pool: asyncpg.Pool) -> None:
+    # The catalog of the extension, which one statement reads where it is present.
+    await pool.execute("CREATE TABLE pg_dist_partition (logicalrelid regclass)")
+    async with pool.acquire() as connection:
+        for statement in statements():
+            # Some have the name of a table put in before they are sent.
+            if "{" not in statement.sql:
+                await connection.prepare(statement.sql)
+
+
+async def test_migrating_places_the_tables_where_the_extension_is_present(
+    empty_database: str,
+) -> None:
+    # Functions and a catalog of the extension's names, which note down what they are asked.
+    connection = await asyncpg.connect(empty_database)
+    try:
+        await connection.execute(
+            """CREATE TABLE pg_dist_partition (logicalrelid regclass);
+               CREATE FUNCTION create_reference_table(t text) RETURNS void LANGUAGE sql AS
+                 'INSERT INTO pg_dist_partition VALUES (t::regclass)';
+               CREATE FUNCTION create_distributed_table(t text, c text, colocate_with text)
+                 RETURNS void LANGUAGE sql AS
+                 'INSERT INTO pg_dist_partition VALUES (t::regclass)'"""
+        )
+        await migrate(connection)
+        placed = await connection.fetch("SELECT logicalrelid::text AS name FROM pg_dist_partition")
+        names = {row["name"].rpartition(".")[2] for row in placed}
+        wanted = {table.rpartition(".")[2] for table in (*citus.DISTRIBUTED, citus.ENDPOINTS)}
+        assert names == wanted
+        keys = await connection.fetchval(
+            """SELECT pg_get_constraintdef(oid) FROM pg_constraint
+               WHERE conname = 'tenant_extension_schedule_pkey'"""
+        )
+        assert keys == "PRIMARY KEY (tenant_id, id)"
+        assert await citus.place(connection) == []
+        await migrate(connection)
+        assert await connection.fetchval("SELECT count(*) FROM pg_dist_partition") == len(placed)
+    finally:
+        await connection.close()
