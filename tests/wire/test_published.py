@@ -201,3 +201,24 @@ def test_a_reply_that_is_not_published_is_noticed(
     reply = Reply({"Content-Type": "application/json"}, body, error)
     with pytest.raises(AssertionError, match="not published"):
         as_published("host", op, reply)
+
+
+def test_the_python_of_the_extension_guide_fits_the_interface(tmp_path: Path) -> None:
+    bindings(WIT, "runner", tmp_path)
+    guide = (FOLDER.parent / "extension-guide.md").read_text()
+    [example] = re.findall(r"^```python\n(.*?)^```$", guide, re.DOTALL | re.MULTILINE)
+    trial = """
+asked = []
+scheduler.list_schedules = lambda: []
+scheduler.create_schedule = lambda given: asked.append(given) or types.CreateScheduleResult(
+    success=False, schedule_id=None, error="e", field_errors=None)
+print(ensure("nightly", "0 3 * * *"), asked[0].name, asked[0].payload)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", example + trial],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == 'e nightly {"schedule": "nightly"}\n', done.stderr
