@@ -1,0 +1,162 @@
+"""compose.yaml without an engine: its schema, and that everything it names is there."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from ruamel.yaml import YAML
+
+from service.cli.main import program
+from service.settings import Settings, load
+from tests.support.composed import COMPOSE, PROGRAM, SECRETS, SERVICES, environment, mounts, prepare
+from tests.support.sources import ROOT
+
+CONTAINERFILE = (ROOT / "deploy" / "Containerfile").read_text()
+
+
+@pytest.fixture(scope="module")
+def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("compose") / "secrets"
+    prepare(directory)
+    return directory
+
+
+def test_it_keeps_to_the_compose_specification() -> None:
+    checker = Path(sys.executable).parent / "check-jsonschema"
+    judged = subprocess.run(
+        [checker, "--builtin-schema", "vendor.compose-spec", ROOT / "compose.yaml"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert judged.returncode == 0, judged.stdout
+
+
+def test_there_is_as_much_of_everything_as_is_said() -> None:
+    assert SERVICES["responder"]["deploy"]["replicas"] == 2
+    assert SERVICES["worker"]["deploy"]["replicas"] == 2
+    assert {"nats-1", "nats-2", "nats-3", "postgres", "bridge", "dev-runner"} <= set(SERVICES)
+    assert set(PROGRAM) == {"migrate", "responder", "worker", "bridge", "dev-runner"}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_everything_mounted_is_there(name: str, secrets: Path) -> None:
+    for target, source in mounts(SERVICES[name]).items():
+        if source.startswith(SECRETS):
+            assert (secrets / source.removeprefix(SECRETS)).exists(), source
+        elif source.startswith("."):
+            assert (ROOT / source).exists(), source
+        else:
+            assert source in COMPOSE["volumes"], target
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_secrets_are_granted_defined_and_made(name: str, secrets: Path) -> None:
+    granted = SERVICES[name].get("secrets", [])
+    for secret in granted:
+        file = COMPOSE["secrets"][secret]["file"]
+        assert (secrets / file.removeprefix(SECRETS)).stat().st_size > 20
+    named = set(re.findall(r"/run/secrets/(\w+)", str(SERVICES[name])))
+    assert named <= set(granted)
+
+
+def test_every_secret_that_is_defined_is_given_to_somebody() -> None:
+    given = {secret for service in SERVICES.values() for secret in service.get("secrets", [])}
+    assert given == set(COMPOSE["secrets"])
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_what_a_service_waits_for_can_come_true(name: str) -> None:
+    for needed, how in SERVICES[name].get("depends_on", {}).items():
+        if how["condition"] == "service_healthy":
+            assert "healthcheck" in SERVICES[needed], needed
+        else:
+            assert how["condition"] == "service_completed_successfully"
+            assert SERVICES[needed]["restart"] == "on-failure"
+
+
+@pytest.mark.parametrize("name", [name for name in SERVICES if name != "migrate"])
+def test_every_service_that_stays_says_whether_it_is_well(name: str) -> None:
+    check = SERVICES[name]["healthcheck"]
+    assert check["test"][0] == "CMD"
+    assert int(check["timeout"].removesuffix("s")) <= int(check["interval"].removesuffix("s"))
+
+
+@pytest.mark.parametrize("name", PROGRAM)
+def test_the_settings_are_settings_and_their_files_are_there(name: str, secrets: Path) -> None:
+    settings = load(environment(name, secrets))
+    for each in ("key_set_file", "runner_key_file", "callback_token_file", "host_key_file"):
+        if getattr(settings, each) != getattr(Settings(), each):
+            assert Path(getattr(settings, each)).is_file(), each
+    if settings.nats_user:
+        assert settings.nats_inbox_prefix == f"_INBOX_{settings.nats_user}"
+        assert settings.nats_password
+        assert f"user: {settings.nats_user}," in (ROOT / "nats.conf").read_text()
+
+
+@pytest.mark.parametrize("name", PROGRAM)
+def test_the_command_is_one_of_the_program(name: str) -> None:
+    words = [str(word) for word in SERVICES[name]["command"]]
+    group: Any = typer.main.get_command(program)
+    with group.make_context("ext-scheduler", words) as context:
+        _, command, rest = group.resolve_command(context, words)
+        command.make_context(command.name, list(rest), parent=context)
+
+
+def test_the_servers_of_the_cluster_know_each_other() -> None:
+    nats = {name for name in SERVICES if name.startswith("nats-")}
+    cluster = (ROOT / "deploy" / "nats" / "cluster.conf").read_text()
+    assert set(re.findall(r'"nats://([\w-]+):6222"', cluster)) == nats
+    for name in nats:
+        assert SERVICES[name]["command"][-2:] == ["--name", name]
+    urls = load(
+        {"EXT_SCHEDULER_NATS_URL": SERVICES["worker"]["environment"]["EXT_SCHEDULER_NATS_URL"]}
+    )
+    assert urls.nats_url.split(",") == [f"nats://{name}:4222" for name in sorted(nats)]
+
+
+def test_prometheus_scrapes_services_that_listen() -> None:
+    config = YAML(typ="safe").load(ROOT / "deploy" / "prometheus" / "prometheus.yml")
+    for scrape in config["scrape_configs"]:
+        ((target,),) = [found["names"] for found in scrape["dns_sd_configs"]]
+        assert scrape["dns_sd_configs"][0]["port"] == Settings().http_port
+        assert SERVICES[target]["environment"]["EXT_SCHEDULER_HTTP_HOST"] == "0.0.0.0"
+        assert scrape["job_name"] == f"ext-scheduler-{target}"
+    assert config["rule_files"] == ["alerts.yml"]
+
+
+def test_the_images_have_their_stages_and_these_their_files() -> None:
+    stages = re.findall(r"^FROM .* AS (\S+)$", CONTAINERFILE, re.MULTILINE)
+    for name in PROGRAM:
+        assert SERVICES[name]["build"]["target"] in stages
+    for line in re.findall(r"^COPY (?!--from)(.+) \S+$", CONTAINERFILE, re.MULTILINE):
+        assert all((ROOT / source).exists() for source in line.split()), line
+    for stage in re.findall(r"^COPY --from=(\S+)", CONTAINERFILE, re.MULTILINE):
+        assert stage in stages
+    ignored = (ROOT / "deploy" / "Containerfile.dockerignore").read_text().split()
+    for line in re.findall(r"^COPY (?!--from)(.+) \S+$", CONTAINERFILE, re.MULTILINE):
+        assert all(f"!{source}" in ignored for source in line.split()), line
+
+
+@pytest.mark.parametrize("stage", ["service", "dev-runner"])
+def test_an_image_runs_as_an_ordinary_user(stage: str) -> None:
+    (text,) = re.findall(
+        rf"^FROM \S+ AS {stage}\n(.*?)(?=^FROM|\Z)", CONTAINERFILE, re.MULTILINE | re.DOTALL
+    )
+    (user,) = re.findall(r"^USER (\d+):\d+$", text, re.MULTILINE)
+    assert int(user) > 0
+
+
+def test_preparing_again_changes_nothing(secrets: Path) -> None:
+    def contents() -> dict[Path, bytes]:
+        return {file: file.read_bytes() for file in secrets.rglob("*") if file.is_file()}
+
+    before = contents()
+    prepare(secrets)
+    assert contents() == before
+    assert len(before) == 14
+    assert secrets.stat().st_mode & 0o777 == 0o700
