@@ -25,6 +25,7 @@ from service.metrics import Metrics
 from service.planner import Planner, PlannerSettings
 from service.rules.outcomes import Outcome
 from service.storage import clock, queue
+from service.storage.faults import is_unavailable
 
 log = getLogger(__name__)
 
@@ -190,4 +191,6 @@ def _reason(loop: asyncio.Task[None]) -> str:
     error = None if loop.cancelled() or not loop.done() else loop.exception()
     if isinstance(error, FailingListenerError):
         return "the queue's notifications no longer arrive: its listener connection is lost"
+    if error is not None and is_unavailable(error):
+        return f"the database is lost to the {loop.get_name()} loop: {error}"
     return f"the {loop.get_name()} loop ended" + (f": {error!r}" if error else "")

@@ -98,7 +98,8 @@ def check_exit(ended: Exit, history: History, verdicts: Verdicts) -> None:
             verdicts.badly(Bad.ENDED_BADLY, f"{about} (asked to stop)")
         return
     reason = any(t.began <= ended.at <= t.ended + AFTERMATH for t in history.troubles)
-    clear = ended.status > 0 and ended.words.startswith("ext-scheduler: ") and not ended.traceback
+    told = ended.words.startswith("ext-scheduler: ") and "Error(" not in ended.words
+    clear = ended.status > 0 and told and not ended.traceback
     if reason and clear:
         verdicts.well(Good.ENDED_CLEARLY)
     else:

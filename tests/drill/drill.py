@@ -10,13 +10,14 @@ import msgspec
 from msgspec import Struct
 
 from tests.drill.changes import Owners
+from tests.drill.expected import PLANNED_WITHIN
 from tests.drill.faults import MINUTE, Faults
 from tests.drill.history import History, Row, Run, Stored
 from tests.drill.plants import Plant
 from tests.drill.stage import Stage, staged, stop
 from tests.support.eventually import eventually
 
-AFTER_SLOT_S = 18.0
+AFTER_SLOT_S = PLANNED_WITHIN + 3.0
 """How long after a slot a calm ends: whatever was due has been planned."""
 
 RUNS = """
@@ -37,7 +38,7 @@ UNFINISHED = "SELECT count(*) FROM ext_scheduler.runs WHERE status IN ('queued',
 
 
 class Options(Struct, frozen=True, kw_only=True):
-    """``calm`` asks for an undisturbed slot before and after the trouble."""
+    """``calm``: with an undisturbed slot before and after the trouble, and a long outage in it."""
 
     seed: int = 1
     schedules: int = 3000
@@ -63,13 +64,15 @@ async def run(options: Options, tell: Callable[[str], None]) -> History:
         until = time.time() + options.trouble_s
         if not options.calm:
             # Short as it is, one slot lies in it.
-            until = max(until, time.time() + -time.time() % MINUTE + 6)
+            until = max(until, time.time() + -time.time() % MINUTE + 4)
         tell(f"trouble for {until - time.time():.0f} s, while schedules are changed")
-        await faults.inflict(until, options.gap_s)
+        troubles = [faults.inflict(until, options.gap_s)]
+        if options.calm:
+            troubles.append(faults.outage(options.trouble_s / 2))
+        await asyncio.gather(*troubles)
         tell(f"{len(faults.troubles)} faults; now all comes back")
         await stage.all_ready()
-        if options.calm:
-            await until_after_slot()
+        await (until_after_slot() if options.calm else asyncio.sleep(PLANNED_WITHIN + 1))
         stopping.set()
         await changing
         await settled(stage)

@@ -12,6 +12,8 @@ from tests.drill.stage import Stage
 MINUTE = 60.0
 FROZEN_S = (7.0, 22.0)
 """Past the heartbeat (5 s), and at times past the lease of an attempt (16 s)."""
+AWAY_S = 75.0
+"""More than a slot goes by meanwhile."""
 
 
 class Faults:
@@ -29,6 +31,18 @@ class Faults:
             self._restart_postgres: 2,
             self._restart_nats: 4,
         }
+
+    async def outage(self, after_s: float) -> None:
+        """Some time from now no worker is there for so long that slots are missed."""
+        await asyncio.sleep(after_s)
+        began = time.time()
+        workers = [kept for kept in self._stage.kept if kept.role == "worker"]
+        for kept in workers:
+            kept.away()
+        await asyncio.sleep(AWAY_S)
+        for kept in workers:
+            kept.back()
+        self._note("all workers away", began)
 
     async def inflict(self, until: float, gap_s: float) -> None:
         """One fault after another until then (Unix seconds), on average so many seconds apart."""

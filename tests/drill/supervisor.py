@@ -26,8 +26,11 @@ class Kept:
         self._command = command
         self._settings = settings
         self._process: Process | None = None
+        self._frozen: Process | None = None
         self._since: float | None = None
         self._cause = "itself"
+        self._allowed = asyncio.Event()
+        self._allowed.set()
 
     @property
     def role(self) -> str:
@@ -37,6 +40,7 @@ class Kept:
     async def keep(self, directory: Path) -> None:
         """Start it again and again; ends once it was stopped."""
         while self._cause != "stopped":
+            await self._allowed.wait()
             self._cause = "itself"
             self._process = start(self.role, directory, self._settings, self._command)
             watching = asyncio.create_task(self._watch(self._process))
@@ -63,18 +67,28 @@ class Kept:
         self._cause = "killed"
         self._process.popen.kill()
 
+    def away(self) -> None:
+        """Kill it, and do not start it again for now."""
+        self._allowed.clear()
+        self.kill()
+
+    def back(self) -> None:
+        """Start it again."""
+        self._allowed.set()
+
     def freeze(self) -> None:
         """Let it stand still, its connections open."""
         assert self._process is not None
         self._out()
+        self._frozen = self._process
         self._process.popen.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on."""
-        assert self._process is not None
-        if self._process.popen.poll() is None:
-            self._process.popen.send_signal(signal.SIGCONT)
+        """Let it go on, if it is still the one that was frozen."""
+        if self._frozen is not None and self._frozen.popen.poll() is None:
+            self._frozen.popen.send_signal(signal.SIGCONT)
             self._in()
+        self._frozen = None
 
     def stop(self) -> None:
         """Ask it to end."""
@@ -102,7 +116,7 @@ class Kept:
             cause=self._cause,
             status=status,
             words=words[:300],
-            traceback="Traceback" in said,
+            traceback="\nTraceback" in said,
         )
 
 

@@ -223,6 +223,7 @@ PLANTED: list[tuple[str, Bad, Plant]] = [
     ("an older run is told", Bad.UNTOLD, with_stored(stored(KEPT, ON, 1, 300, 420))),
     ("another outcome", Bad.UNTOLD, with_stored(replace(KEPT_ROW, last_run_status="error"))),
     ("a refusal", Bad.REFUSED, lambda h: replace(h, refusals=[Refusal(ZERO + 9, "INTERNAL")])),
+    ("a class for a message", Bad.ENDED_BADLY, with_exit("itself", 1, f"{CLEAR}: OSError(9)")),
     ("no word at the end", Bad.ENDED_BADLY, with_exit("itself", 1, "")),
     ("an end in peace", Bad.ENDED_BADLY, with_exit("itself", 1, CLEAR, at=100)),
     ("status 0 by itself", Bad.ENDED_BADLY, with_exit("itself", 0, CLEAR)),

@@ -1,0 +1,27 @@
+"""What a worker says when one of its loops has ended."""
+
+import asyncio
+
+import asyncpg
+
+from service.worker import _reason
+
+
+async def ended_by(error: Exception) -> str:
+    async def loop() -> None:
+        raise error
+
+    task = asyncio.create_task(loop(), name="queue")
+    await asyncio.wait({task})
+    return _reason(task)
+
+
+async def test_a_lost_database_is_told_in_words() -> None:
+    lost = asyncpg.InterfaceError("connection has been released back to the pool")
+    assert await ended_by(lost) == (
+        "the database is lost to the queue loop: connection has been released back to the pool"
+    )
+
+
+async def test_a_fault_of_ours_is_told_with_its_class() -> None:
+    assert await ended_by(KeyError("x")) == "the queue loop ended: KeyError('x')"
