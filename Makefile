@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv check test test-interop bench-rpc fmt drill demo dev api clean
+.PHONY: help venv check test test-interop bench-rpc bench-firing fmt drill demo dev api clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | \
@@ -45,6 +45,9 @@ api: venv ## write the contract anew to docs/api: AsyncAPI, TypeScript, WIT
 
 bench-rpc: venv ## what a responder answers a second, beside the bus and the database alone (BENCH_ARGS="--others 1000000")
 	@$(BIN)/python -m bench.rpc $(BENCH_ARGS)
+
+bench-firing: venv ## how fast due schedules are fired, beside pgqueuer's no-op drain (about five minutes)
+	@$(BIN)/python -m bench.firing $(BENCH_ARGS)
 
 fmt: venv ## format, and repair what lint can repair
 	$(BIN)/ruff format .

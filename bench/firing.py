@@ -1,0 +1,302 @@
+"""``make bench-firing``: N schedules due at one slot, and beside them pgqueuer's no-op drain.
+
+Everything is real but the Runner, which answers at once, from a process of its own: one worker
+process as in production, claims, leases, the loading query, signed NATS requests, run records,
+last-run fields. PostgreSQL is embedded and keeps its durable settings. All of it shares the
+machine's cores. A rate counts from the slot to the end of the last run: planning is in it.
+"""
+
+import argparse
+import asyncio
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from statistics import median
+
+import asyncpg
+import msgspec
+from msgspec import Struct
+
+from bench import data
+from contracts.context import generate_key, key_set_document
+from contracts.subjects import RUNNER_AUDIENCE
+from service.cli.embedded import (
+    Nats,
+    Postgres,
+    embedded_nats,
+    embedded_postgres,
+    private_directory,
+)
+from service.cli.embedded.servers import free_port
+from service.storage.migrate import migrate
+
+SIZES = (1_000, 10_000, 50_000)
+REPORTED = 10_000
+IDLE_SIZES = (1_000, 1_000_000)
+IDLE_REPEATS = 5
+PREPARED_BEFORE_S = 8.0
+SHOWN = ("fsync", "full_page_writes", "synchronous_commit", "shared_buffers", "max_wal_size")
+
+DUE = """
+UPDATE ext_scheduler.timers SET cron = $1, due_at = $2
+"""
+SAME_CRON = "UPDATE tenant_extension_schedule SET cron = $1"
+CONFIGURED = """
+INSERT INTO tenant_extension_install_config (install_id, tenant_id, config)
+SELECT id, tenant_id, '{"greeting": "hello", "limit": 10}' FROM tenant_extension_install
+"""
+BUNDLES = """
+INSERT INTO extension_bundle (version_id, content_hash)
+SELECT id, 'sha256:00' FROM extension_version
+"""
+UNFINISHED = """
+SELECT EXISTS (SELECT FROM ext_scheduler.runs WHERE finished_at IS NULL)
+  OR EXISTS (SELECT FROM ext_scheduler.timers WHERE due_at = $1)
+"""
+RESULT = """
+SELECT count(*) AS runs, count(*) FILTER (WHERE status = 'success') AS succeeded,
+  min(error) AS why,
+  extract(epoch FROM max(finished_at) - $1)::float AS done_s,
+  extract(epoch FROM max(queued_at) - $1)::float AS planned_s,
+  percentile_cont(ARRAY[0.5, 0.99, 1]) WITHIN GROUP
+    (ORDER BY extract(epoch FROM started_at - $1)::float) AS lateness
+FROM ext_scheduler.runs
+"""
+TOLD = "SELECT count(*) FROM tenant_extension_schedule WHERE last_run_status = 'success'"
+MANY_TIMERS = """
+INSERT INTO ext_scheduler.timers (tenant_id, schedule_id, install_id, cron, timezone, due_at)
+SELECT 'tenant-' || n % 1000, gen_random_uuid(), gen_random_uuid(), '0 * * * *', 'UTC',
+  now() + interval '1 day' + n % 1440 * interval '1 minute'
+FROM generate_series(1, $1::integer) n
+"""
+
+
+class Figures(Struct, frozen=True):
+    """What one size came to. Rates a second, times in seconds from the slot, memory in MB."""
+
+    size: int
+    noop_drain: float
+    rate: float
+    planned_s: float
+    done_s: float
+    lateness: list[float]
+    rss_mb: float
+
+    @property
+    def ratio(self) -> float:
+        """Occurrences for each job of the no-op drain."""
+        return self.rate / self.noop_drain
+
+
+@contextmanager
+def worker(directory: Path, database: str, bus: Nats) -> Iterator[subprocess.Popen[bytes]]:
+    """One process with the settings of production, ready."""
+    port = free_port()
+    settings = {
+        "database_url": database,
+        "nats_url": bus.url,
+        "key_set_file": str(directory / "keys.json"),
+        "runner_key_file": str(directory / "keys.json"),
+        "log_level": "warning",
+        "http_port": str(port),
+    }
+    variables = {f"EXT_SCHEDULER_{name.upper()}": value for name, value in settings.items()}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "service", "serve", "--role", "worker"],
+        env={**os.environ, **variables},
+    )
+    try:
+        _await_ready(process, f"http://127.0.0.1:{port}/readyz")
+        yield process
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def _await_ready(process: subprocess.Popen[bytes], url: str) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except (urllib.error.URLError, ConnectionError):
+            time.sleep(0.05)
+    raise RuntimeError("the worker did not become ready")
+
+
+@contextmanager
+def runner(bus: Nats) -> Iterator[None]:
+    """The Runner that answers at once."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "bench.execute_stub", bus.url], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().strip() == "ready"
+        try:
+            yield
+        finally:
+            process.terminate()
+
+
+def said_by(module: str, *arguments: object) -> str:
+    """What a program of this folder prints last."""
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout.strip().rpartition("\n")[2]
+
+
+async def database(postgres: Postgres, name: str, *, migrated: bool = True) -> str:
+    """Make a database; return its DSN."""
+    connection = await asyncpg.connect(postgres.dsn)
+    await connection.execute(f"CREATE DATABASE {name}")
+    await connection.close()
+    if migrated:
+        connection = await asyncpg.connect(postgres.dsn_of(name))
+        await migrate(connection)
+        await connection.close()
+    return postgres.dsn_of(name)
+
+
+async def due_together(connection: asyncpg.Connection, size: int) -> datetime:
+    """Write so many schedules, ten for each install, all due at one slot soon; return it."""
+    await data.installs(connection, "bench", size // data.SCHEDULES_EACH)
+    await data.schedules(connection, "bench", data.SCHEDULES_EACH)
+    await connection.execute(CONFIGURED)
+    await connection.execute(BUNDLES)
+    ahead = datetime.now(UTC) + timedelta(seconds=PREPARED_BEFORE_S + size / 5000)
+    slot = ahead.replace(second=0, microsecond=0) + timedelta(minutes=1)
+    cron = f"{slot.minute} * * * *"
+    await connection.execute(SAME_CRON, cron)
+    await connection.execute(DUE, cron, slot)
+    await connection.execute("VACUUM ANALYZE")
+    await connection.execute("CHECKPOINT")
+    return slot
+
+
+async def fire(directory: Path, postgres: Postgres, bus: Nats, size: int) -> Figures:
+    """Let so many fire, and drain as many jobs that do nothing just before."""
+    bare = await database(postgres, f"noop_{size}", migrated=False)
+    drained = float(await asyncio.to_thread(said_by, "bench.noop_drain", bare, size))
+    url = await database(postgres, f"firing_{size}")
+    connection = await asyncpg.connect(url)
+    slot = await due_together(connection, size)
+    with worker(directory, url, bus) as process:
+        await asyncio.sleep((slot - datetime.now(UTC)).total_seconds() + size / 10_000)
+        await until_done(connection, slot)
+        rss_mb = peak_mb(process.pid)
+    found = await connection.fetchrow(RESULT, slot)
+    told = await connection.fetchval(TOLD)
+    await connection.close()
+    assert found is not None
+    if not found["runs"] == found["succeeded"] == told == size:
+        raise RuntimeError(f"of {size} runs, not all succeeded: {found}, {told} told of")
+    return Figures(
+        size=size,
+        noop_drain=drained,
+        rate=size / found["done_s"],
+        planned_s=found["planned_s"],
+        done_s=found["done_s"],
+        lateness=found["lateness"],
+        rss_mb=rss_mb,
+    )
+
+
+async def until_done(connection: asyncpg.Connection, slot: datetime) -> None:
+    """Look from time to time, and seldom: it costs the database something."""
+    while True:
+        if not await connection.fetchval(UNFINISHED, slot):
+            return
+        await asyncio.sleep(0.25)
+
+
+def peak_mb(pid: int) -> float:
+    """The most memory that a process ever held, in MB."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) * 1024 / 1e6
+    raise RuntimeError("no VmHWM: not Linux?")
+
+
+async def idle(postgres: Postgres) -> dict[int, dict[str, float]]:
+    """CPU and waiting (µs) of one look of an idle planner, for each number of timers."""
+    urls = {}
+    for size in IDLE_SIZES:
+        urls[size] = await database(postgres, f"idle_{size}")
+        connection = await asyncpg.connect(urls[size])
+        await connection.execute(MANY_TIMERS, size)
+        await connection.execute("VACUUM ANALYZE ext_scheduler.timers")
+        await connection.close()
+    seen: dict[int, list[dict[str, float]]] = {size: [] for size in IDLE_SIZES}
+    for _ in range(IDLE_REPEATS):
+        for size in IDLE_SIZES:
+            said = await asyncio.to_thread(said_by, "bench.idle", urls[size])
+            seen[size].append(msgspec.json.decode(said))
+    return {
+        size: {name: median(each[name] for each in looks) for name in looks[0]}
+        for size, looks in seen.items()
+    }
+
+
+async def show_settings(postgres: Postgres) -> None:
+    """Say how durable the database is."""
+    connection = await asyncpg.connect(postgres.dsn)
+    values = [f"{name} {await connection.fetchval(f'SHOW {name}')}" for name in SHOWN]
+    version = await connection.fetchval("SHOW server_version")
+    await connection.close()
+    print(f"PostgreSQL {version}: {', '.join(values)}; {os.cpu_count()} cores", flush=True)
+
+
+def report(all_figures: list[Figures], looks: dict[int, dict[str, float]]) -> None:
+    """Print the tables, and the one JSON object of the last line."""
+    head = ("due at once", "no-op drain", "fired", "ratio", "planned", "done", "p50", "p99", "max")
+    print("".join(f"{name:>12}" for name in (*head, "peak RSS")))
+    for each in all_figures:
+        late = "".join(f"{value:>10.2f} s" for value in each.lateness)
+        print(
+            f"{each.size:>12,}{each.noop_drain:>10,.0f}/s{each.rate:>10,.0f}/s{each.ratio:>12.2f}"
+            f"{each.planned_s:>10.2f} s{each.done_s:>10.2f} s{late}{each.rss_mb:>9.0f} MB"
+        )
+    costs = {size: look["cpu_us"] + look["query_us"] for size, look in looks.items()}
+    for size, look in looks.items():
+        cpu, query = look["cpu_us"], look["query_us"]
+        print(f"idle over {size:>9,} timers, each look: CPU {cpu:.0f} µs, queries {query:.0f} µs")
+    few, many = IDLE_SIZES
+    shown = next((each for each in all_figures if each.size == REPORTED), all_figures[-1])
+    summary = {
+        "noop_drain_per_s": round(shown.noop_drain),
+        "occurrences_per_s": round(shown.rate),
+        "ratio": round(shown.ratio, 3),
+        "lateness_p50_s": round(shown.lateness[0], 3),
+        "lateness_p99_s": round(shown.lateness[1], 3),
+        "idle_cost_ratio": round(costs[many] / costs[few], 3),
+        "worker_rss_mb": round(shown.rss_mb, 1),
+    }
+    print(msgspec.json.encode({"bench_firing": summary}).decode())
+
+
+def main() -> None:
+    """Read the options, start the servers, measure, report."""
+    options = argparse.ArgumentParser(prog="make bench-firing", description=__doc__)
+    options.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="how many at once")
+    chosen = options.parse_args()
+    with ExitStack() as stack:
+        directory = stack.enter_context(private_directory())
+        postgres = stack.enter_context(embedded_postgres(directory / "postgres", durable=True))
+        bus = stack.enter_context(embedded_nats(directory / "nats"))
+        stack.enter_context(runner(bus))
+        key = generate_key("EdDSA", kid="worker", issuer="bench", audiences=[RUNNER_AUDIENCE])
+        (directory / "keys.json").write_bytes(key_set_document([key]))
+        asyncio.run(show_settings(postgres))
+        figures = [asyncio.run(fire(directory, postgres, bus, size)) for size in chosen.sizes]
+        report(figures, asyncio.run(idle(postgres)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""What a planner costs while nothing is due: a process that only asks, again and again."""
+
+import asyncio
+import sys
+import time
+
+import msgspec
+
+from service.metrics import Metrics
+from service.planner import Planner
+from service.storage.pool import PoolSettings, open_pool
+
+ROUNDS = 1500
+
+
+async def rounds(url: str) -> dict[str, float]:
+    """Microseconds of own CPU and of waiting for the database, for each time it wakes."""
+    settings = PoolSettings(url, 2, "bench", 5000, 15000, 256)
+    pool = await open_pool(settings)
+    planner = Planner(pool, Metrics())
+    for _ in range(ROUNDS // 10):
+        await planner.plan_once()
+    began, cpu_began = time.perf_counter(), time.process_time()
+    for _ in range(ROUNDS):
+        await planner.plan_once()
+    elapsed, cpu = time.perf_counter() - began, time.process_time() - cpu_began
+    await pool.close()
+    return {"cpu_us": cpu / ROUNDS * 1e6, "query_us": (elapsed - cpu) / ROUNDS * 1e6}
+
+
+if __name__ == "__main__":
+    print(msgspec.json.encode(asyncio.run(rounds(sys.argv[1]))).decode())

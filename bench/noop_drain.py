@@ -1,0 +1,48 @@
+"""What pgqueuer alone can do: enqueue jobs, then drain them with a handler that does nothing."""
+
+import asyncio
+import sys
+import time
+from datetime import timedelta
+
+import asyncpg
+from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
+from pgqueuer.adapters.persistence.qb import QueryBuilderEnvironment
+from pgqueuer.adapters.persistence.queries import Queries
+from pgqueuer.core.qm import QueueManager
+from pgqueuer.domain.models import Job
+from pgqueuer.domain.types import QueueExecutionMode
+
+ENQUEUE_AT_ONCE = 1000
+BATCH = 100
+
+
+async def drain(url: str, count: int) -> float:
+    """Jobs a second, over one connection, in pgqueuer's own schema and with its own settings."""
+    connection = await asyncpg.connect(url)
+    queries = Queries(AsyncpgDriver(connection))
+    if await connection.fetchval("SELECT to_regclass('pgqueuer') IS NULL"):
+        for statement in (QueryBuilderEnvironment().build_install_query(),):
+            await connection.execute(statement)
+    for _ in range(0, count, ENQUEUE_AT_ONCE):
+        size = min(ENQUEUE_AT_ONCE, count)
+        await queries.enqueue(["noop"] * size, [b"x"] * size, [0] * size)
+    await connection.execute("ANALYZE pgqueuer")
+    manager = QueueManager(queries)
+
+    @manager.entrypoint("noop")
+    async def noop(_: Job) -> None:
+        return
+
+    began = time.perf_counter()
+    await manager.run(
+        dequeue_timeout=timedelta(seconds=1),
+        batch_size=BATCH,
+        mode=QueueExecutionMode.drain,
+        log_aggregation_interval=timedelta(0),
+    )
+    return count / (time.perf_counter() - began)
+
+
+if __name__ == "__main__":
+    print(asyncio.run(drain(sys.argv[1], int(sys.argv[2]))))
