@@ -170,8 +170,12 @@ def _asked(checked: CheckedCreate | CheckedUpdate) -> Asked:
 def _own_errors(ground: Ground, names: tuple[str, ...]) -> dict[str, str]:
     """What is wrong with the fields that the host operations do not have."""
     shape = ADMIN_OPS[ground.call.claims.op].input
-    errors = admin_fields.check(ground.call.raw, shape).errors
-    return {name: errors[name] for name in names if name in errors}
+    raw = ground.call.raw
+    errors = admin_fields.check(raw, shape).errors
+    own = {name: errors[name] for name in names if name in errors}
+    if ground.call.claims.op == "updateSchedule" and raw.get("endpointId", "") is None:
+        own["endpointId"] = admin_fields.wrong_type("string")
+    return own
 
 
 async def _selector(ground: Ground, install: Install, endpoint_id: UUID) -> Selector | None:

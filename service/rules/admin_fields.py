@@ -77,10 +77,10 @@ def _read_members(
         name, value = field.encode_name, raw.get(field.encode_name)
         here = f"{path}.{name}" if path else name
         if value is None:
-            if field.required and not _takes_none(field.type):
-                errors[here] = REQUIRED
-            elif field.required:
+            if _takes_none(field.type) and (name in raw or field.required):
                 values[field.name] = None
+            elif field.required:
+                errors[here] = REQUIRED
             continue
         wrong = len(errors)
         values[field.name] = _read(value, field.type, here, errors)

@@ -14,22 +14,29 @@ _FILTERS = """
   AND ($5::boolean IS NULL OR (s.last_run_status IS NOT DISTINCT FROM 'error') = $5)
 """
 
+# The page is cut first and then joined: otherwise the join might be made with all there is.
 OF_TENANT = f"""
 SELECT s.tenant_id::text AS tenant_id, s.install_id, {COLUMNS}
-FROM tenant_extension_schedule s
+FROM (
+  SELECT * FROM tenant_extension_schedule s
+  WHERE s.tenant_id = $1::text AND s.id > $2::uuid {_FILTERS}
+  ORDER BY s.tenant_id, s.id
+  LIMIT $6::integer
+) s
 {JOINS}
-WHERE s.tenant_id = $1::text AND s.id > $2::uuid {_FILTERS}
 ORDER BY s.tenant_id, s.id
-LIMIT $6::integer
 """
 
 OF_ALL = f"""
 SELECT s.tenant_id::text AS tenant_id, s.install_id, {COLUMNS}
-FROM tenant_extension_schedule s
+FROM (
+  SELECT * FROM tenant_extension_schedule s
+  WHERE (s.tenant_id, s.id) > ($1::text, $2::uuid) {_FILTERS}
+  ORDER BY s.tenant_id, s.id
+  LIMIT $6::integer
+) s
 {JOINS}
-WHERE (s.tenant_id, s.id) > ($1::text, $2::uuid) {_FILTERS}
 ORDER BY s.tenant_id, s.id
-LIMIT $6::integer
 """
 
 ONE = f"""

@@ -132,6 +132,20 @@ async def test_what_is_not_there_is_not_found(setting: Setting) -> None:
         assert (answer["code"], answer["error"]) == ("NOT_FOUND", error)
 
 
+async def test_null_clears_in_an_update_what_can_be_cleared(setting: Setting) -> None:
+    identity = await setting.create(name="x", payload=[1])
+    body = {"installId": setting.install_id, "scheduleId": identity}
+    cleared = await setting.admin("updateSchedule", **body, name=None, payload=None)
+    assert cleared == {"success": True}
+    shown = (await setting.admin("getSchedule", scheduleId=identity))["schedule"]
+    assert (shown["name"], shown["payload"]) == (None, None)
+    answer = await setting.admin("updateSchedule", **body, endpointId=None, cron=None)
+    assert answer["fieldErrors"] == {
+        "endpointId": "Wrong type (expected string)",
+        "cron": "Wrong type (expected string)",
+    }
+
+
 async def test_revisions_guard_admin_updates_too(setting: Setting) -> None:
     identity = await setting.create()
     body = {"installId": setting.install_id, "scheduleId": identity, "expectedRevision": 1}

@@ -1,0 +1,70 @@
+"""Pages cost the same however much there is: read by index, in order, without a sort of it all."""
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import msgspec
+import pytest
+
+from service.storage import audit, listing, run_pages
+
+ID = UUID(int=7)
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+FILL = """
+INSERT INTO ext_scheduler.audit (tenant_id, at, install_id, op, trigger, actor, request_id)
+SELECT 'tenant-' || n % 20, timestamptz '2026-01-01Z' + n * interval '1 second',
+  ('00000000-0000-0000-0000-' || lpad((n % 100)::text, 12, '0'))::uuid, 'x', 'admin', 'a', 'r'
+FROM generate_series(1, 20000) n;
+INSERT INTO ext_scheduler.runs
+  (tenant_id, id, install_id, schedule_id, slot, kind, trigger, queued_at)
+SELECT 'tenant-' || n % 20, gen_random_uuid(),
+  ('00000000-0000-0000-0000-' || lpad((n % 100)::text, 12, '0'))::uuid,
+  ('00000000-0000-0000-0000-' || lpad((n % 400)::text, 12, '0'))::uuid,
+  timestamptz '2026-01-01Z' + n * interval '1 minute', 'scheduled', 'schedule', now()
+FROM generate_series(1, 20000) n;
+INSERT INTO tenant_extension_schedule (id, tenant_id, install_id, cron, enabled)
+SELECT gen_random_uuid(), 'tenant-' || n % 20,
+  ('00000000-0000-0000-0000-' || lpad((n % 400)::text, 12, '0'))::uuid, '0 * * * *', true
+FROM generate_series(1, 20000) n;
+INSERT INTO ext_scheduler.timers (tenant_id, schedule_id, install_id, cron, timezone, due_at)
+SELECT tenant_id, id, install_id, cron, 'UTC', now() FROM tenant_extension_schedule;
+"""
+PAGES = {
+    "audit of a tenant": (audit.OF_TENANT, ("tenant-7", audit.LONG_AGO, NOW, ID, 50)),
+    "audit of an install": (audit.OF_INSTALL, ("tenant-7", audit.LONG_AGO, NOW, ID, 50, ID)),
+    "audit of all": (audit.OF_ALL, (None, audit.LONG_AGO, NOW, ID, 50)),
+    "runs of a schedule": (run_pages.OF_SCHEDULE, ("tenant-7", ID, NOW, ID, None, 50)),
+    "runs of an install": (run_pages.OF_INSTALL, ("tenant-7", ID, NOW, ID, None, 50)),
+    "schedules of a tenant": (listing.OF_TENANT, ("tenant-7", ID, None, None, None, 50)),
+    "schedules of all": (listing.OF_ALL, ("tenant-7", ID, None, None, None, 50)),
+    "one schedule": (listing.ONE, (ID, "tenant-7")),
+}
+SMALL = {"extension_api_endpoint"}
+"""Empty here, and so read whole."""
+
+
+def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    return [plan, *(node for inner in plan.get("Plans", []) for node in nodes(inner))]
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+async def test_pages_are_read_by_index_and_no_further_than_needed(
+    pool: asyncpg.Pool, mode: str
+) -> None:
+    async with pool.acquire() as connection:
+        await connection.execute(FILL)
+        await connection.execute(
+            "ANALYZE ext_scheduler.audit, ext_scheduler.runs, tenant_extension_schedule,"
+            " ext_scheduler.timers"
+        )
+        await connection.execute(f"SET plan_cache_mode = {mode}")
+        for name, (statement, values) in PAGES.items():
+            text = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", *values)
+            (explained,) = msgspec.json.decode(text)
+            for node in nodes(explained["Plan"]):
+                relation = node.get("Relation Name")
+                if relation not in SMALL | {None}:
+                    assert node["Node Type"] != "Seq Scan", (name, node)
+                assert node["Actual Rows"] * node["Actual Loops"] <= 1000, (name, node)

@@ -1,0 +1,58 @@
+"""Which schedules go along with an install, by plain values."""
+
+from uuid import UUID
+
+from service.rules.endpoints import Manifest
+from service.rules.remap import Key, Pinned, key_of, remap
+
+A, B, C = (UUID(int=number) for number in (1, 2, 3))
+NEW = UUID(int=100)
+KEY: Key = ("POST", "/a")
+THERE = [(NEW, " post ", "//a")]
+
+
+def pinned(
+    id_: UUID, key: Key | None = KEY, *, enabled: bool = True, marked: bool = False
+) -> Pinned:
+    return Pinned(id=id_, key=key, enabled=enabled, marked=marked)
+
+
+def test_method_and_path_are_compared_in_normal_form() -> None:
+    assert key_of(" post", "a//b") == ("POST", "/a/b")
+    assert remap([pinned(A)], THERE, Manifest()).targets == {A: NEW}
+
+
+def test_an_unknown_endpoint_is_missing() -> None:
+    assert key_of(None, "/a") is None
+    plan = remap([pinned(A, None)], THERE, Manifest())
+    assert (plan.missing, plan.blocking, plan.lost) == ([A], [A], [A])
+
+
+def test_what_may_not_be_scheduled_is_missing() -> None:
+    withheld = Manifest(withheld=frozenset({KEY}))
+    assert remap([pinned(A)], THERE, withheld).missing == [A]
+    assert remap([pinned(A, ("DELETE", "/a"))], [(NEW, "DELETE", "/a")], Manifest()).missing == [A]
+
+
+def test_disabled_ones_block_and_are_not_marked_but_marked_ones_do_not_block() -> None:
+    other: Key = ("POST", "/gone")
+    schedules = [
+        pinned(A, other, enabled=False),
+        pinned(B, other, enabled=False, marked=True),
+        pinned(C, other),
+    ]
+    plan = remap(schedules, THERE, Manifest())
+    assert plan.missing == [A, B, C]
+    assert plan.blocking == [A, C]
+    assert plan.lost == [C]
+
+
+def test_only_marked_ones_come_back() -> None:
+    schedules = [
+        pinned(A, enabled=False),
+        pinned(B, enabled=False, marked=True),
+        pinned(C, enabled=True, marked=True),
+    ]
+    plan = remap(schedules, THERE, Manifest())
+    assert plan.back == [B]
+    assert plan.missing == []
