@@ -24,8 +24,9 @@ async def serve_health(
         return web.json_response({"alive": True})
 
     async def readyz(_request: web.Request) -> web.Response:
-        faults = await run_checks(checks)
-        shown = {name: faults.get(name, "ok") for name in checks}
+        current = dict(checks)  # a process that is starting adds to them meanwhile
+        faults = await run_checks(current)
+        shown = {name: faults.get(name, "ok") for name in current}
         return web.json_response(
             {"ready": not faults, "checks": shown}, status=503 if faults else 200
         )

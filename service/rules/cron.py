@@ -8,6 +8,7 @@ from croniter import croniter
 from msgspec import Struct
 
 MINUTES_PER_DAY = 1440
+_MINUTES = tuple(range(MINUTES_PER_DAY))
 
 TOO_LONG = "Cron expression too long"
 FIVE_FIELDS = "Invalid cron expression (expected 5 fields: m h dom mon dow)"
@@ -60,10 +61,7 @@ def parse(expression: str, *, min_interval_minutes: int = 5, max_length: int = 1
     text = expression.strip()
     if len(text) > max_length:
         raise InvalidCronError(TOO_LONG)
-    cron = _compile(text)
-    if cron.shortest_gap < min_interval_minutes:
-        raise InvalidCronError(too_frequent(min_interval_minutes))
-    return cron
+    return _compile(text, min_interval_minutes)
 
 
 def too_frequent(min_interval_minutes: int) -> str:
@@ -71,8 +69,10 @@ def too_frequent(min_interval_minutes: int) -> str:
     return f"Cron too frequent (minimum interval is {min_interval_minutes} minutes)"
 
 
-@lru_cache(maxsize=65536)
-def _compile(text: str) -> Cron:
+# What is refused is not kept, and what is kept shares its numbers: anybody may send expressions
+# without end, and the largest took 45 KB.
+@lru_cache(maxsize=16384)
+def _compile(text: str, min_interval_minutes: int) -> Cron:
     # Spaces and tabs by name: str.split() would also take Unicode spaces for separators.
     fields = [field for field in re.split(r"[ \t]+", text) if field]
     if len(fields) != len(_FIELDS):
@@ -85,7 +85,10 @@ def _compile(text: str) -> Cron:
     minute, hour, day, month, weekday = _expand(plain)
     if not any(min(day) <= _LONGEST_MONTH[m - 1] for m in month):
         raise InvalidCronError(NEVER_FIRES)
-    times = tuple(sorted(60 * h + m for h in hour for m in minute))
+    times = tuple(_MINUTES[60 * h + m] for h in sorted(hour) for m in sorted(minute))
+    shortest_gap = _shortest_gap(times, adjacent=_has_adjacent_days(day, month, weekday))
+    if shortest_gap < min_interval_minutes:
+        raise InvalidCronError(too_frequent(min_interval_minutes))
     return Cron(
         text=text,
         minute=minute,
@@ -94,7 +97,7 @@ def _compile(text: str) -> Cron:
         month=month,
         weekday=weekday,
         times=times,
-        shortest_gap=_shortest_gap(times, adjacent=_has_adjacent_days(day, month, weekday)),
+        shortest_gap=shortest_gap,
         fixed="*" not in fields[0] + fields[1],
     )
 
@@ -140,8 +143,14 @@ def _expand(plain: list[str]) -> list[frozenset[int]]:
     for (_, lowest, highest), numbers in zip(_FIELDS, expanded, strict=True):
         whole = range(lowest, highest + 1)
         chosen = whole if "*" in numbers else map(int, numbers)
-        sets.append(frozenset(n % 7 if highest == 7 else n for n in chosen))
+        sets.append(_shared(frozenset(n % 7 if highest == 7 else n for n in chosen)))
     return sets
+
+
+@lru_cache(maxsize=256)
+def _shared(numbers: frozenset[int]) -> frozenset[int]:
+    """The one object for equal sets, the whole ranges above all."""
+    return numbers
 
 
 def _has_adjacent_days(day: frozenset[int], month: frozenset[int], weekday: frozenset[int]) -> bool:

@@ -164,7 +164,7 @@ def _days(cron: Cron, year: int) -> tuple[int, ...]:
     return _matching_days(cron.day, cron.month, cron.weekday, year)
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=4096)
 def _matching_days(
     day: frozenset[int], month: frozenset[int], weekday: frozenset[int], year: int
 ) -> tuple[int, ...]:

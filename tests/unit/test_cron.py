@@ -1,6 +1,7 @@
 """Which cron expressions are accepted, with which words the others are refused."""
 
 import json
+import sys
 from collections.abc import Iterator
 from datetime import date, timedelta
 from itertools import pairwise
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from service.rules import cron
 from service.rules.cron import InvalidCronError, parse
 
 VECTORS: dict[str, Any] = json.loads(
@@ -257,5 +259,18 @@ def test_the_shortest_gap_is_that_of_a_walk_over_the_calendar(
 
 def test_results_are_shared_between_equal_expressions() -> None:
     first = parse("0 9 * * 1-5")
-    assert parse(" 0 9 * * 1-5 ", min_interval_minutes=1) is first
+    assert parse(" 0 9 * * 1-5 ") is first
+    assert parse(" 0 9 * * 1-5 ", min_interval_minutes=1) == first
     assert hash(first) == hash(parse("0 9 * * 1-5"))
+
+
+def test_expressions_without_end_do_not_fill_the_memory() -> None:
+    held = cron._compile.cache_info().currsize
+    for number in range(300):
+        with pytest.raises(InvalidCronError):
+            parse(f"0-59,{number % 60} * * {1 + number % 12} {number % 7}")
+    assert cron._compile.cache_info().currsize == held
+    most = parse("*/5 * * * *")
+    assert sys.getsizeof(most.times) < 3_000
+    assert most.hour is parse("5,10 * * * *").hour
+    assert most.times[100] is parse("*/10 * * * *").times[50]
