@@ -156,6 +156,8 @@ async def locked(ground: Ground, install_id: UUID) -> Install | None:
     """Lock an install within the token's scope, None where there is none."""
     connection = ground.call.connection
     tenant_id = await listing.tenant_of(connection, ground.scope, install_id)
+    if tenant_id is not None:
+        ground.call.found.update(tenant=tenant_id, install=str(install_id))
     return None if tenant_id is None else await installs.lock(connection, tenant_id, install_id)
 
 

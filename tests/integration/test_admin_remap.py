@@ -1,13 +1,19 @@
 """``updateInstall``: all match, blocked, disabled where missing; dry run, and back again."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 import pytest
 
+from service.firing import FiringSettings
+from service.firing.ledger import Begun, Ledger
 from service.rules.limits import Limits
+from service.storage import clock
+from service.storage.occurrences import Occurrence, plan
+from service.storage.queue import Ticket
 from tests.support.admin import Admin, register
 from tests.support.host import Caller, dispatcher
 from tests.support.platform import Installed
@@ -241,3 +247,39 @@ async def test_an_update_is_one_moment_for_concurrent_changes(
              OR s.enabled <> (s.job_id IS NOT NULL)"""
     )
     assert mixed == []
+
+
+async def test_a_firing_sees_one_version_or_the_other(
+    remapping: Remapping, pool: asyncpg.Pool
+) -> None:
+    schedules = [UUID(await remapping.create(path)) for path in ("/a", "/b", "/a")]
+    install_id, start = remapping.host.installed.install_id, datetime(2026, 1, 1, tzinfo=UTC)
+    ledger, begun = Ledger(pool, FiringSettings(), clock.read), list[Begun]()
+
+    async def fire() -> None:
+        for number in range(20):
+            slot = start + timedelta(minutes=number)
+            due = [
+                Occurrence(tenant_id="tenant-1", install_id=install_id, schedule_id=id_, slot=slot)
+                for id_ in schedules
+            ]
+            async with pool.acquire() as connection:
+                await plan(connection, due, slot)
+            answers = await ledger.begin(
+                [Ticket("tenant-1", each.id, each.schedule_id, slot) for each in due]
+            )
+            begun.extend(each for each in answers if isinstance(each, Begun))
+
+    async def move() -> None:
+        for number in range(16):
+            answer = await remapping.update("1.0.0" if number % 2 else "3.0.0")
+            assert answer["success"], answer
+
+    await asyncio.gather(fire(), move())
+    assert len(begun) > 10
+    wanted = {remapping.versions["1.0.0"], remapping.versions["3.0.0"]}
+    for each in begun:
+        assert each.found is not None
+        # The endpoint is looked up within the install's version: a mixture would find none.
+        assert (each.found.method, each.found.path in {"/a", "/b"}) == ("POST", True)
+        assert str(each.found.version_id) in wanted
