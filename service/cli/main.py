@@ -89,14 +89,14 @@ def main() -> None:
 
 
 def _run() -> int:
+    output = sys.stdout
     try:
         status: object = program(prog_name=SERVICE_NAME, standalone_mode=False)
-    except CommandError as error:
-        return _say(str(error), error.status)
-    except SettingsError as error:
-        return _say(str(error), EXIT_USAGE)
-    except CannotServeError as error:
-        return _say(str(error), EXIT_FAILED)
+    except (CommandError, SettingsError, CannotServeError) as error:
+        return _say(str(error), _status_of(error))
+    except SystemExit as early:
+        # Typer puts another stream in the place of one that nobody reads any more.
+        return EXIT_READER_GONE if sys.stdout is not output else int(early.code or 0)
     except (typer.Abort, KeyboardInterrupt):
         status = EXIT_INTERRUPTED
     except typer.TyperException as error:
@@ -105,6 +105,12 @@ def _run() -> int:
     if status == EXIT_INTERRUPTED:
         return _say("interrupted", EXIT_INTERRUPTED)
     return status if isinstance(status, int) else 0
+
+
+def _status_of(error: Exception) -> int:
+    if isinstance(error, CommandError):
+        return error.status
+    return EXIT_USAGE if isinstance(error, SettingsError) else EXIT_FAILED
 
 
 def _misused(error: typer.TyperException) -> int:

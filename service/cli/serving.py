@@ -9,7 +9,7 @@ import typer
 
 from service import app, settings
 from service.app import Role
-from service.cli.errors import CommandError
+from service.cli.errors import EXIT_UNAVAILABLE, CommandError
 from service.logs import configure
 from service.storage import migrate as migrations
 
@@ -17,7 +17,13 @@ from service.storage import migrate as migrations
 def serve(
     role: Annotated[Role, typer.Option(help="What this process does.")] = Role.ALL,
 ) -> None:
-    """Answer requests, fire schedules, or both, until SIGTERM."""
+    """Answer requests, fire schedules, or both, until SIGTERM.
+
+    \b
+    Examples:
+      ext-scheduler serve
+      EXT_SCHEDULER_HTTP_PORT=9470 ext-scheduler serve --role worker
+    """
     chosen = settings.load(os.environ)
     configure(chosen.log_format, chosen.log_level)
     asyncio.run(app.serve(chosen, role))
@@ -26,7 +32,13 @@ def serve(
 def migrate(
     sql: Annotated[bool, typer.Option("--sql", help="Print the statements instead.")] = False,
 ) -> None:
-    """Bring the database up to date. Safe to run at any time, from many places at once."""
+    """Bring the database up to date. Safe to run at any time, from many places at once.
+
+    \b
+    Examples:
+      ext-scheduler migrate
+      ext-scheduler migrate --sql | psql "$EXT_SCHEDULER_DATABASE_URL"
+    """
     chosen = settings.load(os.environ)
     if sql:
         typer.echo(migrations.as_sql(migrations.available()), nl=False)
@@ -39,8 +51,9 @@ def migrate(
 async def _migrate(url: str) -> list[migrations.Migration]:
     try:
         connection = await asyncpg.connect(url, timeout=10)
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise CommandError(f"database not reachable: {error}") from None
+    except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        told = " ".join(str(error).split()) or type(error).__name__
+        raise CommandError(f"database not reachable: {told}", EXIT_UNAVAILABLE) from None
     try:
         return await migrations.migrate(connection)
     except migrations.MigrationError as error:

@@ -55,7 +55,7 @@ async def test_a_program_runs_ready_for_the_length_of_the_block(
 
 async def test_a_program_that_cannot_start_is_quoted(home: Path) -> None:
     refused = bridge(home, "nats://127.0.0.1:9", log_level="no-such-level")
-    with pytest.raises(CommandError, match=r"bridge ended with status 1 while starting") as failure:
+    with pytest.raises(CommandError, match=r"bridge ended with status 2 while starting") as failure:
         async with running(refused, home / "bridge"):
             pass
     assert "no-such-level".upper() in str(failure.value).upper()

@@ -68,7 +68,7 @@ async def _pages(
     while True:
         size = PAGE if wanted is None else min(PAGE, wanted - len(rows))
         page = {**fields, "limit": size, **({"cursor": cursor} if cursor else {})}
-        output = wire(await asking.ask(op, page, f"{len(rows)} {name} so far"))
+        output = wire(await asking.ask(op, page, f"{len(rows)} {name} so far" if rows else ""))
         rows += output[name]
         cursor = output.get("nextCursor")
         if not cursor or (wanted is not None and len(rows) >= wanted):

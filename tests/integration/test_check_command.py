@@ -1,0 +1,152 @@
+"""``check`` finds what is wrong, says what to do about it, and shows no secret."""
+
+from pathlib import Path
+
+import pytest
+
+from contracts.context import generate_key, key_set_document
+from service.cli.checks.bus import Rules, permitted
+from service.cli.embedded import embedded_nats
+from tests.support.command_line import CommandLine, Said, command_line, in_one_line
+from tests.support.keys import JWKS, WORKER_JWK
+from tests.support.responders import responders
+
+
+@pytest.fixture
+def line(tmp_path: Path, nats_url: str, database: str) -> CommandLine:
+    return command_line(tmp_path, nats_url, database_url=database, runner_key_file="worker.json")
+
+
+def found(said: Said) -> dict[str, tuple[str, str]]:
+    """State and message of everything that was looked at, the last of each kind."""
+    return {each["about"]: (each["state"], each["message"]) for each in said.json}
+
+
+async def test_all_is_well(line: CommandLine, tmp_path: Path, database: str, nats_url: str) -> None:
+    (tmp_path / "service").mkdir()
+    async with responders(1, tmp_path / "service", database, nats_url):
+        said = await line.ok("check", "--json")
+    assert {about: state for about, (state, _) in found(said).items()} == dict.fromkeys(
+        (
+            "settings",
+            "key_set_file",
+            "runner_key_file",
+            "admin_key_file",
+            "database",
+            "clock",
+            "migrations",
+            "NATS",
+            "permissions",
+            "responders",
+        ),
+        "ok",
+    )
+    assert found(said)["responders"] == ("ok", "1 running")
+    assert "ok     migrations: all applied" in (await line.ok("check")).out
+
+
+async def test_an_empty_database_wants_migrations(line: CommandLine, empty_database: str) -> None:
+    said = await line("check", "--role", "worker", database_url=empty_database)
+    assert "wrong  migrations:" in said.out
+    assert "run `ext-scheduler migrate`" in said.out
+    assert in_one_line(said, 1).endswith("checks failed")
+
+
+async def test_what_is_down_is_said_without_passwords(line: CommandLine) -> None:
+    said = await line(
+        "check",
+        database_url="postgresql://me:hidden-word@127.0.0.1:9/x",
+        nats_url="nats://me:hidden-word@127.0.0.1:9",
+    )
+    assert "wrong  database: postgresql://me:***@127.0.0.1:9/x cannot be reached" in said.out
+    assert "wrong  NATS: no NATS server at 127.0.0.1:9" in said.out
+    assert "hidden-word" not in said.out + said.err
+    assert in_one_line(said, 1)
+
+
+@pytest.mark.parametrize(
+    ("setting", "file", "told"),
+    [
+        ("key_set_file", "missing.json", "No such file"),
+        ("key_set_file", "bad.json", "not a JSON object"),
+        ("runner_key_file", "runner.json", "no key can sign for ext.runner"),
+        ("runner_key_file", "other.json", "unknown_key"),
+        ("runner_key_file", "forger.json", "signature"),
+        ("admin_key_file", "keys.json", "no key can sign for ext.scheduler.admin"),
+        ("callback_token_file", "empty", "empty"),
+    ],
+)
+async def test_a_key_that_does_not_fit_is_named(
+    line: CommandLine, setting: str, file: str, told: str
+) -> None:
+    (line.home / "bad.json").write_text("[]")
+    (line.home / "empty").write_text("\n")
+    for name, kid in (("other.json", "other"), ("forger.json", WORKER_JWK["kid"])):
+        forged = generate_key("EdDSA", kid=kid, issuer="worker", audiences=["ext.runner"])
+        (line.home / name).write_bytes(key_set_document([forged]))
+    said = await line("check", "--json", **{setting: file})
+    state, message = found(said)[setting]
+    assert state == "wrong"
+    assert told in message
+    assert in_one_line(said, 1)
+
+
+async def test_private_keys_in_the_open_are_noted(line: CommandLine) -> None:
+    (line.home / "worker.json").chmod(0o644)
+    (line.home / "keys.json").write_bytes(key_set_document(JWKS))
+    said = await line.ok("check", "--role", "worker")
+    assert "everybody on this host may read it" in said.out
+    assert "chmod 600 worker.json" in said.out
+    assert "private keys it does not need: runner-1" in said.out
+    for jwk in JWKS:
+        assert jwk["d"] not in said.out
+
+
+async def test_a_setting_that_is_unknown_is_told(line: CommandLine) -> None:
+    said = await line("check", poolsize="3")
+    assert "wrong  settings: EXT_SCHEDULER_POOLSIZE is not a setting" in said.out
+    assert in_one_line(said, 1)
+
+
+CONF = """
+authorization { users: [{
+  user: u, password: p, permissions: {
+    publish: { allow: ["$SYS.REQ.USER.INFO", "ext.runner.execute", "_INBOX.>"] }
+    subscribe: { allow: ["_INBOX.>", "ext.scheduler.* ext-scheduler"] }
+  }
+}] }
+"""
+
+
+async def test_missing_permissions_are_listed(line: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "nats.conf").write_text(CONF)
+    with embedded_nats(tmp_path / "nats", config=tmp_path / "nats.conf") as server:
+        known = {"nats_url": server.url, "nats_user": "u"}
+        said = await line("check", nats_password="p", **known)
+        assert "a responder may not subscribe to ext.scheduler.admin." in said.out
+        assert "a worker may not publish ext.scheduler.events" in said.out
+        assert in_one_line(said, 1)
+        said = await line("check", nats_password="wrong-word", **known)
+        assert "refused user 'u'" in said.out
+        assert "wrong-word" not in said.out + said.err
+
+
+@pytest.mark.parametrize(
+    ("subject", "rules", "allowed"),
+    [
+        ("a.b", Rules(), True),
+        ("a.b", Rules(allow=[]), False),
+        ("a.b", Rules(allow=["a.*"]), True),
+        ("a.b.c", Rules(allow=["a.*"]), False),
+        ("a.b.c", Rules(allow=["a.>"]), True),
+        ("a", Rules(allow=["a.>"]), False),
+        ("a.b", Rules(deny=["a.b"]), False),
+        ("a.b", Rules(allow=["a.*"], deny=["*.b"]), False),
+        ("a.b q", Rules(allow=["a.b q"]), True),
+        ("a.b q", Rules(allow=["a.b other"]), False),
+        ("a.b", Rules(allow=["a.b q"]), False),
+        ("a.b q", Rules(deny=["a.b other"]), True),
+    ],
+)
+def test_permissions_are_read_as_the_server_does(subject: str, rules: Rules, allowed: bool) -> None:
+    assert permitted(subject, rules) is allowed

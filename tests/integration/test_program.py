@@ -1,0 +1,208 @@
+"""The program as a whole: help, version, completion, interruption, closed pipes, terminals."""
+
+import asyncio
+import os
+import pty
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from contracts.subjects import SCHEDULER_QUEUE, admin_subject
+from service.cli.errors import STATUS_OF
+from tests.support.callers import connected
+from tests.support.command_line import CommandLine, Said, command_line, in_one_line
+from tests.support.eventually import eventually
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "command-line.md"
+
+
+@pytest.fixture
+def line(tmp_path: Path, nats_url: str) -> CommandLine:
+    return command_line(tmp_path, nats_url)
+
+
+async def test_help_teaches_by_example(line: CommandLine) -> None:
+    for words in ([], ["admin"], ["token", "mint"], ["keys", "rotate"], ["admin", "update"]):
+        said = await line.ok(*words, "--help")
+        assert "Examples:" in said.out
+        assert "ext-scheduler " in said.out
+    assert (await line("admin")).status == 2
+    assert (await line.ok("--version")).out.startswith("ext-scheduler 0.")
+
+
+async def test_a_shell_completes_commands(line: CommandLine) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        "from service.cli.main import main; main()",
+        env={
+            **line.environment(line.settings),
+            "_EXT_SCHEDULER_COMPLETE": "complete_bash",
+            "COMP_WORDS": "ext-scheduler admin run",
+            "COMP_CWORD": "2",
+        },
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await process.communicate()
+    assert out.decode().split() == ["run-now"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["nonsense"], "No such command 'nonsense'"),
+        (["admin", "lst"], "Did you mean 'list'?"),
+        (["admin", "list", "--tenannt", "x"], "--tenant"),
+        (["admin", "show"], "Missing argument"),
+        (["serve", "--role", "captain"], "captain"),
+        (["--config", "missing.toml", "serve"], "missing.toml: No such file"),
+        (["admin", "register", "missing.json", "--tenant", "a", "--content-hash", "x"], "missing"),
+        (["admin", "register", "keys.json", "--tenant", "a", "--content-hash", "x"], "a manifest"),
+        (["admin", "register", "bad.json", "--tenant", "a", "--content-hash", "x"], "truncated"),
+        (["admin", "register", "secret.json", "--tenant", "a"], "either --component or"),
+        (["admin", "import", "keys.json", "--tenant", "a"], "not an exported document"),
+        (["admin", "import", "bad.json"], "not an exported"),
+        (["admin", "create", "x", "* * * * *", "--payload", "{"], "payload: not JSON"),
+        (["admin", "create", "x", "* * * * *", "--payload", "@missing.json"], "missing.json: No"),
+        (["keys", "generate", "--private", "runner.json"], "--force"),
+        (["keys", "generate", "--private", "no/such/dir.json"], "No such file"),
+        (["keys", "generate", "--private", "x", "--audience", "moon"], "unknown audience 'moon'"),
+        (["keys", "generate", "--private", "x", "--algorithm", "none"], "alg must be"),
+        (["keys", "rotate", "--private", "x", "--public", "keys.json"], "x: No such file"),
+        (["keys", "rotate", "--private", "bad.json", "--public", "keys.json"], "bad.json: key set"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+async def test_wrong_words_end_in_one_line(line: CommandLine, words: list[str], told: str) -> None:
+    (line.home / "bad.json").write_text('{"name": ')
+    (line.home / "secret.json").write_text('{"name": "n", "publisher": "p", "version": "1"}')
+    assert told in in_one_line(await line(*words), 2)
+
+
+async def test_settings_come_from_a_file_too(line: CommandLine) -> None:
+    (line.home / "settings.toml").write_text('admin_key_file = "nowhere.json"\n')
+    line = CommandLine(line.home, {})
+    said = await line("--config", "settings.toml", "admin", "list")
+    assert in_one_line(said, 2) == "nowhere.json: No such file or directory"
+    (line.home / "settings.toml").write_text("admin_key = 1\n")
+    assert "admin_key" in in_one_line(await line("--config", "settings.toml", "admin", "list"), 2)
+
+
+async def test_an_unreadable_file_is_named(line: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "loop.json").symlink_to("loop.json")
+    said = await line("admin", "list", "--key", "loop.json")
+    assert in_one_line(said, 2) == "loop.json: Too many levels of symbolic links"
+
+
+async def test_ctrl_c_ends_a_command_at_once(line: CommandLine, nats_url: str) -> None:
+    asked = asyncio.Event()
+
+    async def keep_silent(_: object) -> None:
+        asked.set()
+
+    async with connected(nats_url) as client:
+        subject = admin_subject("listSchedules")
+        await client.subscribe(subject, queue=SCHEDULER_QUEUE, cb=keep_silent)
+        await client.flush()
+        process = await line.start("admin", "list")
+        await asyncio.wait_for(asked.wait(), 20)
+        process.send_signal(signal.SIGINT)
+        out, err = await process.communicate()
+    said = Said(process.returncode or 0, out.decode(), err.decode())
+    assert in_one_line(said, 130) == "interrupted"
+
+
+async def test_a_reader_that_goes_away_is_no_fault(line: CommandLine) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    gone = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "service",
+        "migrate",
+        "--sql",
+        env=line.environment(line.settings),
+        stdout=writer,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    os.close(writer)
+    _, err = await gone.communicate()
+    assert (gone.returncode, err) == (141, b"")
+
+
+async def test_a_full_disk_is_one_line(line: CommandLine) -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "service",
+        "migrate",
+        "--sql",
+        env=line.environment(line.settings),
+        stdout=full,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    os.close(full)
+    _, err = await process.communicate()
+    said = Said(process.returncode or 0, "", err.decode())
+    assert "No space left on device" in in_one_line(said, 1)
+
+
+async def on_a_terminal(line: CommandLine, *words: str, typed: str = "", until: str = "") -> str:
+    """Run a command with a terminal for everything; return what was shown on it."""
+    master, slave = pty.openpty()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "service",
+        *words,
+        cwd=line.home,
+        env=line.environment(line.settings),
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+    )
+    os.close(slave)
+    os.set_blocking(master, False)
+    shown = bytearray()
+
+    def seen() -> bool:
+        with suppress(OSError):  # nothing there, or the last process has left the terminal
+            shown.extend(os.read(master, 65536))
+        return until.encode() in shown
+
+    try:
+        await eventually(seen, within=20)
+        os.write(master, typed.encode())
+        await asyncio.wait_for(process.wait(), 20)
+        seen()
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        os.close(master)
+    return f"{shown.decode()}\nstatus {process.returncode}"
+
+
+async def test_whoever_waits_is_told_what_for(line: CommandLine) -> None:
+    shown = await on_a_terminal(line, "admin", "list", "--timeout", "3", until="waiting for list")
+    assert "waiting for listSchedules … " in shown
+    assert "No scheduler service is running" in shown
+    assert shown.endswith("status 8")
+
+
+async def test_a_removal_asks_back_on_a_terminal(line: CommandLine) -> None:
+    question = "Remove all installs, schedules and runs of tenant acme?"
+    shown = await on_a_terminal(line, "admin", "purge", "acme", typed="n\n", until=question)
+    assert "nothing was done" in shown
+    assert shown.endswith("status 1")
+
+
+def test_every_status_is_documented() -> None:
+    text = DOCUMENT.read_text()
+    for status in {*STATUS_OF.values(), 0, 1, 2, 130, 141}:
+        assert f"| {status} |" in text
+    for code in STATUS_OF:
+        assert f"`{code.value}`" in text
