@@ -46,6 +46,7 @@ from service.process import (
     health,
     key_ring,
     life_checks,
+    migration_check,
     opened_pool,
     running,
     stop_signal,
@@ -90,6 +91,7 @@ async def serve(settings: Settings, role: Role) -> None:
         checks["bus"] = bus_check(bus)
         pool = await enter(opened_pool(settings, role.value, _pool_size(settings, role), metrics))
         checks["database"] = database_check(pool)
+        checks["migrations"] = migration_check(pool)
         publisher = Publisher(pool, bus.client)
         parts = [await enter(running(watch(bus))), await enter(running(publisher.run))]
         if role in {Role.WORKER, Role.ALL}:

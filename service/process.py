@@ -209,6 +209,11 @@ def database_check(pool: asyncpg.Pool) -> Check:
     return partial(_check_database, pool)
 
 
+def migration_check(pool: asyncpg.Pool) -> Check:
+    """Return a check that the database lacks no migration; one that has more is well."""
+    return partial(_check_migrations, pool)
+
+
 def _bus_observer(metrics: Metrics) -> Callable[[BusEvent], None]:
     def observe(event: BusEvent) -> None:
         if event in {BusEvent.CONNECTED, BusEvent.RECONNECTED}:
@@ -257,6 +262,17 @@ async def _check_database(pool: asyncpg.Pool) -> None:
         if is_unavailable(error):
             raise CannotServeError(f"not available: {error!r}") from None
         raise
+
+
+async def _check_migrations(pool: asyncpg.Pool) -> None:
+    try:
+        async with pool.acquire(timeout=READY_TIMEOUT_S) as connection:
+            missing = await pending(connection)
+    except MigrationError:
+        # A newer release has been here; this process goes on until it is replaced.
+        return
+    if missing:
+        raise CannotServeError(f"the database lacks {len(missing)}")
 
 
 async def _check_bus(bus: Bus, subject: str | None) -> None:

@@ -1,0 +1,26 @@
+"""What readiness says of the database's migrations."""
+
+import asyncpg
+import pytest
+
+from service.process import CannotServeError, migration_check
+
+
+async def test_a_database_that_lacks_a_migration_is_not_ready(pool: asyncpg.Pool) -> None:
+    check = migration_check(pool)
+    await check()
+    await pool.execute(
+        "DELETE FROM ext_scheduler.migrations"
+        " WHERE version = (SELECT max(version) FROM ext_scheduler.migrations)"
+    )
+    with pytest.raises(CannotServeError, match="lacks 1"):
+        await check()
+
+
+async def test_a_newer_releases_migration_leaves_the_old_processes_ready(
+    pool: asyncpg.Pool,
+) -> None:
+    await pool.execute(
+        "INSERT INTO ext_scheduler.migrations (version, name, checksum) VALUES (9999, 'new', 'x')"
+    )
+    await migration_check(pool)()

@@ -1,0 +1,76 @@
+"""docs/operations.md names every setting and metric, with what is true of it."""
+
+import re
+from collections.abc import Mapping
+
+import pytest
+import typer
+from msgspec import to_builtins
+
+from service.cli.main import program
+from service.settings import Settings
+from tests.support.observed import PREFIX, SPECIFIED
+from tests.support.sources import ROOT
+
+GUIDE = (ROOT / "docs" / "operations.md").read_text()
+CELL = r"([^|\n]*)"
+
+
+def rows(heading: str, columns: int) -> dict[str, list[str]]:
+    """The rows of the table under a heading, by the name in their first cell."""
+    section = GUIDE.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    pattern = re.compile(r"^\| `(\w+)` " + rf"\|{CELL}" * (columns - 1) + r"\|$", re.MULTILINE)
+    found = [(name, [cell.strip() for cell in cells]) for name, *cells in pattern.findall(section)]
+    assert len(found) == len(dict(found)), "a name stands there twice"
+    return dict(found)
+
+
+def spelled(value: object) -> str:
+    """A default as the guide writes it."""
+    if isinstance(value, list | tuple):
+        return ", ".join(f"`{each}`" for each in value)
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return f"`{text}`" if text else "empty"
+
+
+def test_every_setting_is_there_with_its_default() -> None:
+    defaults: Mapping[str, object] = to_builtins(Settings())
+    told = {name: cells[0] for name, cells in rows("Settings", 3).items()}
+    assert told == {name: spelled(value) for name, value in defaults.items()}
+    assert all(cells[1] for cells in rows("Settings", 3).values())
+
+
+def test_every_metric_is_there_with_its_labels() -> None:
+    told = {
+        name.removeprefix(PREFIX): set(re.findall(r"`(\w+)`", cells[0]))
+        for name, cells in rows("Metrics", 3).items()
+    }
+    assert told == {name: set(labels) for name, labels in SPECIFIED.items()}
+
+
+def test_only_alerts_that_exist_are_explained() -> None:
+    shipped = (ROOT / "deploy" / "prometheus" / "alerts.yml").read_text()
+    assert set(rows("Alerts", 2)) == set(re.findall(r"- alert: (\w+)", shipped))
+
+
+def words() -> list[str]:
+    """Every command that the guide mentions, without what follows."""
+    names = "admin|keys|token|check|migrate|serve|bridge"
+    known = rf"(?:ext-scheduler |`)((?:{names})(?![\w.-])(?: [a-z][a-z-]*)?)"
+    return sorted(set(re.findall(known, GUIDE)))
+
+
+@pytest.mark.parametrize("command", words())
+def test_every_command_is_one_of_the_program(command: str) -> None:
+    first, _, second = command.partition(" ")
+    group = typer.main.get_command(program)
+    assert isinstance(group, typer.core.TyperGroup)
+    found = group.commands[first]
+    if isinstance(found, typer.core.TyperGroup):
+        assert second in found.commands
+
+
+def test_the_guide_names_no_file_that_is_not_there() -> None:
+    named = set(re.findall(r"`((?:deploy|docs|contracts)/[\w./-]+)`", GUIDE))
+    assert named
+    assert [name for name in named if not (ROOT / name).exists()] == []
