@@ -67,7 +67,7 @@ class ErrorBody(Struct, frozen=True, rename="camel", kw_only=True):
 class ServiceError(Exception):
     """What prevented an operation from being considered at all; ``message`` is safe to show.
 
-    ``request_id`` is known on the caller's side only.
+    ``request_id`` is known on the caller's side only; so are ``field_errors``, those of a read.
     """
 
     def __init__(
@@ -76,17 +76,20 @@ class ServiceError(Exception):
         message: str,
         retry_after_ms: int | None = None,
         request_id: str | None = None,
+        field_errors: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
         self.retry_after_ms = retry_after_ms
         self.request_id = request_id
+        self.field_errors = field_errors
 
     def body(self) -> ErrorBody:
         """Give the body that goes over the wire."""
         return ErrorBody(
             code=self.code,
             error=self.message,
+            field_errors=dict(self.field_errors) if self.field_errors else UNSET,
             retry_after_ms=UNSET if self.retry_after_ms is None else self.retry_after_ms,
         )

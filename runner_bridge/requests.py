@@ -216,7 +216,8 @@ def _service_error(reply: Msg, jti: UUID) -> ServiceError:
     except (MalformedBody, UnknownContentType):
         return _failure(Code.INTERNAL, "The answer of the service cannot be read", jti)
     retry_after_ms = body.retry_after_ms if isinstance(body.retry_after_ms, int) else None
-    return ServiceError(body.code, body.error, retry_after_ms, str(jti))
+    field_errors = body.field_errors if isinstance(body.field_errors, dict) else None
+    return ServiceError(body.code, body.error, retry_after_ms, str(jti), field_errors)
 
 
 def _decoded(reply: Msg, shape: type[T]) -> T:

@@ -50,6 +50,21 @@ def write_calls(stack: Stack) -> None:
         call_file(stack, name).write_bytes(document)
 
 
+def write_operator(stack: Stack) -> Path:
+    """Write the settings of an operator, whose key acts for every tenant, and return the file."""
+    settings = {
+        "nats_url": stack.nats.url,
+        **nats_user("operator", stack.passwords),
+        "admin_key_file": str(stack.home / "operator.json"),
+    }
+    file = stack.home / "operator.toml"
+    file.touch(mode=0o600)
+    # A JSON text is a TOML text as well.
+    lines = (f"{name} = {msgspec.json.encode(text).decode()}\n" for name, text in settings.items())
+    file.write_text("".join(lines))
+    return file
+
+
 def call_file(stack: Stack, name: str) -> Path:
     """Where ``write_calls`` put a call."""
     return stack.home / f"call-{name}.json"
@@ -68,6 +83,7 @@ def how_to_talk(stack: Stack) -> str:
     mint = f".venv/bin/ext-scheduler token mint list --key {stack.home / 'runner.json'}"
     mint += f" --install {install}"
     request = f"{nats} req ext.scheduler.list '{{}}' --no-templates"
+    admin = f".venv/bin/ext-scheduler --config {write_operator(stack)} admin"
     psql = f"{installed() / 'bin' / 'psql'} '{stack.postgres.dsn}'"
     sections = {
         "Let the extension set itself up, list its schedules, and say when it was called:": [
@@ -77,6 +93,12 @@ def how_to_talk(stack: Stack) -> str:
             f"{nats} micro ls",
             f"{nats} sub 'ext.scheduler.events.>'",
             f'{request} -H Content-Type:application/json -H "Ext-Context:$({mint})"',
+        ],
+        "Administer it:": [
+            f"{admin} list",
+            f"{admin} history --install-id {install}",
+            f"{admin} run-now SCHEDULE --wait 60",
+            f"{admin} pause {TENANT}",
         ],
         "Look into the database:": [
             f"{psql} -c 'TABLE ext_scheduler.runs'",

@@ -133,7 +133,7 @@ WRONG: list[tuple[list[str], dict[str, str], int, str]] = [
     (["show", "nonsense"], {}, 3, "scheduleId"),
     (["show", NOBODY], {}, 5, "Schedule not found"),
     (["uninstall", NOBODY, "--yes"], {}, 5, "Install not found"),
-    (["preview-cron", "61 * * * *"], {}, 3, "Invalid cron expression"),
+    (["preview-cron", "61 * * * *", "--timezone", "Mars"], {}, 3, "timezone: Invalid timezone"),
     (["preview-cron", "*/1 * * * *"], {}, 3, "too frequent"),
     (["audit", "--since", "yesterday"], {}, 3, "since"),
     (["pause", "other", "--tenant", "acme"], {}, 4, "another tenant"),

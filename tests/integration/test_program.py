@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from contracts.subjects import SCHEDULER_QUEUE, admin_subject
+from service.cli.embedded import embedded_nats
 from service.cli.errors import STATUS_OF
 from tests.support.callers import connected
 from tests.support.command_line import CommandLine, Said, command_line, in_one_line
 from tests.support.eventually import eventually
+from tests.support.shipped_nats import CONFIG, ENVIRONMENT, PASSWORDS
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "command-line.md"
 
@@ -206,3 +208,18 @@ def test_every_status_is_documented() -> None:
         assert f"| {status} |" in text
     for code in STATUS_OF:
         assert f"`{code.value}`" in text
+
+
+async def test_a_bus_user_without_permission_is_told_so(line: CommandLine, tmp_path: Path) -> None:
+    with embedded_nats(tmp_path / "nats", config=CONFIG, environment=ENVIRONMENT) as server:
+        connection = {
+            "nats_url": server.url,
+            "nats_user": "runner",
+            "nats_password": PASSWORDS["runner"],
+            "nats_inbox_prefix": "_INBOX_runner",
+        }
+        said = await line("admin", "list", "--timeout", "2", **connection)
+        assert "this NATS user may not ask for listSchedules" in in_one_line(said, 4)
+        said = await line("admin", "list", **{**connection, "nats_password": "wrong-word"})
+        assert "refused user 'runner'" in in_one_line(said, 8)
+        assert "wrong-word" not in said.err

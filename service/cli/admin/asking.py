@@ -124,7 +124,9 @@ class Asking:
         if "permissions violation for publish" in denied.lower():
             message = f"this NATS user may not ask for {op}: {denied.removeprefix('nats: ')}"
             return CommandError(message, STATUS_OF[Code.DENIED])
-        message = described(error.code, error.message, error.retry_after_ms)
+        message = described(
+            error.code, _fields_told(error.field_errors) or error.message, error.retry_after_ms
+        )
         if error.code is Code.UNAUTHORIZED:
             message += (
                 f": the service does not accept key {self._key.kid!r}"
@@ -138,9 +140,12 @@ class Asking:
 def negative(outcome: Outcome) -> CommandError:
     """What a negative outcome ends with."""
     code = outcome.code or Code.INTERNAL
-    errors = outcome.field_errors or {}
-    told = "; ".join(f"{field}: {text}" for field, text in errors.items()) or outcome.error or ""
+    told = _fields_told(outcome.field_errors) or outcome.error or ""
     return CommandError(described(code, told, outcome.retry_after_ms), STATUS_OF[code])
+
+
+def _fields_told(errors: Mapping[str, str] | None) -> str:
+    return "; ".join(f"{field}: {text}" for field, text in (errors or {}).items())
 
 
 def described(code: Code, message: str, retry_after_ms: int | None) -> str:
