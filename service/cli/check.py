@@ -69,9 +69,7 @@ async def _look(role: CheckedRole) -> AsyncIterator[Finding]:
         return
     yield ok("settings", _changed(chosen))
     roles = SERVING if role is CheckedRole.ALL else (role,)
-    for finding in keys.look(
-        chosen, worker=CheckedRole.WORKER in roles, admin=CheckedRole.ADMIN in roles
-    ):
+    for finding in keys.look(chosen, roles):
         yield finding
     if set(roles) & set(SERVING):
         async for finding in database.look(chosen):

@@ -3,6 +3,7 @@
 import os
 import sys
 from importlib.metadata import version
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
@@ -76,6 +77,10 @@ def _options(
 
 def main() -> None:
     """Run a command. What a person can cause ends in one line and a non-zero status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            # A terminal that does not know a character is no reason to fail.
+            stream.reconfigure(errors="backslashreplace")
     try:
         status = _run()
         sys.stdout.flush()
@@ -94,6 +99,8 @@ def _run() -> int:
         status: object = program(prog_name=SERVICE_NAME, standalone_mode=False)
     except (CommandError, SettingsError, CannotServeError) as error:
         return _say(str(error), _status_of(error))
+    except UnicodeEncodeError:
+        return _say("what was typed is not UTF-8", EXIT_USAGE)
     except SystemExit as early:
         # Typer puts another stream in the place of one that nobody reads any more.
         return EXIT_READER_GONE if sys.stdout is not output else int(early.code or 0)

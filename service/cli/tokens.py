@@ -3,7 +3,6 @@
 import difflib
 import getpass
 import os
-import sys
 import time
 from enum import StrEnum
 from pathlib import Path
@@ -123,7 +122,9 @@ def inspect(
     body: Annotated[str | None, typer.Option(help="Also check that it is for this body.")] = None,
 ) -> None:
     """Show what a token says; with a key set also whether it would be accepted now."""
-    text = sys.stdin.read().strip() if token == "-" else token.strip()  # noqa: S105 - no password
+    if Path(token) == files.STANDARD_INPUT:
+        token = files.read(files.STANDARD_INPUT).decode(errors="replace")
+    text = token.strip()
     claims = _read(text)
     now = time.time()
     put(f"it is valid from {_clock(claims.get('iat'))} to {_clock(claims.get('exp'))}")

@@ -6,9 +6,12 @@ from pathlib import Path
 from uuid import uuid4
 
 import asyncpg
+import msgspec
 import pytest
 
 from contracts.admin import ADMIN_OPS
+from contracts.context import generate_key, key_set_document
+from contracts.subjects import ADMIN_AUDIENCE
 from service.cli.admin.shapes import shapes
 from tests.support.command_line import CommandLine, command_line, in_one_line
 from tests.support.platform import Installed, install
@@ -115,6 +118,10 @@ async def test_plain_operations_have_their_own_names(
         "disabled": 0,
     }
     assert (await line.ok("admin", "reconcile", "--dry-run")).out.startswith("dry run")
+    await line.ok("admin", "set-tenant-paused", "acme", "true")
+    await line.ok("admin", "set-install-enabled", str(installed.install_id), "false")
+    entries = (await line.json("admin", "audit-log"))["entries"]
+    assert [entry["changes"] for entry in entries] == [{"enabled": False}, {"paused": True}]
 
 
 async def test_the_audit_names_who_it_was(line: CommandLine, installed: Installed) -> None:
@@ -149,12 +156,20 @@ WRONG: list[tuple[list[str], dict[str, str], int, str]] = [
     (["list"], {"no_such_setting": "1"}, 2, "EXT_SCHEDULER_NO_SUCH_SETTING is not a setting"),
     (["list"], {"config": "missing.toml"}, 2, "missing.toml: No such file"),
     (["purge", "acme"], {}, 2, "--yes"),
+    (["list", "--key", "stranger.json"], {}, 4, "does not accept key 'operator-1'"),
+    (["set-tenant-paused", "acme", "maybe"], {}, 2, "PAUSED"),
+    (["show", NOBODY, "--tenant", "\udcff"], {}, 2, "not UTF-8"),
+    (["show", "\udcff"], {}, 3, "cannot be encoded"),
 ]
 """Words after ``admin``, settings, and the status and telling with which they end."""
 
 
 async def test_wrong_use_ends_in_one_line(line: CommandLine) -> None:
     at_once = asyncio.Semaphore(3)
+    stranger = generate_key(
+        "EdDSA", kid="operator-1", issuer="operator", audiences=[ADMIN_AUDIENCE], operator=True
+    )
+    (line.home / "stranger.json").write_bytes(key_set_document([stranger]))
 
     async def problem(words: list[str], settings: dict[str, str], status: int, told: str) -> str:
         async with at_once:
@@ -177,6 +192,32 @@ async def test_an_install_of_another_tenant_is_not_there(
     for words in (["show", own], ["run-now", own], ["endpoints", str(installed.install_id)]):
         assert "not found" in in_one_line(await line("admin", *words, *stranger), 5)
     assert (await line.json("admin", "list", *stranger)) == {"schedules": []}
+
+
+async def test_a_file_of_several_documents_is_imported_whole_or_not_at_all(
+    line: CommandLine, pool: asyncpg.Pool, installed: Installed
+) -> None:
+    await created(line, installed, "nightly")
+    first = await line.json("admin", "export", "acme")
+    (extension,) = first["extensions"]
+    second = {**first, "extensions": [{**extension, "schedules": extension["schedules"] * 2}]}
+    for number, schedule in enumerate(second["extensions"][0]["schedules"]):
+        second["extensions"][0]["schedules"][number] = {**schedule, "name": f"job-{number}"}
+    (line.home / "both.json").write_bytes(msgspec.json.encode([first, second]))
+    (line.home / "second.json").write_bytes(msgspec.json.encode([second, second]))
+    imported = ("admin", "import", "both.json", "--tenant", "acme")
+    refused = await line(*imported)  # the first one's name is taken
+    assert refused.status == 3
+    assert "document 1 of 2 is refused" in refused.err
+    assert "Schedule name already in use" in refused.out
+    assert "Traceback" not in refused.err
+    schedules = (await line.json("admin", "list"))["schedules"]
+    words = (str(installed.install_id), schedules[0]["id"], "--name", "another")
+    await line.ok("admin", "change", *words)
+    assert (await line.json(*imported, "--dry-run"))["created"] == 3
+    assert len((await line.json("admin", "list"))["schedules"]) == 1
+    assert (await line.json(*imported))["created"] == 3
+    assert len((await line.json("admin", "list"))["schedules"]) == 4
 
 
 async def test_no_service_is_said_so(tmp_path: Path, nats_url: str) -> None:

@@ -65,7 +65,11 @@ COMMON: Sequence[tuple[str, Any, Any]] = (
         Annotated[list[str], typer.Option(help="Permission to ask with; repeatable.")],
         [],
     ),
-    ("timeout", Annotated[int, typer.Option(help="Seconds to wait for the service.", min=1)], None),
+    (
+        "timeout",
+        Annotated[int, typer.Option(help="Seconds to wait for the service.", min=1, max=3600)],
+        None,
+    ),
     (
         "request_id",
         Annotated[

@@ -13,7 +13,7 @@ from service import settings
 from service.cli.admin import commands
 from service.cli.admin.asking import asking, caller
 from service.cli.admin.parameters import COMMON, PAGES, made, parameters
-from service.cli.admin.shapes import PREFIX, Shape, shapes, wire_name
+from service.cli.admin.shapes import PREFIX, Shape, shapes, wire_shapes
 
 YES = made([("yes", Annotated[bool, typer.Option("--yes", "-y", help="Do not ask back.")], False)])
 
@@ -64,12 +64,14 @@ def _epilog(shape: Shape) -> str | None:
     return "\n".join(["\b", "Examples:", *lines])
 
 
-for _shape in shapes():
-    admin_program.command(_shape.name, help=_shape.summary, epilog=_epilog(_shape))(
-        _command(_shape)
+def _add(shape: Shape, *, hidden: bool = False) -> None:
+    admin_program.command(shape.name, help=shape.summary, epilog=_epilog(shape), hidden=hidden)(
+        _command(shape)
     )
-    if _shape.name != wire_name(_shape.op) and not _shape.fixed:
-        # The operation's own name works as well, for who comes from the contract.
-        admin_program.command(wire_name(_shape.op), help=_shape.summary, hidden=True)(
-            _command(_shape)
-        )
+
+
+for _shape in shapes():
+    _add(_shape)
+for _shape in wire_shapes():
+    # The operation's own name works as well, for who comes from the contract.
+    _add(_shape, hidden=True)

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from inspect import Parameter
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from contracts.admin import ADMIN_OPS
 from service.cli.admin import documents, installs, runs
@@ -241,6 +241,7 @@ SHAPES = [
         name="reconcile",
         summary="Find schedules, timers, runs and jobs that do not fit together, and repair them.",
         examples=("reconcile --dry-run", "reconcile --tenant acme"),
+        done="everything fits together",
     ),
 ]
 
@@ -249,6 +250,17 @@ def shapes() -> list[Shape]:
     """The commands of all operations, those without a row of their own last."""
     shaped = {shape.op for shape in SHAPES}
     return SHAPES + [_plain(op) for op in ADMIN_OPS if op not in shaped]
+
+
+def wire_shapes() -> list[Shape]:
+    """The same commands under the operations' own names, where those differ."""
+    taken = {shape.name for shape in shapes()}
+    # Of several commands for one operation any will do: here the person says all of it.
+    by_op = {shape.op: shape for shape in SHAPES if wire_name(shape.op) not in taken}
+    return [
+        _plain(op) if shape.fixed else structs.replace(shape, name=wire_name(op))
+        for op, shape in by_op.items()
+    ]
 
 
 def wire_name(op: str) -> str:

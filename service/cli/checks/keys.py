@@ -2,7 +2,7 @@
 
 import stat
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -31,15 +31,17 @@ MEANING = {
 }
 
 
-def look(settings: Settings, *, worker: bool, admin: bool) -> Iterator[Finding]:
-    """Look at every key file that the settings name and the role needs."""
-    keys = yield from _key_set(settings)
-    if worker:
+def look(settings: Settings, roles: Collection[str]) -> Iterator[Finding]:
+    """Look at every key file that the settings name and the roles need."""
+    keys = None
+    if Path(settings.key_set_file).exists() or set(roles) != {"admin"}:
+        keys = yield from _key_set(settings)
+    if "worker" in roles:
         file = Path(settings.runner_key_file)
         yield _signer("runner_key_file", file, RUNNER_AUDIENCE, keys)
     if settings.host_key_file:
         yield _signer("host_key_file", Path(settings.host_key_file), HOST_AUDIENCE, keys)
-    if admin or Path(settings.admin_key_file).exists():
+    if "admin" in roles or Path(settings.admin_key_file).exists():
         yield _signer("admin_key_file", Path(settings.admin_key_file), ADMIN_AUDIENCE, keys)
     if settings.callback_token_file:
         yield _secret("callback_token_file", Path(settings.callback_token_file))
