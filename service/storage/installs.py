@@ -22,7 +22,7 @@ RIGHTS_FROM = """
 """
 
 LOCK = f"""
-SELECT {RIGHTS_COLUMNS}, v.api_endpoints::text AS manifest
+SELECT {RIGHTS_COLUMNS}, v.api_endpoints::text AS manifest, v.id AS joined_version_id
 {RIGHTS_FROM}
 WHERE i.tenant_id = $1::text AND i.id = $2::uuid
 FOR NO KEY UPDATE OF i
@@ -73,4 +73,8 @@ async def lock(connection: Connection, tenant_id: str, install_id: UUID) -> Inst
     holder wrote.
     """
     row = await connection.fetchrow(LOCK, tenant_id, install_id)
+    if row is not None and row["joined_version_id"] != row["version_id"]:
+        # The holder moved the install to another version: a statement that waited sees the new
+        # row beside the old version's. The next one sees both as they are, and waits no more.
+        row = await connection.fetchrow(LOCK, tenant_id, install_id)
     return None if row is None else from_row(row, row["manifest"])

@@ -1,5 +1,6 @@
 """Who may ask: the context against the database, each refusal by its own test."""
 
+import asyncio
 from typing import Any
 from uuid import uuid4
 
@@ -8,9 +9,10 @@ import pytest
 
 from contracts.subjects import ADMIN_AUDIENCE, CONTEXT_HEADER
 from service.ports import Reply
+from tests.support.eventually import eventually
 from tests.support.host import Caller, dispatcher, read, request
 from tests.support.keys import PLATFORM_KEY
-from tests.support.platform import SCHEDULER, install
+from tests.support.platform import SCHEDULER, add_version, install
 
 OPS = ("list", "get", "create", "update", "delete", "getEndpoints")
 
@@ -119,3 +121,27 @@ async def test_replies_carry_the_request_id_and_none_of_the_headers(pool: asyncp
     }
     reply = await ask.dispatcher.handle(request("list", b"", {CONTEXT_HEADER: "x", "Other": "y"}))
     assert set(reply.headers) == {"Content-Type", "Ext-Request-Id"}
+
+
+async def test_a_change_that_waited_for_a_version_change_is_judged_by_the_new_version(
+    pool: asyncpg.Pool,
+) -> None:
+    installed = await install(pool)
+    version_id = uuid4()
+    await add_version(pool, installed.registry_id, version_id, declared=("cap:http.fetch",))
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute(
+            "UPDATE tenant_extension_install SET version_id = $2 WHERE id = $1",
+            installed.install_id,
+            version_id,
+        )
+        body = {"endpoint": "/api/heartbeat", "cron": "0 * * * *"}
+        waiting = asyncio.create_task(Caller(dispatcher(pool), installed).send("create", body))
+        await eventually(lambda: waits_for_a_lock(pool))
+    refused(await waiting, "DENIED", 403)
+
+
+async def waits_for_a_lock(pool: asyncpg.Pool) -> bool:
+    query = """SELECT count(*) FROM pg_stat_activity
+      WHERE datname = current_database() AND wait_event_type = 'Lock'"""
+    return await pool.fetchval(query) == 1
