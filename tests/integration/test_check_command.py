@@ -10,6 +10,7 @@ from service.cli.embedded import embedded_nats
 from tests.support.command_line import CommandLine, Said, command_line, in_one_line
 from tests.support.keys import JWKS, WORKER_JWK
 from tests.support.responders import responders
+from tests.support.shipped_nats import CONFIG, ENVIRONMENT, PASSWORDS
 
 
 @pytest.fixture
@@ -129,6 +130,34 @@ async def test_missing_permissions_are_listed(line: CommandLine, tmp_path: Path)
         said = await line("check", nats_password="wrong-word", **known)
         assert "refused user 'u'" in said.out
         assert "wrong-word" not in said.out + said.err
+
+
+@pytest.mark.parametrize(
+    ("role", "user"),
+    [
+        ("responder", "service"),
+        ("worker", "service"),
+        ("bridge", "runner"),
+        ("admin", "operator"),
+        ("admin", "runner"),
+        ("worker", "operator"),
+    ],
+)
+async def test_the_shipped_users_may_do_what_they_are_for(
+    line: CommandLine, tmp_path: Path, role: str, user: str
+) -> None:
+    with embedded_nats(tmp_path / "nats", config=CONFIG, environment=ENVIRONMENT) as server:
+        said = await line(
+            *("check", "--role", role, "--json"),
+            nats_url=server.url,
+            nats_user=user,
+            nats_password=PASSWORDS[user],
+            nats_inbox_prefix=f"_INBOX_{user}",
+        )
+    fits = (role, user) not in {("admin", "runner"), ("worker", "operator")}
+    assert found(said)["permissions"][0] == ("ok" if fits else "wrong")
+    assert found(said)["NATS"][0] == "ok"
+    assert said.status == (0 if fits else 1)
 
 
 @pytest.mark.parametrize(
