@@ -98,11 +98,11 @@ class Dispatcher(Struct, frozen=True, kw_only=True):
         request_id = uuid4() if claims is None else claims.jti
         return _reply(answer, request, str(request_id), failed=fault is not None)
 
-    def refuse(self, request: Request, message: str) -> Reply:
-        """Answer a request that is not worked on; cheap, for times of overload."""
+    def refuse(self, request: Request, code: Code, message: str) -> Reply:
+        """Answer a request without working on it; cheap, for times of overload."""
         self.metrics.api_calls.labels(request.op, "failed").inc()
-        self.metrics.api_errors.labels(request.op, Code.UNAVAILABLE.value).inc()
-        answer = ErrorBody(code=Code.UNAVAILABLE, error=message)
+        self.metrics.api_errors.labels(request.op, code.value).inc()
+        answer = ErrorBody(code=code, error=message)
         return _reply(answer, request, str(uuid4()), failed=True)
 
     def _verify(self, request: Request) -> Claims:

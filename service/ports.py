@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from contracts.context import KeySet
+from contracts.errors import Code
 
 Aside = Callable[[], AbstractContextManager[None]]
 """Entered while a request only waits for something of its own: another takes its place."""
@@ -57,8 +58,8 @@ def gave_up(deadline: str | None, now: float) -> bool:
 
 
 Handle = Callable[[Request], Awaitable[Reply]]
-Refuse = Callable[[Request, str], Reply]
-"""Answers a request that is not worked on (queue full, draining): ``UNAVAILABLE``, with why."""
+Refuse = Callable[[Request, Code, str], Reply]
+"""Answers a request without working on it: with the given code, and why."""
 
 
 class KeySource(Protocol):

@@ -17,6 +17,7 @@ from msgspec import Struct
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from contracts.errors import Code
 from contracts.subjects import (
     DEADLINE_HEADER,
     ERROR_CODE_HEADER,
@@ -214,16 +215,16 @@ class Responder:
         except Exception:
             log.exception("fault in the handler", extra={"op": arrival.request.op})
         self._observe(ResponderEvent.FAULT)
-        return self._refusal(arrival.request, FAULT)
+        return self._refusal(arrival.request, Code.INTERNAL, FAULT)
 
     async def _turn_away(self, arrival: _Arrival, why: str) -> None:
-        reply = self._refusal(arrival.request, why)
+        reply = self._refusal(arrival.request, Code.UNAVAILABLE, why)
         arrival.endpoint.statistics.count(0, reply.error)
         await self._send(arrival, reply)
 
-    def _refusal(self, request: Request, why: str) -> Reply:
+    def _refusal(self, request: Request, code: Code, why: str) -> Reply:
         try:
-            return self._refuse(request, why)
+            return self._refuse(request, code, why)
         except Exception:
             log.exception("fault in the refusal", extra={"op": request.op})
             return Reply(headers={}, body=b"", error=(500, FAULT))
@@ -233,7 +234,8 @@ class Responder:
             return reply
         log.error("answer of %d bytes is too large for the bus", len(reply.body))
         self._observe(ResponderEvent.REPLY_TOO_LARGE)
-        return self._refusal(arrival.request, TOO_LARGE)
+        # Not UNAVAILABLE: asked again, it would be as large.
+        return self._refusal(arrival.request, Code.INTERNAL, TOO_LARGE)
 
     async def _send(self, arrival: _Arrival, reply: Reply) -> None:
         headers = reply.headers

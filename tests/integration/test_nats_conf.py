@@ -179,7 +179,7 @@ async def test_the_limits_are_as_written(server: Nats) -> None:
             return read
 
     seen = await asyncio.to_thread(variables)
-    assert seen["max_payload"] == 1024 * 1024
+    assert seen["max_payload"] == 16 * 1024 * 1024
     assert seen["max_connections"] == 4096
     assert seen["max_control_line"] == 4096
     assert seen["http_host"] == "127.0.0.1"

@@ -213,7 +213,7 @@ async def test_whatever_a_handler_raises_is_answered_and_kept_from_the_caller(
         for _ in range(3):
             reply = await client.request(LIST, b"fail", timeout=5)
             assert reply.headers is not None
-            assert reply.headers["Nats-Service-Error-Code"] == "503"
+            assert reply.headers["Nats-Service-Error-Code"] == "500"
             assert b"secret" not in reply.data
         assert (await client.request(LIST, b"well", timeout=5)).data == b"well"
         assert events == [ResponderEvent.FAULT] * 3
@@ -234,6 +234,8 @@ async def test_an_answer_too_large_for_the_bus_becomes_a_refusal(nats_url: str) 
         for excess in (b"", b"x" * 10):
             reply = await client.request(LIST, excess, timeout=5)
             assert reply.data == b"The answer is too large for the bus"
+            assert reply.headers is not None
+            assert reply.headers["Nats-Service-Error-Code"] == "500", "asking again is no use"
         whole = await client.request(LIST, b"x" * 10_000, timeout=5)
         assert len(whole.data) == bus.client.max_payload - 10_000
         assert events == [ResponderEvent.REPLY_TOO_LARGE] * 2

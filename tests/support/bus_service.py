@@ -8,6 +8,7 @@ from typing import Any
 
 from nats.aio.client import Client
 
+from contracts.errors import NUMBERS, Code
 from contracts.subjects import EXECUTE_SUBJECT
 from service.bus import Bus, BusSettings, connect
 from service.connection import BusEvent, Connection, ignore
@@ -15,7 +16,6 @@ from service.discovery import Identity
 from service.ports import Handle, Reply, Request, ServiceOperation
 from service.responder import Responder, ResponderEvent, ResponderSettings
 
-BUSY = (503, "UNAVAILABLE")
 HOST_OPS = ("list", "get", "create", "update", "delete", "getEndpoints")
 ADMIN_OPS = ("listSchedules", "runNow")
 
@@ -39,8 +39,8 @@ async def echo(request: Request) -> Reply:
     return Reply({"Ext-Request-Id": request.op}, request.body)
 
 
-def refuse(request: Request, why: str) -> Reply:
-    return Reply({"Ext-Request-Id": request.op}, why.encode(), BUSY)
+def refuse(request: Request, code: Code, why: str) -> Reply:
+    return Reply({"Ext-Request-Id": request.op}, why.encode(), (NUMBERS[code], why))
 
 
 class Gate:
