@@ -4,7 +4,11 @@ Optional members are left out when written; reading takes ``null`` for them as w
 programs call a Runner too.
 """
 
+from typing import TypeVar
+
 from msgspec import UNSET, Struct, UnsetType, field
+
+T = TypeVar("T")
 
 
 class ExecuteContext(Struct, frozen=True, kw_only=True):
@@ -73,3 +77,8 @@ class ExecuteResponse(Struct, frozen=True, omit_defaults=True, kw_only=True):
     headers: dict[str, str] = field(default_factory=dict)
     body_b64: str | None = None
     error: str | None = None
+
+
+def given(value: T | UnsetType | None) -> T | None:
+    """Read an optional member: absent and ``null`` are the same."""
+    return None if isinstance(value, UnsetType) else value

@@ -42,7 +42,8 @@ class KeyRing:
                 self._stamp, self._keys = self._read()
                 log.info("key set read again: %d keys", len(self._keys.keys))
         except (KeysUnusableError, OSError) as error:
-            log.error("new key set not usable, keeping the last one: %s", error)
+            # The message says it all: a traceback would only repeat where files are read.
+            log.error("new key set not usable, keeping the last one: %s", error)  # noqa: TRY400 -- see above
 
     def _read(self) -> tuple[tuple[int, int, int], KeySet]:
         try:

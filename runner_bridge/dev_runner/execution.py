@@ -9,9 +9,8 @@ from types import MappingProxyType
 from urllib.parse import urlencode
 
 import msgspec
-from msgspec import UNSET
 
-from contracts.execution import ExecuteHttp, ExecuteRequest, ExecuteResponse
+from contracts.execution import ExecuteHttp, ExecuteRequest, ExecuteResponse, given
 from runner_bridge.dev_runner import frames
 from runner_bridge.dev_runner.components import Components, UnknownComponent, UnusableComponent
 from runner_bridge.dev_runner.frames import FailureKind, Value
@@ -95,14 +94,14 @@ class Executions:
         return _response(outcome)
 
     async def _compiled(self, request: ExecuteRequest, until: float) -> str:
-        name = request.context.content_hash
-        if name is UNSET:
+        name = given(request.context.content_hash)
+        if name is None:
             raise NotExecuted(400, "malformed_request: content_hash is required")
         try:
             async with asyncio.timeout_at(until):
-                return str(await self._components.compiled(str(name)))
+                return str(await self._components.compiled(name))
         except UnknownComponent:
-            raise NotExecuted(404, f"component_not_found: {str(name)[:80]}") from None
+            raise NotExecuted(404, f"component_not_found: {name[:80]}") from None
         except UnusableComponent as error:
             raise NotExecuted(500, f"component_unusable: {error}") from None
         except TimeoutError:
@@ -131,13 +130,14 @@ def _guest_http(http: ExecuteHttp, extra_headers: Mapping[str, str]) -> dict[str
     present = {name.lower() for name in http.headers}
     extra = {name: text for name, text in extra_headers.items() if name not in present}
     path = http.path if http.path.startswith("/") else f"/{http.path}"
+    body = given(http.body_b64)
     return {
         "method": http.method,
         "url": f"{path}?{urlencode(http.query)}" if http.query else path,
         "headers": [
             {"name": name, "value": text} for name, text in {**http.headers, **extra}.items()
         ],
-        "body": None if http.body_b64 is UNSET else _decoded(str(http.body_b64)),
+        "body": None if body is None else _decoded(body),
     }
 
 

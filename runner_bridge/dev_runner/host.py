@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from msgspec import UNSET, Struct
+from msgspec import Struct
 
 from contracts.errors import Code, ServiceError
-from contracts.execution import ExecuteContext
+from contracts.execution import ExecuteContext, given
 from runner_bridge.dev_runner import scheduling
 from runner_bridge.dev_runner.frames import HostCall, Value
 from runner_bridge.dev_runner.interface import CAPABILITIES, CONTEXT, LOGGING, SCHEDULER, STORAGE
@@ -38,8 +38,7 @@ class Grant(Struct):
     @property
     def area(self) -> Area:
         """Where in the storage this install's entries are."""
-        install = self.context.install_id
-        owner = f"extension:{self.context.extension_id}" if install is UNSET else str(install)
+        owner = given(self.context.install_id) or f"extension:{self.context.extension_id}"
         return (self.context.tenant_id, owner)
 
 
@@ -102,8 +101,8 @@ def context_data(context: ExecuteContext) -> dict[str, Any]:
         "request-id": context.request_id,
         "tenant-id": context.tenant_id,
         "extension-id": context.extension_id,
-        "install-id": None if context.install_id is UNSET else context.install_id,
-        "version-id": None if context.version_id is UNSET else context.version_id,
+        "install-id": given(context.install_id),
+        "version-id": given(context.version_id),
     }
 
 

@@ -207,6 +207,12 @@ async def test_the_trace_goes_on(runner: Runner, service: SchedulerStub) -> None
     await runner.session.post(
         runner.url + PATH,
         json={"operation": "list"},
-        headers={"x-runner-auth": TOKEN, "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"},
+        headers={
+            "x-runner-auth": TOKEN,
+            "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        },
     )
-    assert header(service.messages[0], "traceparent") == "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    assert (
+        header(service.messages[0], "traceparent")
+        == "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    )

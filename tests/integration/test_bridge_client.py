@@ -102,7 +102,9 @@ async def test_the_deadline_is_that_of_the_attempt(bus: Client, service: Schedul
     await host_on(bus, traceparent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").list()
     [message] = service.messages
     assert before + 0.15 < int(header(message, DEADLINE_HEADER)) / 1000 < time.time() + 0.25
-    assert header(message, TRACE_HEADER) == "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    assert (
+        header(message, TRACE_HEADER) == "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    )
 
 
 async def test_a_negative_result_is_a_result(bus: Client, service: SchedulerStub) -> None:

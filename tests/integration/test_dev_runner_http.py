@@ -75,6 +75,17 @@ async def test_the_guest_gets_the_request_as_it_was_meant(runner: Runner) -> Non
     }
 
 
+async def test_null_is_the_same_as_absent(runner: Runner) -> None:
+    response = await runner.execute(
+        installed(BARE, runner), "/echo", install=None, http={"body_b64": None}
+    )
+    seen = json_of(response)
+    assert (seen["context"]["install_id"], seen["http"]["body"]) == (None, None)
+    status, answer = await runner.post(document(None))
+    assert status == 400
+    assert answer["error"] == "malformed_request: content_hash is required"
+
+
 @pytest.mark.parametrize(
     "body",
     [

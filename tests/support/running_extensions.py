@@ -78,7 +78,7 @@ def always(scheduler: MemoryScheduler) -> SchedulerFor:
     return scheduler_for
 
 
-def document(content_hash: str, path: str = "/", **given: Any) -> dict[str, Any]:
+def document(content_hash: str | None, path: str = "/", **given: Any) -> dict[str, Any]:
     """Give an execute request; ``method``, ``body``, ``providers``, ``timeout_ms``, ``install``."""
     http: dict[str, Any] = {"method": given.get("method", "GET"), "path": path}
     if "body" in given:
