@@ -1,6 +1,6 @@
 """``keys``: making and rotating what contexts are signed with."""
 
-import time
+import asyncio
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -20,7 +20,7 @@ from contracts.context import (
 from contracts.subjects import ADMIN_AUDIENCE, HOST_AUDIENCE, RUNNER_AUDIENCE
 from service.cli import files, rotation
 from service.cli.errors import EXIT_INTERRUPTED, EXIT_USAGE, CommandError
-from service.cli.output import note, put
+from service.cli.output import note, progress, put
 from service.cli.rotation import Pair
 from service.keyring import LOOK_EVERY_S
 
@@ -138,8 +138,14 @@ def _do(step: Step, pair: Pair, kid: str) -> str:
 
 def _wait(seconds: int) -> None:
     # A file's reader looks at most once a second, so less could be too short.
-    note(f"waiting {max(seconds, 2 * LOOK_EVERY_S):.0f} s for every process to notice …")
-    time.sleep(max(seconds, 2 * LOOK_EVERY_S))
+    pause = max(seconds, 2 * LOOK_EVERY_S)
+    note(f"waiting {pause:.0f} s for every process to notice")
+    asyncio.run(_pause(pause))
+
+
+async def _pause(seconds: float) -> None:
+    async with progress(lambda: f"waiting {seconds:.0f} s"):
+        await asyncio.sleep(seconds)
 
 
 def _refuse_overwriting(targets: Sequence[Path | None], *, force: bool) -> None:

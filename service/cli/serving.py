@@ -10,6 +10,7 @@ import typer
 from service import app, settings
 from service.app import Role
 from service.cli.errors import EXIT_UNAVAILABLE, CommandError
+from service.cli.output import progress
 from service.logs import configure
 from service.storage import migrate as migrations
 
@@ -55,7 +56,8 @@ async def _migrate(url: str) -> list[migrations.Migration]:
         told = " ".join(str(error).split()) or type(error).__name__
         raise CommandError(f"database not reachable: {told}", EXIT_UNAVAILABLE) from None
     try:
-        return await migrations.migrate(connection)
+        async with progress(lambda: "migrating"):
+            return await migrations.migrate(connection)
     except migrations.MigrationError as error:
         raise CommandError(str(error)) from None
     finally:

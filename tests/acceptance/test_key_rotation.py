@@ -1,6 +1,7 @@
 """Keys change while requests are made: nobody restarts, and nothing is refused."""
 
 import asyncio
+import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -14,7 +15,7 @@ from contracts.subjects import HOST_AUDIENCE
 from runner_bridge.client import InstallContext, SchedulerHost
 from runner_bridge.requests import RequestSettings, SignedRequests
 from service.keyring import KeyRing
-from tests.support.command_line import command_line, in_one_line
+from tests.support.command_line import Said, command_line, in_one_line
 from tests.support.platform import Installed, install
 from tests.support.responders import clients, responders
 
@@ -112,3 +113,17 @@ async def test_an_addition_that_was_cut_short_is_completed(tmp_path: Path, nats_
     await line.ok(*ROTATE, "--step", "add")
     assert kids(tmp_path / "runner.json") == ["runner-1", "new"]
     assert kids(tmp_path / "keys.json")[-1] == "new"
+
+
+async def test_an_interrupted_rotation_says_how_to_go_on(tmp_path: Path, nats_url: str) -> None:
+    line = command_line(tmp_path, nats_url)
+    rotating = await line.start(*ROTATE, "--kid", "new", "--spread", "60")
+    assert rotating.stderr is not None
+    assert b"waiting 60 s" in await rotating.stderr.readline()
+    rotating.send_signal(signal.SIGINT)
+    out, err = await rotating.communicate()
+    told = in_one_line(Said(rotating.returncode or 0, out.decode(), err.decode()), 130)
+    assert told == "interrupted after add; nothing is broken, go on with --step switch"
+    await line.ok(*ROTATE, "--step", "switch")
+    await line.ok(*ROTATE, "--step", "remove")
+    assert kids(tmp_path / "runner.json") == ["new"]

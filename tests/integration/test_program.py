@@ -84,6 +84,18 @@ async def test_wrong_words_end_in_one_line(line: CommandLine, words: list[str], 
     assert told in in_one_line(await line(*words), 2)
 
 
+async def test_a_database_that_is_down_is_said_so(line: CommandLine) -> None:
+    urls = {
+        "postgresql://me:hidden-word@127.0.0.1:9/x": "Connect call failed",
+        "postgresql://me:hidden-word@127.0.0.1:none/x": "",
+        "nonsense": "",
+    }
+    for url, told in urls.items():
+        line_told = in_one_line(await line("migrate", database_url=url), 8)
+        assert told in line_told
+        assert "hidden-word" not in line_told
+
+
 async def test_settings_come_from_a_file_too(line: CommandLine) -> None:
     (line.home / "settings.toml").write_text('admin_key_file = "nowhere.json"\n')
     line = CommandLine(line.home, {})
