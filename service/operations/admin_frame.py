@@ -21,7 +21,7 @@ from service.operations.change import replayed
 from service.rules import admin_fields
 from service.storage import admin_records
 from service.storage.admin_records import Entry, Record, Told
-from service.storage.faults import is_deadlock
+from service.storage.faults import is_deadlock, is_name_taken
 
 INSTALL_NOT_FOUND = "Install not found"
 TRIES = 3
@@ -97,7 +97,7 @@ def judging(function: Judges) -> Callable[[Call], Awaitable[Answer]]:
             try:
                 return await _once(call, function)
             except Exception as error:
-                if not left or not is_deadlock(error):
+                if not left or not (is_deadlock(error) or is_name_taken(error)):
                     raise
         raise AssertionError("the last try returns or raises")
 

@@ -17,6 +17,7 @@ from service.rules.endpoints import Manifest, Selector, choose, read_manifest
 from service.rules.limits import admit, remember
 from service.storage import changes, endpoints, installs
 from service.storage.changes import Event, Loaded, Question, Record
+from service.storage.faults import is_name_taken
 from service.storage.installs import Install
 from service.storage.schedules import Schedule
 
@@ -66,6 +67,16 @@ async def make(call: Call, asked: Asked, apply: Apply) -> Answer:
     checks. Raises ServiceError for what keeps the change from being considered.
     """
     tenant_id = await tenant_of(call)
+    try:
+        return await _once(call, tenant_id, asked, apply)
+    except Exception as error:
+        if not is_name_taken(error):
+            raise
+        # Somebody who does not lock installs was faster by a moment: now the name is seen taken.
+        return await _once(call, tenant_id, asked, apply)
+
+
+async def _once(call: Call, tenant_id: str, asked: Asked, apply: Apply) -> Answer:
     async with call.connection.transaction():
         install = await installs.lock(call.connection, tenant_id, call.install_id)
         if install is None:

@@ -12,7 +12,7 @@ from service.ports import Reply
 from tests.support.eventually import eventually
 from tests.support.host import Caller, dispatcher, read, request
 from tests.support.keys import PLATFORM_KEY
-from tests.support.platform import SCHEDULER, add_version, install
+from tests.support.platform import SCHEDULER, add_version, install, waits_for_a_lock
 
 OPS = ("list", "get", "create", "update", "delete", "getEndpoints")
 
@@ -139,9 +139,3 @@ async def test_a_change_that_waited_for_a_version_change_is_judged_by_the_new_ve
         waiting = asyncio.create_task(Caller(dispatcher(pool), installed).send("create", body))
         await eventually(lambda: waits_for_a_lock(pool))
     refused(await waiting, "DENIED", 403)
-
-
-async def waits_for_a_lock(pool: asyncpg.Pool) -> bool:
-    query = """SELECT count(*) FROM pg_stat_activity
-      WHERE datname = current_database() AND wait_event_type = 'Lock'"""
-    return await pool.fetchval(query) == 1

@@ -1,5 +1,6 @@
 """The six host operations against a real database."""
 
+import asyncio
 from datetime import datetime
 from uuid import uuid4
 
@@ -8,8 +9,9 @@ import pytest
 
 from contracts.encoding import Encoding
 from service.rules.limits import Limits
+from tests.support.eventually import eventually
 from tests.support.host import Caller, dispatcher, read
-from tests.support.platform import add_version, counts, install
+from tests.support.platform import add_version, counts, install, waits_for_a_lock
 
 HOURLY = {"endpoint": "/api/heartbeat", "cron": "0 * * * *"}
 UNLIMITED = Limits(changes_per_minute=1_000_000)
@@ -122,6 +124,21 @@ async def test_a_taken_name_alone_is_a_conflict(ask: Caller) -> None:
     other = await ask("create", **HOURLY, name="other")
     answer = await ask("update", scheduleId=other["scheduleId"], name="taken")
     assert answer["code"] == "CONFLICT"
+
+
+async def test_a_name_taken_by_another_writer_meanwhile_is_a_conflict(
+    ask: Caller, pool: asyncpg.Pool
+) -> None:
+    await ask("create", **HOURLY)
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute(
+            """INSERT INTO tenant_extension_schedule (install_id, tenant_id, name, cron)
+               SELECT install_id, tenant_id, 'wanted', cron FROM tenant_extension_schedule"""
+        )
+        waiting = asyncio.create_task(ask("create", **HOURLY, name="wanted"))
+        await eventually(lambda: waits_for_a_lock(pool))
+    answer = await waiting
+    assert (answer["code"], list(answer["fieldErrors"])) == ("CONFLICT", ["name"])
 
 
 async def test_a_name_may_be_kept_in_an_update(ask: Caller) -> None:

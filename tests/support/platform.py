@@ -94,6 +94,13 @@ async def counts(pool: asyncpg.Pool, *tables: str) -> dict[str, int]:
     return {table: await pool.fetchval(f"SELECT count(*) FROM {table}") for table in tables}
 
 
+async def waits_for_a_lock(pool: asyncpg.Pool) -> bool:
+    """Whether some session of the test's database waits for a lock of another."""
+    query = """SELECT count(*) FROM pg_stat_activity
+      WHERE datname = current_database() AND wait_event_type = 'Lock'"""
+    return bool(await pool.fetchval(query))
+
+
 def as_json(value: Sequence[Any] | str | None) -> str | None:
     """A text is taken as JSON text already."""
     return value if value is None or isinstance(value, str) else msgspec.json.encode(value).decode()
