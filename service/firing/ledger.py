@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from service.firing.settings import FiringSettings
 from service.rules.outcomes import Outcome, retry_at
-from service.storage import attempts, clock, endings, invocations
+from service.storage import attempts, clock, endings, invocations, next_slots
 from service.storage.acquire import acquired, by_keys
 from service.storage.attempts import Claimed, Ended, Run, Wanted, Wish
 from service.storage.connection import Connection
@@ -104,6 +104,8 @@ class Ledger:
                 seen = await attempts.see(
                     connection, [Wanted(t.tenant_id, t.run_id, t.slot) for t in tickets]
                 )
+                again = [run for run in seen.values() if run.attempts > 0]
+                seen |= await next_slots.current(connection, again)
                 admitted = {key: admit(run, now, self._settings) for key, run in seen.items()}
                 wishes = {key: a for key, a in admitted.items() if isinstance(a, tuple)}
                 claimed = await attempts.claim(
@@ -151,8 +153,10 @@ class Ledger:
     async def _end(self, finished: Sequence[Finished]) -> list[Settled]:
         async with acquired(self._pool, self._settings.acquire_timeout_s) as connection:
             now = await self._now(connection)
-            endings_ = [self._ending(each, now) for each in finished]
             async with by_keys(connection):
+                failed = [each.begun.run for each in finished if _may_be_retried(each)]
+                bounds = await next_slots.current(connection, failed)
+                endings_ = [self._ending(each, now, bounds) for each in finished]
                 await endings.lock_schedules(connection, endings_)
                 written = await attempts.end(connection, endings_)
                 await endings.record(
@@ -165,14 +169,14 @@ class Ledger:
             for each in endings_
         ]
 
-    def _ending(self, finished: Finished, now: datetime) -> Ended:
+    def _ending(self, finished: Finished, now: datetime, bounds: dict[attempts.Key, Run]) -> Ended:
         run, outcome = finished.begun.run, finished.outcome
         if outcome is None:
             return Ended(run=run, status=finished.status, finished_at=now)
         again = None
-        if outcome.error is not None and not outcome.final:
-            chance = self._random.random()
-            again = retry_at(run.attempts, now, run.next_slot, self._settings.retries, chance)
+        if _may_be_retried(finished):
+            chance, next_slot = self._random.random(), bounds[run.key].next_slot
+            again = retry_at(run.attempts, now, next_slot, self._settings.retries, chance)
         status = "success" if outcome.error is None else "error" if again is None else "queued"
         return Ended(
             run=run,
@@ -186,3 +190,8 @@ class Ledger:
             recorded=again is None,
             disable=finished.disable,
         )
+
+
+def _may_be_retried(finished: Finished) -> bool:
+    outcome = finished.outcome
+    return outcome is not None and outcome.error is not None and not outcome.final

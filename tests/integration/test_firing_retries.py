@@ -1,12 +1,14 @@
 """Failed attempts: which are made again, when, and how they end."""
 
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import asyncpg
 import pytest
 
+from service.planner import PlannerSettings, plan_due
+from service.rules.planning import Calendar
 from tests.support.firing_stack import SLOT, Stack, firing_stack
 from tests.support.stub_runner import Seen, answering, status
 
@@ -120,4 +122,67 @@ async def test_job_taken_before_its_retry_is_due_goes_back(stack: Stack) -> None
     await stack.firing.fire(ticket)
     stack.clock.forward(2)
     assert await stack.firing.fire(ticket) == timedelta(seconds=3)
+    assert len(stack.runner.seen) == 1
+
+
+async def retime(stack: Stack, cron: str, due_at: datetime) -> None:
+    """Change the cron of every schedule, as an update does, and with it the timer."""
+    await stack.pool.execute("UPDATE tenant_extension_schedule SET cron = $1", cron)
+    await stack.pool.execute("UPDATE ext_scheduler.timers SET cron = $1, due_at = $2", cron, due_at)
+
+
+async def plan(stack: Stack) -> None:
+    """Let a planner do what is due."""
+    async with stack.pool.acquire() as connection:
+        await plan_due(connection, stack.clock.now, PlannerSettings(), Calendar())
+
+
+@pytest.mark.parametrize("planned", [False, True])
+async def test_retry_is_not_made_after_the_next_slot_of_a_changed_cron(
+    stack: Stack, planned: bool
+) -> None:
+    stack.runner.script = status(503)
+    ticket = await stack.planned(cron="0 12 * * *")
+    stack.clock.forward(56)
+    assert await stack.firing.fire(ticket) == timedelta(seconds=5)
+    await retime(stack, "1 12 * * *", SLOT + timedelta(minutes=1))
+    stack.clock.forward(5)
+    if planned:
+        await plan(stack)
+    assert await stack.firing.fire(ticket) is None
+    run = await stack.run(ticket)
+    assert (run["status"], run["attempts"], run["http_status"]) == ("error", 1, 503)
+    assert len(stack.runner.seen) == 1
+
+
+async def test_retry_is_not_planned_beyond_the_next_slot_of_a_changed_cron(stack: Stack) -> None:
+    async def changing(_: Seen) -> bytes:
+        await retime(stack, "1 12 * * *", SLOT + timedelta(minutes=1))
+        return b'{"status":503}'
+
+    stack.runner.script = changing
+    ticket = await stack.planned(cron="0 12 * * *")
+    stack.clock.forward(57)
+    assert await stack.firing.fire(ticket) is None
+    assert (await stack.run(ticket))["status"] == "error"
+
+
+async def test_retry_is_made_after_a_slot_that_a_changed_cron_has_no_more(stack: Stack) -> None:
+    stack.runner.script = status(503)
+    ticket = await stack.planned()
+    stack.clock.now = SLOT + timedelta(minutes=4, seconds=50)
+    assert await stack.firing.fire(ticket) == timedelta(seconds=5)
+    await retime(stack, "0 13 * * *", SLOT + timedelta(hours=1))
+    stack.clock.forward(11)
+    assert await stack.firing.fire(ticket) == timedelta(seconds=20)
+    assert len(stack.runner.seen) == 2
+
+
+async def test_retry_is_not_made_after_the_next_slot_has_been_planned(stack: Stack) -> None:
+    stack.runner.script = status(503)
+    ticket = await stack.planned()
+    await stack.firing.fire(ticket)
+    stack.clock.now = SLOT + timedelta(minutes=5, seconds=1)
+    await plan(stack)
+    assert await stack.firing.fire(ticket) is None
     assert len(stack.runner.seen) == 1
