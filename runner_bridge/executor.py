@@ -214,7 +214,7 @@ def runner_headers(
     """Give the headers of the post.
 
     Raises:
-        RunnerFailed: one of them cannot stand in an HTTP header.
+        RunnerFailed: one of them cannot stand in an HTTP header. What is not ASCII goes as UTF-8.
     """
     given = {
         "content-type": Encoding.JSON.value,
@@ -225,7 +225,7 @@ def runner_headers(
         **trace_headers(headers),
     }
     for name, value in given.items():
-        if not (value.isascii() and value.isprintable()):
+        if not value.isprintable():
             raise RunnerFailed(400, f"Execute request: {name} cannot stand in a header")
     return given
 

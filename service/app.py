@@ -3,12 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from importlib.metadata import version
 from logging import getLogger
-from os import getpid
-from socket import gethostname
 from uuid import uuid4
 
 import asyncpg
@@ -28,13 +26,10 @@ from service.bus import Bus, BusUnavailableError
 from service.discovery import Identity, own_ping
 from service.dispatch import Dispatcher
 from service.events import Publisher
-from service.firing import FiringSettings
-from service.housekeeping import HousekeepingSettings
 from service.invoker import Invoker
 from service.keyring import KeyRing
 from service.logs import fields
 from service.metrics import Metrics
-from service.planner import PlannerSettings
 from service.ports import Handle, Refuse, ServiceOperation
 from service.process import (
     MESSAGE_EVENTS,
@@ -54,14 +49,11 @@ from service.process import (
     watch,
 )
 from service.responder import Responder, ResponderEvent, ResponderSettings
-from service.rules.limits import Limits
-from service.rules.outcomes import RetryRules
-from service.rules.planning import PlanningRules
 from service.settings import Settings
-from service.storage.expiry import Retention
 from service.traces import Spans, TracingUnavailableError, exported_spans, untraced
+from service.tuning import limits, worker_settings
 from service.turns import Turns
-from service.worker import Worker, WorkerEndedError, WorkerSettings
+from service.worker import Worker, WorkerEndedError
 
 log = getLogger(__name__)
 
@@ -89,7 +81,11 @@ async def serve(settings: Settings, role: Role) -> None:
         port = await enter(health(settings, metrics, checks))
         bus = await enter(connected_bus(settings, SERVICE_NAME, metrics))
         checks["bus"] = bus_check(bus)
-        pool = await enter(opened_pool(settings, role.value, _pool_size(settings, role), metrics))
+        pools = {
+            each: await enter(opened_pool(settings, each.value, size, metrics))
+            for each, size in _pool_sizes(settings, role).items()
+        }
+        pool = next(iter(pools.values()))
         checks["database"] = database_check(pool)
         checks["migrations"] = migration_check(pool)
         publisher = Publisher(pool, bus.client)
@@ -97,13 +93,19 @@ async def serve(settings: Settings, role: Role) -> None:
         if role in {Role.WORKER, Role.ALL}:
             invoker = _invoker(settings, bus, spans)
             worker = Worker(
-                pool, invoker, metrics, worker_settings(settings), ended=publisher.nudge
+                pools[Role.WORKER],
+                invoker,
+                metrics,
+                worker_settings(settings),
+                ended=publisher.nudge,
             )
             parts.append(await enter(running(worker.run)))
         if role in {Role.RESPONDER, Role.ALL}:
             identity = _identity()
             checks["bus"] = bus_check(bus, own_ping(identity))
-            dispatcher = _dispatcher(settings, metrics, pool, keys, publisher.nudge)
+            dispatcher = _dispatcher(
+                settings, metrics, pools[Role.RESPONDER], keys, publisher.nudge
+            )
             handle = dispatcher.handle if spans is None else spans.around(dispatcher.handle)
             await enter(_responder(settings, metrics, bus, dispatcher.refuse, handle, identity))
         started.set()
@@ -129,16 +131,6 @@ def service_operations() -> list[ServiceOperation]:
     ]
 
 
-def limits(settings: Settings) -> Limits:
-    """Return the limits that the rules work with."""
-    return Limits(
-        min_interval_minutes=settings.min_interval_minutes,
-        max_schedules=settings.max_schedules,
-        changes_per_minute=settings.changes_per_minute,
-        manual_runs_per_minute=settings.manual_runs_per_minute,
-    )
-
-
 def _service_operation(
     op: str, operation: Operation | AdminOperation, subject: str, audience: str
 ) -> ServiceOperation:
@@ -152,43 +144,10 @@ def _service_operation(
     )
 
 
-def worker_settings(settings: Settings) -> WorkerSettings:
-    """Return the settings that a worker's parts work with."""
-    return WorkerSettings(
-        planner=PlannerSettings(
-            rules=PlanningRules(
-                catchup_window=timedelta(seconds=settings.catchup_window_s),
-                catchup_spread=timedelta(seconds=settings.catchup_spread_s),
-            )
-        ),
-        firing=FiringSettings(
-            worker=f"{gethostname()}-{getpid()}",
-            runner_timeout_s=settings.runner_timeout_s,
-            in_flight=settings.in_flight,
-            declared_is_granted=settings.declared_is_granted,
-            retries=RetryRules(
-                delays=tuple(timedelta(seconds=delay) for delay in settings.retry_delays_s)
-            ),
-        ),
-        housekeeping=HousekeepingSettings(
-            retention=Retention(
-                runs=timedelta(days=settings.run_retention_days),
-                audit=timedelta(days=settings.audit_retention_days),
-                idempotency=timedelta(hours=settings.idempotency_retention_h),
-            )
-        ),
-        heartbeat_s=settings.heartbeat_s,
-        drain_s=settings.drain_timeout_s,
-    )
-
-
-def _pool_size(settings: Settings, role: Role) -> int:
-    sizes = {
-        Role.RESPONDER: settings.pool_size,
-        Role.WORKER: settings.worker_pool_size,
-        Role.ALL: settings.pool_size + settings.worker_pool_size,
-    }
-    return sizes[role]
+def _pool_sizes(settings: Settings, role: Role) -> dict[Role, int]:
+    """A pool for requests and one for firing: neither may starve the other."""
+    sizes = {Role.RESPONDER: settings.pool_size, Role.WORKER: settings.worker_pool_size}
+    return sizes if role is Role.ALL else {role: sizes[role]}
 
 
 @asynccontextmanager

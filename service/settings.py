@@ -12,7 +12,16 @@ from msgspec import Struct
 from service.logs import LogFormat, LogLevel
 
 PREFIX = "EXT_SCHEDULER_"
-MAY_BE_ZERO = {"http_port", "callback_port", "statement_cache_size", "catchup_window_s"}
+LOWEST = {
+    "http_port": 0,
+    "callback_port": 0,
+    "statement_cache_size": 0,
+    "catchup_window_s": 0,
+    "rate_window_retention_s": 60,
+}
+"""Where the lowest value is not 1. A rate window shorter than a minute would forget changes."""
+HIGHEST = {"max_name_length": 128, "max_timezone_length": 64, "max_payload_depth": 200}
+"""What the platform's columns hold, and what every reader of a payload can take."""
 LISTS = {"reply_prefixes", "retry_delays_s", "admin_permissions"}
 FILE_VARIABLE = "EXT_SCHEDULER_CONFIG"
 SECRETS = {"database_url", "nats_url", "nats_password"}
@@ -75,7 +84,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     admin_permissions: tuple[str, ...] = ("extension:read", "extension:write")
 
     pool_size: int = 16
-    worker_pool_size: int = 8
+    worker_pool_size: int = 12
     pool_acquire_timeout_ms: int = 900
     lock_timeout_ms: int = 5_000
     statement_timeout_ms: int = 15_000
@@ -97,11 +106,19 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     run_retention_days: int = 30
     audit_retention_days: int = 400
     idempotency_retention_h: int = 24
+    queue_log_retention_h: int = 24
+    rate_window_retention_s: int = 60
 
     min_interval_minutes: int = 5
     max_schedules: int = 50
     changes_per_minute: int = 10
     manual_runs_per_minute: int = 5
+    max_cron_length: int = 128
+    max_timezone_length: int = 64
+    max_name_length: int = 128
+    max_endpoint_length: int = 256
+    max_payload_length: int = 100_000
+    max_payload_depth: int = 64
     declared_is_granted: bool = False
 
     def redacted(self) -> dict[str, Any]:
@@ -179,9 +196,10 @@ def _words(text: str) -> list[str]:
 def _check(settings: Settings) -> None:
     for name in Settings.__struct_fields__:
         value = getattr(settings, name)
-        if isinstance(value, int) and not isinstance(value, bool) and value < _lowest(name):
-            raise SettingsError(f"Setting {name}: must be at least {_lowest(name)}, not {value}")
-
-
-def _lowest(name: str) -> int:
-    return 0 if name in MAY_BE_ZERO else 1
+        if not isinstance(value, int) or isinstance(value, bool):
+            continue
+        lowest, highest = LOWEST.get(name, 1), HIGHEST.get(name, value)
+        if value < lowest:
+            raise SettingsError(f"Setting {name}: must be at least {lowest}, not {value}")
+        if value > highest:
+            raise SettingsError(f"Setting {name}: must be at most {highest}, not {value}")

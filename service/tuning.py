@@ -1,0 +1,63 @@
+"""What the rules and the worker's parts work with, from the flat settings."""
+
+from datetime import timedelta
+from os import getpid
+from socket import gethostname
+
+from service.firing import FiringSettings
+from service.housekeeping import HousekeepingSettings
+from service.planner import PlannerSettings
+from service.rules.limits import Limits
+from service.rules.outcomes import RetryRules
+from service.rules.planning import PlanningRules
+from service.settings import Settings
+from service.storage.expiry import Retention
+from service.worker import WorkerSettings
+
+
+def limits(settings: Settings) -> Limits:
+    """Return the limits that the rules work with."""
+    return Limits(
+        min_interval_minutes=settings.min_interval_minutes,
+        max_schedules=settings.max_schedules,
+        changes_per_minute=settings.changes_per_minute,
+        manual_runs_per_minute=settings.manual_runs_per_minute,
+        max_cron_length=settings.max_cron_length,
+        max_timezone_length=settings.max_timezone_length,
+        max_name_length=settings.max_name_length,
+        max_endpoint_length=settings.max_endpoint_length,
+        max_payload_length=settings.max_payload_length,
+        max_payload_depth=settings.max_payload_depth,
+    )
+
+
+def worker_settings(settings: Settings) -> WorkerSettings:
+    """Return the settings that a worker's parts work with."""
+    return WorkerSettings(
+        planner=PlannerSettings(
+            rules=PlanningRules(
+                catchup_window=timedelta(seconds=settings.catchup_window_s),
+                catchup_spread=timedelta(seconds=settings.catchup_spread_s),
+            )
+        ),
+        firing=FiringSettings(
+            worker=f"{gethostname()}-{getpid()}",
+            runner_timeout_s=settings.runner_timeout_s,
+            in_flight=settings.in_flight,
+            declared_is_granted=settings.declared_is_granted,
+            retries=RetryRules(
+                delays=tuple(timedelta(seconds=delay) for delay in settings.retry_delays_s)
+            ),
+        ),
+        housekeeping=HousekeepingSettings(
+            retention=Retention(
+                runs=timedelta(days=settings.run_retention_days),
+                audit=timedelta(days=settings.audit_retention_days),
+                idempotency=timedelta(hours=settings.idempotency_retention_h),
+                queue_log=timedelta(hours=settings.queue_log_retention_h),
+                rate_windows=timedelta(seconds=settings.rate_window_retention_s),
+            )
+        ),
+        heartbeat_s=settings.heartbeat_s,
+        drain_s=settings.drain_timeout_s,
+    )
