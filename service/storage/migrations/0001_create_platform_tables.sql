@@ -26,15 +26,19 @@ CREATE TABLE IF NOT EXISTS extension_version (
   UNIQUE (registry_id, version)
 );
 
-CREATE TABLE IF NOT EXISTS extension_bundle (
-  id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-  version_id uuid NOT NULL,
-  content_hash text NOT NULL,
-  signature text,
-  precompiled jsonb,
-  created_at timestamptz NOT NULL DEFAULT now()
-);
-CREATE INDEX IF NOT EXISTS extension_bundle_version ON extension_bundle (version_id, created_at DESC);
+DO $$ BEGIN
+  IF to_regclass('extension_bundle') IS NULL THEN
+    CREATE TABLE extension_bundle (
+      id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+      version_id uuid NOT NULL,
+      content_hash text NOT NULL,
+      signature text,
+      precompiled jsonb,
+      created_at timestamptz NOT NULL DEFAULT now()
+    );
+    CREATE INDEX extension_bundle_version ON extension_bundle (version_id, created_at DESC);
+  END IF;
+END $$;
 
 CREATE TABLE IF NOT EXISTS tenant_extension_install (
   id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
@@ -86,23 +90,27 @@ CREATE TABLE IF NOT EXISTS extension_api_endpoint (
   UNIQUE (version_id, method, path)
 );
 
-CREATE TABLE IF NOT EXISTS tenant_extension_schedule (
-  id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-  install_id uuid NOT NULL,
-  tenant_id varchar(255) NOT NULL,
-  endpoint_id uuid,
-  name varchar(128),
-  cron text NOT NULL,
-  timezone varchar(64) DEFAULT 'UTC',
-  enabled boolean DEFAULT true,
-  payload_json jsonb,
-  job_id uuid,
-  runner_schedule_id varchar(255),
-  last_run_at timestamptz,
-  last_run_status varchar(32),
-  last_error text,
-  created_at timestamptz NOT NULL DEFAULT now(),
-  updated_at timestamptz NOT NULL DEFAULT now()
-);
-CREATE UNIQUE INDEX IF NOT EXISTS tenant_extension_schedule_name
-  ON tenant_extension_schedule (install_id, name) WHERE name IS NOT NULL;
+DO $$ BEGIN
+  IF to_regclass('tenant_extension_schedule') IS NULL THEN
+    CREATE TABLE tenant_extension_schedule (
+      id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+      install_id uuid NOT NULL,
+      tenant_id varchar(255) NOT NULL,
+      endpoint_id uuid,
+      name varchar(128),
+      cron text NOT NULL,
+      timezone varchar(64) DEFAULT 'UTC',
+      enabled boolean DEFAULT true,
+      payload_json jsonb,
+      job_id uuid,
+      runner_schedule_id varchar(255),
+      last_run_at timestamptz,
+      last_run_status varchar(32),
+      last_error text,
+      created_at timestamptz NOT NULL DEFAULT now(),
+      updated_at timestamptz NOT NULL DEFAULT now()
+    );
+    CREATE UNIQUE INDEX tenant_extension_schedule_name
+      ON tenant_extension_schedule (install_id, name) WHERE name IS NOT NULL;
+  END IF;
+END $$;
