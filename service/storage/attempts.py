@@ -48,12 +48,13 @@ WHERE r.tenant_id = w.tenant_id AND r.id = w.id AND r.slot = w.slot
 RETURNING r.tenant_id, r.id
 """
 
+# A run that was claimed only to end holds with the fence of an earlier attempt, if at all.
 RELEASE = """
 DELETE FROM ext_scheduler.active_runs a
 USING unnest($1::text[], $2::uuid[], $3::uuid[], $4::bigint[])
   AS e (tenant_id, schedule_id, run_id, fence)
 WHERE a.tenant_id = e.tenant_id AND a.schedule_id = e.schedule_id AND a.run_id = e.run_id
-  AND a.fence = e.fence
+  AND a.fence <= e.fence
 """
 
 KEEP = """
@@ -172,16 +173,16 @@ async def claim(
     """Claim runs: attempt up by one, a lease, a new fence.
 
     Runs that changed since they were seen are not claimed. Only one run of a schedule can hold
-    it; the others are claimed without. At most one run per schedule may be given. Call it in a
-    transaction.
+    it; the others are claimed without, and so are those that are only to end. At most one run per
+    schedule may be given. Call it in a transaction.
     """
     if not wishes:
         return {}
     wishes = sorted(wishes, key=lambda wish: (wish.run.tenant_id, wish.run.schedule_id))
     runs = [_as_claimed(wish, now, lease_until) for wish in wishes]
     tenants, ids, slots = [r.tenant_id for r in runs], [r.id for r in runs], [r.slot for r in runs]
-    schedules, fences = [r.schedule_id for r in runs], [r.fence for r in runs]
-    held = await connection.fetch(HOLD, tenants, schedules, ids, slots, fences, lease_until, now)
+    fences = [r.fence for r in runs]
+    holding = await _hold(connection, wishes, lease_until, now)
     rows = await connection.fetch(
         CLAIM,
         tenants,
@@ -194,10 +195,29 @@ async def claim(
         worker,
     )
     claimed = {(row[0], row[1]) for row in rows}
-    holding = {(row[0], row[1]) for row in held}
     if lost := [run for run in runs if run.key in holding - claimed]:
         await connection.execute(RELEASE, *_holders(lost))
     return {run.key: Claimed(run, run.key in holding) for run in runs if run.key in claimed}
+
+
+async def _hold(
+    connection: Connection, wishes: Sequence[Wish], lease_until: datetime, now: datetime
+) -> set[Key]:
+    # What is only to end makes no call: it must not be in the way of the schedule's next run.
+    runs = [wish.run for wish in wishes if wish.begins]
+    if not runs:
+        return set()
+    rows = await connection.fetch(
+        HOLD,
+        [run.tenant_id for run in runs],
+        [run.schedule_id for run in runs],
+        [run.id for run in runs],
+        [run.slot for run in runs],
+        [run.fence + 1 for run in runs],
+        lease_until,
+        now,
+    )
+    return {(row[0], row[1]) for row in rows}
 
 
 def _as_claimed(wish: Wish, now: datetime, lease_until: datetime) -> Run:

@@ -8,8 +8,13 @@ from typing import Any
 import asyncpg
 import pytest
 
+from service.firing.ledger import Begun, Finished, Ledger
+from service.planner import PlannerSettings, plan_due
+from service.rules.outcomes import Outcome
+from service.rules.planning import Calendar
 from tests.support.eventually import eventually
-from tests.support.firing_stack import Stack, firing_stack
+from tests.support.firing_stack import SLOT, Stack, firing_stack
+from tests.support.firing_stack import ticket as ticket_of
 from tests.support.stub_runner import Seen, answering, status
 
 
@@ -129,6 +134,35 @@ async def test_run_whose_worker_died_is_lost_when_the_next_slot_has_come(stack: 
     run = await stack.run(ticket)
     assert (run["status"], run["attempts"], run["error"]) == ("error", 1, "worker lost")
     assert len(stack.runner.seen) == 1
+
+
+async def test_ending_a_lost_run_does_not_hold_up_the_next_one(stack: Stack) -> None:
+    lost = await stack.planned()
+    await die_calling(stack, lost)
+    stack.clock.forward(300)
+    async with stack.pool.acquire() as connection:
+        await plan_due(connection, stack.clock.now, PlannerSettings(), Calendar())
+    following = ticket_of(lost.tenant_id, lost.schedule_id, SLOT + timedelta(minutes=5))
+    ledger = Ledger(stack.pool, stack.settings, stack.clock)
+    [begun] = await ledger.begin([lost])
+    assert isinstance(begun, Begun)
+    assert begun.lost == "worker lost"
+    assert await stack.firing.fire(following) is None
+    assert (await stack.run(following))["status"] == "success"
+    [settled] = await ledger.end(
+        [Finished(begun=begun, outcome=Outcome(error=begun.lost, final=True))]
+    )
+    assert settled.ended is not None
+
+
+async def test_lost_run_that_has_ended_holds_its_schedule_no_more(stack: Stack) -> None:
+    lost = await stack.planned(cron="0 12 * * *")
+    for _ in range(4):
+        await die_calling(stack, lost)
+        stack.clock.forward(43)
+    assert await stack.pool.fetchval("SELECT count(*) FROM ext_scheduler.active_runs") == 1
+    assert await stack.firing.fire(lost) is None
+    assert await stack.pool.fetchval("SELECT count(*) FROM ext_scheduler.active_runs") == 0
 
 
 async def test_frozen_worker_that_wakes_changes_nothing(stack: Stack) -> None:
