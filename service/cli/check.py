@@ -1,6 +1,5 @@
 """``check``: what is wrong with the configuration and the neighbours, and what to do about it."""
 
-import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator
@@ -13,6 +12,7 @@ from service import settings
 from service.cli.checks import bus, database, keys
 from service.cli.checks.finding import Finding, ok, wrong
 from service.cli.errors import CommandError
+from service.cli.loop import run
 from service.cli.output import cell, progress, put, put_json
 from service.settings import PREFIX, Settings, SettingsError
 
@@ -43,7 +43,7 @@ def check(
 ) -> None:
     """Look at settings, database, migrations, NATS and keys. Status 1 where something is wrong."""
     logging.getLogger().addHandler(logging.NullHandler())  # each fault is told once, below
-    found = asyncio.run(_check(role, as_json=as_json))
+    found = run(_check(role, as_json=as_json))
     if as_json:
         put_json(found)
     faults = [finding for finding in found if finding.state == "wrong"]

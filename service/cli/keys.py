@@ -20,6 +20,7 @@ from contracts.context import (
 from contracts.subjects import ADMIN_AUDIENCE, HOST_AUDIENCE, RUNNER_AUDIENCE
 from service.cli import files, rotation
 from service.cli.errors import EXIT_INTERRUPTED, EXIT_USAGE, CommandError
+from service.cli.loop import run
 from service.cli.output import note, progress, put
 from service.cli.rotation import Pair
 from service.keyring import LOOK_EVERY_S
@@ -140,7 +141,7 @@ def _wait(seconds: int) -> None:
     # A file's reader looks at most once a second, so less could be too short.
     pause = max(seconds, 2 * LOOK_EVERY_S)
     note(f"waiting {pause:.0f} s for every process to notice")
-    asyncio.run(_pause(pause))
+    run(_pause(pause))
 
 
 async def _pause(seconds: float) -> None:

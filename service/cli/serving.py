@@ -10,6 +10,7 @@ import typer
 from service import app, settings
 from service.app import Role
 from service.cli.errors import EXIT_UNAVAILABLE, CommandError
+from service.cli.loop import run
 from service.cli.output import progress
 from service.logs import configure
 from service.storage import migrate as migrations
@@ -44,7 +45,7 @@ def migrate(
     if sql:
         typer.echo(migrations.as_sql(migrations.available()), nl=False)
         return
-    for migration in asyncio.run(_migrate(chosen.database_url)):
+    for migration in run(_migrate(chosen.database_url)):
         typer.echo(f"applied {migration.version:04d}_{migration.name}")
     typer.echo("the database is up to date")
 

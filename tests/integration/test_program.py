@@ -3,8 +3,10 @@
 import asyncio
 import os
 import pty
+import random
 import signal
 import sys
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
@@ -127,6 +129,26 @@ async def test_ctrl_c_ends_a_command_at_once(line: CommandLine, nats_url: str) -
         out, err = await process.communicate()
     said = Said(process.returncode or 0, out.decode(), err.decode())
     assert in_one_line(said, 130) == "interrupted"
+
+
+async def test_ctrl_c_is_one_line_at_any_moment(line: CommandLine, nats_url: str) -> None:
+    """Commands are interrupted at random moments of their life, from the first instruction on."""
+    moments = random.Random(7)
+    statuses: Counter[int] = Counter()
+    for _ in range(12):
+        process = await line.start("admin", "list", "--timeout", "1")
+        pipe = process.stdout
+        assert pipe is not None
+        with suppress(TimeoutError):
+            # Nothing is printed there: this is a wait for the end, cut short at some moment.
+            await asyncio.wait_for(pipe.read(), moments.uniform(0.2, 1.6))
+        with suppress(ProcessLookupError):
+            process.send_signal(signal.SIGINT)
+        _, err = await process.communicate()
+        statuses[process.returncode or 0] += 1
+        if process.returncode != -signal.SIGINT:  # before the first instruction of ours
+            in_one_line(Said(process.returncode or 0, "", err.decode()), process.returncode or 0)
+    assert statuses[130] >= 1, statuses
 
 
 async def test_a_reader_that_goes_away_is_no_fault(line: CommandLine) -> None:

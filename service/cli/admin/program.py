@@ -1,6 +1,5 @@
 """The commands of ``admin``, made from their shapes."""
 
-import asyncio
 import os
 from collections.abc import Callable
 from inspect import Parameter, Signature
@@ -10,6 +9,7 @@ import typer
 
 from contracts.admin import ADMIN_OPS
 from service import settings
+from service.cli import loop
 from service.cli.admin import commands
 from service.cli.admin.asking import asking, caller
 from service.cli.admin.parameters import COMMON, PAGES, made, parameters
@@ -38,7 +38,7 @@ def _command(shape: Shape) -> Callable[..., None]:
     def run(**given: Any) -> None:  # noqa: ANN401 - whatever the options are
         chosen = settings.load(os.environ)
         commands.confirm(shape, given)
-        asyncio.run(_ask(chosen, shape, given))
+        loop.run(_ask(chosen, shape, given))
 
     run.__signature__ = Signature(_options(shape))  # type: ignore[attr-defined]  # Typer reads it
     return run
