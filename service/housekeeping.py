@@ -14,7 +14,7 @@ from service.logs import fields
 from service.metrics import Metrics
 from service.rules import zones
 from service.rules.planning import Calendar, UnplannableError
-from service.storage import clock, expiry, occurrences, partitions, queue, reconcile, timers
+from service.storage import clock, damage, expiry, occurrences, partitions, queue, reconcile, timers
 from service.storage.acquire import acquired
 from service.storage.connection import Connection
 from service.storage.expiry import Retention
@@ -99,13 +99,14 @@ async def mend(
 ) -> Mended:
     """Repair what another program, or an accident, left: the cheap part of a reconciliation."""
     added, unplannable = await _add_timers(connection, now, settings, calendar)
-    gone = await reconcile.without_schedule(connection, settings.batch)
-    await timers.remove(connection, gone)
+    gone = await damage.timers_without_schedule(connection, None, settings.batch)
+    async with connection.transaction():
+        removed = await damage.remove_timers(connection, gone)
     orphans = await reconcile.without_job(
         connection, now - settings.look_back, now - settings.orphaned_after, settings.batch
     )
     jobs = await queue.enqueue(connection, [occurrences.job(each, each.id) for each in orphans])
-    return Mended(added, len(gone), jobs, unplannable)
+    return Mended(added, removed, jobs, unplannable)
 
 
 async def _add_timers(

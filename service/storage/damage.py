@@ -6,7 +6,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from service.storage import attempts, queue
+from service.storage import attempts, queue, timers
 from service.storage.attempts import Wanted
 from service.storage.connection import Connection
 from service.storage.queue import ENTRYPOINT
@@ -54,15 +54,24 @@ REMOVE_JOBS = """
 DELETE FROM ext_scheduler.pgqueuer WHERE id = ANY ($1::bigint[]) AND status = 'queued'
 """
 
-TIMERS_WITHOUT_SCHEDULE = """
+NO_SCHEDULE = """NOT EXISTS (
+    SELECT FROM tenant_extension_schedule s
+    WHERE s.tenant_id = t.tenant_id AND s.id = t.schedule_id AND s.enabled)"""
+
+TIMERS_WITHOUT_SCHEDULE = f"""
 SELECT t.tenant_id, t.schedule_id, t.install_id
 FROM ext_scheduler.timers t
 WHERE ($1::text IS NULL OR t.tenant_id = $1)
-  AND NOT EXISTS (
-    SELECT FROM tenant_extension_schedule s
-    WHERE s.tenant_id = t.tenant_id AND s.id = t.schedule_id AND s.enabled)
+  AND {NO_SCHEDULE}
 ORDER BY t.schedule_id
 LIMIT $2::integer
+"""
+
+REMOVE_TIMERS = f"""
+DELETE FROM ext_scheduler.timers t
+USING unnest($1::text[], $2::uuid[]) AS w (tenant_id, schedule_id)
+WHERE t.tenant_id = w.tenant_id AND t.schedule_id = w.schedule_id
+  AND {NO_SCHEDULE}
 """
 
 BATCH = 1000
@@ -103,6 +112,19 @@ async def timers_without_schedule(
     """Return timers whose schedule is gone or disabled."""
     rows = await connection.fetch(TIMERS_WITHOUT_SCHEDULE, tenant_id, limit)
     return [Place(*row) for row in rows]
+
+
+async def remove_timers(connection: Connection, places: Sequence[Place]) -> int:
+    """Remove those of these timers whose schedule is still gone or disabled; return how many.
+
+    Timers that a change, or the planner, is at are left alone. Call it in a transaction: who
+    enables a schedule writes its timer too, so under the timers' locks the look is the last word.
+    """
+    keys = await timers.lock(connection, [(each.tenant_id, each.schedule_id) for each in places])
+    tag = await connection.execute(
+        REMOVE_TIMERS, [key[0] for key in keys], [key[1] for key in keys]
+    )
+    return int(tag.rpartition(" ")[2])
 
 
 async def jobs_without_run(connection: Connection, tenant_id: str | None, limit: int) -> list[int]:

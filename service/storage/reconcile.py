@@ -24,15 +24,6 @@ ORDER BY s.id
 LIMIT $2::integer
 """
 
-WITHOUT_SCHEDULE = """
-SELECT t.tenant_id, t.schedule_id
-FROM ext_scheduler.timers t
-WHERE NOT EXISTS (
-  SELECT FROM tenant_extension_schedule s
-  WHERE s.tenant_id = t.tenant_id AND s.id = t.schedule_id AND s.enabled)
-LIMIT $1::integer
-"""
-
 WITHOUT_JOB = """
 SELECT r.tenant_id, r.install_id, r.schedule_id, r.slot, r.kind, r.trigger
 FROM ext_scheduler.runs r
@@ -94,11 +85,6 @@ async def without_timer(
 ) -> list[Row]:
     """Return enabled schedules without a timer, of one tenant or all, by id, beyond ``after``."""
     return [Row(*row) for row in await connection.fetch(WITHOUT_TIMER, after, limit, tenant_id)]
-
-
-async def without_schedule(connection: Connection, limit: int) -> list[tuple[str, UUID]]:
-    """Return timers whose schedule is gone or disabled."""
-    return [(row[0], row[1]) for row in await connection.fetch(WITHOUT_SCHEDULE, limit)]
 
 
 async def without_job(

@@ -34,6 +34,14 @@ FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::time
 WHERE t.tenant_id = m.tenant_id AND t.schedule_id = m.schedule_id
 """
 
+LOCK = """
+SELECT t.tenant_id, t.schedule_id
+FROM ext_scheduler.timers t
+JOIN unnest($1::text[], $2::uuid[]) AS w (tenant_id, schedule_id)
+  ON t.tenant_id = w.tenant_id AND t.schedule_id = w.schedule_id
+FOR UPDATE OF t SKIP LOCKED
+"""
+
 REMOVE = """
 DELETE FROM ext_scheduler.timers t
 USING unnest($1::text[], $2::uuid[]) AS gone (tenant_id, schedule_id)
@@ -100,6 +108,12 @@ async def take_future(
 ) -> list[Timer]:
     """Lock timers that are not due yet, in the order of their keys, beyond ``after``."""
     return [Timer(*row) for row in await connection.fetch(TAKE_FUTURE, *after, now, limit)]
+
+
+async def lock(connection: Connection, keys: Sequence[tuple[str, UUID]]) -> list[tuple[str, UUID]]:
+    """Lock the timers of these schedules that nobody else has locked; return which those are."""
+    rows = await connection.fetch(LOCK, [key[0] for key in keys], [key[1] for key in keys])
+    return [(row[0], row[1]) for row in rows]
 
 
 async def move(connection: Connection, timers: Sequence[Timer]) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
@@ -20,7 +20,7 @@ from service.housekeeping import (
 from service.metrics import Metrics
 from service.planner import PlannerSettings, plan_due
 from service.rules.planning import Calendar
-from service.storage import partitions, reconcile
+from service.storage import damage, partitions, reconcile
 from tests.support import registry
 from tests.support.registry import Installed
 
@@ -216,6 +216,41 @@ async def test_timer_without_its_schedule_is_removed(
     await connection.execute("UPDATE tenant_extension_schedule SET enabled = false")
     assert (await mend(connection, NOW, SETTINGS, Calendar())).timers_removed == 1
     assert await registry.due_at(connection, id_) is None
+
+
+async def enable(connection: asyncpg.Connection, id_: UUID) -> None:
+    """Enable a schedule and set its timer, as a change does."""
+    await connection.execute("UPDATE tenant_extension_schedule SET enabled = true")
+    await connection.execute(
+        "UPDATE ext_scheduler.timers SET due_at = $2 WHERE schedule_id = $1", id_, NEXT
+    )
+
+
+async def test_timer_of_a_schedule_enabled_after_the_look_stays(
+    connection: asyncpg.Connection, made: Installed
+) -> None:
+    id_ = await registry.schedule(connection, made, due_at=SLOT, enabled=False)
+    found = await damage.timers_without_schedule(connection, None, 10)
+    assert [place.schedule_id for place in found] == [id_]
+    await enable(connection, id_)
+    async with connection.transaction():
+        assert await damage.remove_timers(connection, found) == 0
+    assert await registry.due_at(connection, id_) == NEXT
+
+
+async def test_timer_of_a_schedule_being_enabled_stays(
+    connection: asyncpg.Connection, database: str, made: Installed
+) -> None:
+    id_ = await registry.schedule(connection, made, due_at=SLOT, enabled=False)
+    changing = await asyncpg.connect(database)
+    try:
+        async with changing.transaction():
+            await enable(changing, id_)
+            async with asyncio.timeout(5):  # neither waited for nor removed
+                assert (await mend(connection, NOW, SETTINGS, Calendar())).timers_removed == 0
+        assert await registry.due_at(changing, id_) == NEXT
+    finally:
+        await changing.close()
 
 
 async def test_queued_run_without_a_job_gets_one(
