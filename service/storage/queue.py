@@ -34,7 +34,7 @@ from pgqueuer.domain.types import (
 from pgqueuer.ports.driver import NotifyCallback
 from pgqueuer.ports.repository import EntrypointExecutionParameter
 
-from service.storage.acquire import acquired
+from service.storage.acquire import acquired, by_keys
 from service.storage.connection import Connection
 from service.storage.faults import is_unavailable
 from service.storage.gather import Gather
@@ -77,9 +77,13 @@ SELECT EXISTS (SELECT FROM ext_scheduler.pgqueuer
   WHERE entrypoint = ANY ($1::text[]) AND status = 'queued' AND execute_after < now())::integer
 """
 
-# In order of the index, never by sorting: statistics lag behind a backlog that came within a
-# second, and the plan for an empty queue sorts all of it for each batch that is taken.
-BY_PRIORITY = "SET LOCAL enable_sort = off"
+# A plan made for an empty queue is kept for as long as the connection lasts, and statistics lag
+# behind a backlog that came within a second: such a plan reads, sorts and joins all of it for each
+# batch that is taken (seen: 800 ms with 10,000 waiting, against 5). So it is made anew each time,
+# by keys, and in the order of the index.
+BY_PRIORITY = """
+SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_sort = off
+"""
 
 FAULT_DELAY = timedelta(seconds=5)
 HAND_BACK_TRIES = 6
@@ -180,7 +184,7 @@ class OwnedJobs(Queries):
     ) -> list[Job]:
         """Take jobs, at a cost that does not grow with how many wait."""
         asked = (entrypoints, queue_manager_id, global_concurrency_limit, heartbeat_timeout)
-        async with acquired(self.driver.pool) as connection, connection.transaction():
+        async with acquired(self.driver.pool) as connection, by_keys(connection):
             await connection.execute(BY_PRIORITY)
             return await _over(connection).dequeue(batch_size, *asked)
 

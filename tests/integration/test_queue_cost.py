@@ -1,0 +1,57 @@
+"""What taking jobs costs, whatever the database believed when the worker was idle."""
+
+from datetime import timedelta
+from uuid import uuid4
+
+import asyncpg
+from pgqueuer.domain.types import QueueEntrypoint, QueueManagerId
+from pgqueuer.ports.repository import EntrypointExecutionParameter
+
+from service.storage import clock, queue
+
+BACKLOG, BATCH = 5_000, 100
+READ = """
+SELECT coalesce(sum(idx_tup_read), 0)::integer + (
+  SELECT seq_tup_read::integer FROM pg_stat_user_tables
+  WHERE relid = 'ext_scheduler.pgqueuer'::regclass)
+FROM pg_stat_user_indexes WHERE relid = 'ext_scheduler.pgqueuer'::regclass
+"""
+
+
+async def rows_read(pool: asyncpg.Pool) -> int:
+    """Rows of the queue that the pool's only connection has read so far."""
+    await pool.execute("SELECT pg_stat_force_next_flush()")
+    count: int = await pool.fetchval(READ)
+    return count
+
+
+async def test_a_batch_costs_the_same_however_many_wait(database: str) -> None:
+    async with asyncpg.create_pool(database, min_size=1, max_size=1) as pool:
+        await pool.execute("VACUUM ANALYZE ext_scheduler.pgqueuer")
+        jobs, ours = queue.owned_jobs(pool), QueueEntrypoint(queue.ENTRYPOINT)
+        me = QueueManagerId(uuid4())
+
+        async def taken() -> int:
+            limits = {ours: EntrypointExecutionParameter(0)}
+            return len(await jobs.dequeue(BATCH, limits, me, 900, timedelta(seconds=30)))
+
+        for _ in range(8):  # after five the database keeps a plan, if it is let
+            assert await taken() == 0
+        await enqueue(pool)
+        before = await rows_read(pool)
+        assert await jobs.eligible_queued_work([ours]) == 1
+        assert await jobs.queued_work([ours]) == 1
+        for _ in range(5):
+            assert await taken() == BATCH
+        assert await rows_read(pool) - before < BACKLOG
+
+
+async def enqueue(pool: asyncpg.Pool) -> None:
+    """A backlog from many tenants."""
+    async with pool.acquire() as connection, connection.transaction():
+        now = await clock.read(connection)
+        jobs = [
+            queue.NewJob(queue.Ticket("t", uuid4(), uuid4(), now), str(n), priority=-(n % 10))
+            for n in range(BACKLOG)
+        ]
+        await queue.enqueue(connection, jobs)
