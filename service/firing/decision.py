@@ -2,7 +2,7 @@
 
 import base64
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import TypeAlias
 from uuid import uuid4
 
 import msgspec
@@ -26,6 +26,8 @@ CONFIG_UNREADABLE = "The install's configuration cannot be read"
 NO_CONTENT = "The installed version has no content hash"
 SHORT = 2048
 """Length up to which what was read from a JSON column is remembered."""
+
+_CONFIG = msgspec.json.Decoder(dict[str, msgspec.Raw] | str | None)
 
 OVERTAKEN = "Another run of this schedule began before the retry"
 
@@ -144,10 +146,17 @@ def _config(text: str | None) -> dict[str, str] | None:
 
 
 def _read_config(text: str) -> dict[str, str] | None:
-    value = read_container(text)
-    if not isinstance(value, dict):
+    try:
+        values = _CONFIG.decode(text)
+        if isinstance(values, str):  # some writers put JSON text into a JSON string
+            values = _CONFIG.decode(values)
+        if values is None:
+            return {}  # a JSON null says as little as SQL's
+        if isinstance(values, str):
+            return None
+        return {name: _text(bytes(raw)) for name, raw in values.items()}
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
-    return {str(name): _text(each) for name, each in value.items()}
 
 
 # Slots recur, and the runs of an install share its configuration. Nobody changes what is returned.
@@ -155,8 +164,9 @@ _short_body = lru_cache(maxsize=2048)(_read_body)
 _short_config = lru_cache(maxsize=2048)(_read_config)
 
 
-def _text(value: Any) -> str:  # noqa: ANN401 - any JSON value
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+def _text(raw: bytes) -> str:
+    # Anything but a string as it stands: a number would not survive being read and written.
+    return msgspec.json.decode(raw, type=str) if raw.startswith(b'"') else raw.decode()
 
 
 def _envelope(secrets: Secrets | None) -> SecretEnvelope | UnsetType:

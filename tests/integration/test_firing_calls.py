@@ -64,7 +64,7 @@ async def test_request_carries_what_the_runner_needs(stack: Stack) -> None:
         "install_id": str(made.install_id),
         "version_id": str(made.version_id),
         "content_hash": "sha256:abc",
-        "config": {"url": "https://x", "n": "3", "o": '{"a":1}'},
+        "config": {"url": "https://x", "n": "3", "o": '{"a": 1}'},
         "trigger": "schedule",
         "schedule_id": str(ticket.schedule_id),
         "scheduled_for": "2026-03-02T12:00:00Z",
@@ -148,6 +148,30 @@ async def test_newest_bundle_and_config_row_count(stack: Stack) -> None:
     context = stack.runner.seen[0].request["context"]
     assert context["content_hash"] == "sha256:feed"
     assert context["config"] == {"from": "row"}
+
+
+CONFIGS = [
+    ("null", {}),
+    ("{}", {}),
+    ('{"a": 123456789012345678901}', {"a": "123456789012345678901"}),
+    ('{"a": 1.0, "b": 0.10, "c": 12e2}', {"a": "1.0", "b": "0.10", "c": "1200"}),
+    ('{"a": 1e400}', {"a": "1" + "0" * 400}),
+    (
+        '{"a": null, "b": true, "c": [1, {"d": ""}]}',
+        {"a": "null", "b": "true", "c": '[1, {"d": ""}]'},
+    ),
+    ('{"a": "", "b": "\\u00e9\\"\\n", "c": "1"}', {"a": "", "b": 'é"\n', "c": "1"}),
+    ('"{\\"a\\": 1.0}"', {"a": "1.0"}),
+]
+
+
+@pytest.mark.parametrize(("config", "sent"), CONFIGS)
+async def test_config_values_that_are_no_strings_go_as_their_json_text(
+    stack: Stack, config: str, sent: dict[str, str]
+) -> None:
+    await stack.pool.execute("UPDATE tenant_extension_install SET config = $1", config)
+    await stack.firing.fire(await stack.planned())
+    assert stack.runner.seen[0].request["context"]["config"] == sent
 
 
 async def test_ended_run_is_not_called_again(stack: Stack) -> None:

@@ -86,6 +86,8 @@ async def test_endpoint_gone_disables_the_schedule(stack: Stack, change: str) ->
     [
         "UPDATE tenant_extension_install SET config = '[1]'",
         "UPDATE tenant_extension_install SET config = '\"rubbish\"'",
+        "UPDATE tenant_extension_install SET config = '3'",
+        "UPDATE tenant_extension_install SET config = '\"[1]\"'",
         "DELETE FROM extension_bundle",
     ],
 )
