@@ -28,7 +28,7 @@ from service.rules.fields import (
     check_update,
 )
 from service.rules.limits import admit, remember
-from service.storage import bulk, endpoints, listing, manual_rate, occurrences
+from service.storage import bulk, endpoints, listing, manual_rate, occurrences, schedules
 from service.storage.installs import Install
 
 ONE_ENDPOINT = "Give endpoint or endpointId, not both"
@@ -141,6 +141,8 @@ async def _with_endpoint(
     outcome = await apply(checked, standing)
     if isinstance(outcome, ErrorBody) and selector is not None:
         outcome = _renamed(outcome)
+    if isinstance(outcome, change.Made) and outcome.new is not None:
+        await schedules.insert(ground.call.connection, install, outcome.new, standing.now)
     return _told(install, outcome)
 
 

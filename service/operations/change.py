@@ -19,7 +19,7 @@ from service.storage import changes, endpoints, installs
 from service.storage.changes import Event, Loaded, Question, Record
 from service.storage.faults import is_name_taken
 from service.storage.installs import Install
-from service.storage.schedules import Schedule
+from service.storage.schedules import NewSchedule, Schedule
 
 
 class Asked(Struct, frozen=True):
@@ -49,12 +49,16 @@ class Ground(Struct, frozen=True):
 
 
 class Made(Struct, frozen=True):
-    """A change that was made: its answer, and what audit entry and event say of it."""
+    """A change that was made: its answer, and what audit entry and event say of it.
+
+    All but ``new``, the schedule that is yet to be written: with the record, in one statement.
+    """
 
     answer: Answer
     schedule_id: UUID
     event: EventType
     changes: Mapping[str, Any]
+    new: NewSchedule | None = None
 
 
 Apply = Callable[[Ground], Awaitable[Made | ErrorBody]]
@@ -89,7 +93,11 @@ async def _once(call: Call, tenant_id: str, asked: Asked, apply: Apply) -> Answe
         if isinstance(outcome, ErrorBody):
             return outcome
         await changes.record(
-            call.connection, install.tenant_id, _record(ground, outcome), ground.now
+            call.connection,
+            install.tenant_id,
+            _record(ground, outcome),
+            ground.now,
+            outcome.new,
         )
         return outcome.answer
 

@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 
 async def create_schedule(checked: CheckedCreate, ground: Ground) -> Made | ErrorBody:
-    """Insert the schedule, or say what is wrong: fields, then rate, then quota."""
+    """Make the schedule that is to be inserted, or say what is wrong: fields, rate, quota."""
     errors = dict(checked.errors)
     endpoint_id = _resolve(ground, checked, errors, has_payload=checked.payload is not None)
     if checked.name is not None and ground.loaded.name_holder is not None:
@@ -58,9 +58,8 @@ async def create_schedule(checked: CheckedCreate, ground: Ground) -> Made | Erro
         payload=None if checked.payload is None else payload.to_json(checked.payload),
         due_at=_due(checked.cron, checked.timezone, ground.now) if checked.enabled else None,
     )
-    await schedules.insert(ground.call.connection, ground.install, new, ground.now)
     answer = CreateOutput(success=True, schedule_id=str(new.id))
-    return Made(answer, new.id, EventType.SCHEDULE_CREATED, _described(new))
+    return Made(answer, new.id, EventType.SCHEDULE_CREATED, _described(new), new)
 
 
 async def update_schedule(checked: CheckedUpdate, ground: Ground) -> Made | ErrorBody:

@@ -7,7 +7,15 @@ from uuid import UUID
 from msgspec import Struct
 
 from service.storage.connection import Connection
-from service.storage.schedules import COLUMNS, JOINS, Schedule, from_columns
+from service.storage.schedules import (
+    COLUMNS,
+    JOINS,
+    NewSchedule,
+    Schedule,
+    from_columns,
+    inserting,
+    values,
+)
 
 # Paths are compared after the rule for paths: trimmed, one leading slash, runs of slashes as one.
 LOAD = rf"""
@@ -32,8 +40,8 @@ LEFT JOIN tenant_extension_schedule s
 {JOINS}
 """
 
-RECORD = """
-WITH replay AS (
+_RECORD = """
+replay AS (
   INSERT INTO ext_scheduler.idempotency
     (tenant_id, scope, jti, op, body_sha256, result, created_at)
   VALUES ($1::text, $2::text, $3::uuid, $4::text, $5::text, $6::bytea, $7::timestamptz)
@@ -51,6 +59,9 @@ SELECT $1, $2, $16::timestamptz[], $7 WHERE $16 IS NOT NULL
 ON CONFLICT (tenant_id, scope) DO UPDATE
   SET accepted = excluded.accepted, updated_at = excluded.updated_at
 """
+RECORD = f"WITH {_RECORD}"
+# Each statement is a round trip, and the install stays locked meanwhile.
+RECORD_CREATED = f"WITH {inserting('$1', '$8', '$9', '$7', first=17)}, {_RECORD}"
 
 
 class Replay(Struct, frozen=True):
@@ -141,10 +152,19 @@ async def load(
     )
 
 
-async def record(connection: Connection, tenant_id: str, record: Record, now: datetime) -> None:
-    """Write what the change leaves behind, in the change's own transaction."""
+async def record(
+    connection: Connection,
+    tenant_id: str,
+    record: Record,
+    now: datetime,
+    new: NewSchedule | None = None,
+) -> None:
+    """Write what the change leaves behind, in the change's own transaction.
+
+    With ``new``, write that schedule (the record's ``schedule_id``) and its timer as well.
+    """
     await connection.execute(
-        RECORD,
+        RECORD if new is None else RECORD_CREATED,
         tenant_id,
         record.scope,
         record.jti,
@@ -161,4 +181,5 @@ async def record(connection: Connection, tenant_id: str, record: Record, now: da
         [event.schedule_id for event in record.events],
         [event.data for event in record.events],
         record.accepted,
+        *(() if new is None else values(new)),
     )

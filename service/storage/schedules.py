@@ -25,19 +25,33 @@ JOINS = """
   LEFT JOIN ext_scheduler.timers t ON t.tenant_id = s.tenant_id AND t.schedule_id = s.id
 """
 
-INSERT = """
-WITH schedule AS (
+
+def inserting(tenant: str, install: str, schedule: str, now: str, first: int) -> str:
+    """Write the two inserts of a schedule and its timer, for a WITH.
+
+    The first four are the parameters that a statement may have for other reasons too; those of
+    ``values`` follow from number ``first`` on.
+    """
+    endpoint, name, cron, timezone, enabled, payload, due = (f"${first + n}" for n in range(7))
+    return f"""
+schedule AS (
   INSERT INTO tenant_extension_schedule
     (id, install_id, tenant_id, endpoint_id, name, cron, timezone, enabled, payload_json,
      job_id, runner_schedule_id, created_at, updated_at, revision, missing_endpoint)
-  VALUES ($1::uuid, $2::uuid, $3::text, $4::uuid, $5::text, $6::text, $7::text, $8::boolean,
-    $9::text::jsonb, CASE WHEN $8 THEN $1 END,
-    CASE WHEN $8 THEN 'extsched:' || $2::text || ':' || $1::text END,
-    $10::timestamptz, $10, 1, false)
+  VALUES ({schedule}::uuid, {install}::uuid, {tenant}::text, {endpoint}::uuid, {name}::text,
+    {cron}::text, {timezone}::text, {enabled}::boolean, {payload}::text::jsonb,
+    CASE WHEN {enabled} THEN {schedule} END,
+    CASE WHEN {enabled} THEN 'extsched:' || {install}::text || ':' || {schedule}::text END,
+    {now}::timestamptz, {now}, 1, false)
+), timer AS (
+  INSERT INTO ext_scheduler.timers (tenant_id, schedule_id, install_id, cron, timezone, due_at)
+  SELECT {tenant}, {schedule}, {install}, {cron}, {timezone}, {due}::timestamptz
+  WHERE {due} IS NOT NULL
 )
-INSERT INTO ext_scheduler.timers (tenant_id, schedule_id, install_id, cron, timezone, due_at)
-SELECT $3, $1, $2, $6, $7, $11::timestamptz WHERE $11 IS NOT NULL
 """
+
+
+INSERT = f"WITH {inserting('$1', '$2', '$3', '$4', first=5)} SELECT"
 
 UPDATE = """
 UPDATE tenant_extension_schedule s SET
@@ -136,22 +150,22 @@ def from_columns(row: asyncpg.Record) -> Schedule | None:
     return Schedule(**values)
 
 
-async def insert(connection: Connection, install: Install, new: NewSchedule, now: datetime) -> None:
-    """Insert a schedule, and its timer if it is enabled."""
-    await connection.execute(
-        INSERT,
-        new.id,
-        install.id,
-        install.tenant_id,
+def values(new: NewSchedule) -> tuple[object, ...]:
+    """What ``inserting`` takes besides the four."""
+    return (
         new.endpoint_id,
         new.name,
         new.cron,
         new.timezone,
         new.enabled,
         new.payload,
-        now,
         new.due_at,
     )
+
+
+async def insert(connection: Connection, install: Install, new: NewSchedule, now: datetime) -> None:
+    """Insert a schedule, and its timer if it is enabled."""
+    await connection.execute(INSERT, install.tenant_id, install.id, new.id, now, *values(new))
 
 
 async def update(
