@@ -55,7 +55,7 @@ class ExecutorSettings(Struct, frozen=True, kw_only=True):
     runner_url: str
     concurrency: int = 64
     waiting: int = 1024
-    margin: float = 2.5
+    margin: float = 3.0
     drain_patience: float = 35.0
     reply_prefixes: tuple[str, ...] = ("_INBOX", "_R_.")
 

@@ -7,7 +7,9 @@ import pytest
 import typer
 from msgspec import to_builtins
 
+from runner_bridge.executor import ExecutorSettings
 from service.cli.main import program
+from service.firing.settings import STEP_S, FiringSettings
 from service.settings import Settings
 from tests.support.observed import PREFIX, SPECIFIED
 from tests.support.sources import ROOT
@@ -74,3 +76,14 @@ def test_the_guide_names_no_file_that_is_not_there() -> None:
     named = set(re.findall(r"`((?:deploy|docs|contracts)/[\w./-]+)`", GUIDE))
     assert named
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_timeouts_of_a_call_nest_by_two_or_three_seconds() -> None:
+    firing, margin = FiringSettings(), ExecutorSettings(runner_url="").margin
+    bridge_s = firing.runner_timeout_s + margin
+    assert 2 <= margin <= 3
+    assert 2 <= firing.call_timeout_s - bridge_s <= 3
+    # The call may begin as late as this after its claim, and must have ended before a retry.
+    assert firing.lease.total_seconds() > STEP_S + firing.call_timeout_s
+    more = [f"{s - firing.runner_timeout_s:g} s more" for s in (bridge_s, firing.call_timeout_s)]
+    assert f"bridge {more[0]}, worker {more[1]}" in GUIDE
