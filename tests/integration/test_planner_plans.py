@@ -16,7 +16,6 @@ from service.storage import due, timers
 from service.storage.timers import Timer
 
 SLOT = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
-STORED = 100_000
 FILL = """
 INSERT INTO tenant_extension_install (id, tenant_id, registry_id, version_id)
   SELECT ('00000000-0000-0000-0001-' || lpad(n::text, 12, '0'))::uuid, 'tenant-' || n,
@@ -32,6 +31,16 @@ INSERT INTO ext_scheduler.timers
     '2026-03-02T12:00:00Z'::timestamptz + interval '1 minute' * (row_number() OVER () / 100), 0
   FROM tenant_extension_schedule;
 ANALYZE;
+"""
+
+
+A_MILLION = """
+INSERT INTO ext_scheduler.timers
+  SELECT 'tenant-' || lpad((n / 450)::text, 5, '0'), lpad(n::text, 32, '0')::uuid,
+    lpad((n / 450)::text, 32, '0')::uuid, '0 12 * * *', 'UTC',
+    '2026-03-03T12:00:00Z'::timestamptz + interval '1 minute' * (n / 1000), 0
+  FROM generate_series(1, 900000) AS n;
+ANALYZE ext_scheduler.timers;
 """
 
 
@@ -58,9 +67,11 @@ async def scans(connection: asyncpg.Connection, statement: str, *values: Any) ->
     return found
 
 
-async def test_statements_of_the_planner_use_indexes_only(
+async def test_statements_of_the_planner_use_indexes_only_over_a_million_timers(
     connection: asyncpg.Connection,
 ) -> None:
+    await connection.execute(A_MILLION)
+    assert await connection.fetchval("SELECT count(*) FROM ext_scheduler.timers") == 1_000_000
     due_timers = [Timer(*row) for row in await connection.fetch(timers.TAKE_DUE, SLOT, 1000)]
     assert len(due_timers) == 99
     tenants = [timer.tenant_id for timer in due_timers]
