@@ -50,7 +50,7 @@ class Caller(Struct, frozen=True, kw_only=True):
     tenant: str
     permissions: tuple[str, ...]
     timeout: int
-    request_id: UUID
+    request_id: UUID | None
     as_json: bool
 
 
@@ -61,8 +61,7 @@ class Asking:
         self.caller = caller
         self._key = key
         self._bus = bus
-        self._request_id: UUID | None = caller.request_id
-        self.asked = 0
+        self._request_id = caller.request_id
 
     async def ask(self, op: str, fields: Mapping[str, Any], doing: str = "") -> Any:  # noqa: ANN401 - the operation's output
         """Ask for an operation with wire ``fields``; return its output.
@@ -74,7 +73,11 @@ class Asking:
         try:
             async with progress(lambda: doing or f"waiting for {op}"):
                 return await self._requests(op).ask(
-                    self._speaker(operation, fields), op, fields, operation.output, jti=self._jti()
+                    self._speaker(operation, fields),
+                    op,
+                    fields,
+                    operation.output,
+                    jti=self._jti(operation, fields),
                 )
         except ServiceError as error:
             raise self._refused(op, error) from None
@@ -84,11 +87,12 @@ class Asking:
         settings = RequestSettings(attempt=float(patience), total=float(patience))
         return SignedRequests(self._bus.client, lambda: self._key, settings)
 
-    def _jti(self) -> UUID:
-        """The id that was asked for is for the first request; each further one has its own."""
-        self.asked += 1
+    def _jti(self, operation: AdminOperation, fields: Mapping[str, Any]) -> UUID:
+        """The id that was asked for is for the first change; all else has its own."""
+        if self._request_id is None or not operation.mutates or fields.get("dryRun"):
+            return uuid4()
         chosen, self._request_id = self._request_id, None
-        return chosen or uuid4()
+        return chosen
 
     def _with_tenant(
         self, operation: AdminOperation, fields: Mapping[str, Any]
@@ -163,7 +167,7 @@ def caller(settings: Settings, given: Mapping[str, Any]) -> Caller:
         tenant=given["tenant"] or settings.admin_tenant,
         permissions=tuple(given["permission"] or settings.admin_permissions),
         timeout=given["timeout"] or 0,
-        request_id=given["request_id"] or uuid4(),
+        request_id=given["request_id"],
         as_json=given["as_json"],
     )
 
