@@ -33,6 +33,8 @@ class Seats:
         self.taken = 0
         self._clock = clock
         self._tenants: dict[str, _Tenant] = {}
+        self._patient: dict[str, _Tenant] = {}
+        """Those with somebody waiting, the longest first."""
 
     async def take(self, tenant_id: str, patience_s: float) -> bool:
         """Take a seat, waiting a moment for one; False when none became free for this tenant."""
@@ -43,6 +45,7 @@ class Seats:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[bool] = loop.create_future()
         tenant.waiting.append(future)
+        self._patient[tenant_id] = tenant
         timer = loop.call_later(patience_s, _give_up, tenant, future)
         try:
             return await future
@@ -52,6 +55,8 @@ class Seats:
             raise
         finally:
             timer.cancel()
+            if not tenant.waiting:
+                self._patient.pop(tenant_id, None)
 
     def release(self, tenant_id: str, held_s: float) -> None:
         """Give a seat back, and seat who waits."""
@@ -59,7 +64,9 @@ class Seats:
         tenant.taken -= 1
         self.taken -= 1
         tenant.average_s += (held_s - tenant.average_s) / 8
-        for waiting in [each for each in self._tenants.values() if each.waiting]:
+        for waiting in self._patient.values():
+            if self.taken >= self.capacity:
+                break
             while waiting.waiting and self._has_room(waiting):
                 future = waiting.waiting.popleft()
                 if not future.done():
