@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv check test test-interop bench-rpc bench-firing fmt drill demo dev api clean
+.PHONY: help venv check test test-interop bench-rpc bench-firing bench-retention fmt drill demo dev api clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | \
@@ -48,6 +48,9 @@ bench-rpc: venv ## what a responder answers a second, beside the bus and the dat
 
 bench-firing: venv ## how fast due schedules are fired, beside pgqueuer's no-op drain (about five minutes)
 	@$(BIN)/python -m bench.firing $(BENCH_ARGS)
+
+bench-retention: venv ## removing half of 5,000,000 run records, and pages of history (about five minutes)
+	@$(BIN)/python -m bench.retention $(BENCH_ARGS)
 
 fmt: venv ## format, and repair what lint can repair
 	$(BIN)/ruff format .
