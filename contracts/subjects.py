@@ -46,9 +46,12 @@ def event_subject(tenant_id: str, install_id: str, type: str) -> str:  # noqa: A
     it appears as its base64url.
 
     Raises:
-        ValueError: the tenant id is empty, or the install id is no single token.
+        ValueError: the tenant id is empty, the install id is no single token, or the type is not
+            made of tokens.
     """
     if not tenant_id or not _PLAIN_TOKEN.fullmatch(install_id):
         raise ValueError("an event needs a tenant id and an install id of one token")
+    if not all(_PLAIN_TOKEN.fullmatch(token) for token in type.split(".")):
+        raise ValueError("an event needs a type of tokens with dots between")
     tenant = tenant_id if _PLAIN_TOKEN.fullmatch(tenant_id) else encode_text(tenant_id)
     return f"{EVENTS_PREFIX}.{tenant}.{install_id}.{type}"

@@ -2,6 +2,7 @@
 
 import asyncio
 from logging import getLogger
+from typing import cast
 
 import asyncpg
 import msgspec
@@ -12,6 +13,7 @@ from nats.aio.client import Client
 from contracts.events import Event, EventType
 from contracts.subjects import event_subject
 from contracts.times import wire_time
+from service.logs import fields
 from service.rules.outcomes import clean
 from service.storage import outbox
 from service.storage.acquire import acquired
@@ -81,8 +83,9 @@ class Publisher:
     async def publish_batch(self) -> int:
         """Publish the oldest events and forget them; return how many it were.
 
-        They are forgotten once the server has confirmed everything sent so far. Raises what NATS
-        or the database raise; the events are kept then, and perhaps published again.
+        They are forgotten once the server has confirmed everything sent so far, and those that
+        can be no message with them: they would hold up all others for good. Raises what NATS or
+        the database raise; the events are kept then, and perhaps published again.
         """
         if not self._client.is_connected:
             return 0
@@ -97,20 +100,31 @@ class Publisher:
     async def _publish(self, pending: list[Pending]) -> None:
         reconnects = self._client.stats["reconnects"]
         for event in pending:
-            subject = event_subject(event.tenant_id, str(event.install_id), event.type)
-            await self._client.publish(subject, body(event))
+            message = _message(event)
+            if message is not None:
+                await self._client.publish(*message)
         await self._client.flush(timeout=self._settings.flush_timeout_s)  # type: ignore[arg-type]  # the library declares int
         if self._client.stats["reconnects"] != reconnects:
             # The flush was confirmed by another connection than the one that was sent to.
             raise nats.errors.ConnectionReconnectingError
 
 
+def _message(event: Pending) -> tuple[str, bytes] | None:
+    """Subject and body; None where there can be none, which is logged."""
+    try:
+        return event_subject(event.tenant_id, str(event.install_id), event.type), body(event)
+    except (ValueError, msgspec.MsgspecError, RecursionError) as error:
+        known = fields(event=event.id, type=event.type, install=event.install_id)
+        log.error("event dropped, it can never be published: %s", error, extra=known)  # noqa: TRY400 - the reason says it all
+        return None
+
+
 def body(event: Pending) -> bytes:
-    """The event as JSON."""
+    """The event as JSON, of whatever type: a newer release may have left one unknown to this."""
     return msgspec.json.encode(
         Event(
             id=str(event.id),
-            type=EventType(event.type),
+            type=cast("EventType", event.type),
             tenant_id=clean(event.tenant_id),
             install_id=str(event.install_id),
             schedule_id=UNSET if event.schedule_id is None else str(event.schedule_id),

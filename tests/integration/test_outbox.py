@@ -50,6 +50,17 @@ async def leave(pool: asyncpg.Pool, count: int = 1, tenant_id: str = "tenant-a")
     )
 
 
+async def leave_one(pool: asyncpg.Pool, **columns: str) -> None:
+    row = {"tenant_id": "tenant-a", "type": "run.failed", **columns}
+    await pool.execute(
+        "INSERT INTO ext_scheduler.outbox (tenant_id, install_id, type, at, data)"
+        " VALUES ($1, $2, $3, now(), '{}')",
+        row["tenant_id"],
+        INSTALL,
+        row["type"],
+    )
+
+
 async def left(pool: asyncpg.Pool) -> int:
     count: int = await pool.fetchval("SELECT count(*) FROM ext_scheduler.outbox")
     return count
@@ -163,3 +174,35 @@ async def test_tenant_id_that_is_no_token_is_encoded(
     await eventually(lambda: heard)
     assert heard[0].subject.split(".")[3] == "YS5iPio"
     assert msgspec.json.decode(heard[0].data)["tenantId"] == "a.b>*"
+
+
+UNPUBLISHABLE = [{"tenant_id": ""}, {"type": ""}, {"type": "run. >"}]
+
+
+@pytest.mark.parametrize("columns", UNPUBLISHABLE)
+async def test_event_that_can_never_be_published_holds_up_nobody(
+    pool: asyncpg.Pool,
+    client: Client,
+    heard: list[Msg],
+    caplog: pytest.LogCaptureFixture,
+    columns: dict[str, str],
+) -> None:
+    await leave(pool)
+    await leave_one(pool, **columns)
+    await leave(pool)
+    id_ = await pool.fetchval("SELECT id FROM ext_scheduler.outbox ORDER BY sequence OFFSET 1")
+    assert await Publisher(pool, client).publish_batch() == 3
+    await eventually(lambda: len(heard) == 2)
+    assert await left(pool) == 0
+    (record,) = (each for each in caplog.records if each.levelname == "ERROR")
+    assert str(id_) in str(vars(record))
+
+
+async def test_event_of_a_type_unknown_to_this_release_is_published_as_it_is(
+    pool: asyncpg.Pool, client: Client, heard: list[Msg]
+) -> None:
+    await leave_one(pool, type="run.skipped")
+    await Publisher(pool, client).publish_batch()
+    await eventually(lambda: heard)
+    assert heard[0].subject == f"ext.scheduler.events.tenant-a.{INSTALL}.run.skipped"
+    assert msgspec.json.decode(heard[0].data)["type"] == "run.skipped"
