@@ -24,10 +24,10 @@ WHERE t.tenant_id = o.tenant_id AND t.scope = o.scope
 
 AUDIT = """
 DELETE FROM ext_scheduler.audit t USING (
-  SELECT tenant_id, id FROM ext_scheduler.audit
+  SELECT tenant_id, at, id FROM ext_scheduler.audit
   WHERE at < $1::timestamptz ORDER BY at LIMIT $2::integer
   FOR UPDATE SKIP LOCKED) o
-WHERE t.tenant_id = o.tenant_id AND t.id = o.id
+WHERE t.tenant_id = o.tenant_id AND t.at = o.at AND t.id = o.id
 """
 
 # Rows that came when no partition stood ready for their week.
