@@ -38,9 +38,9 @@ def check_overlaps(runs: Mapping[str, Sequence[Run]], verdicts: Verdicts) -> Non
     """A run skipped as overlap has another one of its schedule that was under way then."""
     for own in runs.values():
         for run in own:
-            if run.status != "skipped_overlap" or run.finished is None:
+            if run.status != "skipped_overlap" or run.started is None:
                 continue
-            at = run.finished
+            at = run.started  # it was decided then, and written later
             reason = any(_under_way(other, at) for other in own if other.id != run.id)
             about = f"run {run.id} of {run.schedule_id} {run.slot:.0f}"
             _judge(reason, Good.OVERLAPPED, Bad.NEEDLESS_OVERLAP, about, verdicts)

@@ -13,7 +13,7 @@ MINUTE = 60.0
 FROZEN_S = (7.0, 22.0)
 """Past the heartbeat (5 s), and at times past the lease of an attempt (16 s)."""
 AWAY_S = 75.0
-"""More than a slot goes by meanwhile."""
+"""From shortly before one slot until long after the next: one of them is missed."""
 
 
 class Faults:
@@ -35,6 +35,7 @@ class Faults:
     async def outage(self, after_s: float) -> None:
         """Some time from now no worker is there for so long that slots are missed."""
         await asyncio.sleep(after_s)
+        await asyncio.sleep((-time.time() - 3) % MINUTE)
         began = time.time()
         workers = [kept for kept in self._stage.kept if kept.role == "worker"]
         for kept in workers:

@@ -109,7 +109,9 @@ class Kept:
 
     def _exit(self, process: Process, status: int) -> Exit:
         said = process.log.read_text(errors="replace")
-        words = said.strip().rpartition("\n")[2]
+        lines = said.strip().splitlines() or [""]
+        told = [line for line in lines if line.startswith("ext-scheduler: ")]
+        words = (told or lines)[-1]  # the interpreter may have more to log on its way out
         return Exit(
             name=self.name,
             at=time.time(),
