@@ -38,10 +38,9 @@ def check_overlaps(runs: Mapping[str, Sequence[Run]], verdicts: Verdicts) -> Non
     """A run skipped as overlap has another one of its schedule that was under way then."""
     for own in runs.values():
         for run in own:
-            if run.status != "skipped_overlap" or run.started is None:
+            if run.status != "skipped_overlap":
                 continue
-            at = run.started  # it was decided then, and written later
-            reason = any(_under_way(other, at) for other in own if other.id != run.id)
+            reason = any(_together(run, other) for other in own if other.id != run.id)
             about = f"run {run.id} of {run.schedule_id} {run.slot:.0f}"
             _judge(reason, Good.OVERLAPPED, Bad.NEEDLESS_OVERLAP, about, verdicts)
 
@@ -62,9 +61,11 @@ def perhaps_off(changes: Sequence[Change], began: float, ended: float) -> bool:
     return False
 
 
-def _under_way(other: Run, at: float) -> bool:
-    started = other.started is not None and other.started <= at
-    return started and (other.finished is None or at <= other.finished + 1.0)
+def _together(run: Run, other: Run) -> bool:
+    """Whether two runs were under way at once; which of them held the schedule, nobody else saw."""
+    began = max(run.started or run.queued, other.started or other.queued)
+    ended = min(run.finished or began, other.finished or began)
+    return other.attempts > 0 and began <= ended
 
 
 def _judge(well: bool, good: Good, bad: Bad, about: str, verdicts: Verdicts) -> None:
