@@ -66,9 +66,14 @@ def perhaps_off(changes: Sequence[Change], began: float, ended: float) -> bool:
 
 def _together(run: Run, other: Run) -> bool:
     """Whether two runs were under way at once; which of them held the schedule, nobody else saw."""
-    began = max(run.started or run.queued, other.started or other.queued)
+    began = max(_began(run), _began(other))
     ended = min(run.finished or began, other.finished or began)
     return other.attempts > 0 and began <= ended + WRITTEN_WITHIN
+
+
+def _began(run: Run) -> float:
+    """The first attempt's beginning; of a run with several only the last one's is recorded."""
+    return run.started if run.started is not None and run.attempts == 1 else run.queued
 
 
 def _judge(well: bool, good: Good, bad: Bad, about: str, verdicts: Verdicts) -> None:
