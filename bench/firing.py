@@ -22,9 +22,10 @@ from statistics import median
 
 import asyncpg
 import msgspec
-from msgspec import Struct
+import psutil
 
 from bench import data
+from bench.firing_report import IDLE_SIZES, Figures, report
 from contracts.context import generate_key, key_set_document
 from contracts.subjects import RUNNER_AUDIENCE
 from service.cli.embedded import (
@@ -38,8 +39,6 @@ from service.cli.embedded.servers import free_port
 from service.storage.migrate import migrate
 
 SIZES = (1_000, 10_000, 50_000)
-REPORTED = 10_000
-IDLE_SIZES = (1_000, 1_000_000)
 IDLE_REPEATS = 5
 PREPARED_BEFORE_S = 8.0
 SHOWN = ("fsync", "full_page_writes", "synchronous_commit", "shared_buffers", "max_wal_size")
@@ -76,23 +75,6 @@ SELECT 'tenant-' || n % 1000, gen_random_uuid(), gen_random_uuid(), '0 * * * *',
   now() + interval '1 day' + n % 1440 * interval '1 minute'
 FROM generate_series(1, $1::integer) n
 """
-
-
-class Figures(Struct, frozen=True):
-    """What one size came to. Rates a second, times in seconds from the slot, memory in MB."""
-
-    size: int
-    noop_drain: float
-    rate: float
-    planned_s: float
-    done_s: float
-    lateness: list[float]
-    rss_mb: float
-
-    @property
-    def ratio(self) -> float:
-        """Occurrences for each job of the no-op drain."""
-        return self.rate / self.noop_drain
 
 
 @contextmanager
@@ -188,8 +170,12 @@ async def fire(directory: Path, postgres: Postgres, bus: Nats, size: int) -> Fig
     connection = await asyncpg.connect(url)
     slot = await due_together(connection, size)
     with worker(directory, url, bus) as process:
-        await asyncio.sleep((slot - datetime.now(UTC)).total_seconds() + size / 10_000)
+        await asyncio.sleep((slot - datetime.now(UTC)).total_seconds() - 0.5)
+        used = cpu_s(process.pid), cpu_s(postgres.server.pid)
+        await asyncio.sleep(0.5 + size / 10_000)
         await until_done(connection, slot)
+        worker_cpu_s = cpu_s(process.pid) - used[0]
+        database_cpu_s = cpu_s(postgres.server.pid) - used[1]
         rss_mb = peak_mb(process.pid)
     found = await connection.fetchrow(RESULT, slot)
     told = await connection.fetchval(TOLD)
@@ -205,6 +191,8 @@ async def fire(directory: Path, postgres: Postgres, bus: Nats, size: int) -> Fig
         done_s=found["done_s"],
         lateness=found["lateness"],
         rss_mb=rss_mb,
+        worker_cpu_us=worker_cpu_s / size * 1e6,
+        database_cpu_us=database_cpu_s / size * 1e6,
     )
 
 
@@ -214,6 +202,13 @@ async def until_done(connection: asyncpg.Connection, slot: datetime) -> None:
         if not await connection.fetchval(UNFINISHED, slot):
             return
         await asyncio.sleep(0.25)
+
+
+def cpu_s(pid: int) -> float:
+    """CPU seconds of a process and its children so far."""
+    process = psutil.Process(pid)
+    times = [each.cpu_times() for each in (process, *process.children(recursive=True))]
+    return sum(each.user + each.system for each in times)
 
 
 def peak_mb(pid: int) -> float:
@@ -251,34 +246,6 @@ async def show_settings(postgres: Postgres) -> None:
     version = await connection.fetchval("SHOW server_version")
     await connection.close()
     print(f"PostgreSQL {version}: {', '.join(values)}; {os.cpu_count()} cores", flush=True)
-
-
-def report(all_figures: list[Figures], looks: dict[int, dict[str, float]]) -> None:
-    """Print the tables, and the one JSON object of the last line."""
-    head = ("due at once", "no-op drain", "fired", "ratio", "planned", "done", "p50", "p99", "max")
-    print("".join(f"{name:>12}" for name in (*head, "peak RSS")))
-    for each in all_figures:
-        late = "".join(f"{value:>10.2f} s" for value in each.lateness)
-        print(
-            f"{each.size:>12,}{each.noop_drain:>10,.0f}/s{each.rate:>10,.0f}/s{each.ratio:>12.2f}"
-            f"{each.planned_s:>10.2f} s{each.done_s:>10.2f} s{late}{each.rss_mb:>9.0f} MB"
-        )
-    costs = {size: look["cpu_us"] + look["query_us"] for size, look in looks.items()}
-    for size, look in looks.items():
-        cpu, query = look["cpu_us"], look["query_us"]
-        print(f"idle over {size:>9,} timers, each look: CPU {cpu:.0f} µs, queries {query:.0f} µs")
-    few, many = IDLE_SIZES
-    shown = next((each for each in all_figures if each.size == REPORTED), all_figures[-1])
-    summary = {
-        "noop_drain_per_s": round(shown.noop_drain),
-        "occurrences_per_s": round(shown.rate),
-        "ratio": round(shown.ratio, 3),
-        "lateness_p50_s": round(shown.lateness[0], 3),
-        "lateness_p99_s": round(shown.lateness[1], 3),
-        "idle_cost_ratio": round(costs[many] / costs[few], 3),
-        "worker_rss_mb": round(shown.rss_mb, 1),
-    }
-    print(msgspec.json.encode({"bench_firing": summary}).decode())
 
 
 def main() -> None:
