@@ -51,8 +51,8 @@ async def serve(url: str) -> None:
     """Answer until the process is ended."""
     loop = asyncio.get_running_loop()
     ready: asyncio.Future[None] = loop.create_future()
-    place = urlsplit(url)
-    await loop.create_connection(lambda: Stub(ready), place.hostname, place.port)
+    host, _, port = urlsplit(url).netloc.rpartition(":")
+    await loop.create_connection(lambda: Stub(ready), host, int(port))
     await ready
     print("ready", flush=True)
     await asyncio.Event().wait()
