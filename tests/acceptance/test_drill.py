@@ -10,10 +10,18 @@ from tests.drill.verdicts import Good
 @pytest.mark.timeout(180)
 async def test_no_slot_is_lost_or_doubled_while_everything_is_killed_and_restarted() -> None:
     said: list[str] = []
-    options = Options(seed=4, schedules=240, installs=6, trouble_s=20, gap_s=2.5, calm=False)
+    options = Options(
+        seed=4,
+        schedules=240,
+        installs=6,
+        trouble_s=8,
+        gap_s=1.5,
+        planned_within_s=8,
+        calm=False,
+    )
     history = await run(options, said.append)
     verdicts = check(history)
     assert verdicts.bad == [], said
-    assert len(history.troubles) >= 4
+    assert len(history.troubles) >= 3
     assert verdicts.good[Good.FIRED] + verdicts.good[Good.CAUGHT_UP] > 50
     assert verdicts.good[Good.KEPT] == len(history.changes)

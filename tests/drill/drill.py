@@ -10,15 +10,11 @@ import msgspec
 from msgspec import Struct
 
 from tests.drill.changes import Owners
-from tests.drill.expected import PLANNED_WITHIN
 from tests.drill.faults import MINUTE, Faults
 from tests.drill.history import History, Row, Run, Stored
 from tests.drill.plants import Plant
 from tests.drill.stage import Stage, staged, stop
 from tests.support.eventually import eventually
-
-AFTER_SLOT_S = PLANNED_WITHIN + 3.0
-"""How long after a slot a calm ends: whatever was due has been planned."""
 
 RUNS = """
 SELECT id, schedule_id, slot, kind, trigger, status, attempts, missed, queued_at, started_at,
@@ -45,6 +41,7 @@ class Options(Struct, frozen=True, kw_only=True):
     installs: int = 60
     trouble_s: float = 330.0
     gap_s: float = 5.5
+    planned_within_s: float = 15.0
     calm: bool = True
     plant: Plant | None = None
 
@@ -60,7 +57,7 @@ async def run(options: Options, tell: Callable[[str], None]) -> History:
         stopping = asyncio.Event()
         changing = asyncio.create_task(owners.go_on(stopping))
         if options.calm:
-            await until_after_slot()
+            await until_after_slot(options)
         until = time.time() + options.trouble_s
         if not options.calm:
             # Short as it is, one slot lies in it.
@@ -72,19 +69,25 @@ async def run(options: Options, tell: Callable[[str], None]) -> History:
         await asyncio.gather(*troubles)
         tell(f"{len(faults.troubles)} faults; now all comes back")
         await stage.all_ready()
-        await (until_after_slot() if options.calm else asyncio.sleep(PLANNED_WITHIN + 1))
+        await (until_after_slot if options.calm else until_planned)(options)
         stopping.set()
         await changing
         await settled(stage)
         await stop(stage)
         stopped = time.time()
         tell("all processes are stopped")
-        return await history(stage, began, stopped, owners, faults)
+        return await history(stage, (began, stopped, options.planned_within_s), owners, faults)
 
 
-async def until_after_slot() -> None:
-    """Wait until the next slot has long gone by."""
-    await asyncio.sleep(-time.time() % MINUTE + AFTER_SLOT_S)
+async def until_after_slot(options: Options) -> None:
+    """Wait until the next slot has gone by, and whatever is due then has been planned."""
+    await asyncio.sleep(-time.time() % MINUTE)
+    await until_planned(options)
+
+
+async def until_planned(options: Options) -> None:
+    """Wait until whatever is due now must have been planned."""
+    await asyncio.sleep(options.planned_within_s + 2.0)
 
 
 async def settled(stage: Stage) -> None:
@@ -103,9 +106,10 @@ async def settled(stage: Stage) -> None:
 
 
 async def history(
-    stage: Stage, began: float, stopped: float, owners: Owners, faults: Faults
+    stage: Stage, times: tuple[float, float, float], owners: Owners, faults: Faults
 ) -> History:
     """Gather what everybody remembers, the database included."""
+    began, stopped, planned_within = times
     connection = await asyncpg.connect(stage.postgres.dsn)
     try:
         runs = [run_of(row) for row in await connection.fetch(RUNS)]
@@ -115,6 +119,7 @@ async def history(
     return History(
         began=began,
         stopped=stopped,
+        planned_within=planned_within,
         changes=owners.changes,
         refusals=owners.refusals,
         troubles=faults.troubles,

@@ -11,11 +11,6 @@ from msgspec import Struct
 from tests.drill.history import Change, History, Row, Span
 from tests.support.slot_walk import Moment, moments, walk
 
-PLANNED_WITHIN = 15.0
-"""Seconds of undisturbed work in which whatever is due must have been planned.
-
-Half of the 30 s after which a slot is late; the drill may share its machine.
-"""
 RECOVERY = {"worker frozen": 3.0, "PostgreSQL restarted": 3.0}
 """Faults that hold up planning though some worker is alive: a frozen one may hold row locks."""
 
@@ -50,6 +45,7 @@ class Planning:
             for trouble in history.troubles
             if trouble.kind in RECOVERY
         ]
+        self._within = history.planned_within
         self._spans = sorted(history.spans, key=lambda span: span.began)
         self._known: dict[float, float] = {}
 
@@ -58,15 +54,15 @@ class Planning:
         if slot not in self._known:
             starts = [slot, *(s.began for s in self._spans), *(h.ended for h in self._held)]
             possible = [start for start in starts if start >= slot and self._undisturbed(start)]
-            self._known[slot] = min(possible, default=inf) + PLANNED_WITHIN
+            self._known[slot] = min(possible, default=inf) + self._within
         return self._known[slot]
 
     def prompt(self, slot: float) -> bool:
         """Whether nothing stood in the way at the slot itself."""
-        return self.done_by(slot) == slot + PLANNED_WITHIN
+        return self.done_by(slot) == slot + self._within
 
     def _undisturbed(self, start: float) -> bool:
-        end = start + PLANNED_WITHIN
+        end = start + self._within
         alive = any(span.began <= start and end <= span.ended for span in self._spans)
         return alive and not any(held.began < end and start < held.ended for held in self._held)
 

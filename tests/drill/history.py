@@ -113,10 +113,15 @@ class Stored(Struct, frozen=True, kw_only=True):
 
 
 class History(Struct, frozen=True, kw_only=True):
-    """A whole drill. Workers were stopped, in an orderly way, at ``stopped``."""
+    """A whole drill. Workers were stopped, in an orderly way, at ``stopped``.
+
+    ``planned_within`` are the seconds of undisturbed work in which whatever is due must have been
+    planned: less than the 30 s after which a slot is late, and more than a busy machine takes.
+    """
 
     began: float
     stopped: float
+    planned_within: float
     changes: list[Change]
     refusals: list[Refusal]
     troubles: list[Trouble]

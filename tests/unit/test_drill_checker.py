@@ -92,6 +92,7 @@ def sound() -> History:
     return History(
         began=ZERO,
         stopped=ZERO + STOPPED,
+        planned_within=15.0,
         changes=[
             *(change(each, 1, ON) for each in (KEPT, DELETED, DISABLED)),
             change(DELETED, 140, None),
