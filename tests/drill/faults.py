@@ -24,6 +24,7 @@ class Faults:
         self._stage = stage
         self._chance = chance
         self._freezing: asyncio.Task[None] | None = None
+        self._until = 0.0
         self._kinds: dict[Callable[[], Awaitable[None]], int] = {
             self._kill_worker: 6,
             self._kill_responder: 4,
@@ -47,6 +48,7 @@ class Faults:
 
     async def inflict(self, until: float, gap_s: float) -> None:
         """One fault after another until then (Unix seconds), on average so many seconds apart."""
+        self._until = until
         for kind in self._drawn():
             wait = self._pause(time.time(), gap_s)
             if time.time() + wait > until:
@@ -95,7 +97,9 @@ class Faults:
                 kept.thaw()
                 self._note("worker frozen", began)
 
-            self._freezing = asyncio.create_task(thaw(self._chance.uniform(*FROZEN_S)))
+            most = max(self._until - began, FROZEN_S[0])
+            seconds = min(self._chance.uniform(*FROZEN_S), most)
+            self._freezing = asyncio.create_task(thaw(seconds))
 
     async def _restart_postgres(self) -> None:
         await self._restart("PostgreSQL restarted", self._stage.postgres.server)

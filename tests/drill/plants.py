@@ -5,17 +5,19 @@ As a program (``python -m tests.drill.plants PLANT serve --role worker``) it is 
 
 import sys
 from enum import StrEnum
+from typing import Any
+from uuid import uuid4
 
 import asyncpg
 from msgspec import structs
 
+from contracts.execution import ExecuteRequest
 from service import planner
 from service.cli.main import main
-from service.firing import decision
+from service.invoker import Invoker
 from service.planner import Step
+from service.rules.outcomes import Outcome
 from service.storage import occurrences, timers
-from service.storage.attempts import Run
-from service.storage.invocations import Invocation
 
 IGNORED_EVERY = 200
 
@@ -27,8 +29,8 @@ class Plant(StrEnum):
     """Occurrences are no longer unique, and planners do not mind each other."""
     SKIP = "skip"
     """One in so many slots is passed over."""
-    DELETED = "deleted"
-    """What is disabled is called all the same."""
+    KEYS = "keys"
+    """Each attempt has an idempotency key of its own."""
 
 
 DROP_UNIQUENESS = """
@@ -72,17 +74,17 @@ def skip_slots() -> None:
     setattr(planner, "step", step)  # noqa: B010 - a function is what is tampered with
 
 
-def call_disabled() -> None:
-    """Look at a schedule that is disabled, or whose row is gone, as if it were enabled."""
-    honest = decision._obstacle
+def make_up_keys() -> None:
+    """Call with keys that no occurrence has."""
+    honest = Invoker.call
 
-    def obstacle(run: Run, found: Invocation) -> object:
-        return honest(run, structs.replace(found, enabled=True))
+    async def call(self: Invoker, request: ExecuteRequest, **others: Any) -> Outcome:
+        return await honest(self, request, **(others | {"idempotency_key": uuid4()}))
 
-    setattr(decision, "_obstacle", obstacle)  # noqa: B010 - likewise
+    setattr(Invoker, "call", call)  # noqa: B010 - likewise
 
 
-PLANTED = {Plant.TWICE: plan_twice, Plant.SKIP: skip_slots, Plant.DELETED: call_disabled}
+PLANTED = {Plant.TWICE: plan_twice, Plant.SKIP: skip_slots, Plant.KEYS: make_up_keys}
 
 if __name__ == "__main__":
     PLANTED[Plant(sys.argv.pop(1))]()
