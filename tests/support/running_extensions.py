@@ -50,8 +50,13 @@ class Runner:
         headers: dict[str, str] | None = None,
         **given: Any,
     ) -> ExecuteResponse:
-        """Execute; fails unless the Runner says that the execution took place."""
+        """Execute; fails unless the Runner says that the execution took place.
+
+        Compiling goes on where the time limit cut the waiting short, so that is waited for.
+        """
         status, answer = await self.post(document(content_hash, path, **given), headers)
+        while status == 503 and answer["error"].startswith("component_loading: "):
+            status, answer = await self.post(document(content_hash, path, **given), headers)
         assert status == 200, answer
         return msgspec.convert(answer, ExecuteResponse)
 
