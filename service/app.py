@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from importlib.metadata import version
 from logging import getLogger
 from uuid import uuid4
@@ -22,6 +23,7 @@ from contracts.subjects import (
     admin_subject,
     host_subject,
 )
+from service.batches import Batches
 from service.bus import Bus, BusUnavailableError
 from service.discovery import Identity, own_ping
 from service.dispatch import Dispatcher
@@ -50,6 +52,8 @@ from service.process import (
 )
 from service.responder import Responder, ResponderEvent, ResponderSettings
 from service.settings import Settings
+from service.storage import citus
+from service.storage.acquire import acquired
 from service.traces import Spans, TracingUnavailableError, exported_spans, untraced
 from service.tuning import limits, worker_settings
 from service.turns import Turns
@@ -103,7 +107,7 @@ async def serve(settings: Settings, role: Role) -> None:
         if role in {Role.RESPONDER, Role.ALL}:
             identity = _identity()
             checks["bus"] = bus_check(bus, own_ping(identity))
-            dispatcher = _dispatcher(
+            dispatcher = await _dispatcher(
                 settings, metrics, pools[Role.RESPONDER], keys, publisher.nudge
             )
             handle = dispatcher.handle if spans is None else spans.around(dispatcher.handle)
@@ -179,13 +183,17 @@ def _invoker(settings: Settings, bus: Bus, spans: Spans | None) -> Invoker:
     return Invoker(bus.client, key, calling=untraced if spans is None else spans.calling)
 
 
-def _dispatcher(
+async def _dispatcher(
     settings: Settings,
     metrics: Metrics,
     pool: asyncpg.Pool,
     keys: KeyRing,
     committed: Callable[[], None],
 ) -> Dispatcher:
+    connect = partial(acquired, pool, settings.pool_acquire_timeout_ms / 1000)
+    async with connect() as connection:
+        # A statement over several shards may not lock rows.
+        together = not await citus.is_present(connection)
     return Dispatcher(
         pool=pool,
         keys=keys,
@@ -197,7 +205,7 @@ def _dispatcher(
             waiting=max(1, settings.waiting // 4),
             patience_s=settings.lock_timeout_ms / 1000,
         ),
-        pool_acquire_timeout_s=settings.pool_acquire_timeout_ms / 1000,
+        batches=Batches(connect, together=together),
         committed=committed,
     )
 

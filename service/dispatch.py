@@ -1,8 +1,7 @@
 """Bytes in, bytes out: verify, decode, run, map errors, count, log. Knows no NATS."""
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from logging import INFO, getLogger
 from typing import Any
 from uuid import UUID, uuid4
@@ -22,6 +21,7 @@ from contracts.subjects import (
     TRACE_HEADER,
 )
 from contracts.tracing import trace_id
+from service.batches import Asking, Batches
 from service.logs import fields
 from service.metrics import Metrics
 from service.operations import HANDLERS
@@ -76,7 +76,7 @@ class Dispatcher(Struct, frozen=True, kw_only=True):
     declared_is_granted: bool
     metrics: Metrics
     turns: Turns
-    pool_acquire_timeout_s: float
+    batches: Batches
     wall_clock: Callable[[], float] = time.time
     clock: Clock = _as_it_is
     committed: Callable[[], None] = _nothing
@@ -118,23 +118,28 @@ class Dispatcher(Struct, frozen=True, kw_only=True):
     async def _run(self, request: Request, claims: Claims, found: dict[str, str]) -> Answer:
         raw = _read(request)
         handler = HANDLERS[request.audience][request.op]
-        turn = _turn(claims, raw) if handler.mutates else None
-        async with self.turns.turn(turn, request.aside):
+
+        def wanted() -> None:
             self._check_wanted(request, claims)
-            async with self._connection() as connection:
-                answer = await handler.run(
-                    Call(
-                        connection=connection,
-                        output=handler.output,
-                        claims=claims,
-                        raw=raw,
-                        limits=self.limits,
-                        declared_is_granted=self.declared_is_granted,
-                        clock=self.clock,
-                        found=found,
-                    )
-                )
-        if handler.mutates and _code(answer) is None:
+
+        def call(connection: Connection) -> Call:
+            return Call(
+                connection=connection,
+                output=handler.output,
+                claims=claims,
+                raw=raw,
+                limits=self.limits,
+                declared_is_granted=self.declared_is_granted,
+                clock=self.clock,
+                found=found,
+            )
+
+        asking = Asking(claims.install_id or claims.jti, wanted, call)
+        if not handler.mutates:
+            return await self.batches.answer(handler, asking)
+        async with self.turns.turn(_turn(claims, raw), request.aside):
+            answer = await self.batches.answer(handler, asking)
+        if _code(answer) is None:
             self.committed()
         return answer
 
@@ -143,14 +148,6 @@ class Dispatcher(Struct, frozen=True, kw_only=True):
         now = self.wall_clock()
         if claims.exp + LEEWAY_S <= now or gave_up(request.headers.get(DEADLINE_HEADER), now):
             raise ServiceError(Code.UNAVAILABLE, WAITED_TOO_LONG)
-
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Connection]:
-        connection = await self.pool.acquire(timeout=self.pool_acquire_timeout_s)
-        try:
-            yield connection
-        finally:
-            await self.pool.release(connection)
 
     async def _explain(
         self, error: Exception, request: Request, claims: Claims | None

@@ -8,7 +8,7 @@ from contracts.schedules import HOST_OPS, Operation
 from contracts.subjects import ADMIN_AUDIENCE, HOST_AUDIENCE
 from service.operations import host_changes, host_reads
 from service.operations.admin_table import ADMIN_FUNCTIONS
-from service.operations.call import Answer, Call, Handler
+from service.operations.call import Answer, Call, Handler, Together
 
 HOST_FUNCTIONS = {
     "list": host_reads.list_schedules,
@@ -19,13 +19,17 @@ HOST_FUNCTIONS = {
     "getEndpoints": host_reads.get_endpoints,
 }
 
+HOST_TOGETHER: Mapping[str, Together] = {}
+"""What answers several calls at once, of the operations that can."""
+
 
 def _table(
     contract: Mapping[str, Operation] | Mapping[str, AdminOperation],
     functions: Mapping[str, Callable[[Call], Awaitable[Answer]]],
+    together: Mapping[str, Together],
 ) -> Mapping[str, Handler]:
     rows = {
-        op: Handler(functions[op], operation.output, operation.mutates)
+        op: Handler(functions[op], operation.output, operation.mutates, together.get(op))
         for op, operation in contract.items()
     }
     return MappingProxyType(rows)
@@ -33,8 +37,8 @@ def _table(
 
 HANDLERS: Mapping[str, Mapping[str, Handler]] = MappingProxyType(
     {
-        HOST_AUDIENCE: _table(HOST_OPS, HOST_FUNCTIONS),
-        ADMIN_AUDIENCE: _table(ADMIN_OPS, ADMIN_FUNCTIONS),
+        HOST_AUDIENCE: _table(HOST_OPS, HOST_FUNCTIONS, HOST_TOGETHER),
+        ADMIN_AUDIENCE: _table(ADMIN_OPS, ADMIN_FUNCTIONS, {}),
     }
 )
 """Audience → operation → what answers it."""

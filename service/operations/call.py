@@ -1,6 +1,6 @@
 """What an operation is given, and what it answers."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -40,12 +40,21 @@ Answer = Struct
 """The operation's output, or ``ErrorBody`` for a negative result."""
 
 
+Together = Callable[[Sequence[Call]], Awaitable[Sequence[Answer | Exception | None]]]
+"""Answers several calls of one operation, all of other installs and on one connection, in order.
+
+For each the answer, the exception that it ends with, or None: this one has to be run alone. What
+it raises is about all of them.
+"""
+
+
 class Handler(Struct, frozen=True):
     """A row of the table of operations; ``mutates`` as in the operation's contract."""
 
     run: Callable[[Call], Awaitable[Answer]]
     output: type[Struct]
     mutates: bool
+    together: Together | None = None
 
 
 def refusal(code: Code, error: str) -> ErrorBody:

@@ -97,9 +97,14 @@ def placement(state: State) -> list[str]:
     return statements
 
 
+async def is_present(connection: Connection) -> bool:
+    """Tell whether the database has the extension."""
+    return await connection.fetchval(PRESENT) is True
+
+
 async def place(connection: Connection) -> Sequence[str]:
     """Place the tables where the extension is present; return the statements that did it."""
-    if not await connection.fetchval(PRESENT):
+    if not await is_present(connection):
         return []
     statements = placement(await _state(connection))
     async with connection.transaction():

@@ -15,9 +15,11 @@ LANES = 2
 class Gather(Generic[T, R]):
     """Collects items for ``wait_s`` or until there are ``size``, and works on them together.
 
+    Without a wait an item begins at the next turn of the event loop, or once a lane is free.
     ``work`` gives one result per item, in order; what it raises, every caller of the batch gets.
-    At most ``lanes`` batches are worked on at once. Two items of the same ``key`` never share a
-    batch.
+    At most ``lanes`` batches are worked on at once, not counting those that take longer than
+    ``lane_s``: what is stuck shall not hold up the rest. Two items of the same ``key`` never share
+    a batch.
     """
 
     def __init__(
@@ -28,15 +30,18 @@ class Gather(Generic[T, R]):
         wait_s: float = WAIT_S,
         size: int = SIZE,
         lanes: int = LANES,
+        lane_s: float | None = None,
     ) -> None:
         self._work = work
         self._key = key
         self._wait_s = wait_s
         self._size = size
         self._lanes = lanes
+        self._lane_s = lane_s
         self._waiting: list[tuple[T, asyncio.Future[R]]] = []
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
         self._batches: set[asyncio.Task[None]] = set()
+        self._late: dict[asyncio.Task[None], asyncio.TimerHandle] = {}
 
     async def add(self, item: T) -> R:
         """Return the item's result once its batch is through."""
@@ -46,7 +51,11 @@ class Gather(Generic[T, R]):
         if len(self._waiting) >= self._size:
             self._start()
         elif self._timer is None and len(self._batches) < self._lanes:
-            self._timer = loop.call_later(self._wait_s, self._start)
+            self._timer = (
+                loop.call_later(self._wait_s, self._start)
+                if self._wait_s
+                else loop.call_soon(self._start)
+            )
         return await future
 
     def _start(self) -> None:
@@ -57,9 +66,18 @@ class Gather(Generic[T, R]):
             task = asyncio.create_task(self._run(self._take()))
             self._batches.add(task)
             task.add_done_callback(self._ended)
+            if self._lane_s is not None:
+                loop = asyncio.get_running_loop()
+                self._late[task] = loop.call_later(self._lane_s, self._leave, task)
+
+    def _leave(self, task: asyncio.Task[None]) -> None:
+        self._batches.discard(task)
+        self._start()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._batches.discard(task)
+        if task in self._late:
+            self._late.pop(task).cancel()
         # What came in the meantime has waited long enough.
         self._start()
 

@@ -1,6 +1,7 @@
 """Host requests as a Runner makes them, put to a dispatcher without a bus in between."""
 
 import time
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -11,10 +12,12 @@ from msgspec import Struct, structs
 from contracts.context import Claims, Key, body_sha256, sign
 from contracts.encoding import Encoding, encode
 from contracts.subjects import CONTENT_TYPE_HEADER, CONTEXT_HEADER, HOST_AUDIENCE, host_subject
+from service.batches import Batches
 from service.dispatch import Dispatcher
 from service.metrics import Metrics
 from service.ports import Reply, Request
 from service.rules.limits import Limits
+from service.storage.acquire import acquired
 from service.turns import Turns
 from tests.support.keys import RUNNER_KEY, KeyHolder
 from tests.support.platform import Installed
@@ -92,6 +95,6 @@ def dispatcher(pool: asyncpg.Pool, limits: Limits | None = None, **replaced: Any
         "declared_is_granted": False,
         "metrics": Metrics(),
         "turns": Turns(2),
-        "pool_acquire_timeout_s": 30.0,
+        "batches": Batches(partial(acquired, pool, 30.0)),
     }
     return Dispatcher(**(settings | replaced))

@@ -55,6 +55,30 @@ async def test_lanes_bound_what_is_worked_on_at_once() -> None:
     assert sum(batches.sizes) == 40
 
 
+async def test_without_a_wait_a_lone_item_begins_at_the_next_turn() -> None:
+    batches = Batches()
+    batches.gate.clear()
+    gather = Gather(batches.double, wait_s=0, lanes=1)
+    first = asyncio.create_task(gather.add(1))
+    await eventually(lambda: batches.sizes == [1])
+    later = [asyncio.create_task(gather.add(n)) for n in range(3)]
+    batches.gate.set()
+    assert [await first, *[await task for task in later]] == [2, 0, 2, 4]
+    assert batches.sizes == [1, 3]
+
+
+async def test_batch_that_takes_long_leaves_its_lane() -> None:
+    batches = Batches()
+    batches.gate.clear()
+    gather = Gather(batches.double, wait_s=0, lanes=1, lane_s=0.001)
+    first = asyncio.create_task(gather.add(1))
+    await eventually(lambda: batches.sizes == [1])
+    second = asyncio.create_task(gather.add(2))
+    await eventually(lambda: batches.sizes == [1, 1])
+    batches.gate.set()
+    assert [await first, await second] == [2, 4]
+
+
 async def test_items_of_a_key_never_share_a_batch() -> None:
     seen: list[Sequence[int]] = []
 

@@ -1,0 +1,237 @@
+"""Requests answered together: what concerns one of them decides nothing about the others."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any, cast
+from uuid import UUID, uuid4
+
+import pytest
+from msgspec import Struct
+
+from contracts.context import Claims
+from contracts.errors import Code, ServiceError
+from service.batches import Asking, Batches
+from service.operations.call import Answer, Call, Handler
+from service.rules.limits import Limits
+from service.storage.connection import Connection
+from tests.support.eventually import eventually
+
+
+class Said(Struct, frozen=True):
+    """An answer: what was asked, and whether it was asked alone."""
+
+    word: str
+    alone: bool
+
+
+class Desk:
+    """Answers words, notes how, and does to some of them what their name says."""
+
+    def __init__(self, *, together: bool = True) -> None:
+        self.batches = Batches(self.connect, together=together)
+        self.handler = Handler(self.run, Said, mutates=False, together=self.together)
+        self.sizes: list[int] = []
+        self.alone: list[str] = []
+        self.connections = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.fault: Exception | None = None
+        self.away: Exception | None = None
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[Connection]:
+        self.connections += 1
+        if self.away is not None:
+            raise self.away
+        yield cast("Connection", object())
+
+    async def run(self, call: Call) -> Answer:
+        word = call.raw["word"]
+        self.alone.append(word)
+        await self.gate.wait()
+        if word == "refused":
+            raise ServiceError(Code.DENIED, "alone")
+        return Said(word, alone=True)
+
+    async def together(self, calls: Sequence[Call]) -> Sequence[Answer | Exception | None]:
+        assert len({id(call.connection) for call in calls}) == 1
+        self.sizes.append(len(calls))
+        await self.gate.wait()
+        if self.fault is not None:
+            raise self.fault
+        return [self._one(call.raw["word"]) for call in calls]
+
+    def _one(self, word: str) -> Answer | Exception | None:
+        if word == "refused":
+            return ServiceError(Code.DENIED, "together")
+        return None if word == "difficult" else Said(word, alone=False)
+
+    async def ask(self, word: str, install: UUID | None = None, *, gone: bool = False) -> Answer:
+        def wanted() -> None:
+            if gone and self.gate.is_set():
+                raise ServiceError(Code.UNAVAILABLE, "gone")
+
+        asking = Asking(install or uuid4(), wanted, lambda connection: _call(connection, word))
+        return await self.batches.answer(self.handler, asking)
+
+    async def ask_all(self, *words: str) -> list[Answer | BaseException]:
+        return await asyncio.gather(*(self.ask(word) for word in words), return_exceptions=True)
+
+    @asynccontextmanager
+    async def busy(self) -> AsyncIterator[None]:
+        """Both lanes taken until the end of the block, so that what is asked meanwhile waits."""
+        self.gate.clear()
+        first = asyncio.create_task(self.ask("first"))
+        await eventually(lambda: self.alone == ["first"])
+        second = asyncio.create_task(self.ask("second"))
+        await eventually(lambda: self.alone == ["first", "second"])
+        yield
+        self.gate.set()
+        assert [await first, await second] == [Said("first", True), Said("second", True)]
+
+
+def _call(connection: Connection, word: str) -> Call:
+    return Call(
+        connection=connection,
+        output=Said,
+        claims=cast("Claims", None),
+        raw={"word": word},
+        limits=Limits(),
+        declared_is_granted=False,
+        clock=_same,
+    )
+
+
+def _same(now: datetime) -> datetime:
+    return now
+
+
+async def test_one_request_is_run_alone_at_once() -> None:
+    desk = Desk()
+    assert await desk.ask("a") == Said("a", alone=True)
+    assert desk.sizes == []
+
+
+async def test_requests_of_a_moment_are_answered_together_each_its_own() -> None:
+    desk = Desk()
+    words = [str(n) for n in range(20)]
+    assert await desk.ask_all(*words) == [Said(word, alone=False) for word in words]
+    assert (desk.sizes, desk.connections) == ([20], 1)
+
+
+async def test_what_arrives_meanwhile_is_the_next_batch() -> None:
+    desk = Desk()
+    async with desk.busy():
+        asked = [asyncio.create_task(desk.ask(word)) for word in "abc"]
+    assert [await task for task in asked] == [Said(word, alone=False) for word in "abc"]
+    assert desk.sizes == [3]
+
+
+async def test_one_that_fails_or_is_difficult_spoils_no_other() -> None:
+    desk = Desk()
+    a, refused, difficult, b = await desk.ask_all("a", "refused", "difficult", "b")
+    assert (a, b) == (Said("a", alone=False), Said("b", alone=False))
+    assert isinstance(refused, ServiceError)
+    assert str(refused.message) == "together"
+    assert difficult == Said("difficult", alone=True)
+    assert desk.alone == ["difficult"]
+
+
+async def test_difficult_ones_do_not_hold_up_the_lane() -> None:
+    desk = Desk()
+    desk.gate.clear()
+    asked = asyncio.gather(*(desk.ask("difficult") for _ in range(3)))
+    await eventually(lambda: desk.sizes == [3])
+    desk.gate.set()
+    await eventually(lambda: desk.alone == ["difficult"] * 3)
+    assert await asked == [Said("difficult", alone=True)] * 3
+    assert desk.connections == 4
+
+
+async def test_batch_that_fails_is_answered_one_by_one() -> None:
+    desk = Desk()
+    desk.fault = ValueError("about one of them")
+    a, refused, b = await desk.ask_all("a", "refused", "b")
+    assert (a, b) == (Said("a", alone=True), Said("b", alone=True))
+    assert isinstance(refused, ServiceError)
+    assert refused.message == "alone"
+
+
+@pytest.mark.parametrize("where", ["fault", "away"])
+async def test_database_that_is_away_is_told_to_everyone_of_the_batch(where: str) -> None:
+    desk = Desk()
+    error = ConnectionError("away")
+    setattr(desk, where, error)
+    assert await desk.ask_all("a", "b", "c") == [error] * 3
+    assert (desk.alone, desk.connections) == ([], 1)
+
+
+async def test_fault_of_a_request_alone_is_its_own() -> None:
+    desk = Desk()
+    with pytest.raises(ServiceError, match="alone"):
+        await desk.ask("refused")
+    assert await desk.ask("a") == Said("a", alone=True)
+
+
+async def test_caller_who_is_cancelled_spoils_nothing() -> None:
+    desk = Desk()
+    desk.gate.clear()
+    tasks = [asyncio.create_task(desk.ask(word)) for word in "abc"]
+    await eventually(lambda: desk.sizes == [3])
+    tasks[1].cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await tasks[1]
+    desk.gate.set()
+    assert [await tasks[0], await tasks[2]] == [Said("a", False), Said("c", False)]
+
+
+async def test_request_whose_caller_gave_up_meanwhile_is_not_worked_on() -> None:
+    desk = Desk()
+    async with desk.busy():
+        late = asyncio.create_task(desk.ask("late", gone=True))
+        others = [asyncio.create_task(desk.ask(word)) for word in "ab"]
+    assert [await task for task in others] == [Said("a", False), Said("b", False)]
+    with pytest.raises(ServiceError, match="gone"):
+        await late
+    assert desk.sizes == [2]
+    assert "late" not in desk.alone
+
+
+async def test_batch_of_none_but_those_who_gave_up_takes_no_connection() -> None:
+    desk = Desk()
+    async with desk.busy():
+        late = [asyncio.create_task(desk.ask("late", gone=True)) for _ in range(2)]
+    results = await asyncio.gather(*late, return_exceptions=True)
+    assert all(isinstance(result, ServiceError) for result in results)
+    assert desk.connections == 2
+
+
+async def test_two_of_one_install_never_share_a_batch() -> None:
+    desk = Desk()
+    install = uuid4()
+    answers = await asyncio.gather(
+        desk.ask("a", install), desk.ask("b", install), desk.ask("c"), desk.ask("d")
+    )
+    assert list(answers) == [Said("a", False), Said("b", True), Said("c", False), Said("d", False)]
+    assert desk.sizes == [3]
+
+
+async def test_stuck_batches_do_not_hold_up_the_next() -> None:
+    desk = Desk()
+    async with desk.busy():
+        waiting = asyncio.gather(*(desk.ask(word) for word in "abc"))
+        # Both lanes are stuck for good here, and still the next batch begins.
+        await eventually(lambda: desk.sizes == [3])
+    assert await waiting == [Said(word, alone=False) for word in "abc"]
+
+
+@pytest.mark.parametrize("off", ["for all", "for this operation"])
+async def test_nothing_is_gathered_where_that_is_forbidden(off: str) -> None:
+    desk = Desk(together=off != "for all")
+    if off == "for this operation":
+        desk.handler = Handler(desk.run, Said, mutates=False)
+    answers: list[Any] = await desk.ask_all(*"abc")
+    assert answers == [Said(word, alone=True) for word in "abc"]
+    assert (desk.sizes, desk.connections) == ([], 3)
