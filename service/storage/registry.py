@@ -12,18 +12,21 @@ from contracts.admin_installs import Manifest
 from service.rules.columns import read_list
 from service.storage.connection import Connection
 
+# Not every column that has to be there has a default in the platform's own tables: ids have none,
+# nor has main_entry.
 EXTENSION = """
-INSERT INTO extension_registry (publisher, name, display_name)
-VALUES ($1::text, $2::text, $3::text)
+INSERT INTO extension_registry (id, publisher, name, display_name)
+VALUES (gen_random_uuid(), $1::text, $2::text, $3::text)
 ON CONFLICT (publisher, name) DO NOTHING
 """
 
 EXTENSION_ID = "SELECT id FROM extension_registry WHERE publisher = $1::text AND name = $2::text"
 
 VERSION = """
-INSERT INTO extension_version (registry_id, version, runtime, api, api_endpoints, capabilities)
-VALUES ($1::uuid, $2::text, coalesce($3::text, 'wasm'), $4::text::jsonb, $5::text::jsonb,
-  $6::text::jsonb)
+INSERT INTO extension_version
+  (id, registry_id, version, runtime, main_entry, api, api_endpoints, capabilities)
+VALUES (gen_random_uuid(), $1::uuid, $2::text, coalesce($3::text, 'wasm'), '', $4::text::jsonb,
+  $5::text::jsonb, $6::text::jsonb)
 ON CONFLICT (registry_id, version) DO NOTHING
 """
 
@@ -41,11 +44,15 @@ SELECT content_hash FROM extension_bundle WHERE version_id = $1::uuid
 ORDER BY created_at DESC, id DESC LIMIT 1
 """
 
-BUNDLE = "INSERT INTO extension_bundle (version_id, content_hash) VALUES ($1::uuid, $2::text)"
+BUNDLE = """
+INSERT INTO extension_bundle (id, version_id, content_hash)
+VALUES (gen_random_uuid(), $1::uuid, $2::text)
+"""
 
 INSTALL = """
-INSERT INTO tenant_extension_install (tenant_id, registry_id, version_id, granted_caps, config)
-VALUES ($1::text, $2::uuid, $3::uuid, $4::text::jsonb, $5::text::jsonb)
+INSERT INTO tenant_extension_install
+  (id, tenant_id, registry_id, version_id, granted_caps, config)
+VALUES (gen_random_uuid(), $1::text, $2::uuid, $3::uuid, $4::text::jsonb, $5::text::jsonb)
 ON CONFLICT (tenant_id, registry_id) DO NOTHING
 """
 

@@ -1,9 +1,9 @@
--- The registry as the platform's own migrations may have made it: single-column keys, cascades,
--- columns that nobody here knows, tenant ids as text or varchar, times without zone, JSON columns
--- of either kind that hold JSON text.
+-- The registry as the platform's own migrations may have made it: single-column keys, ids without a
+-- default, cascades, columns that nobody here knows or that must not be null, tenant ids as text or
+-- varchar, times without zone, JSON columns of either kind that hold JSON text.
 
 CREATE TABLE extension_registry (
-  id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+  id uuid PRIMARY KEY,
   publisher varchar(255) NOT NULL,
   name varchar(255) NOT NULL,
   display_name varchar(255) DEFAULT '',
@@ -15,11 +15,11 @@ CREATE TABLE extension_registry (
 );
 
 CREATE TABLE extension_version (
-  id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+  id uuid PRIMARY KEY,
   registry_id uuid NOT NULL REFERENCES extension_registry (id) ON DELETE CASCADE,
   version varchar(64) NOT NULL,
-  runtime text NOT NULL DEFAULT 'wasm-js@1',
-  main_entry text,
+  runtime varchar(255) NOT NULL,
+  main_entry varchar(255) NOT NULL,
   api json DEFAULT '{}',
   api_endpoints jsonb DEFAULT '[]',
   ui jsonb,
@@ -30,27 +30,28 @@ CREATE TABLE extension_version (
 );
 
 CREATE TABLE extension_bundle (
-  id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+  id uuid PRIMARY KEY,
   version_id uuid NOT NULL REFERENCES extension_version (id) ON DELETE CASCADE,
   content_hash text NOT NULL,
   signature text,
   precompiled jsonb,
   size_bytes bigint NOT NULL DEFAULT 0,
-  created_at timestamp DEFAULT now()
+  created_at timestamp DEFAULT now(),
+  UNIQUE (version_id, content_hash)
 );
 
 CREATE TABLE tenant_extension_install (
-  id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+  id uuid PRIMARY KEY,
   tenant_id text NOT NULL,
   registry_id uuid NOT NULL REFERENCES extension_registry (id),
   version_id uuid NOT NULL REFERENCES extension_version (id),
   granted_caps jsonb NOT NULL DEFAULT '[]',
   config jsonb NOT NULL DEFAULT '{}',
   is_enabled boolean NOT NULL DEFAULT true,
-  status text NOT NULL DEFAULT 'enabled',
-  runner_domain text,
+  status text NOT NULL DEFAULT 'enabled' CHECK (status IN ('enabled', 'disabled', 'pending')),
+  runner_domain text UNIQUE,
   runner_status jsonb NOT NULL DEFAULT '{}',
-  installed_at timestamp NOT NULL DEFAULT now(),
+  created_at timestamp DEFAULT now(),
   updated_at timestamp NOT NULL DEFAULT now(),
   UNIQUE (tenant_id, registry_id)
 );
