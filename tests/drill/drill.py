@@ -73,7 +73,7 @@ async def run(options: Options, tell: Callable[[str], None]) -> History:
         stopping.set()
         await changing
         await settled(stage)
-        await stop(stage)
+        await stop(stage.kept)
         stopped = time.time()
         tell("all processes are stopped")
         return await history(stage, (began, stopped, options.planned_within_s), owners, faults)

@@ -15,13 +15,14 @@ from service.storage.migrate import migrate
 from tests.drill.plants import Plant, prepare, program
 from tests.drill.runner import Recorder, connected, recorder
 from tests.drill.supervisor import Kept
-from tests.support.eventually import eventually
 from tests.support.keys import WORKER_JWK, write_key_set
 from tests.support.platform import Installed, install
 from tests.support.responders import host
 
 WORKERS, RESPONDERS = 3, 2
 START_WITHIN_S = 60.0
+STOP_WITHIN_S = 60.0
+"""More than a process may take to end."""
 PATIENCE_S = 20.0
 COMMON = {
     "log_level": "warning",
@@ -89,20 +90,25 @@ async def keeping(kept: list[Kept], directory: Path) -> AsyncIterator[None]:
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
         for each in kept:
-            each.kill()
+            each.end()
+    for outcome in outcomes:
+        if isinstance(outcome, Exception):
+            raise outcome
 
 
-async def stop(stage: Stage) -> None:
-    """Ask all processes to end, and wait until they have."""
-    for kept in stage.kept:
-        kept.stop()
-
-    def ended() -> bool:
-        return all(kept.exits and kept.exits[-1].cause == "stopped" for kept in stage.kept)
-
-    await eventually(ended, within=60)
+async def stop(kept: list[Kept], within: float = STOP_WITHIN_S) -> None:
+    """Ask all to end, and wait until they have. Raises AssertionError, saying who has not."""
+    for each in kept:
+        each.stop()
+    try:
+        async with asyncio.timeout(within):
+            for each in kept:
+                await each.ended.wait()
+    except TimeoutError:
+        late = [each.account() for each in kept if not each.ended.is_set()]
+        raise AssertionError(f"not stopped within {within} s: " + "\n".join(late)) from None
 
 
 async def prepared(postgres: Postgres, installs: int, plant: Plant | None) -> list[Installed]:

@@ -8,19 +8,27 @@ from pathlib import Path
 
 import aiohttp
 
+from service.process import first_of
 from tests.drill.history import Exit, Span
 from tests.support.responders import Process, start
 
 LOOK_EVERY_S = 0.05
+ANSWER_WITHIN_S = 5.0
 PAUSE_S = 0.3
+SHOWN = 800
+"""Characters of a log."""
 
 
 class Kept:
-    """One process of a role, started anew whenever it ends, until it is stopped."""
+    """One process of a role, started anew whenever it ends, until it is stopped.
+
+    ``ended`` is set when that is over, because it was stopped or cannot be kept.
+    """
 
     def __init__(self, name: str, command: Sequence[str], settings: dict[str, str]) -> None:
         self.name = name
         self.ready = asyncio.Event()
+        self.ended = asyncio.Event()
         self.spans: list[Span] = []
         self.exits: list[Exit] = []
         self._command = command
@@ -29,6 +37,7 @@ class Kept:
         self._frozen: Process | None = None
         self._since: float | None = None
         self._cause = "itself"
+        self._stopping = asyncio.Event()
         self._allowed = asyncio.Event()
         self._allowed.set()
 
@@ -39,33 +48,67 @@ class Kept:
 
     async def keep(self, directory: Path) -> None:
         """Start it again and again; ends once it was stopped."""
-        while self._cause != "stopped":
-            await self._allowed.wait()
-            self._cause = "itself"
-            self._process = start(self.role, directory, self._settings, self._command)
-            watching = asyncio.create_task(self._watch(self._process))
-            status = await _ended(self._process)
-            watching.cancel()
-            self._out()
-            self.exits.append(self._exit(self._process, status))
-            await asyncio.sleep(PAUSE_S)
+        try:
+            while not self._stopping.is_set():
+                await first_of(self._allowed, self._stopping)
+                if not self._stopping.is_set():
+                    await self._run_once(directory)
+                    await self._pause()
+        finally:
+            self.ended.set()
+
+    async def _run_once(self, directory: Path) -> None:
+        self._cause = "itself"
+        process = self._process = start(self.role, directory, self._settings, self._command)
+        beside = [
+            asyncio.create_task(self._watch(process)),
+            asyncio.create_task(self._end_when_told(process)),
+        ]
+        try:
+            status = await _ended(process)
+        finally:
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
+        self._out()
+        self.exits.append(self._exit(process, status))
+
+    async def _pause(self) -> None:
+        try:
+            async with asyncio.timeout(PAUSE_S):
+                await self._stopping.wait()
+        except TimeoutError:
+            return
 
     async def _watch(self, process: Process) -> None:
-        async with aiohttp.ClientSession() as session:
-            while not self.ready.is_set():
-                try:
-                    async with session.get(f"{process.url}/readyz") as response:
-                        if response.status == 200:
-                            self._in()
-                except aiohttp.ClientError:
-                    await asyncio.sleep(LOOK_EVERY_S)
+        patience = aiohttp.ClientTimeout(total=ANSWER_WITHIN_S)
+        async with aiohttp.ClientSession(timeout=patience) as session:
+            while not await _is_ready(session, process):  # noqa: ASYNC110 - no event out there
+                await asyncio.sleep(LOOK_EVERY_S)
+        self._in()
+
+    async def _end_when_told(self, process: Process) -> None:
+        """Ask it to end; not before it is ready, when it may not yet have learnt to end well."""
+        await self._stopping.wait()
+        await self.ready.wait()
+        if process.popen.poll() is None:
+            self._out()
+            if not _told(process):  # else it is on its way out already
+                self._cause = "stopped"
+            process.popen.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it as a crash would."""
-        assert self._process is not None
+        """End it as a crash would; if it has just ended by itself, that is what it did."""
         self._out()
-        self._cause = "killed"
-        self._process.popen.kill()
+        if self._process is not None and self._process.popen.poll() is None:
+            self._cause = "killed"
+            self._process.popen.kill()
+
+    def end(self) -> None:
+        """Kill it if it still runs, and wait until it is gone."""
+        self.kill()
+        if self._process is not None:
+            self._process.popen.wait(10)
 
     def away(self) -> None:
         """Kill it, and do not start it again for now."""
@@ -91,11 +134,17 @@ class Kept:
         self._frozen = None
 
     def stop(self) -> None:
-        """Ask it to end."""
-        assert self._process is not None
-        self._out()
-        self._cause = "stopped"
-        self._process.popen.send_signal(signal.SIGTERM)
+        """Ask it to end, whatever it does at the moment, and start it no more."""
+        self._stopping.set()
+
+    def account(self) -> str:
+        """What is known of it, for a person who wonders why it does not end."""
+        ends = [f"{each.cause} {each.status}" for each in self.exits]
+        if self._process is None:
+            return f"{self.name} was never started"
+        state = "runs" if self._process.popen.poll() is None else "has ended"
+        said = self._process.log.read_text(errors="replace")[-SHOWN:].strip()
+        return f"{self.name} {state}, cause {self._cause}, ends before: {ends}; it said: {said}"
 
     def _in(self) -> None:
         self._since = time.time()
@@ -110,16 +159,31 @@ class Kept:
     def _exit(self, process: Process, status: int) -> Exit:
         said = process.log.read_text(errors="replace")
         lines = said.strip().splitlines() or [""]
-        told = [line for line in lines if line.startswith("ext-scheduler: ")]
-        words = (told or lines)[-1]  # the interpreter may have more to log on its way out
+        words = (_told(process) or lines)[-1]  # the interpreter may log more on its way out
+        # A signal that came too late is not why it ended.
+        beaten = self._cause == "killed" and status != -signal.SIGKILL
         return Exit(
             name=self.name,
             at=time.time(),
-            cause=self._cause,
+            cause="itself" if beaten else self._cause,
             status=status,
             words=words[:300],
             traceback="\nTraceback" in said,
         )
+
+
+def _told(process: Process) -> list[str]:
+    """What it said of why it ends."""
+    lines = process.log.read_text(errors="replace").splitlines()
+    return [line for line in lines if line.startswith("ext-scheduler: ")]
+
+
+async def _is_ready(session: aiohttp.ClientSession, process: Process) -> bool:
+    try:
+        async with session.get(f"{process.url}/readyz") as response:
+            return response.status == 200
+    except (aiohttp.ClientError, TimeoutError):
+        return False
 
 
 async def _ended(process: Process) -> int:

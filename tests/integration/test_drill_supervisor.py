@@ -1,0 +1,116 @@
+"""The drill's supervisor ends processes whatever they are at, and tells who does not end."""
+
+import asyncio
+import random
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from tests.drill import stage
+from tests.drill.supervisor import Kept
+from tests.support.eventually import eventually
+
+SMALL = ("-m", "tests.support.small_process")
+
+
+@pytest_asyncio.fixture
+async def kept(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Kept]:
+    """One that is supervised, ready or not; its settings are the test's parameters."""
+    process = Kept("worker 1", SMALL, getattr(request, "param", {}))
+    async with stage.keeping([process], tmp_path):
+        yield process
+
+
+def ends(process: Kept) -> list[tuple[str, int]]:
+    return [(each.cause, each.status) for each in process.exits]
+
+
+async def end_itself(process: Kept) -> None:
+    assert process._process is not None
+    async with aiohttp.ClientSession() as session, asyncio.timeout(5):
+        try:
+            await session.get(f"{process._process.url}/end")
+        except aiohttp.ClientError:
+            return
+
+
+async def test_who_is_ready_is_stopped_with_its_own_status(kept: Kept) -> None:
+    await kept.ready.wait()
+    await stage.stop([kept])
+    assert ends(kept) == [("stopped", 0)]
+    assert not kept.ready.is_set()
+    assert len(kept.spans) == 1
+
+
+async def test_who_is_starting_is_stopped_once_it_can_be(kept: Kept) -> None:
+    await eventually(lambda: kept._process)
+    await stage.stop([kept])
+    assert ends(kept) == [("stopped", 0)]
+
+
+async def test_who_ended_by_itself_just_before_is_not_waited_for(kept: Kept) -> None:
+    await kept.ready.wait()
+    await end_itself(kept)
+    await eventually(lambda: kept.exits)  # it will be started again in a moment
+    await stage.stop([kept], within=20)
+    assert ends(kept) == [("itself", 3)]
+
+
+async def test_who_ended_unseen_is_not_taken_for_stopped(kept: Kept) -> None:
+    await kept.ready.wait()
+    await end_itself(kept)
+    await stage.stop([kept], within=20)  # before anybody has looked
+    assert ends(kept) == [("itself", 3)]
+
+
+async def test_who_was_killed_just_before_is_not_waited_for(kept: Kept) -> None:
+    await kept.ready.wait()
+    kept.kill()
+    await stage.stop([kept], within=20)
+    assert ends(kept) == [("killed", -signal.SIGKILL)]
+
+
+async def test_a_kill_that_comes_too_late_is_not_why_it_ended(kept: Kept) -> None:
+    await kept.ready.wait()
+    await end_itself(kept)
+    kept.kill()
+    await eventually(lambda: kept.exits)
+    assert ends(kept) == [("itself", 3)]
+
+
+async def test_who_is_away_is_stopped_without_being_started(kept: Kept) -> None:
+    await kept.ready.wait()
+    kept.away()
+    await eventually(lambda: kept.exits)
+    await stage.stop([kept], within=20)
+    assert ends(kept) == [("killed", -signal.SIGKILL)]
+
+
+async def test_who_is_frozen_is_stopped_when_it_thaws(kept: Kept) -> None:
+    await kept.ready.wait()
+    kept.freeze()
+    stopping = asyncio.create_task(stage.stop([kept]))
+    kept.thaw()
+    await stopping
+    assert ends(kept) == [("stopped", 0)]
+
+
+@pytest.mark.parametrize("kept", [{"life": "0.05"}], indirect=True)
+@pytest.mark.parametrize("seed", range(6))
+async def test_who_ends_again_and_again_is_stopped_at_any_moment(kept: Kept, seed: int) -> None:
+    await kept.ready.wait()
+    await asyncio.sleep(random.Random(seed).uniform(0.0, 0.6))
+    await stage.stop([kept], within=20)
+    assert kept.exits
+    assert set(ends(kept)) <= {("itself", 3), ("stopped", 0)}
+
+
+@pytest.mark.parametrize("kept", [{"deaf": "1"}], indirect=True)
+async def test_who_does_not_stop_is_named_with_what_it_said(kept: Kept) -> None:
+    await kept.ready.wait()
+    with pytest.raises(AssertionError, match=r"worker 1 runs, .*I do not hear"):
+        await stage.stop([kept], within=1)
