@@ -134,19 +134,22 @@ async def purge_tenant(ground: Ground, asked: contract.PurgeTenantInput) -> Made
     removed = await _remove(ground, tenant_id, [*ids, *strays])
     if isinstance(removed, str):
         return refusal(Code.CONFLICT, removed)
-    await removal.forget_tenant(call.connection, tenant_id)
+    forgotten = await removal.forget_tenant(call.connection, tenant_id)
+    answer = contract.PurgeTenantOutput(
+        success=True,
+        installs_removed=removed.installs,
+        schedules_removed=removed.schedules,
+        runs_removed=removed.runs,
+    )
+    if not (ids or strays or forgotten):
+        return answer
     changes = {
         "installsRemoved": removed.installs,
         "schedulesRemoved": removed.schedules,
         "runsRemoved": removed.runs,
     }
     return Made(
-        answer=contract.PurgeTenantOutput(
-            success=True,
-            installs_removed=removed.installs,
-            schedules_removed=removed.schedules,
-            runs_removed=removed.runs,
-        ),
+        answer=answer,
         entries=[entry(tenant_id, {**changes, "installs": ids})],
         events=[told(EventType.INSTALL_REMOVED, tenant_id, id_, {}) for id_ in ids],
     )

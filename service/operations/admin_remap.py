@@ -51,7 +51,7 @@ async def update_install(ground: Ground, asked: contract.UpdateInstallInput) -> 
         read_manifest(version.manifest),
     )
     answer = _answer(stored, plan)
-    if asked.dry_run:
+    if asked.dry_run or not _moves(install, version, stored, plan):
         return answer
     if plan.blocking and not asked.disable_missing_schedules:
         return _blocked(answer, len(plan.blocking), version)
@@ -65,6 +65,15 @@ def _pinned(schedule: Schedule) -> Pinned:
         key=key_of(schedule.endpoint_method, schedule.endpoint_path),
         enabled=schedule.enabled,
         marked=schedule.missing_endpoint,
+    )
+
+
+def _moves(install: Install, version: Version, stored: Sequence[Schedule], plan: Remap) -> bool:
+    """Tell whether there is anything to do: an install that is there already stays as it is."""
+    return (
+        install.version_id != version.id
+        or bool(plan.blocking or plan.lost or plan.back)
+        or any(plan.targets.get(each.id, each.endpoint_id) != each.endpoint_id for each in stored)
     )
 
 

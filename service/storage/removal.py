@@ -100,8 +100,10 @@ DELETE FROM ext_scheduler.idempotency
 WHERE tenant_id = ANY (ARRAY[$1::text, '*']) AND install_id = ANY ($2::uuid[])
 """
 
+# What an earlier removal has to tell is told yet.
 OUTBOX = """
-DELETE FROM ext_scheduler.outbox WHERE tenant_id = $1::text AND install_id = ANY ($2::uuid[])
+DELETE FROM ext_scheduler.outbox
+WHERE tenant_id = $1::text AND install_id = ANY ($2::uuid[]) AND type <> 'install.removed'
 """
 
 CONFIG = """
@@ -124,13 +126,22 @@ SELECT x.install_id FROM (
   SELECT s.install_id FROM tenant_extension_schedule s WHERE s.tenant_id = $1::text
   UNION SELECT t.install_id FROM ext_scheduler.timers t WHERE t.tenant_id = $1
   UNION SELECT r.install_id FROM ext_scheduler.runs r WHERE r.tenant_id = $1
-  UNION SELECT o.install_id FROM ext_scheduler.outbox o WHERE o.tenant_id = $1
+  UNION SELECT o.install_id FROM ext_scheduler.outbox o
+    WHERE o.tenant_id = $1 AND o.type <> 'install.removed'
   UNION SELECT c.install_id FROM tenant_extension_install_config c WHERE c.tenant_id = $1
   UNION SELECT z.install_id FROM tenant_extension_install_secrets z WHERE z.tenant_id = $1
 ) x
 WHERE NOT EXISTS (
   SELECT FROM tenant_extension_install i WHERE i.tenant_id = $1 AND i.id = x.install_id)
 ORDER BY x.install_id
+"""
+
+TENANT_ACTIVE_RUNS = """
+DELETE FROM ext_scheduler.active_runs a USING (
+  SELECT l.tenant_id, l.schedule_id FROM ext_scheduler.active_runs l
+  WHERE l.tenant_id = $1::text
+  FOR UPDATE SKIP LOCKED) f
+WHERE a.tenant_id = f.tenant_id AND a.schedule_id = f.schedule_id
 """
 
 TENANT_RATE_WINDOWS = "DELETE FROM ext_scheduler.rate_windows WHERE tenant_id = $1::text"
@@ -172,14 +183,19 @@ async def remove(connection: Connection, tenant_id: str, install_ids: Sequence[U
     await connection.execute(IDEMPOTENCY, tenant_id, scopes)
     for statement in (ADMIN_IDEMPOTENCY, OUTBOX, CONFIG, SECRETS):
         await connection.execute(statement, tenant_id, install_ids)
-    tag = await connection.execute(INSTALLS, tenant_id, install_ids)
-    return Removed(int(tag.rpartition(" ")[2]), len(schedules), runs)
+    installs = _count(await connection.execute(INSTALLS, tenant_id, install_ids))
+    return Removed(installs, len(schedules), runs)
 
 
-async def forget_tenant(connection: Connection, tenant_id: str) -> None:
-    """Remove what a tenant has apart from its installs, the audit excepted."""
-    for statement in (TENANT_RATE_WINDOWS, TENANT_IDEMPOTENCY, TENANT_PAUSE):
-        await connection.execute(statement, tenant_id)
+async def forget_tenant(connection: Connection, tenant_id: str) -> int:
+    """Remove what a tenant has apart from its installs, the audit excepted; return how many rows.
+
+    Runs that are being claimed let go of their schedule by themselves.
+    """
+    count = 0
+    for statement in (TENANT_ACTIVE_RUNS, TENANT_RATE_WINDOWS, TENANT_IDEMPOTENCY, TENANT_PAUSE):
+        count += _count(await connection.execute(statement, tenant_id))
+    return count
 
 
 async def _remove_runs(
@@ -196,3 +212,7 @@ async def _remove_runs(
     known = sorted({*known, *(row["schedule_id"] for row in gone)})
     await connection.execute(LEFT_ACTIVE_RUNS, tenant_id, known)
     return sum(row["runs"] for row in gone)
+
+
+def _count(tag: str) -> int:
+    return int(tag.rpartition(" ")[2])

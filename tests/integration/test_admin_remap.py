@@ -161,6 +161,17 @@ async def test_missing_ones_are_disabled_and_come_back_with_their_endpoint(
     assert await version_of(pool) == remapping.versions["1.0.0"]
 
 
+async def test_an_update_to_what_is_there_already_changes_nothing(
+    remapping: Remapping, pool: asyncpg.Pool
+) -> None:
+    await remapping.create("/a")
+    await remapping.update("3.0.0")
+    before = await everything(pool)
+    answer = await remapping.update("3.0.0")
+    assert (answer["success"], len(answer["remapped"])) == (True, 1)
+    assert await everything(pool) == before
+
+
 async def test_forward_is_as_good_as_back(remapping: Remapping) -> None:
     on_b = await remapping.create("/b")
     await remapping.update("2.0.0", disableMissingSchedules=True)

@@ -167,6 +167,26 @@ async def test_purging_takes_what_others_left_of_removed_installs(pool: asyncpg.
     assert set(await traces(pool, "tenant-1")) == {AUDIT, "ext_scheduler.idempotency"}
 
 
+async def test_purging_again_changes_nothing_and_the_removal_is_still_told(
+    pool: asyncpg.Pool,
+) -> None:
+    life = await live(pool, "tenant-1")
+    await fill(pool, life)
+    await life.admin("uninstall", installId=str(life.id))
+    everyones = operator(life.admin.dispatcher)
+    # What a worker that was killed has left of a schedule that is gone.
+    await pool.execute(
+        "INSERT INTO ext_scheduler.active_runs VALUES ('tenant-1', $1, $1, now(), 1, now())",
+        uuid4(),
+    )
+    assert (await everyones("purgeTenant", tenantId="tenant-1"))["success"] is True
+    before = await traces(pool, "tenant-1")
+    assert before["ext_scheduler.outbox"] == 1
+    assert set(before) == {AUDIT, "ext_scheduler.outbox"}
+    assert (await everyones("purgeTenant", tenantId="tenant-1"))["success"] is True
+    assert await traces(pool, "tenant-1") == before
+
+
 async def test_what_still_refers_to_an_install_is_named(pool: asyncpg.Pool) -> None:
     life = await live(pool, "tenant-1")
     await fill(pool, life)
