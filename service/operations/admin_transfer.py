@@ -182,11 +182,12 @@ def _consider_row(work: Import, target: Target, at: tuple[int, int], row: Any) -
     if not isinstance(row, dict):
         return
     method, path = row.get("endpointMethod"), row.get("endpointPath")
-    endpoint = f"{method} {path}" if isinstance(method, str) and isinstance(path, str) else "/"
+    named = isinstance(method, str) and isinstance(path, str) and bool(method.strip())
+    endpoint = f"{method} {path}" if named else "/"
     checked = check_create({**row, "endpoint": endpoint}, work.ground.call.limits)
     errors = {name: text for name, text in checked.errors.items() if name != "endpoint"}
     endpoint_id = None
-    if checked.endpoint is not None:
+    if named:
         endpoint_id = _choose(target, checked)
     if (
         endpoint_id is None

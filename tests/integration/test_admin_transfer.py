@@ -149,6 +149,14 @@ async def test_every_wrong_row_is_named_and_nothing_is_made(move: Move) -> None:
     assert len((await move.target("listSchedules"))["schedules"]) == 1
 
 
+async def test_a_row_without_a_method_chooses_none(move: Move) -> None:
+    for method in ("", " "):
+        document = of(row(endpointMethod=method))
+        answer = await move.target("importTenant", tenantId="tenant-2", document=document)
+        (wrong,) = answer["rowErrors"]
+        assert wrong["fieldErrors"] == {"endpointPath": "Endpoint not found or not schedulable"}
+
+
 async def test_an_import_obeys_the_quota(move: Move) -> None:
     await move.target("importTenant", tenantId="tenant-2", document=of(*[row()] * 3))
     answer = await move.target("importTenant", tenantId="tenant-2", document=of(*[row()] * 3))
