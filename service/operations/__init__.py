@@ -19,7 +19,7 @@ HOST_FUNCTIONS = {
     "getEndpoints": host_reads.get_endpoints,
 }
 
-HOST_TOGETHER: Mapping[str, Together] = {}
+HOST_TOGETHER: Mapping[str, Together] = {"list": host_reads.list_together}
 """What answers several calls at once, of the operations that can."""
 
 

@@ -51,5 +51,14 @@ def authorize(install: Install, claims: Claims, *, declared_is_granted: bool) ->
         raise ServiceError(Code.DENIED, f"Capability {SCHEDULER} is not granted")
 
 
+def denial(install: Install, call: Call) -> ServiceError | None:
+    """Return what ``authorize`` raises for this call, None where it raises nothing."""
+    try:
+        authorize(install, call.claims, declared_is_granted=call.declared_is_granted)
+    except ServiceError as error:
+        return error
+    return None
+
+
 def _unknown() -> ServiceError:
     return ServiceError(Code.NOT_FOUND, "Install not found")

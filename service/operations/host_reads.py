@@ -1,12 +1,14 @@
 """Host operations that change nothing: ``list``, ``get``, ``getEndpoints``."""
 
+from collections.abc import Sequence
+
 from contracts.schedules import GetEndpointsOutput, GetOutput, ListOutput
-from service.operations.access import absent, authorize, tenant_of
+from service.operations.access import absent, authorize, denial, tenant_of
 from service.operations.call import Answer, Call, field_refusal
 from service.operations.views import endpoint_infos, shown_info
 from service.rules.endpoints import read_manifest
 from service.rules.fields import check_schedule_id
-from service.storage import endpoints, shown
+from service.storage import endpoints, installs, shown
 
 
 async def list_schedules(call: Call) -> Answer:
@@ -17,6 +19,35 @@ async def list_schedules(call: Call) -> Answer:
     install, rows = found
     authorize(install, call.claims, declared_is_granted=call.declared_is_granted)
     return ListOutput(schedules=[shown_info(row) for row in rows])
+
+
+async def list_together(calls: Sequence[Call]) -> list[Answer | Exception | None]:
+    """Answer several lists by two statements: who may ask, and the schedules of those who may.
+
+    None for an install that is not found as the context names it, and for a list that is large.
+    """
+    connection = calls[0].connection
+    found = await installs.rights_of(
+        connection, [call.claims.tenant_id for call in calls], [call.install_id for call in calls]
+    )
+    answers: list[Answer | Exception | None] = [
+        None if install is None else denial(install, call)
+        for install, call in zip(found, calls, strict=True)
+    ]
+    allowed = [
+        (place, install)
+        for place, install in enumerate(found)
+        if install is not None and answers[place] is None
+    ]
+    listed = await shown.list_many(
+        connection,
+        [install.tenant_id for _, install in allowed],
+        [install.id for _, install in allowed],
+    )
+    for (place, _), rows in zip(allowed, listed, strict=True):
+        if rows is not None:
+            answers[place] = ListOutput(schedules=[shown_info(row) for row in rows])
+    return answers
 
 
 async def get_schedule(call: Call) -> Answer:

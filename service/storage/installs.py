@@ -1,5 +1,6 @@
 """Installs: what one may do, and the row that serialises its changes."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 import asyncpg
@@ -19,6 +20,13 @@ RIGHTS_FROM = """
   LEFT JOIN extension_version v ON v.id = i.version_id
   LEFT JOIN tenant_extension_install_config c
     ON c.tenant_id = i.tenant_id AND c.install_id = i.id
+"""
+
+RIGHTS_OF = f"""
+SELECT a.place, {RIGHTS_COLUMNS}
+{RIGHTS_FROM}
+JOIN unnest($1::text[], $2::uuid[]) WITH ORDINALITY AS a (tenant_id, install_id, place)
+  ON i.tenant_id = a.tenant_id AND i.id = a.install_id
 """
 
 LOCK = f"""
@@ -64,6 +72,16 @@ async def tenant_of(connection: Connection, install_id: UUID) -> str | None:
     """Return the tenant of an install, None where there is no such install."""
     tenant_id = await connection.fetchval(TENANT_OF, install_id)
     return None if tenant_id is None else str(tenant_id)
+
+
+async def rights_of(
+    connection: Connection, tenant_ids: Sequence[str | None], install_ids: Sequence[UUID]
+) -> list[Install | None]:
+    """Return each of these installs, in order; None where that tenant has no such install."""
+    found: list[Install | None] = [None] * len(install_ids)
+    for row in await connection.fetch(RIGHTS_OF, tenant_ids, install_ids):
+        found[row["place"] - 1] = from_row(row)
+    return found
 
 
 async def lock(connection: Connection, tenant_id: str, install_id: UUID) -> Install | None:

@@ -1,0 +1,163 @@
+"""Lists that are answered together: the same as each alone, and nobody sees another's."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import msgspec
+import pytest
+from msgspec import structs
+
+from service.batches import Batches
+from service.ports import Reply
+from service.rules.limits import Limits
+from service.storage import installs, shown
+from service.storage.acquire import acquired
+from service.storage.connection import Connection
+from tests.support.host import Caller, dispatcher, read
+from tests.support.platform import Installed, install
+
+SCHEDULES = """
+INSERT INTO tenant_extension_schedule (install_id, tenant_id, endpoint_id, name, cron, timezone,
+  enabled, payload_json, created_at, last_run_at, last_run_status, last_error)
+SELECT $1, $2::text, e.id, CASE WHEN n % 3 > 0 THEN $2::text || n END, '0 * * * *', 'Europe/Berlin',
+  n % 4 > 0, CASE WHEN n % 2 = 0 THEN jsonb_build_object('n', n, 'tenant', $2::text) END,
+  timestamptz '2026-03-01' + interval '1 minute' * (n / 3), now(), 'error', $2::text
+FROM generate_series(1, $4::integer) n
+LEFT JOIN extension_api_endpoint e ON e.version_id = $3 AND e.path = '/api/heartbeat' AND n % 5 > 0
+"""
+TIMERS = """
+INSERT INTO ext_scheduler.timers (tenant_id, schedule_id, install_id, cron, timezone, due_at)
+SELECT tenant_id, id, install_id, cron, timezone, timestamptz '2026-04-01'
+FROM tenant_extension_schedule WHERE enabled
+"""
+HUGE = """
+INSERT INTO tenant_extension_schedule (install_id, tenant_id, cron, payload_json)
+SELECT $1, $2::text, '0 * * * *',
+  jsonb_build_object('text', (SELECT string_agg(md5((n * m)::text), '')
+    FROM generate_series(1, 3000) m))
+FROM generate_series(1, 20) n
+"""
+
+
+async def some(pool: asyncpg.Pool, tenant_id: str, count: int, **replaced: Any) -> Installed:
+    """An install with so many schedules."""
+    installed = await install(pool, tenant_id=tenant_id, **replaced)
+    await pool.execute(
+        """INSERT INTO extension_api_endpoint (version_id, method, path, handler)
+           VALUES ($1, 'POST', '/api/heartbeat', 'h')""",
+        installed.version_id,
+    )
+    ids = (installed.install_id, tenant_id, installed.version_id)
+    await pool.execute(SCHEDULES, *ids, count)
+    return installed
+
+
+class Counted:
+    """A dispatcher, and how many connections it took."""
+
+    def __init__(self, pool: asyncpg.Pool, *, together: bool) -> None:
+        self.connections = 0
+        self._pool = pool
+        batches = Batches(self._connect, together=together)
+        self.dispatcher = dispatcher(pool, Limits(), batches=batches)
+
+    @asynccontextmanager
+    async def _connect(self) -> AsyncIterator[Connection]:
+        self.connections += 1
+        async with acquired(self._pool) as connection:
+            yield connection
+
+    async def ask(self, installed: Installed, claims: dict[str, Any]) -> Reply:
+        return await Caller(self.dispatcher, installed).send("list", {}, **claims)
+
+
+async def test_lists_together_equal_lists_alone(pool: asyncpg.Pool) -> None:
+    many, few = await some(pool, "tenant-1", 50), await some(pool, "tenant-1", 3)
+    other, none = await some(pool, "tenant-2", 7), await some(pool, "tenant-3", 0)
+    huge = await some(pool, "tenant-4", 2)
+    await pool.execute(HUGE, huge.install_id, huge.tenant_id)
+    await pool.execute(TIMERS)
+    unknown = structs.replace(many, install_id=uuid4())
+    asked: list[tuple[Installed, dict[str, Any]]] = [
+        (many, {}),
+        (few, {}),
+        (other, {}),
+        (none, {}),
+        (await some(pool, "tenant-5", 1, enabled=False), {}),
+        (await some(pool, "tenant-6", 1, granted=()), {}),
+        (await some(pool, "tenant-7", 1), {"tenant_id": "tenant-1"}),
+        (await some(pool, "tenant-8", 1), {"version_id": str(uuid4())}),
+        (await some(pool, "tenant-9", 1), {"providers": ["cap:log.emit"]}),
+        # These three are for their own statement: unknown, large, no tenant to look up by.
+        (unknown, {}),
+        (huge, {}),
+        (await some(pool, "tenant-10", 4), {"tenant_id": None}),
+    ]
+    one_by_one, at_once = Counted(pool, together=False), Counted(pool, together=True)
+    alone = [await one_by_one.ask(*each) for each in asked]
+    together = await asyncio.gather(*(at_once.ask(*each) for each in asked))
+    assert [_told(reply) for reply in together] == [_told(reply) for reply in alone]
+    assert (one_by_one.connections, at_once.connections) == (12, 1 + 4)
+    lists = [read(reply).get("schedules") for reply in together]
+    counts = [None if shown is None else len(shown) for shown in lists]
+    assert counts == [50, 3, 7, 0, None, None, None, None, None, None, 22, 4]
+    assert {each["lastError"] for each in lists[2] or ()} == {"tenant-2"}
+
+
+def _told(reply: Reply) -> tuple[dict[str, Any], tuple[int, str] | None]:
+    return read(reply), reply.error
+
+
+async def test_two_lists_of_one_install_at_once_are_both_answered(pool: asyncpg.Pool) -> None:
+    installed = await some(pool, "tenant-1", 5)
+    at_once = Counted(pool, together=True)
+    replies = await asyncio.gather(*(at_once.ask(installed, {}) for _ in range(10)))
+    assert [len(read(reply)["schedules"]) for reply in replies] == [5] * 10
+
+
+FILL = """
+INSERT INTO tenant_extension_install (id, tenant_id, registry_id, version_id)
+  SELECT ('00000000-0000-0000-0001-' || lpad(n::text, 12, '0'))::uuid, 'tenant-' || n % 500,
+    gen_random_uuid(), gen_random_uuid()
+  FROM generate_series(1, 10000) AS n;
+INSERT INTO tenant_extension_schedule (id, install_id, tenant_id, endpoint_id, cron)
+  SELECT gen_random_uuid(),
+    ('00000000-0000-0000-0001-' || lpad((1 + n % 10000)::text, 12, '0'))::uuid,
+    'tenant-' || (1 + n % 10000) % 500, gen_random_uuid(), '0 12 * * *'
+  FROM generate_series(1, 100000) AS n;
+INSERT INTO ext_scheduler.timers
+  SELECT tenant_id, id, install_id, cron, timezone, now(), 0 FROM tenant_extension_schedule;
+ANALYZE;
+"""
+
+
+@pytest.mark.parametrize("plans", ["force_generic_plan", "force_custom_plan"])
+async def test_cost_follows_what_is_listed_not_what_is_stored(database: str, plans: str) -> None:
+    connection = await asyncpg.connect(database)
+    await connection.execute(FILL)
+    rows = await connection.fetch(
+        "SELECT tenant_id, id FROM tenant_extension_install ORDER BY id LIMIT 32"
+    )
+    keys = [row["tenant_id"] for row in rows], [row["id"] for row in rows]
+    await connection.execute(f"SET plan_cache_mode = {plans}")
+    for statement, most in ((installs.RIGHTS_OF, 32), (shown.LIST_MANY, 32 * 10)):
+        plan = await connection.fetchval(
+            f"EXPLAIN (ANALYZE, FORMAT JSON, TIMING off) {statement}", *keys
+        )
+        (top,) = msgspec.json.decode(plan)
+        assert read_rows(top["Plan"]) <= 3 * most, plan
+    await connection.close()
+
+
+def read_rows(node: dict[str, Any]) -> int:
+    """Rows that were read from the large tables, also those that a filter threw away."""
+    table = node.get("Relation Name", "")
+    rows = 0
+    if table in {"tenant_extension_install", "tenant_extension_schedule", "timers"}:
+        each = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
+        rows = round(each * node["Actual Loops"])
+    return rows + sum(read_rows(inner) for inner in node.get("Plans", []))
