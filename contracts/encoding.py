@@ -61,7 +61,7 @@ def encode(value: object, encoding: Encoding) -> bytes:
     encoder = _MSGPACK_ENCODER if encoding is Encoding.MSGPACK else _JSON_ENCODER
     try:
         return encoder.encode(value)
-    except (TypeError, *_UNREADABLE) as error:
+    except (TypeError, OverflowError, *_UNREADABLE) as error:
         raise MalformedBody("Value cannot be encoded") from error
 
 

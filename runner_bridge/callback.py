@@ -6,6 +6,7 @@ Members that are null are left out, as a Runner would hand an extension the text
 """
 
 import hmac
+import math
 from collections.abc import Mapping
 from logging import getLogger
 from typing import Any, NoReturn
@@ -98,7 +99,21 @@ def _operation(members: dict[str, Any]) -> tuple[str, Mapping[str, Any]]:
         _invalid("Unknown operation")
     if isinstance(members.get("payload"), str):
         members["payload"] = _payload(members["payload"], op)
+    if not _is_carried(members.get("payload")):
+        members["payload"] = [math.nan]
     return op, members
+
+
+def _is_carried(payload: object) -> bool:
+    """Whether the bus can carry it: not so an integer beyond 64 bits, or a lone surrogate.
+
+    The service refuses NaN by the same rule, and then names the field beside the others.
+    """
+    try:
+        encode(payload, Encoding.MSGPACK)
+    except MalformedBody:
+        return False
+    return True
 
 
 def _payload(text: str, op: str) -> object:

@@ -156,12 +156,15 @@ def parse_payload(text: str) -> Value:
     """Read a payload text as JSON.
 
     Raises:
-        MalformedPayload: it is none; NaN and infinity are none either.
+        MalformedPayload: it is none; NaN and infinity are none either, nor is what the bus cannot
+            carry: integers beyond 64 bits, lone surrogates.
     """
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
+        payload = json.loads(text, parse_constant=_refuse_constant)
+        msgspec.msgpack.encode(payload)
+    except (ValueError, OverflowError, RecursionError):
         raise MalformedPayload(BAD_PAYLOAD) from None
+    return payload
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -15,6 +15,7 @@ from contracts.errors import NUMBERS, Code, ErrorBody
 from contracts.schedules import CreateOutput, GetOutput, ListOutput, ScheduleInfo, UpdateOutput
 from runner_bridge.callback import MAX_BODY_BYTES, Callback, sidecar
 from runner_bridge.requests import RequestSettings, SignedRequests
+from service.rules.payload import check
 from tests.support.callers import connected
 from tests.support.runner_stub import RunnerStub, runner_stub
 from tests.support.scheduler_stub import SchedulerStub, claims_of, header, op_of, scheduler_stub
@@ -138,6 +139,16 @@ async def test_a_payload_that_is_no_string_is_sent_as_it_is(
     await runner.ask("update", payload={"a": 1}, name=None)
     sent = decode_map(service.messages[0].data, Encoding.MSGPACK)
     assert sent == {"payload": {"a": 1}, "name": None}
+
+
+@pytest.mark.parametrize("payload", ["[18446744073709551616]", {"a": 2**64}, [-(2**63) - 1]])
+async def test_a_payload_that_the_bus_cannot_carry_is_refused_by_the_service(
+    runner: Runner, service: SchedulerStub, payload: object
+) -> None:
+    await runner.ask("create", payload=payload, name="n")
+    sent = decode_map(service.messages[0].data, Encoding.MSGPACK)
+    assert sent["name"] == "n"
+    assert check(sent["payload"]) == "Payload must be JSON-serializable"
 
 
 @pytest.mark.parametrize("code", sorted(set(Code) - {Code.UNAVAILABLE}))

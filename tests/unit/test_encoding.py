@@ -175,6 +175,12 @@ def test_the_wrong_type_of_a_field_names_the_field() -> None:
             decode(encode({"endpoint": "/a", "cron": 1}, encoding), CreateInput, encoding)
 
 
+def test_an_integer_beyond_64_bits_cannot_be_written_as_messagepack() -> None:
+    for value in ({"a": 2**64}, [-(2**63) - 1]):
+        with pytest.raises(MalformedBody, match="cannot be encoded"):
+            encode(value, Encoding.MSGPACK)
+
+
 @pytest.mark.parametrize("value", ["\ud800", object(), {"a": {1, object()}}])
 def test_what_cannot_be_written_is_malformed(value: object) -> None:
     for encoding in Encoding:

@@ -89,7 +89,18 @@ async def test_a_payload_text_is_read_as_json(
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "NaN", "[Infinity]", "{'a': 1}", "[" * 100_000, "1" * 5_000]
+    "text",
+    [
+        "",
+        "{",
+        "NaN",
+        "[Infinity]",
+        "{'a': 1}",
+        "[" * 100_000,
+        "1" * 5_000,
+        "[1e20, 100000000000000000000]",
+        '["\\ud800"]',
+    ],
 )
 async def test_a_payload_text_that_is_no_json_is_a_field_error(
     scheduler: MemoryScheduler, text: str
