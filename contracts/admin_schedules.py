@@ -53,9 +53,9 @@ class CreateScheduleInput(Struct, frozen=True, rename="camel", omit_defaults=Tru
     """As the host's ``create``, plus the install; the endpoint by selector or by id."""
 
     install_id: Id
-    cron: str
     endpoint: str | None = None
     endpoint_id: Id | None = None
+    cron: str
     timezone: str | None = None
     enabled: bool | None = None
     name: str | None = None

@@ -84,7 +84,11 @@ def message_traits() -> dict[str, Any]:
         ),
         "reply": _headers(_reply(), CONTENT_TYPE_HEADER, REQUEST_ID_HEADER),
         "serviceError": _headers(
-            {**_reply(), **_error()}, CONTENT_TYPE_HEADER, ERROR_HEADER, ERROR_CODE_HEADER
+            {**_reply(), **_error()},
+            CONTENT_TYPE_HEADER,
+            REQUEST_ID_HEADER,
+            ERROR_HEADER,
+            ERROR_CODE_HEADER,
         ),
     }
 

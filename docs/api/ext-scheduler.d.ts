@@ -199,9 +199,9 @@ declare module "ext-scheduler" {
   export interface CreateScheduleInput {
     /** A UUID */
     installId: string;
-    cron: string;
     endpoint?: string | null;
     endpointId?: string | null;
+    cron: string;
     timezone?: string | null;
     enabled?: boolean | null;
     name?: string | null;

