@@ -3,16 +3,20 @@
 from functools import partial
 
 from service.operations.call import Answer, Call
-from service.operations.change import Asked, make
+from service.operations.host_frame import Asked, make
 from service.operations.schedule_changes import create_schedule, delete_schedule, update_schedule
-from service.rules.fields import check_create, check_schedule_id, check_update
+from service.rules.fields import CheckedCreate, check_create, check_schedule_id, check_update
 
 
 async def create(call: Call) -> Answer:
     """Create a schedule, due at its next slot from now."""
     checked = check_create(call.raw, call.limits)
-    asked = Asked(name=checked.name, selector=checked.endpoint)
-    return await make(call, asked, partial(create_schedule, checked))
+    return await make(call, asked_by(checked), partial(create_schedule, checked))
+
+
+def asked_by(checked: CheckedCreate) -> Asked:
+    """What a create wants looked up."""
+    return Asked(name=checked.name, selector=checked.endpoint)
 
 
 async def update(call: Call) -> Answer:

@@ -4,64 +4,103 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from msgspec import Struct
+import asyncpg
+from msgspec import Struct, structs
 
 from service.storage.connection import Connection
+from service.storage.parameters import one_row
 from service.storage.schedules import (
     COLUMNS,
+    INSERTING,
     JOINS,
+    NEW_COLUMNS,
     NewSchedule,
     Schedule,
     from_columns,
-    inserting,
     values,
 )
 
-# Paths are compared after the rule for paths: trimmed, one leading slash, runs of slashes as one.
-LOAD = rf"""
-SELECT clock_timestamp() AS now,
-  r.op AS replay_op, r.body_sha256 AS replay_body, r.result AS replay_result,
-  w.accepted,
+ASKED = {
+    "tenant_id": "text",
+    "install_id": "uuid",
+    "scope": "text",
+    "jti": "uuid",
+    "version_id": "uuid",
+    "name": "text",
+    "path": "text",
+}
+"""A ``Question`` but for the schedule, as columns."""
+
+# Paths are compared after the rule for paths: trimmed, one leading slash, runs of slashes as one;
+# most are in that form already. A version without any endpoint gives no array members at all.
+LOOKUPS = r"""
+  clock_timestamp() AS now,
+  (SELECT ROW (r.op, r.body_sha256, r.result) FROM ext_scheduler.idempotency r
+    WHERE r.tenant_id = q.tenant_id AND r.scope = q.scope AND r.jti = q.jti) AS replay,
+  (SELECT w.accepted FROM ext_scheduler.rate_windows w
+    WHERE w.tenant_id = q.tenant_id AND w.scope = q.scope) AS accepted,
   (SELECT count(*) FROM tenant_extension_schedule n
-    WHERE n.tenant_id = $1::text AND n.install_id = $2::uuid) AS schedules,
+    WHERE n.tenant_id = q.tenant_id AND n.install_id = q.install_id) AS schedules,
   (SELECT n.id FROM tenant_extension_schedule n
-    WHERE n.tenant_id = $1 AND n.install_id = $2 AND n.name = $6::text) AS name_holder,
-  EXISTS (SELECT FROM extension_api_endpoint p WHERE p.version_id = $7::uuid) AS materialised,
-  ARRAY (SELECT ROW (p.id, upper(btrim(p.method))) FROM extension_api_endpoint p
-    WHERE p.version_id = $7
-      AND regexp_replace('/' || btrim(p.path), '/+', '/', 'g') = $8::text) AS endpoints,
-  {COLUMNS}
-FROM (SELECT 1) AS one
-LEFT JOIN ext_scheduler.idempotency r
-  ON r.tenant_id = $1 AND r.scope = $3::text AND r.jti = $4::uuid
-LEFT JOIN ext_scheduler.rate_windows w ON w.tenant_id = $1 AND w.scope = $3
+    WHERE n.tenant_id = q.tenant_id AND n.install_id = q.install_id AND n.name = q.name
+    ) AS name_holder,
+  ARRAY (SELECT CASE WHEN p.path = q.path
+      OR ((p.path NOT LIKE '/%' OR p.path LIKE '%//%' OR p.path LIKE '% ')
+        AND regexp_replace('/' || btrim(p.path), '/+', '/', 'g') = q.path)
+      THEN ROW (p.id, upper(btrim(p.method))) END
+    FROM extension_api_endpoint p WHERE p.version_id = q.version_id) AS endpoints
+"""
+"""What is true of an install, asked by ``q`` with the columns of ``ASKED``."""
+
+LOAD = f"""
+SELECT {LOOKUPS}, {COLUMNS}
+FROM ({one_row({**ASKED, "schedule_id": "uuid"})}) AS q
 LEFT JOIN tenant_extension_schedule s
-  ON s.tenant_id = $1 AND s.install_id = $2 AND s.id = $5::uuid
+  ON s.tenant_id = q.tenant_id AND s.install_id = q.install_id AND s.id = q.schedule_id
 {JOINS}
 """
 
-_RECORD = """
+RECORD_COLUMNS = {
+    "tenant_id": "text",
+    "install_id": "uuid",
+    "schedule_id": "uuid",
+    "scope": "text",
+    "jti": "uuid",
+    "op": "text",
+    "body_sha256": "text",
+    "result": "bytea",
+    "actor": "text",
+    "changes": "jsonb",
+    "event": "text",
+    "data": "jsonb",
+    "at": "timestamptz",
+}
+"""A ``Record`` but for ``accepted``, as columns."""
+
+RECORDING = """
 replay AS (
   INSERT INTO ext_scheduler.idempotency
     (tenant_id, scope, jti, op, body_sha256, result, created_at)
-  VALUES ($1::text, $2::text, $3::uuid, $4::text, $5::text, $6::bytea, $7::timestamptz)
+  SELECT tenant_id, scope, jti, op, body_sha256, result, at FROM made
 ), entry AS (
   INSERT INTO ext_scheduler.audit
     (tenant_id, at, install_id, schedule_id, op, trigger, actor, request_id, changes)
-  VALUES ($1, $7, $8::uuid, $9::uuid, $4, $10::text, $11::text, $3::text, $12::text::jsonb)
-), event AS (
+  SELECT tenant_id, at, install_id, schedule_id, op, 'host_api', actor, jti::text, changes FROM made
+), told AS (
   INSERT INTO ext_scheduler.outbox (tenant_id, install_id, schedule_id, type, at, data)
-  SELECT $1, $8, e.schedule_id, e.type, $7, e.data::jsonb
-  FROM unnest($13::text[], $14::uuid[], $15::text[]) AS e (type, schedule_id, data)
+  SELECT tenant_id, install_id, schedule_id, event, at, data FROM made
 )
 INSERT INTO ext_scheduler.rate_windows (tenant_id, scope, accepted, updated_at)
-SELECT $1, $2, $16::timestamptz[], $7 WHERE $16 IS NOT NULL
+SELECT tenant_id, scope, accepted, at FROM made
 ON CONFLICT (tenant_id, scope) DO UPDATE
   SET accepted = excluded.accepted, updated_at = excluded.updated_at
 """
-RECORD = f"WITH {_RECORD}"
+"""What changes leave behind, for a WITH in which ``made`` has the columns and ``accepted``."""
+
+_ONE = {**RECORD_COLUMNS, "accepted": "timestamptz[]"}
+RECORD = f"WITH made AS ({one_row(_ONE)}), {RECORDING}"
 # Each statement is a round trip, and the install stays locked meanwhile.
-RECORD_CREATED = f"WITH {inserting('$1', '$8', '$9', '$7', first=17)}, {_RECORD}"
+RECORD_CREATED = f"WITH made AS ({one_row({**_ONE, **NEW_COLUMNS})}), {INSERTING}, {RECORDING}"
 
 
 class Replay(Struct, frozen=True):
@@ -82,104 +121,81 @@ class Loaded(Struct, frozen=True):
     name_holder: UUID | None
     materialised: bool
     endpoints: Sequence[tuple[UUID, str]]
-    schedule: Schedule | None
+    schedule: Schedule | None = None
 
 
-class Question(Struct, frozen=True):
+class Question(Struct, frozen=True, kw_only=True):
     """What to look up: a name taken, a path declared, a schedule; None where it does not matter."""
 
+    tenant_id: str
+    install_id: UUID
     scope: str
     jti: UUID
     version_id: UUID
-    schedule_id: UUID | None = None
     name: str | None = None
     path: str | None = None
-
-
-class Event(Struct, frozen=True):
-    """One event of a change; ``data`` is JSON text."""
-
-    type: str
-    schedule_id: UUID | None
-    data: str
+    schedule_id: UUID | None = None
 
 
 class Record(Struct, frozen=True, kw_only=True):
-    """A change's replay record, audit entry, events and (for host changes) rate window."""
+    """A host change's replay record, audit entry, event and rate window.
 
+    ``changes`` and the event's ``data`` are JSON text, ``result`` is MessagePack.
+    """
+
+    tenant_id: str
+    install_id: UUID
+    schedule_id: UUID
     scope: str
     jti: UUID
     op: str
     body_sha256: str
     result: bytes
-    trigger: str
     actor: str
-    install_id: UUID | None
-    schedule_id: UUID | None
     changes: str
-    events: Sequence[Event]
-    accepted: Sequence[datetime] | None
+    event: str
+    data: str
+    at: datetime
+    accepted: Sequence[datetime]
 
 
-async def load(
-    connection: Connection, tenant_id: str, install_id: UUID, question: Question
-) -> Loaded:
-    """Look everything up in one statement; call it with the install's row locked."""
-    row = await connection.fetchrow(
-        LOAD,
-        tenant_id,
-        install_id,
-        question.scope,
-        question.jti,
-        question.schedule_id,
-        question.name,
-        question.version_id,
-        question.path,
-    )
-    assert row is not None  # noqa: S101 -- the statement selects from one row
-    replay = None
-    if row["replay_op"] is not None:
-        replay = Replay(row["replay_op"], row["replay_body"], row["replay_result"])
+def question_values(question: Question) -> tuple[object, ...]:
+    """Return the columns of ``ASKED``, and the schedule's id."""
+    return structs.astuple(question)
+
+
+def record_values(record: Record) -> tuple[object, ...]:
+    """Return the columns of ``RECORD_COLUMNS``, and ``accepted``."""
+    return structs.astuple(record)
+
+
+def from_lookups(row: asyncpg.Record, schedule: Schedule | None = None) -> Loaded:
+    """Read the columns of ``LOOKUPS``."""
     return Loaded(
         now=row["now"],
-        replay=replay,
+        replay=None if row["replay"] is None else Replay(*row["replay"]),
         accepted=row["accepted"] or (),
         schedules=row["schedules"],
         name_holder=row["name_holder"],
-        materialised=row["materialised"],
-        endpoints=[(found[0], found[1]) for found in row["endpoints"]],
-        schedule=from_columns(row),
+        materialised=bool(row["endpoints"]),
+        endpoints=[(found[0], found[1]) for found in row["endpoints"] if found is not None],
+        schedule=schedule,
     )
 
 
-async def record(
-    connection: Connection,
-    tenant_id: str,
-    record: Record,
-    now: datetime,
-    new: NewSchedule | None = None,
-) -> None:
+async def load(connection: Connection, question: Question) -> Loaded:
+    """Look everything up in one statement; call it with the install's row locked."""
+    row = await connection.fetchrow(LOAD, *question_values(question))
+    assert row is not None  # noqa: S101 -- the statement selects from one row
+    return from_lookups(row, from_columns(row))
+
+
+async def record(connection: Connection, record: Record, new: NewSchedule | None = None) -> None:
     """Write what the change leaves behind, in the change's own transaction.
 
     With ``new``, write that schedule (the record's ``schedule_id``) and its timer as well.
     """
-    await connection.execute(
-        RECORD if new is None else RECORD_CREATED,
-        tenant_id,
-        record.scope,
-        record.jti,
-        record.op,
-        record.body_sha256,
-        record.result,
-        now,
-        record.install_id,
-        record.schedule_id,
-        record.trigger,
-        record.actor,
-        record.changes,
-        [event.type for event in record.events],
-        [event.schedule_id for event in record.events],
-        [event.data for event in record.events],
-        record.accepted,
-        *(() if new is None else values(new)),
-    )
+    if new is None:
+        await connection.execute(RECORD, *record_values(record))
+    else:
+        await connection.execute(RECORD_CREATED, *record_values(record), *values(new))

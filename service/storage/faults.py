@@ -37,6 +37,11 @@ def is_deadlock(error: BaseException) -> bool:
     return isinstance(error, asyncpg.DeadlockDetectedError)
 
 
+def is_contended(error: BaseException) -> bool:
+    """Tell whether a lock that somebody else holds was the only reason."""
+    return isinstance(error, asyncpg.LockNotAvailableError | asyncpg.DeadlockDetectedError)
+
+
 def referenced_by(error: BaseException) -> str | None:
     """Return the table whose rows keep a row from being removed, if that is the fault."""
     if isinstance(error, asyncpg.ForeignKeyViolationError):

@@ -6,10 +6,11 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from service.storage.connection import Connection
 from service.storage.installs import Install
+from service.storage.parameters import one_row
 
 COLUMNS = """
   s.id, s.endpoint_id, e.method AS endpoint_method, e.path AS endpoint_path,
@@ -26,32 +27,37 @@ JOINS = """
 """
 
 
-def inserting(tenant: str, install: str, schedule: str, now: str, first: int) -> str:
-    """Write the two inserts of a schedule and its timer, for a WITH.
+NEW_COLUMNS = {
+    "endpoint_id": "uuid",
+    "name": "text",
+    "cron": "text",
+    "timezone": "text",
+    "enabled": "boolean",
+    "payload": "jsonb",
+    "due_at": "timestamptz",
+}
+"""A ``NewSchedule`` but for its id, as columns."""
 
-    The first four are the parameters that a statement may have for other reasons too; those of
-    ``values`` follow from number ``first`` on.
-    """
-    endpoint, name, cron, timezone, enabled, payload, due = (f"${first + n}" for n in range(7))
-    return f"""
+INSERTING = """
 schedule AS (
   INSERT INTO tenant_extension_schedule
     (id, install_id, tenant_id, endpoint_id, name, cron, timezone, enabled, payload_json,
      job_id, runner_schedule_id, created_at, updated_at, revision, missing_endpoint)
-  VALUES ({schedule}::uuid, {install}::uuid, {tenant}::text, {endpoint}::uuid, {name}::text,
-    {cron}::text, {timezone}::text, {enabled}::boolean, {payload}::text::jsonb,
-    CASE WHEN {enabled} THEN {schedule} END,
-    CASE WHEN {enabled} THEN 'extsched:' || {install}::text || ':' || {schedule}::text END,
-    {now}::timestamptz, {now}, 1, false)
+  SELECT schedule_id, install_id, tenant_id, endpoint_id, name, cron, timezone, enabled, payload,
+    CASE WHEN enabled THEN schedule_id END,
+    CASE WHEN enabled THEN 'extsched:' || install_id::text || ':' || schedule_id::text END,
+    at, at, 1, false
+  FROM made
 ), timer AS (
   INSERT INTO ext_scheduler.timers (tenant_id, schedule_id, install_id, cron, timezone, due_at)
-  SELECT {tenant}, {schedule}, {install}, {cron}, {timezone}, {due}::timestamptz
-  WHERE {due} IS NOT NULL
+  SELECT tenant_id, schedule_id, install_id, cron, timezone, due_at
+  FROM made WHERE due_at IS NOT NULL
 )
 """
+"""The inserts of schedules and their timers, for a WITH in which ``made`` has their columns."""
 
-
-INSERT = f"WITH {inserting('$1', '$2', '$3', '$4', first=5)} SELECT"
+_INSERTED = {"tenant_id": "text", "install_id": "uuid", "schedule_id": "uuid", "at": "timestamptz"}
+INSERT = f"WITH made AS ({one_row({**_INSERTED, **NEW_COLUMNS})}), {INSERTING} SELECT"
 
 UPDATE = """
 UPDATE tenant_extension_schedule s SET
@@ -151,16 +157,8 @@ def from_columns(row: asyncpg.Record) -> Schedule | None:
 
 
 def values(new: NewSchedule) -> tuple[object, ...]:
-    """What ``inserting`` takes besides the four."""
-    return (
-        new.endpoint_id,
-        new.name,
-        new.cron,
-        new.timezone,
-        new.enabled,
-        new.payload,
-        new.due_at,
-    )
+    """Return the columns of ``NEW_COLUMNS``."""
+    return structs.astuple(new)[1:]
 
 
 async def insert(connection: Connection, install: Install, new: NewSchedule, now: datetime) -> None:

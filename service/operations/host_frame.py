@@ -16,7 +16,7 @@ from service.operations.call import Answer, Call
 from service.rules.endpoints import Manifest, Selector, choose, read_manifest
 from service.rules.limits import admit, remember
 from service.storage import changes, endpoints, installs
-from service.storage.changes import Event, Loaded, Question, Record
+from service.storage.changes import Loaded, Question, Record, Replay
 from service.storage.faults import is_name_taken
 from service.storage.installs import Install
 from service.storage.schedules import NewSchedule, Schedule
@@ -25,9 +25,9 @@ from service.storage.schedules import NewSchedule, Schedule
 class Asked(Struct, frozen=True):
     """What a change wants looked up; None where its input does not say, or says it wrongly."""
 
-    schedule_id: UUID | None = None
     name: str | None = None
     selector: Selector | None = None
+    schedule_id: UUID | None = None
 
 
 class Ground(Struct, frozen=True):
@@ -92,13 +92,7 @@ async def _once(call: Call, tenant_id: str, asked: Asked, apply: Apply) -> Answe
         outcome = await apply(ground)
         if isinstance(outcome, ErrorBody):
             return outcome
-        await changes.record(
-            call.connection,
-            install.tenant_id,
-            _record(ground, outcome),
-            ground.now,
-            outcome.new,
-        )
+        await changes.record(call.connection, record_of(ground, outcome), outcome.new)
         return outcome.answer
 
 
@@ -114,7 +108,7 @@ def admit_change(ground: Ground) -> None:
         raise ServiceError(Code.RATE_LIMITED, "Too many schedule changes", retry_after_ms=wait)
 
 
-def replayed(call: Call, replay: changes.Replay) -> Answer:
+def replayed(call: Call, replay: Replay) -> Answer:
     """Return the stored result; raise ServiceError CONFLICT when it was for something else."""
     claims = call.claims
     if (replay.op, replay.body_sha256) != (claims.op, claims.body_sha256):
@@ -122,41 +116,57 @@ def replayed(call: Call, replay: changes.Replay) -> Answer:
     return msgspec.msgpack.decode(replay.result, type=call.output)
 
 
-async def survey(call: Call, install: Install, asked: Asked) -> Ground:
-    """Look everything up that a change of this locked install stands on."""
-    question = Question(
-        scope=f"install:{install.id}",
+def question_of(call: Call, install: Install, asked: Asked) -> Question:
+    """Say what to look up for a change of this install."""
+    return Question(
+        tenant_id=install.tenant_id,
+        install_id=install.id,
+        scope=_scope(install),
         jti=call.claims.jti,
         version_id=install.version_id,
-        schedule_id=asked.schedule_id,
         name=asked.name,
         path=None if asked.selector is None else asked.selector.path,
+        schedule_id=asked.schedule_id,
     )
-    manifest = read_manifest(install.manifest)
-    loaded = await changes.load(call.connection, install.tenant_id, install.id, question)
+
+
+def ground_of(call: Call, install: Install, loaded: Loaded) -> Ground:
+    """Put together what a change stands on."""
+    return Ground(call, install, read_manifest(install.manifest), loaded, call.clock(loaded.now))
+
+
+async def survey(call: Call, install: Install, asked: Asked) -> Ground:
+    """Look everything up that a change of this locked install stands on."""
+    question = question_of(call, install, asked)
+    loaded = await changes.load(call.connection, question)
     if asked.selector is not None and not loaded.materialised:
-        await endpoints.materialise(call.connection, install.version_id, manifest.entries)
-        loaded = await changes.load(call.connection, install.tenant_id, install.id, question)
-    return Ground(call, install, manifest, loaded, call.clock(loaded.now))
+        entries = read_manifest(install.manifest).entries
+        await endpoints.materialise(call.connection, install.version_id, entries)
+        loaded = await changes.load(call.connection, question)
+    return ground_of(call, install, loaded)
 
 
-def _record(ground: Ground, made: Made) -> Record:
-    claims, limit = ground.call.claims, ground.call.limits.changes_per_minute
+def record_of(ground: Ground, made: Made) -> Record:
+    """Say what a change leaves behind."""
+    call, install = ground.call, ground.install
+    claims = call.claims
     return Record(
-        scope=f"install:{ground.install.id}",
+        tenant_id=install.tenant_id,
+        install_id=install.id,
+        schedule_id=made.schedule_id,
+        scope=_scope(install),
         jti=claims.jti,
         op=claims.op,
         body_sha256=claims.body_sha256,
         result=msgspec.msgpack.encode(made.answer),
-        trigger="host_api",
-        actor=f"{claims.iss}/{ground.install.id}",
-        install_id=ground.install.id,
-        schedule_id=made.schedule_id,
+        actor=f"{claims.iss}/{install.id}",
         changes=msgspec.json.encode(made.changes).decode(),
-        events=[Event(made.event.value, made.schedule_id, _event_data(made.changes))],
-        accepted=remember(ground.loaded.accepted, ground.now, limit),
+        event=made.event.value,
+        data=msgspec.json.encode({"fields": sorted(made.changes)}).decode(),
+        at=ground.now,
+        accepted=remember(ground.loaded.accepted, ground.now, call.limits.changes_per_minute),
     )
 
 
-def _event_data(changed: Mapping[str, Any]) -> str:
-    return msgspec.json.encode({"fields": sorted(changed)}).decode()
+def _scope(install: Install) -> str:
+    return f"install:{install.id}"
