@@ -7,7 +7,6 @@ from uuid import UUID
 
 import msgspec
 import nats.errors
-from nats.aio.client import Client
 
 from contracts.context import Claims, Key, body_sha256, sign
 from contracts.execution import ExecuteRequest
@@ -21,6 +20,8 @@ from contracts.subjects import (
     IDEMPOTENCY_HEADER,
     RUNNER_AUDIENCE,
 )
+from service.connection import Connection, write_headers
+from service.inbox import Inbox
 from service.rules.outcomes import Outcome, clean, of_answer
 from service.traces import Calling, untraced
 
@@ -35,13 +36,14 @@ class Invoker:
 
     def __init__(
         self,
-        client: Client,
+        client: Connection,
         key: Callable[[], Key],
         *,
         max_response: int = MAX_RESPONSE_BYTES,
         calling: Calling = untraced,
     ) -> None:
         self._client = client
+        self._inbox = Inbox(client)
         self._key = key
         self._max_response = max_response
         self._calling = calling
@@ -74,19 +76,18 @@ class Invoker:
 
     async def _request(self, body: bytes, headers: dict[str, str], timeout_s: float) -> Outcome:
         try:
-            message = await self._client.request(
-                EXECUTE_SUBJECT, body, timeout=timeout_s, headers=headers
-            )
+            block = write_headers(headers)
+            answer = await self._inbox.ask(EXECUTE_SUBJECT, block, body, timeout_s)
         except nats.errors.NoRespondersError:
             return Outcome(error="No Runner is listening")
-        except (TimeoutError, nats.errors.TimeoutError):
+        except TimeoutError:
             return Outcome(error=f"No answer from the Runner within {timeout_s:g} s")
-        except (nats.errors.Error, OSError) as error:
+        except (nats.errors.Error, OSError, ValueError) as error:
             return Outcome(error=clean(f"The bus failed: {error!r}"))
-        refusal = (message.headers or {}).get(ERROR_HEADER)
-        if refusal is not None and not message.data:
+        refusal = None if answer.body else answer.header(ERROR_HEADER)
+        if refusal is not None:
             return Outcome(error=clean(refusal))
-        return of_answer(message.data, self._max_response)
+        return of_answer(answer.body, self._max_response)
 
     def _token(self, request: ExecuteRequest, body: bytes, at: float, timeout_s: float) -> str:
         key, context = self._key(), request.context

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
-from nats.aio.client import Client
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -14,6 +13,7 @@ from opentelemetry.trace import SpanKind, StatusCode, format_span_id, format_tra
 from contracts.execution import ExecuteContext, ExecuteHttp, ExecuteLimits, ExecuteRequest
 from contracts.subjects import HOST_AUDIENCE, REQUEST_ID_HEADER, TRACE_HEADER
 from contracts.tracing import trace_id
+from service.connection import Connection
 from service.invoker import Invoker
 from service.ports import Reply, Request
 from service.traces import Spans, exported_spans
@@ -38,7 +38,7 @@ def spans(exporter: InMemorySpanExporter) -> Spans:
 
 
 @pytest.fixture
-async def client(nats_url: str) -> AsyncIterator[Client]:
+async def client(nats_url: str) -> AsyncIterator[Connection]:
     async with a_client(nats_url) as client:
         yield client
 
@@ -127,7 +127,7 @@ def execution() -> ExecuteRequest:
 
 
 async def test_a_call_carries_its_span_to_the_runner(
-    exporter: InMemorySpanExporter, spans: Spans, client: Client, nats_url: str
+    exporter: InMemorySpanExporter, spans: Spans, client: Connection, nats_url: str
 ) -> None:
     invoker = Invoker(client, lambda: WORKER_KEY, calling=spans.calling)
     asked = execution()
@@ -150,7 +150,7 @@ async def test_a_call_carries_its_span_to_the_runner(
     assert "secret" not in bad.to_json()
 
 
-async def test_without_spans_a_call_carries_no_trace(client: Client, nats_url: str) -> None:
+async def test_without_spans_a_call_carries_no_trace(client: Connection, nats_url: str) -> None:
     invoker = Invoker(client, lambda: WORKER_KEY)
     async with stub_runner(nats_url) as runner:
         await invoker.call(execution(), idempotency_key=uuid4(), at=0.0, timeout_s=5)

@@ -7,12 +7,11 @@ from datetime import timedelta
 from typing import Any
 
 import asyncpg
-import nats
 import pytest
 from msgspec import structs
-from nats.aio.client import Client
 
 from service.cli.embedded import Nats
+from service.connection import Connection
 from service.firing import FiringSettings
 from service.invoker import Invoker
 from service.metrics import Metrics
@@ -22,6 +21,7 @@ from service.rules.planning import PlanningRules
 from service.storage import clock, queue
 from service.worker import Worker, WorkerEndedError, WorkerSettings
 from tests.support import registry
+from tests.support.bus_service import a_client
 from tests.support.eventually import eventually
 from tests.support.keys import WORKER_KEY
 from tests.support.registry import Installed
@@ -41,10 +41,9 @@ IMPATIENT = structs.replace(SETTINGS, drain_s=0.1)
 
 
 @pytest.fixture
-async def client(nats_url: str) -> AsyncIterator[Client]:
-    client = await nats.connect(nats_url)
-    yield client
-    await client.close()
+async def client(nats_url: str) -> AsyncIterator[Connection]:
+    async with a_client(nats_url) as client:
+        yield client
 
 
 @pytest.fixture
@@ -61,7 +60,7 @@ async def made(pool: asyncpg.Pool) -> Installed:
 
 @asynccontextmanager
 async def working(
-    pool: asyncpg.Pool, client: Client, settings: WorkerSettings = SETTINGS
+    pool: asyncpg.Pool, client: Connection, settings: WorkerSettings = SETTINGS
 ) -> AsyncIterator[Worker]:
     """A worker for the time of the block; it must stop by itself when told to."""
     worker = Worker(pool, Invoker(client, lambda: WORKER_KEY), Metrics(), settings)
@@ -100,7 +99,7 @@ async def ended(pool: asyncpg.Pool, run_status: str, expected: int) -> bool:
 
 
 async def test_due_schedules_are_called_once_each(
-    pool: asyncpg.Pool, client: Client, runner: StubRunner, made: Installed
+    pool: asyncpg.Pool, client: Connection, runner: StubRunner, made: Installed
 ) -> None:
     await due_now(pool, made, 100)
     async with working(pool, client):
@@ -117,7 +116,7 @@ async def empty(pool: asyncpg.Pool) -> bool:
 
 
 async def test_several_workers_share_the_work(
-    pool: asyncpg.Pool, client: Client, runner: StubRunner, made: Installed
+    pool: asyncpg.Pool, client: Connection, runner: StubRunner, made: Installed
 ) -> None:
     await due_now(pool, made, 100)
     async with working(pool, client), working(pool, client):
@@ -126,7 +125,7 @@ async def test_several_workers_share_the_work(
 
 
 async def test_failed_attempt_is_made_again_by_the_queue(
-    pool: asyncpg.Pool, client: Client, runner: StubRunner, made: Installed
+    pool: asyncpg.Pool, client: Connection, runner: StubRunner, made: Installed
 ) -> None:
     async def second_time(seen: Seen) -> bytes:
         return b'{"status":503}' if len(runner.seen) == 1 else b'{"status":200}'
@@ -142,7 +141,7 @@ async def test_failed_attempt_is_made_again_by_the_queue(
 
 
 async def test_stop_finishes_what_is_in_flight_and_hands_back_the_rest(
-    pool: asyncpg.Pool, client: Client, runner: StubRunner, made: Installed
+    pool: asyncpg.Pool, client: Connection, runner: StubRunner, made: Installed
 ) -> None:
     release = asyncio.Event()
 
@@ -169,7 +168,7 @@ async def test_stop_finishes_what_is_in_flight_and_hands_back_the_rest(
 
 
 async def test_impatient_stop_leaves_the_run_to_another_attempt(
-    pool: asyncpg.Pool, client: Client, runner: StubRunner, made: Installed
+    pool: asyncpg.Pool, client: Connection, runner: StubRunner, made: Installed
 ) -> None:
     async def silence(_: Seen) -> None:
         await asyncio.Event().wait()
@@ -186,7 +185,7 @@ async def test_impatient_stop_leaves_the_run_to_another_attempt(
 
 
 async def test_lost_listener_ends_the_worker_with_the_reason(
-    pool: asyncpg.Pool, client: Client, made: Installed
+    pool: asyncpg.Pool, client: Connection, made: Installed
 ) -> None:
     worker = Worker(pool, Invoker(client, lambda: WORKER_KEY), Metrics(), SETTINGS)
     task = asyncio.create_task(worker.run(asyncio.Event()))
@@ -203,7 +202,7 @@ async def kill_listener(pool: asyncpg.Pool) -> bool:
 
 
 async def test_woken_worker_leaves_its_successors_job_alone(
-    pool: asyncpg.Pool, client: Client, runner: StubRunner, made: Installed
+    pool: asyncpg.Pool, client: Connection, runner: StubRunner, made: Installed
 ) -> None:
     release = asyncio.Event()
 
@@ -224,7 +223,7 @@ async def test_woken_worker_leaves_its_successors_job_alone(
 
 
 async def test_greedy_tenant_does_not_hold_up_another(
-    pool: asyncpg.Pool, client: Client, runner: StubRunner, made: Installed
+    pool: asyncpg.Pool, client: Connection, runner: StubRunner, made: Installed
 ) -> None:
     async def slow_for_one(seen: Seen) -> bytes | None:
         if seen.request["context"]["tenant_id"] == made.tenant_id:
@@ -247,7 +246,7 @@ async def test_greedy_tenant_does_not_hold_up_another(
 
 
 async def test_job_of_somebody_else_ends_and_harms_nothing(
-    pool: asyncpg.Pool, client: Client, runner: StubRunner, made: Installed
+    pool: asyncpg.Pool, client: Connection, runner: StubRunner, made: Installed
 ) -> None:
     await pool.execute(
         "INSERT INTO ext_scheduler.pgqueuer (priority, status, entrypoint, payload)"
@@ -263,8 +262,8 @@ async def test_job_of_somebody_else_ends_and_harms_nothing(
 async def test_calls_wait_while_the_bus_is_away(
     pool: asyncpg.Pool, nats_server: Nats, made: Installed
 ) -> None:
-    client = await nats.connect(nats_server.url, max_reconnect_attempts=-1, reconnect_time_wait=1)
-    try:
+    forever = {"max_reconnect_attempts": -1, "reconnect_time_wait": 1}
+    async with a_client(nats_server.url, **forever) as client:
         nats_server.server.stop()
         await eventually(lambda: not client.is_connected)
         await due_now(pool, made)
@@ -276,8 +275,6 @@ async def test_calls_wait_while_the_bus_is_away(
                 runner.script = status(204)
                 await eventually(lambda: ended(pool, "success", 1), 20)
                 assert len(runner.seen) == 1
-    finally:
-        await client.close()
 
 
 async def handed_back(pool: asyncpg.Pool) -> bool:

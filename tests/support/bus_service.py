@@ -94,7 +94,7 @@ async def serving(
 
 
 @asynccontextmanager
-async def a_client(url: str, **options: Any) -> AsyncIterator[Client]:
+async def a_client(url: str, **options: Any) -> AsyncIterator[Connection]:
     client = Connection()  # not the library's own: its flush does not wait for subscriptions
     await client.connect(url, **options)
     try:

@@ -6,10 +6,9 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import asyncpg
-import nats
 from msgspec import Struct, structs
-from nats.aio.client import Client
 
+from service.connection import Connection
 from service.firing import Call, Firing, FiringSettings
 from service.invoker import Invoker
 from service.metrics import Metrics
@@ -17,9 +16,10 @@ from service.planner import PlannerSettings, plan_due
 from service.rules.outcomes import Outcome, RetryRules
 from service.rules.planning import Calendar
 from service.storage import occurrences
-from service.storage.connection import Connection
+from service.storage.connection import Connection as Database
 from service.storage.queue import Ticket
 from tests.support import registry
+from tests.support.bus_service import a_client
 from tests.support.keys import WORKER_KEY
 from tests.support.registry import Installed
 from tests.support.stub_runner import StubRunner, stub_runner
@@ -34,7 +34,7 @@ class MovedClock:
     def __init__(self, now: datetime) -> None:
         self.now = now
 
-    async def __call__(self, _: Connection) -> datetime:
+    async def __call__(self, _: Database) -> datetime:
         return self.now
 
     def forward(self, seconds: float) -> None:
@@ -46,7 +46,7 @@ class Stack(Struct):
     """What a test of firing works with."""
 
     pool: asyncpg.Pool
-    client: Client
+    client: Connection
     runner: StubRunner
     clock: MovedClock
     metrics: Metrics
@@ -131,14 +131,9 @@ def ticket(tenant_id: str, schedule_id: UUID, slot: datetime, kind: str = "sched
 @asynccontextmanager
 async def firing_stack(pool: asyncpg.Pool, url: str) -> AsyncIterator[Stack]:
     """Everything, with one install and a Runner that answers 200."""
-    client = await nats.connect(url)
     settings = FiringSettings(worker="worker-1", runner_timeout_s=30.0, retries=STEADY)
-    async with stub_runner(url) as runner:
+    async with a_client(url) as client, stub_runner(url) as runner:
         async with pool.acquire() as connection:
             made = await registry.install(connection)
         clock = MovedClock(SLOT + timedelta(seconds=1))
-        stack = Stack(pool, client, runner, clock, Metrics(), made, settings)
-        try:
-            yield stack
-        finally:
-            await client.close()
+        yield Stack(pool, client, runner, clock, Metrics(), made, settings)

@@ -4,10 +4,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from nats.aio.client import Client
-
 from service.bus import Bus
 from service.cli.embedded import Nats
+from service.connection import Connection
 from service.ports import Handle
 from tests.support.bus_service import a_bus, a_client, echo, serving
 
@@ -23,7 +22,7 @@ EVENT = "ext.scheduler.events.tenant.install.schedule.created"
 @asynccontextmanager
 async def connected(
     server: Nats, user: str, prefix: str = ""
-) -> AsyncIterator[tuple[Client, list[str]]]:
+) -> AsyncIterator[tuple[Connection, list[str]]]:
     denials: list[str] = []
 
     async def note(error: Exception) -> None:

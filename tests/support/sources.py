@@ -34,6 +34,7 @@ WITH_NATS = (
     "service/connection.py",
     "service/discovery.py",
     "service/events*.py",
+    "service/inbox.py",
     "service/invoker.py",
     "service/responder.py",
     "service/worker*.py",

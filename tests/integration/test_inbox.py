@@ -1,0 +1,205 @@
+"""Questions over one inbox: each gets its own answer or its own failure, whatever else arrives."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import nats.errors
+import pytest
+from nats.aio.msg import Msg
+
+from service.cli.embedded import Nats
+from service.connection import Connection, read_headers, write_headers
+from service.inbox import Answer, Inbox
+from tests.support.bus_service import a_client
+from tests.support.eventually import eventually
+
+SUBJECT = "ext.runner.execute"
+HEADERS = write_headers({"Kind": "test"})
+GARBAGE = [b"\xff\xfe", b"\xff: \xfe\r\n", b": :\r\n\r\n\r\n", b"\0" * 40]
+
+
+@pytest.fixture
+async def client(nats_url: str) -> AsyncIterator[Connection]:
+    async with a_client(nats_url) as client:
+        yield client
+
+
+@pytest.fixture
+async def other(nats_url: str) -> AsyncIterator[Connection]:
+    async with a_client(nats_url) as client:
+        yield client
+
+
+async def answering(other: Connection, delays: dict[bytes, float] | None = None) -> list[str]:
+    """Let ``other`` answer each question with its own body, after its delay; return reply subjects.
+
+    A negative delay means never.
+    """
+    replies: list[str] = []
+    tasks = set()
+
+    async def answer(body: bytes, reply: str, delay: float) -> None:
+        await asyncio.sleep(delay)
+        await other.publish(reply, body, headers={"Echo": body.decode()})
+
+    async def receive(message: Msg) -> None:
+        replies.append(message.reply)
+        delay = (delays or {}).get(message.data, 0.0)
+        if delay >= 0:
+            task = asyncio.create_task(answer(message.data, message.reply, delay))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+
+    await other.subscribe(SUBJECT, cb=receive)
+    await other.flush()
+    return replies
+
+
+async def asked(inbox: Inbox, body: bytes, timeout_s: float = 5.0) -> Answer:
+    return await inbox.ask(SUBJECT, HEADERS, body, timeout_s)
+
+
+async def test_each_of_many_questions_gets_its_own_answer(
+    client: Connection, other: Connection
+) -> None:
+    bodies = [f"question {n}".encode() for n in range(200)]
+    replies = await answering(other, {body: 0.05 - n / 5000 for n, body in enumerate(bodies)})
+    inbox = Inbox(client)
+    answers = await asyncio.gather(*(asked(inbox, body) for body in bodies))
+    assert [answer.body for answer in answers] == bodies
+    assert [answer.header("Echo") for answer in answers] == [body.decode() for body in bodies]
+    assert answers[0].header("Kind") is None
+    assert len(set(replies)) == len(bodies)
+    prefixes = {reply.rpartition(".")[0] for reply in replies}
+    assert len(prefixes) == 1
+    assert prefixes.pop().startswith("_INBOX.")
+
+
+async def test_nobody_listening_is_told_apart_from_no_answer(
+    client: Connection, other: Connection
+) -> None:
+    inbox = Inbox(client)
+    with pytest.raises(nats.errors.NoRespondersError):
+        await asked(inbox, b"x")
+    await answering(other, {b"x": -1})
+    with pytest.raises(TimeoutError):
+        await asked(inbox, b"x", 0.05)
+
+
+async def test_each_question_has_its_own_patience(client: Connection, other: Connection) -> None:
+    await answering(other, {b"slow": -1, b"slower": -1, b"late": 0.3})
+    inbox = Inbox(client)
+    began = asyncio.get_running_loop().time()
+    ends: list[bytes] = []
+
+    async def expect_none(body: bytes, timeout_s: float) -> None:
+        with pytest.raises(TimeoutError):
+            await asked(inbox, body, timeout_s)
+        assert asyncio.get_running_loop().time() - began >= timeout_s
+        ends.append(body)
+
+    late = asyncio.create_task(asked(inbox, b"late", 30))
+    await asyncio.gather(expect_none(b"slower", 0.2), expect_none(b"slow", 0.1))
+    assert ends == [b"slow", b"slower"]
+    assert (await late).body == b"late"
+
+
+async def test_an_answer_that_comes_too_late_is_nobodys(
+    client: Connection, other: Connection
+) -> None:
+    replies = await answering(other, {b"x": -1})
+    inbox = Inbox(client)
+    with pytest.raises(TimeoutError):
+        await asked(inbox, b"x", 0.05)
+    cancelled = asyncio.create_task(asked(inbox, b"x"))
+    await eventually(lambda: len(replies) == 2)
+    cancelled.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
+    for reply in replies:
+        await other.publish(reply, b"late")
+    assert (await asked(inbox, b"y")).body == b"y"
+
+
+async def test_only_the_first_answer_counts(client: Connection, other: Connection) -> None:
+    async def twice(message: Msg) -> None:
+        await other.publish(message.reply, b"first")
+        await other.publish(message.reply, b"second")
+
+    await other.subscribe(SUBJECT, cb=twice)
+    await other.flush()
+    inbox = Inbox(client)
+    assert [(await asked(inbox, b"x")).body for _ in range(3)] == [b"first"] * 3
+
+
+@pytest.mark.parametrize("block", GARBAGE)
+async def test_a_malformed_answer_deafens_nobody(
+    client: Connection, other: Connection, block: bytes
+) -> None:
+    async def answer(message: Msg) -> None:
+        await other.publish(message.reply.rpartition(".")[0] + ".unknown", b"stray")
+        headers = b"" if message.data == b"good" else b"NATS/1.0\r\n" + block + b"\r\n\r\n"
+        if headers:
+            await other.post(message.reply, "nowhere", headers, b"")
+        else:
+            await other.publish(message.reply, b"good")
+
+    await other.subscribe(SUBJECT, cb=answer)
+    await other.flush()
+    inbox = Inbox(client)
+    odd = await asked(inbox, b"odd")
+    assert odd.body == b""
+    assert odd.header("Nats-Service-Error") is None
+    assert (await asked(inbox, b"good")).body == b"good"
+
+
+async def test_questions_go_on_after_the_server_was_gone(nats_server: Nats) -> None:
+    forever = {"max_reconnect_attempts": -1, "reconnect_time_wait": 0.1}
+    async with a_client(nats_server.url, **forever) as client:
+        inbox = Inbox(client)
+        with pytest.raises(nats.errors.NoRespondersError):
+            await asked(inbox, b"x")
+        await asyncio.to_thread(nats_server.server.stop)
+        await eventually(lambda: not client.is_connected)
+        kept = asyncio.create_task(asked(inbox, b"kept", 20))
+        await asyncio.to_thread(nats_server.server.start)
+        await eventually(lambda: client.is_connected)
+        with pytest.raises(nats.errors.NoRespondersError):
+            await kept
+        async with a_client(nats_server.url) as other:
+            await answering(other)
+            assert (await asked(inbox, b"x")).body == b"x"
+
+
+async def test_what_the_server_would_not_take_is_refused_here(client: Connection) -> None:
+    inbox = Inbox(client)
+    with pytest.raises(nats.errors.MaxPayloadError):
+        await asked(inbox, b"x" * client.max_payload)
+    with pytest.raises(nats.errors.NoRespondersError):
+        await asked(inbox, b"x")
+    await client.close()
+    with pytest.raises(nats.errors.ConnectionClosedError):
+        await asked(inbox, b"x")
+
+
+async def test_while_the_server_is_away_only_so_much_is_kept(nats_server: Nats) -> None:
+    forever = {"max_reconnect_attempts": -1, "pending_size": 100_000}
+    async with a_client(nats_server.url, **forever) as client:
+        inbox = Inbox(client)
+        with pytest.raises(nats.errors.NoRespondersError):
+            await asked(inbox, b"x")
+        await asyncio.to_thread(nats_server.server.stop)
+        await eventually(lambda: not client.is_connected)
+        with pytest.raises(nats.errors.OutboundBufferLimitError):
+            await asked(inbox, b"x" * 100_000)
+
+
+def test_headers_are_read_as_they_were_written() -> None:
+    headers = {"Content-Type": "application/json", "Ext-Context": "a.b.c", "Empty": ""}
+    assert read_headers(write_headers(headers)) == headers
+
+
+@pytest.mark.parametrize("value", ["a\r\nForged: yes", "a\nb", "a\rb"])
+def test_a_header_cannot_be_two(value: str) -> None:
+    with pytest.raises(ValueError, match="line break"):
+        write_headers({"Trace": value})
