@@ -70,11 +70,16 @@ class ExecuteRequest(Struct, frozen=True, kw_only=True):
     secret_envelope: SecretEnvelope | UnsetType | None = UNSET
 
 
+def _no_headers() -> dict[str, str]:
+    # Not ``dict`` itself, which would be left out when written: a Runner's answer always has them.
+    return {}
+
+
 class ExecuteResponse(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What the Runner answers. Below 400 and without ``error`` is success."""
 
     status: int
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=_no_headers)
     body_b64: str | None = None
     error: str | None = None
 
