@@ -32,7 +32,8 @@ Connect = Callable[[], AbstractAsyncContextManager[Connection]]
 class Asking(Struct, frozen=True):
     """A verified request that waits to be worked on.
 
-    No two of one ``install`` share a batch. ``wanted`` raises ServiceError if the caller gave up.
+    No two changes of one ``install`` share a batch. ``wanted`` raises ServiceError if the caller
+    gave up.
     """
 
     install: UUID
@@ -68,7 +69,7 @@ class Batches:
         if gather is None:
             gather = self._gathers[together] = Gather(
                 partial(self._work, handler, together),
-                key=lambda asking: asking.install,
+                key=_install if handler.mutates else id,
                 wait_s=0,
                 size=SIZE,
                 lanes=LANES,
@@ -101,6 +102,10 @@ class Batches:
                 return [error] * len(batch)
             log.warning("%d requests are answered one by one: %r", len(batch), error)
             return [None] * len(batch)
+
+
+def _install(asking: Asking) -> UUID:
+    return asking.install
 
 
 def _refusal(asking: Asking) -> ServiceError | None:

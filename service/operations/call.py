@@ -41,10 +41,10 @@ Answer = Struct
 
 
 Together = Callable[[Sequence[Call]], Awaitable[Sequence[Answer | Exception | None]]]
-"""Answers several calls of one operation, all of other installs and on one connection, in order.
+"""Answers several calls of one operation on one connection, in order.
 
-For each the answer, the exception that it ends with, or None: this one has to be run alone. What
-it raises is about all of them.
+Changes are all of different installs. For each call the answer, the exception that it ends with, or
+None: this one has to be run alone. What it raises is about all of them.
 """
 
 

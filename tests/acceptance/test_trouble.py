@@ -91,7 +91,10 @@ async def test_a_frozen_postgres_is_given_up_and_the_pool_recovers(
             # What the statement was given, two seconds more, and as much for the way back.
             async with asyncio.timeout(10):
                 asked = [created(scheduler), *(listed(scheduler) for _ in range(8))]
-                assert await asyncio.gather(*asked) == ["UNAVAILABLE"] * 9
+                outcomes = await asyncio.gather(*asked)
+            assert "UNAVAILABLE" in outcomes
+            # With only its backends frozen, who gets a new connection is answered.
+            assert set(outcomes) <= {"UNAVAILABLE", *(() if whole else ("created", "listed"))}
             if whole:
                 assert (await readiness(process))[0] == 503
             else:

@@ -117,6 +117,7 @@ async def test_two_lists_of_one_install_at_once_are_both_answered(pool: asyncpg.
     at_once = Counted(pool, together=True)
     replies = await asyncio.gather(*(at_once.ask(installed, {}) for _ in range(10)))
     assert [len(read(reply)["schedules"]) for reply in replies] == [5] * 10
+    assert at_once.connections == 1
 
 
 FILL = """

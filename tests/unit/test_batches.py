@@ -29,9 +29,9 @@ class Said(Struct, frozen=True):
 class Desk:
     """Answers words, notes how, and does to some of them what their name says."""
 
-    def __init__(self, *, together: bool = True) -> None:
+    def __init__(self, *, together: bool = True, mutates: bool = True) -> None:
         self.batches = Batches(self.connect, together=together)
-        self.handler = Handler(self.run, Said, mutates=False, together=self.together)
+        self.handler = Handler(self.run, Said, mutates=mutates, together=self.together)
         self.sizes: list[int] = []
         self.alone: list[str] = []
         self.connections = 0
@@ -208,7 +208,7 @@ async def test_batch_of_none_but_those_who_gave_up_takes_no_connection() -> None
     assert desk.connections == 2
 
 
-async def test_two_of_one_install_never_share_a_batch() -> None:
+async def test_two_changes_of_one_install_never_share_a_batch() -> None:
     desk = Desk()
     install = uuid4()
     answers = await asyncio.gather(
@@ -216,6 +216,14 @@ async def test_two_of_one_install_never_share_a_batch() -> None:
     )
     assert list(answers) == [Said("a", False), Said("b", True), Said("c", False), Said("d", False)]
     assert desk.sizes == [3]
+
+
+async def test_reads_of_one_install_may_share_a_batch() -> None:
+    desk = Desk(mutates=False)
+    install = uuid4()
+    answers = await asyncio.gather(*(desk.ask(word, install) for word in "ab"))
+    assert answers == [Said("a", False), Said("b", False)]
+    assert desk.sizes == [2]
 
 
 async def test_stuck_batches_do_not_hold_up_the_next() -> None:
