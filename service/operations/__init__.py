@@ -9,6 +9,7 @@ from contracts.subjects import ADMIN_AUDIENCE, HOST_AUDIENCE
 from service.operations import host_changes, host_reads
 from service.operations.admin_table import ADMIN_FUNCTIONS
 from service.operations.call import Answer, Call, Handler, Together
+from service.operations.create_together import create_together
 
 HOST_FUNCTIONS = {
     "list": host_reads.list_schedules,
@@ -19,7 +20,10 @@ HOST_FUNCTIONS = {
     "getEndpoints": host_reads.get_endpoints,
 }
 
-HOST_TOGETHER: Mapping[str, Together] = {"list": host_reads.list_together}
+HOST_TOGETHER: Mapping[str, Together] = {
+    "list": host_reads.list_together,
+    "create": create_together,
+}
 """What answers several calls at once, of the operations that can."""
 
 
