@@ -19,11 +19,14 @@ NOT_A_CONTAINER = "Payload must be a JSON object or array"
 TOO_LARGE = "Payload too large"
 NOT_SERIALIZABLE = "Payload must be JSON-serializable"
 
-# ``jsonb`` writes 1e300 as 301 digits, so what is stored may be longer than what was sent; without
-# a bound, 100,000 characters would grow to five million, in every list that shows them.
+# ``jsonb`` writes 1e300 as 301 digits and 1e-300 as 302, so what is stored may be longer than what
+# was sent; without a bound, 100,000 characters would grow to five million, in every list that shows
+# them.
 _MAX_GROWTH = 4
 # From here on every float is written with an exponent, and none has a fraction.
 _POSITIONAL_FROM = 1e16
+# Nearer to zero than that, floats are written with an exponent too.
+_POSITIONAL_BELOW = 1e-5
 
 
 def check(value: object, *, max_length: int = 100_000, max_depth: int = 64) -> str | None:
@@ -47,7 +50,7 @@ def to_json(value: Container) -> str:
     """The text to store for an accepted payload.
 
     ``jsonb`` keeps numbers as decimals and forgets exponents: a float of 1e21 would come back as an
-    integer, so large floats are written out with a fraction.
+    integer, so large floats are written out with a fraction, and tiny ones as long as they become.
     """
     return msgspec.json.encode(_positional(value)).decode()
 
@@ -92,4 +95,6 @@ def _positional(value: object) -> object:
             return [_positional(member) for member in value]
         case float() if abs(value) >= _POSITIONAL_FROM:
             return msgspec.Raw(f"{Decimal(repr(value)):.1f}".encode())
+        case float() if 0 < abs(value) < _POSITIONAL_BELOW:
+            return msgspec.Raw(f"{Decimal(repr(value)):f}".encode())
     return value

@@ -123,8 +123,9 @@ def test_size_is_counted_in_code_points_of_compact_json() -> None:
 
 
 def test_floats_that_would_fill_the_database_are_too_large() -> None:
-    assert check([1e300] * 1_000) is None
-    assert check([1e300] * 10_000) == TOO_LARGE
+    for extreme in (1e300, 1e-300, -5e-324):
+        assert check([extreme] * 1_000) is None
+        assert check([extreme] * 10_000) == TOO_LARGE
 
 
 @pytest.mark.parametrize(
@@ -134,11 +135,12 @@ def test_floats_that_would_fill_the_database_are_too_large() -> None:
         ([-1.5e16], "[-15000000000000000.0]"),
         ([1e16], "[10000000000000000.0]"),
         ([9999999999999998.0], "[9999999999999998.0]"),
+        ([1.5e-7, -1e-3, 0.0], "[0.00000015,-0.001,0.0]"),
         ([1, 1.0, True, None], "[1,1.0,true,null]"),
         ({"ä": "\u2028"}, '{"ä":"\u2028"}'),
     ],
 )
-def test_large_floats_are_stored_with_a_fraction(value: Container, text: str) -> None:
+def test_floats_are_stored_as_long_as_the_database_writes_them(value: Container, text: str) -> None:
     assert to_json(value) == text
 
 
