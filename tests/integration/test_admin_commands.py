@@ -14,7 +14,7 @@ from contracts.context import generate_key, key_set_document
 from contracts.subjects import ADMIN_AUDIENCE
 from service.cli.admin.shapes import shapes
 from tests.support.command_line import CommandLine, command_line, in_one_line
-from tests.support.platform import Installed, install
+from tests.support.platform import Installed, add_version, install
 from tests.support.responders import responders
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
@@ -103,6 +103,22 @@ async def test_a_repeated_request_is_done_once(line: CommandLine, installed: Ins
     first = await line.json(*words, *request)
     assert await line.json(*words, *request) == first
     assert len((await line.json("admin", "list"))["schedules"]) == 1
+
+
+async def test_a_change_says_which_list_it_shows(
+    line: CommandLine, installed: Installed, pool: asyncpg.Pool
+) -> None:
+    schedule_id = await created(line, installed, "nightly")
+    version_id = uuid4()
+    await add_version(pool, installed.registry_id, version_id, endpoints=())
+    words = ("admin", "update", str(installed.install_id), "--version-id", str(version_id))
+    for told in (
+        await line.ok(*words, "--dry-run"),
+        await line(*words),
+        await line.ok(*words, "--disable-missing-schedules"),
+    ):
+        *_, title, _, row = told.out.splitlines()
+        assert (title, row.split()[0]) == ("missing (1):", schedule_id)
 
 
 async def test_plain_operations_have_their_own_names(

@@ -54,7 +54,7 @@ async def export(asking: Asking, given: Mapping[str, Any]) -> None:
         put(text.decode())
         return
     files.write(given["out"], text + b"\n", files.PUBLIC)
-    note(f"{_count(documents)} schedules written to {given['out']}")
+    note(f"schedules written to {given['out']}: {_count(documents)}")
 
 
 async def import_(asking: Asking, given: Mapping[str, Any]) -> None:

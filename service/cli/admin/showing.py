@@ -37,15 +37,18 @@ def tell(asking: Asking, output: Any, telling: Telling) -> None:  # noqa: ANN401
     elif told or not refused:
         if telling.dry_run:
             put("dry run: nothing was changed")
-        _show(told, telling)
+        _show(told, telling, named=isinstance(output, Outcome))
     if refused:
         failure = negative(output)
         hint = f"; {telling.hint}" if telling.hint and told else ""
         raise CommandError(f"{failure}{hint}", failure.status)
 
 
-def _show(told: Mapping[str, Any], telling: Telling) -> None:
-    """Print values by name, single Structs likewise, and lists as tables."""
+def _show(told: Mapping[str, Any], telling: Telling, *, named: bool) -> None:
+    """Print values by name, single Structs likewise, and lists as tables.
+
+    A page is what was asked for; the lists of a change are several, so each is ``named``.
+    """
     if not told:
         put(telling.done)
     values = {name: value for name, value in told.items() if not isinstance(value, list | dict)}
@@ -55,14 +58,14 @@ def _show(told: Mapping[str, Any], telling: Telling) -> None:
         if isinstance(value, dict):
             put_members(value)
         elif isinstance(value, list):
-            _show_list(name, value, telling.columns, alone=len(told) == 1)
+            _show_list(name, value, telling.columns, named=named or len(told) > 1)
 
 
-def _show_list(name: str, rows: Sequence[Any], columns: Sequence[str], *, alone: bool) -> None:
+def _show_list(name: str, rows: Sequence[Any], columns: Sequence[str], *, named: bool) -> None:
     if not rows:
         put(f"no {name}")
         return
-    if not alone:
+    if named:
         put(f"{name} ({len(rows)}):")
     if isinstance(rows[0], dict):
         put_table(rows, columns or list(rows[0]))
