@@ -1,7 +1,9 @@
 """Payloads: what is accepted, and how it gets into ``jsonb`` and back without a difference."""
 
 import math
+from collections.abc import Callable, Mapping
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 
@@ -68,23 +70,35 @@ def _is_representable(root: Container, max_depth: int) -> bool:
 
 
 def _has_plain_members(container: Container) -> bool:
-    keys = container if isinstance(container, dict) else ()
-    return all(isinstance(key, str) and is_storable(key) for key in keys) and all(
-        map(_is_plain, members(container))
-    )
+    if isinstance(container, dict):
+        for key in container:
+            if type(key) is not str or not is_storable(key):
+                return False
+    for member in members(container):
+        judge = _JUDGES.get(type(member))
+        if judge is None or not judge(member):
+            return False
+    return True
 
 
-def _is_plain(member: object) -> bool:
-    match member:
-        case None | bool() | dict() | list():
-            return True
-        case int():
-            return SMALLEST_INTEGER <= member <= LARGEST_INTEGER
-        case float():
-            return math.isfinite(member)
-        case str():
-            return is_storable(member)
-    return False
+def _is_carried(member: Any) -> bool:  # noqa: ANN401 -- an integer, by its place in the table
+    return bool(SMALLEST_INTEGER <= member <= LARGEST_INTEGER)
+
+
+def _always(_: object) -> bool:
+    return True
+
+
+# By exact type: that is what decoders make, and payloads have thousands of members.
+_JUDGES: Mapping[type, Callable[[Any], bool]] = {
+    str: is_storable,
+    int: _is_carried,
+    float: math.isfinite,
+    bool: _always,
+    type(None): _always,
+    dict: _always,
+    list: _always,
+}
 
 
 def _positional(value: object) -> object:
