@@ -1,8 +1,6 @@
 """Lists that are answered together: the same as each alone, and nobody sees another's."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -11,13 +9,10 @@ import msgspec
 import pytest
 from msgspec import structs
 
-from service.batches import Batches
 from service.ports import Reply
-from service.rules.limits import Limits
 from service.storage import installs, shown
-from service.storage.acquire import acquired
-from service.storage.connection import Connection
-from tests.support.host import Caller, dispatcher, read
+from tests.support.gathered import Counted, rows_read
+from tests.support.host import Caller, read
 from tests.support.platform import Installed, install
 
 SCHEDULES = """
@@ -56,23 +51,8 @@ async def some(pool: asyncpg.Pool, tenant_id: str, count: int, **replaced: Any) 
     return installed
 
 
-class Counted:
-    """A dispatcher, and how many connections it took."""
-
-    def __init__(self, pool: asyncpg.Pool, *, together: bool) -> None:
-        self.connections = 0
-        self._pool = pool
-        batches = Batches(self._connect, together=together)
-        self.dispatcher = dispatcher(pool, Limits(), batches=batches)
-
-    @asynccontextmanager
-    async def _connect(self) -> AsyncIterator[Connection]:
-        self.connections += 1
-        async with acquired(self._pool) as connection:
-            yield connection
-
-    async def ask(self, installed: Installed, claims: dict[str, Any]) -> Reply:
-        return await Caller(self.dispatcher, installed).send("list", {}, **claims)
+async def ask(desk: Counted, installed: Installed, claims: dict[str, Any]) -> Reply:
+    return await Caller(desk.dispatcher, installed).send("list", {}, **claims)
 
 
 async def test_lists_together_equal_lists_alone(pool: asyncpg.Pool) -> None:
@@ -98,8 +78,8 @@ async def test_lists_together_equal_lists_alone(pool: asyncpg.Pool) -> None:
         (await some(pool, "tenant-10", 4), {"tenant_id": None}),
     ]
     one_by_one, at_once = Counted(pool, together=False), Counted(pool, together=True)
-    alone = [await one_by_one.ask(*each) for each in asked]
-    together = await asyncio.gather(*(at_once.ask(*each) for each in asked))
+    alone = [await ask(one_by_one, *each) for each in asked]
+    together = await asyncio.gather(*(ask(at_once, *each) for each in asked))
     assert [_told(reply) for reply in together] == [_told(reply) for reply in alone]
     assert (one_by_one.connections, at_once.connections) == (12, 1 + 4)
     lists = [read(reply).get("schedules") for reply in together]
@@ -115,7 +95,7 @@ def _told(reply: Reply) -> tuple[dict[str, Any], tuple[int, str] | None]:
 async def test_two_lists_of_one_install_at_once_are_both_answered(pool: asyncpg.Pool) -> None:
     installed = await some(pool, "tenant-1", 5)
     at_once = Counted(pool, together=True)
-    replies = await asyncio.gather(*(at_once.ask(installed, {}) for _ in range(10)))
+    replies = await asyncio.gather(*(ask(at_once, installed, {}) for _ in range(10)))
     assert [len(read(reply)["schedules"]) for reply in replies] == [5] * 10
     assert at_once.connections == 1
 
@@ -134,6 +114,7 @@ INSERT INTO ext_scheduler.timers
   SELECT tenant_id, id, install_id, cron, timezone, now(), 0 FROM tenant_extension_schedule;
 ANALYZE;
 """
+FILLED = ("tenant_extension_install", "tenant_extension_schedule", "timers")
 
 
 @pytest.mark.parametrize("plans", ["force_generic_plan", "force_custom_plan"])
@@ -150,15 +131,5 @@ async def test_cost_follows_what_is_listed_not_what_is_stored(database: str, pla
             f"EXPLAIN (ANALYZE, FORMAT JSON, TIMING off) {statement}", *keys
         )
         (top,) = msgspec.json.decode(plan)
-        assert read_rows(top["Plan"]) <= 3 * most, plan
+        assert rows_read(top["Plan"], *FILLED) <= 3 * most, plan
     await connection.close()
-
-
-def read_rows(node: dict[str, Any]) -> int:
-    """Rows that were read from the large tables, also those that a filter threw away."""
-    table = node.get("Relation Name", "")
-    rows = 0
-    if table in {"tenant_extension_install", "tenant_extension_schedule", "timers"}:
-        each = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
-        rows = round(each * node["Actual Loops"])
-    return rows + sum(read_rows(inner) for inner in node.get("Plans", []))

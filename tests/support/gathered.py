@@ -1,0 +1,37 @@
+"""Requests that are answered together or one by one, and what that took."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+
+from service.batches import Batches
+from service.storage.acquire import acquired
+from service.storage.connection import Connection
+from tests.support.host import dispatcher
+
+
+class Counted:
+    """A dispatcher, and how many connections it took for its requests."""
+
+    def __init__(self, pool: asyncpg.Pool, *, together: bool, **settings: Any) -> None:
+        self.connections = 0
+        self._pool = pool
+        batches = Batches(self._connect, together=together)
+        self.dispatcher = dispatcher(pool, batches=batches, **settings)
+
+    @asynccontextmanager
+    async def _connect(self) -> AsyncIterator[Connection]:
+        self.connections += 1
+        async with acquired(self._pool) as connection:
+            yield connection
+
+
+def rows_read(node: dict[str, Any], *tables: str) -> int:
+    """Rows that an analysed plan read from these tables, also those that a filter threw away."""
+    rows = 0
+    if node.get("Relation Name", "") in tables:
+        each = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
+        rows = round(each * node["Actual Loops"])
+    return rows + sum(rows_read(inner, *tables) for inner in node.get("Plans", []))
