@@ -240,9 +240,14 @@ def _check_quota(work: Import, listed: list[Any], targets: list[Target]) -> bool
 
 
 def _refused(work: Import, code: Code) -> contract.ImportTenantOutput:
+    places = sorted(work.errors, key=lambda at: (at[0], -1 if at[1] is None else at[1]))
     rows = [
-        RowError(extension=at[0], schedule=at[1], field_errors=work.errors[at])
-        for at in sorted(work.errors, key=lambda at: (at[0], -1 if at[1] is None else at[1]))
+        RowError(
+            extension=extension,
+            schedule=schedule,
+            field_errors=admin_fields.in_order(work.errors[extension, schedule], PortableSchedule),
+        )
+        for extension, schedule in places
     ]
     first = next(iter(rows[0].field_errors.values()))
     return contract.ImportTenantOutput(success=False, code=code, error=first, row_errors=rows)

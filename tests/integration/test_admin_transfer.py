@@ -145,7 +145,9 @@ async def test_every_wrong_row_is_named_and_nothing_is_made(move: Move) -> None:
         },
     ]
     assert (answer["code"], answer["success"]) == ("VALIDATION_FAILED", False)
-    assert answer["error"] == "Cron too frequent (minimum interval is 5 minutes)"
+    first, _, third, *_ = (list(each["fieldErrors"]) for each in answer["rowErrors"])
+    assert (first, third) == (["name", "cron", "timezone"], ["endpointMethod", "name", "enabled"])
+    assert answer["error"] == "Schedule name already in use for this extension"
     assert len((await move.target("listSchedules"))["schedules"]) == 1
 
 
