@@ -24,7 +24,13 @@ class Form(StrEnum):
 def asyncapi(
     form: Annotated[Form, typer.Option("--as", help="What to write it as.")] = Form.ASYNCAPI,
 ) -> None:
-    """Print the contract as an AsyncAPI 3 document. Example: asyncapi > asyncapi.json."""
+    """Print the contract as an AsyncAPI 3 document, TypeScript declarations or WIT.
+
+    \b
+    Examples:
+      ext-scheduler asyncapi > asyncapi.json
+      ext-scheduler asyncapi --as typescript > ext-scheduler.d.ts
+    """
     typer.echo(written(form), nl=False)
 
 

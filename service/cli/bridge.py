@@ -43,6 +43,11 @@ def bridge(
     Callbacks are answered where EXT_SCHEDULER_CALLBACK_TOKEN_FILE and
     EXT_SCHEDULER_HOST_KEY_FILE are set; every other path then goes to
     EXT_SCHEDULER_PLATFORM_URL. Runs until SIGTERM.
+
+    \b
+    Examples:
+      ext-scheduler bridge --runner http://127.0.0.1:8085
+      EXT_SCHEDULER_RUNNER_URL=http://runner:8085 ext-scheduler bridge
     """
     chosen = settings.load(os.environ)
     runner_url = runner or chosen.runner_url

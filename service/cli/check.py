@@ -41,7 +41,13 @@ def check(
     role: Annotated[CheckedRole, typer.Option(help="What to check for.")] = CheckedRole.ALL,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
-    """Look at settings, database, migrations, NATS and keys. Status 1 where something is wrong."""
+    """Look at settings, database, migrations, NATS and keys. Status 1 where something is wrong.
+
+    \b
+    Examples:
+      ext-scheduler check
+      ext-scheduler --config prod.toml check --role worker --json
+    """
     logging.getLogger().addHandler(logging.NullHandler())  # each fault is told once, below
     found = run(_check(role, as_json=as_json))
     if as_json:

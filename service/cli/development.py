@@ -22,7 +22,12 @@ def dev_runner(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 for any free one.")] = 0,
 ) -> None:
-    """Run WebAssembly extensions for development: /v1/execute over HTTP. Until SIGTERM."""
+    """Run WebAssembly extensions for development: /v1/execute over HTTP. Until SIGTERM.
+
+    \b
+    Examples:
+      ext-scheduler dev-runner --components components --cache cache --key runner.json --port 8085
+    """
     with _development_libraries():
         from service.cli.dev_runner import RunnerSettings, run  # noqa: PLC0415 - see above
     run(RunnerSettings(components=components, cache=cache, host=host, port=port), key)
@@ -32,6 +37,10 @@ def demo() -> None:
     """Show the whole path: an extension schedules itself, and is called on time.
 
     Needs nothing but a checkout; takes about two minutes, and leaves nothing behind.
+
+    \b
+    Examples:
+      ext-scheduler demo
     """
     with _development_libraries():
         from service.cli.demo import run  # noqa: PLC0415 - see above
@@ -39,7 +48,12 @@ def demo() -> None:
 
 
 def dev() -> None:
-    """Keep the demo's system running on this machine, until Ctrl-C."""
+    """Keep the demo's system running on this machine, until Ctrl-C.
+
+    \b
+    Examples:
+      ext-scheduler dev          and then, in another terminal, what it prints
+    """
     with _development_libraries():
         from service.cli.dev import run  # noqa: PLC0415 - see above
     run()

@@ -25,11 +25,15 @@ from service.cli.output import note, progress, put
 from service.cli.rotation import Pair
 from service.keyring import LOOK_EVERY_S
 
-keys_program = typer.Typer(
-    help="Make and rotate the keys that contexts are signed with.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+HELP = """Make and rotate the keys that contexts are signed with.
+
+\b
+Examples:
+  ext-scheduler keys generate --private runner.json --public keys.json
+  ext-scheduler keys rotate --private runner.json --public keys.json
+"""
+
+keys_program = typer.Typer(help=HELP, no_args_is_help=True, rich_markup_mode=None)
 
 AUDIENCES = {"host": HOST_AUDIENCE, "admin": ADMIN_AUDIENCE, "runner": RUNNER_AUDIENCE}
 SPREAD_S = 5

@@ -38,9 +38,15 @@ from service.cli.errors import EXIT_NOT_ALLOWED, EXIT_USAGE, CommandError
 from service.cli.output import put
 from service.settings import Settings
 
-token_program = typer.Typer(
-    help="Make and read signed contexts.", no_args_is_help=True, rich_markup_mode=None
-)
+HELP = """Make and read signed contexts.
+
+\b
+Examples:
+  ext-scheduler token mint list --key runner.json --install INSTALL
+  ext-scheduler token inspect TOKEN --key-set keys.json
+"""
+
+token_program = typer.Typer(help=HELP, no_args_is_help=True, rich_markup_mode=None)
 
 
 class Kind(StrEnum):

@@ -7,14 +7,18 @@ import random
 import signal
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
 from contracts.subjects import SCHEDULER_QUEUE, admin_subject
 from service.cli.embedded import embedded_nats
 from service.cli.errors import STATUS_OF
+from service.cli.main import program
 from tests.support.callers import connected
 from tests.support.command_line import CommandLine, Said, command_line, in_one_line
 from tests.support.eventually import eventually
@@ -35,6 +39,24 @@ async def test_help_teaches_by_example(line: CommandLine) -> None:
         assert "ext-scheduler " in said.out
     assert (await line("admin")).status == 2
     assert (await line.ok("--version")).out.startswith("ext-scheduler 0.")
+
+
+def commands(group: Any, words: str) -> Iterator[tuple[str, Any]]:
+    """All that can be typed, groups included, and what it stands for."""
+    for name, command in group.commands.items():
+        if not command.hidden:
+            yield f"{words} {name}", command
+            if hasattr(command, "commands"):
+                yield from commands(command, f"{words} {name}")
+
+
+def test_every_command_has_an_example() -> None:
+    listed = dict(commands(typer.main.get_command(program), "ext-scheduler"))
+    assert len(listed) > 30
+    for words, command in listed.items():
+        told = f"{command.help}{command.epilog}"
+        assert "Examples:" in told, words
+        assert words in told.partition("Examples:")[2], words
 
 
 async def test_a_shell_completes_commands(line: CommandLine) -> None:

@@ -116,6 +116,12 @@ SHAPES = [
         done="resumed",
     ),
     Shape(
+        op="disableSchedules",
+        name="disable-schedules",
+        summary="Disable all schedules of an install; each stays so until it is enabled again.",
+        examples=("disable-schedules INSTALL",),
+    ),
+    Shape(
         op="listSchedules",
         name="list",
         summary="Show schedules.",
@@ -203,6 +209,12 @@ SHAPES = [
         name="endpoints",
         summary="Show the endpoints of the version that an install has.",
         examples=("endpoints INSTALL",),
+    ),
+    Shape(
+        op="backfillEndpoints",
+        name="backfill-endpoints",
+        summary="Make the endpoint rows that manifests have and the table lacks. Operators only.",
+        examples=("backfill-endpoints", "backfill-endpoints --version-id VERSION"),
     ),
     Shape(
         op="exportTenant",
