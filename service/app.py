@@ -28,8 +28,17 @@ from service.bus import Bus, BusUnavailableError
 from service.discovery import Identity, own_ping
 from service.dispatch import Dispatcher
 from service.events import Publisher
+from service.health import Check
 from service.invoker import Invoker
 from service.keyring import KeyRing
+from service.lifetime import (
+    BEYOND_DRAIN_S,
+    give_up_after,
+    running,
+    stop_signal,
+    unless_stopped,
+    until_stopped,
+)
 from service.logs import fields
 from service.metrics import Metrics
 from service.ports import Handle, Refuse, ServiceOperation
@@ -45,9 +54,6 @@ from service.process import (
     life_checks,
     migration_check,
     opened_pool,
-    running,
-    stop_signal,
-    until_stopped,
     watch,
 )
 from service.responder import Responder, ResponderEvent, ResponderSettings
@@ -75,7 +81,8 @@ async def serve(settings: Settings, role: Role) -> None:
 
     Raises CannotServeError when a part cannot be had or is lost for good.
     """
-    stopping, started = stop_signal(), asyncio.Event()
+    patience_s = settings.drain_timeout_s + BEYOND_DRAIN_S
+    stopping, started = stop_signal(patience_s), asyncio.Event()
     metrics = Metrics()
     checks = life_checks(started, stopping)
     async with AsyncExitStack() as stack:
@@ -83,15 +90,12 @@ async def serve(settings: Settings, role: Role) -> None:
         keys = key_ring(settings.key_set_file)
         spans = await enter(_spans(settings))
         port = await enter(health(settings, metrics, checks))
-        bus = await enter(connected_bus(settings, SERVICE_NAME, metrics))
-        checks["bus"] = bus_check(bus)
-        pools = {
-            each: await enter(opened_pool(settings, each.value, size, metrics))
-            for each, size in _pool_sizes(settings, role).items()
-        }
+        reached = await unless_stopped(stopping, _reach(stack, settings, role, metrics))
+        if reached is None:
+            return
+        bus, pools = reached
         pool = next(iter(pools.values()))
-        checks["database"] = database_check(pool)
-        checks["migrations"] = migration_check(pool)
+        checks |= _checks(bus, pool)
         publisher = Publisher(pool, bus.client)
         parts = [await enter(running(watch(bus))), await enter(running(publisher.run))]
         if role in {Role.WORKER, Role.ALL}:
@@ -103,7 +107,7 @@ async def serve(settings: Settings, role: Role) -> None:
                 worker_settings(settings),
                 ended=publisher.nudge,
             )
-            parts.append(await enter(running(worker.run)))
+            parts.append(await enter(running(worker.run, told=stopping, within_s=patience_s)))
         if role in {Role.RESPONDER, Role.ALL}:
             identity = _identity()
             checks["bus"] = bus_check(bus, own_ping(identity))
@@ -118,7 +122,30 @@ async def serve(settings: Settings, role: Role) -> None:
             await until_stopped(stopping, *parts)
         except WorkerEndedError as error:
             raise CannotServeError(str(error)) from error
+        finally:
+            give_up_after(patience_s)
         log.info("stopping", extra=fields(role=role.value))
+
+
+async def _reach(
+    stack: AsyncExitStack, settings: Settings, role: Role, metrics: Metrics
+) -> tuple[Bus, dict[Role, asyncpg.Pool]]:
+    """Connect to the bus and the database, for as long as the stack is open."""
+    enter = stack.enter_async_context
+    bus = await enter(connected_bus(settings, SERVICE_NAME, metrics))
+    pools = {
+        each: await enter(opened_pool(settings, each.value, size, metrics))
+        for each, size in _pool_sizes(settings, role).items()
+    }
+    return bus, pools
+
+
+def _checks(bus: Bus, pool: asyncpg.Pool) -> dict[str, Check]:
+    return {
+        "bus": bus_check(bus),
+        "database": database_check(pool),
+        "migrations": migration_check(pool),
+    }
 
 
 def service_operations() -> list[ServiceOperation]:

@@ -22,6 +22,8 @@ from service.connection import BusEvent, Connection, Observe, ignore
 log = getLogger(__name__)
 
 PROBE_TIMEOUT_S = 2.0
+DRAIN_TIMEOUT_S = 5.0
+CLOSE_TIMEOUT_S = 2.0
 
 
 class BusSettings(Struct, frozen=True):
@@ -163,9 +165,21 @@ class Bus:
         return True
 
     async def drain(self, subscriptions: Sequence[Subscription]) -> None:
-        """Leave the subjects once everything that the server has sent reached its callback."""
-        drains = (subscription.drain() for subscription in subscriptions)  # type: ignore[no-untyped-call] # the library's
-        for error in await asyncio.gather(*drains, return_exceptions=True):
+        """Leave the subjects once everything that the server has sent reached its callback.
+
+        A server that does not answer is not waited for: nothing comes from it any more.
+        """
+        drains = asyncio.gather(
+            *(subscription.drain() for subscription in subscriptions),  # type: ignore[no-untyped-call] # the library's
+            return_exceptions=True,
+        )
+        try:
+            async with asyncio.timeout(DRAIN_TIMEOUT_S):
+                errors = await drains
+        except TimeoutError:
+            log.warning("subscriptions not drained: NATS does not answer")
+            return
+        for error in errors:
             if isinstance(error, BaseException):
                 log.warning("subscription not drained: %r", error)
 
@@ -178,10 +192,18 @@ class Bus:
                 log.warning("last messages perhaps not sent: %r", error)
 
     async def close(self) -> None:
-        """Send what is pending, and end the connection; nothing is reported as a loss."""
+        """Send what is pending, and end the connection; nothing is reported as a loss.
+
+        The library closes by writing what is left, and by waiting until it is written, without a
+        limit: with a server that is gone or frozen there is nothing to wait for.
+        """
         self._closing = True
         await self.settle()
-        await self.client.close()
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self.client.close()
+        except (nats.errors.Error, OSError) as error:
+            log.warning("NATS connection not closed well: %r", error)
 
 
 def backoff(failures: int, settings: BusSettings) -> float:
@@ -204,9 +226,13 @@ async def connect(settings: BusSettings, observe: Observe = ignore) -> Bus:
 async def confirm_subscriptions(bus: Bus) -> None:
     """Wait until the server knows all subscriptions made so far.
 
-    Raises SubscriptionsDeniedError naming those it refused: the library itself never says so.
+    Raises SubscriptionsDeniedError naming those it refused: the library itself never says so; and
+    BusUnavailableError when the server went away meanwhile.
     """
-    await bus.client.flush()
+    try:
+        await bus.client.flush()
+    except (nats.errors.Error, OSError) as error:
+        raise BusUnavailableError(f"NATS does not confirm subscriptions: {error!r}") from None
     if bus.denials:
         raise SubscriptionsDeniedError(
             f"NATS user {bus.client.options['user']!r} may not subscribe: " + "; ".join(bus.denials)

@@ -2,14 +2,17 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from enum import StrEnum
 from typing import Any
 
 import nats.errors
-from nats.aio.client import PING_PROTO, Client
+from nats.aio.client import PING_PROTO, Client, Srv
 from nats.aio.msg import Msg
+from nats.aio.transport import TcpTransport
 
 _PLAIN_HEADERS = b"NATS/1.0\r\n"
+_WEB = {"ws", "wss"}
 
 
 class BusEvent(StrEnum):
@@ -32,6 +35,25 @@ Hear = Callable[[bytes, bytes | None, bytes], None]
 
 def ignore(_event: BusEvent) -> None:
     """Count nothing."""
+
+
+class _Wire(TcpTransport):
+    """What is written to a lost connection is dropped; whoever reads learns of the loss.
+
+    So does the standard library's event loop, and the client counts on it. uvloop raises
+    RuntimeError, which silently ends the client's flusher, and comes out of publish and close.
+    """
+
+    def __bool__(self) -> bool:
+        return True  # else the client puts its own in its place
+
+    def write(self, payload: bytes) -> None:
+        with suppress(RuntimeError):
+            super().write(payload)  # type: ignore[no-untyped-call]  # the library's
+
+    def writelines(self, payload: list[bytes]) -> None:
+        with suppress(RuntimeError):
+            super().writelines(payload)  # type: ignore[no-untyped-call]  # the library's
 
 
 class Connection(Client):
@@ -88,6 +110,17 @@ class Connection(Client):
         self.stats["in_msgs"] += 1
         self.stats["in_bytes"] += len(data)
         hear(subject, headers, data)
+
+    async def _connect_to_server(self, s: Srv) -> None:
+        if self._transport is None and s.uri.scheme not in _WEB:
+            self._transport = _Wire()  # type: ignore[no-untyped-call]  # the library's
+        await super()._connect_to_server(s)
+
+    async def _close(self, status: int, do_cbs: bool = True) -> None:
+        if not self.is_connected:
+            # The library would write it to the connection that is lost.
+            self._pending, self._pending_data_size = [], 0
+        await super()._close(status, do_cbs)
 
     async def _send_ping(self, future: asyncio.Future[Any] | None = None) -> None:
         self._pongs.append(future or asyncio.get_running_loop().create_future())

@@ -8,6 +8,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from service.metrics import Metrics
 
+SHUTDOWN_S = 1.0
+"""How long at the end a question may still take to be answered."""
 Check = Callable[[], Awaitable[None]]
 """Returns when all is well; raises an exception whose text says what is not."""
 
@@ -40,7 +42,7 @@ async def serve_health(
     application.router.add_get("/healthz", healthz)
     application.router.add_get("/readyz", readyz)
     application.router.add_get("/metrics", exposition)
-    runner = web.AppRunner(application, access_log=None)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
     await web.TCPSite(runner, host, port).start()
     return runner, runner.addresses[0][1]

@@ -1,7 +1,6 @@
-"""What every process of the system starts with and ends by: signals, keys, bus, pools, health."""
+"""What every process of the system is made of: keys, bus, pools, health."""
 
 import asyncio
-import signal
 import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
@@ -16,6 +15,7 @@ from service.bus import Bus, BusSettings, BusUnavailableError, connect, probe
 from service.connection import BusEvent
 from service.health import Check, serve_health
 from service.keyring import KeyRing, KeysUnusableError
+from service.lifetime import first_of
 from service.metrics import Metrics
 from service.settings import Settings
 from service.storage.faults import is_unavailable
@@ -35,47 +35,8 @@ class CannotServeError(Exception):
     """The process cannot start, or cannot go on; the message is one line for a person."""
 
 
-def stop_signal() -> asyncio.Event:
-    """Return an event that the first SIGTERM or SIGINT sets; a second one ends the process."""
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def stop() -> None:
-        stopping.set()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
-            signal.signal(number, signal.SIG_DFL)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
-    return stopping
-
-
-async def until_stopped(stopping: asyncio.Event, *parts: asyncio.Task[None]) -> None:
-    """Wait for the stop signal; raise what a part raises before. The parts go on."""
-    signalled = asyncio.create_task(stopping.wait())
-    try:
-        done, _ = await asyncio.wait({signalled, *parts}, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        signalled.cancel()
-
-
-@asynccontextmanager
-async def running(
-    part: Callable[[asyncio.Event], Coroutine[Any, Any, None]],
-) -> AsyncIterator[asyncio.Task[None]]:
-    """Run a part for the length of the block, then tell it to stop and wait until it has."""
-    stopping = asyncio.Event()
-    task = asyncio.create_task(part(stopping))
-    try:
-        yield task
-    finally:
-        stopping.set()
-        await asyncio.wait({task})
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("a part ended with an error: %s", error)
+class CannotReachError(CannotServeError):
+    """It cannot start because NATS or PostgreSQL is not there; trying again may help."""
 
 
 def key_ring(file: str) -> KeyRing:
@@ -112,11 +73,11 @@ def _trust(ca_file: str) -> ssl.SSLContext | None:
 
 @asynccontextmanager
 async def connected_bus(settings: Settings, name: str, metrics: Metrics) -> AsyncIterator[Bus]:
-    """Connect for the length of the block. Raises CannotServeError when that is not possible."""
+    """Connect for the length of the block. Raises CannotReachError when that is not possible."""
     try:
         bus = await connect(bus_settings(settings, name), _bus_observer(metrics))
     except BusUnavailableError as error:
-        raise CannotServeError(str(error)) from None
+        raise CannotReachError(str(error)) from None
     try:
         yield bus
     finally:
@@ -134,21 +95,14 @@ def watch(bus: Bus) -> Callable[[asyncio.Event], Coroutine[Any, Any, None]]:
     return watching
 
 
-async def first_of(*events: asyncio.Event) -> None:
-    """Wait until one of the events is set."""
-    waits = {asyncio.create_task(event.wait()) for event in events}
-    try:
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for wait in waits:
-            wait.cancel()
-
-
 @asynccontextmanager
 async def opened_pool(
     settings: Settings, name: str, size: int, metrics: Metrics
 ) -> AsyncIterator[asyncpg.Pool]:
-    """Connect to a migrated database for the length of the block. Raises CannotServeError."""
+    """Connect to a migrated database for the length of the block.
+
+    Raises CannotReachError when it cannot be had, CannotServeError when it lacks migrations.
+    """
     pool_settings = PoolSettings(
         url=settings.database_url,
         size=size,
@@ -160,7 +114,8 @@ async def opened_pool(
     try:
         pool = await open_pool(pool_settings)
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise CannotServeError(f"database not usable: {error}") from error
+        told = str(error) or type(error).__name__
+        raise CannotReachError(f"database not usable: {told}") from error
     gauge = metrics.pool_connections
     gauge.labels(name, "open").set_function(pool.get_size)
     gauge.labels(name, "idle").set_function(pool.get_idle_size)

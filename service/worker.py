@@ -106,7 +106,10 @@ class Worker:
             ending.set()
             await self._stop(loops)
         reasons = [_reason(loop) for loop in loops if loop in done or _failed(loop)]
-        if reasons:
+        if reasons and told in done and not any(map(_faulty, loops)):
+            # It was told to end, and has. What could not be handed back is taken over.
+            log.warning("stopped without the database: %s", "; ".join(reasons))
+        elif reasons:
             raise WorkerEndedError("; ".join(reasons))
 
     async def _take_jobs(self) -> None:
@@ -185,6 +188,14 @@ def _invoke(invoker: Invoker) -> Callable[[Call], Awaitable[Outcome]]:
 
 def _failed(loop: asyncio.Task[None]) -> bool:
     return loop.done() and not loop.cancelled() and loop.exception() is not None
+
+
+def _faulty(loop: asyncio.Task[None]) -> bool:
+    """Whether it ended by a fault of ours, and not because it lost the database."""
+    error = loop.exception() if _failed(loop) else None
+    return error is not None and not (
+        isinstance(error, FailingListenerError) or is_unavailable(error)
+    )
 
 
 def _reason(loop: asyncio.Task[None]) -> str:

@@ -19,6 +19,7 @@ from runner_bridge.requests import SignedRequests, SigningKey
 from service import settings
 from service.bus import Bus, BusUnavailableError, confirm_subscriptions
 from service.cli.errors import CommandError
+from service.lifetime import BEYOND_DRAIN_S, running, stop_signal, until_stopped
 from service.logs import configure
 from service.metrics import Metrics
 from service.process import (
@@ -27,9 +28,6 @@ from service.process import (
     health,
     key_ring,
     life_checks,
-    running,
-    stop_signal,
-    until_stopped,
     watch,
 )
 from service.settings import Settings
@@ -58,7 +56,8 @@ def bridge(
 
 
 async def _bridge(chosen: Settings, runner_url: str) -> None:
-    stopping, started = stop_signal(), asyncio.Event()
+    stopping = stop_signal(chosen.drain_timeout_s + BEYOND_DRAIN_S)
+    started = asyncio.Event()
     metrics, checks = Metrics(), life_checks(started, stopping)
     keys = key_ring(chosen.key_set_file)
     executing = ExecutorSettings(runner_url=runner_url, reply_prefixes=chosen.reply_prefixes)

@@ -13,9 +13,10 @@ from runner_bridge.requests import SignedRequests
 from service import settings
 from service.cli.bridge import host_key
 from service.cli.errors import CommandError
+from service.lifetime import BEYOND_DRAIN_S, running, stop_signal, until_stopped
 from service.logs import configure
 from service.metrics import Metrics
-from service.process import connected_bus, running, stop_signal, until_stopped, watch
+from service.process import connected_bus, watch
 from service.settings import Settings
 
 __all__ = ["RunnerSettings", "run"]
@@ -29,7 +30,7 @@ def run(listening: RunnerSettings, key: Path) -> None:
 
 
 async def _serve(chosen: Settings, listening: RunnerSettings, key: Path) -> None:
-    stopping = stop_signal()
+    stopping = stop_signal(chosen.drain_timeout_s + BEYOND_DRAIN_S)
     signing = host_key(str(key))
     async with connected_bus(chosen, "dev-runner", Metrics()) as bus:
         requests = SignedRequests(bus.client, signing)

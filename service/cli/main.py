@@ -15,10 +15,11 @@ from service.cli.errors import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
     EXIT_READER_GONE,
+    EXIT_UNAVAILABLE,
     EXIT_USAGE,
     CommandError,
 )
-from service.process import SERVICE_NAME, CannotServeError
+from service.process import SERVICE_NAME, CannotReachError, CannotServeError
 from service.settings import FILE_VARIABLE, SettingsError
 
 HELP = """Cron schedules for sandboxed extensions, over NATS.
@@ -117,6 +118,8 @@ def _run() -> int:
 def _status_of(error: Exception) -> int:
     if isinstance(error, CommandError):
         return error.status
+    if isinstance(error, CannotReachError):
+        return EXIT_UNAVAILABLE
     return EXIT_USAGE if isinstance(error, SettingsError) else EXIT_FAILED
 
 

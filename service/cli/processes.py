@@ -17,8 +17,8 @@ from service.cli.errors import CommandError
 from service.settings import PREFIX
 
 READY_SECONDS = 60.0
-STOP_SECONDS = 40.0
-"""Longer than a worker may take to finish what it has in flight."""
+STOP_SECONDS = 45.0
+"""Longer than a process may take to end."""
 SHOWN_LOG_LINES = 15
 
 

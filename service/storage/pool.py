@@ -16,6 +16,9 @@ class PoolSettings(Struct, frozen=True):
     statement_cache_size: int
 
 
+CONNECT_TIMEOUT_S = 10.0
+
+
 async def open_pool(settings: PoolSettings) -> asyncpg.Pool:
     """Open a pool with one connection made. Raises OSError or a PostgreSQL error."""
     return await asyncpg.create_pool(
@@ -23,6 +26,7 @@ async def open_pool(settings: PoolSettings) -> asyncpg.Pool:
         min_size=1,
         max_size=settings.size,
         reset=_leave_as_it_is,
+        timeout=CONNECT_TIMEOUT_S,
         target_session_attrs=SessionAttribute.read_write,
         statement_cache_size=settings.statement_cache_size,
         # The server ends slow statements; this is for a server that no longer answers at all.

@@ -1,0 +1,188 @@
+"""A process that is told to stop ends, soon and well, whatever is gone, frozen or hanging."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import aiohttp
+import asyncpg
+import pytest
+
+from service.cli.embedded import Nats, Postgres, embedded_postgres
+from service.storage.migrate import migrate
+from tests.drill.stage import files
+from tests.support.command_line import CommandLine, command_line, in_one_line
+from tests.support.eventually import eventually
+from tests.support.responders import Process, ready, start
+from tests.support.trouble import everything, frozen
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server of the test's own."""
+    with embedded_postgres(durable=True) as server:
+        yield server
+
+
+@pytest.fixture
+async def settings(tmp_path: Path, own_postgres: Postgres, nats_server: Nats) -> Mapping[str, str]:
+    connection = await asyncpg.connect(own_postgres.dsn)
+    try:
+        await migrate(connection)
+    finally:
+        await connection.close()
+    return {
+        "database_url": own_postgres.dsn,
+        "nats_url": nats_server.url,
+        "log_level": "info",
+        "log_format": "text",
+        **files(tmp_path),
+    }
+
+
+async def alive(process: Process) -> None:
+    """Wait until it answers for its health, ready or not: it hears signals then."""
+    async with aiohttp.ClientSession() as session:
+
+        async def answers() -> bool:
+            assert process.popen.poll() is None, process.log.read_text()
+            try:
+                async with session.get(f"{process.url}/healthz") as response:
+                    return response.status == 200
+            except aiohttp.ClientConnectionError:
+                return False
+
+        await eventually(answers, within=30)
+
+
+async def stopped(process: Process, within: float) -> str:
+    """Stop it; it ends well, within so many seconds. Return what it logged."""
+    process.popen.send_signal(signal.SIGTERM)
+    try:
+        async with asyncio.timeout(within):
+            status = await asyncio.to_thread(process.popen.wait, within)
+        said = process.log.read_text()
+        assert status == 0, said
+        assert "Traceback" not in said
+        return said
+    finally:
+        process.kill()
+
+
+@pytest.mark.parametrize("role", ["responder", "worker"])
+async def test_while_nats_is_awaited_at_the_start(
+    tmp_path: Path, settings: Mapping[str, str], nats_server: Nats, role: str
+) -> None:
+    nats_server.server.kill()
+    process = start(role, tmp_path, settings)
+    await alive(process)
+    assert "serving" not in await stopped(process, within=10)
+
+
+async def test_while_postgres_is_awaited_at_the_start(
+    tmp_path: Path, settings: Mapping[str, str], own_postgres: Postgres
+) -> None:
+    with frozen(everything(own_postgres)):
+        process = start("all", tmp_path, settings)
+        await alive(process)
+        await eventually(lambda: "connected to NATS" in process.log.read_text())
+        assert "serving" not in await stopped(process, within=10)
+
+
+@pytest.mark.parametrize("role", ["responder", "worker", "all"])
+async def test_a_moment_after_nats_is_gone(
+    tmp_path: Path, settings: Mapping[str, str], nats_server: Nats, role: str
+) -> None:
+    process = start(role, tmp_path, settings)
+    await ready(process)
+    nats_server.server.kill()
+    await stopped(process, within=20)
+
+
+async def test_while_nats_does_not_answer(
+    tmp_path: Path, settings: Mapping[str, str], nats_server: Nats
+) -> None:
+    process = start("all", tmp_path, settings)
+    await ready(process)
+    with frozen([nats_server.server.pid]):
+        await stopped(process, within=30)
+
+
+async def test_while_postgres_does_not_answer(
+    tmp_path: Path, settings: Mapping[str, str], own_postgres: Postgres
+) -> None:
+    process = start("all", tmp_path, {**settings, "statement_timeout_ms": "1000"})
+    await ready(process)
+    with frozen(everything(own_postgres)):
+        await stopped(process, within=40)
+
+
+HANGING = """
+import asyncio, time
+from service.lifetime import stop_signal
+
+async def main():
+    stopping = stop_signal(0.2)
+    print("ready", flush=True)
+    {hang}
+    await stopping.wait()
+
+async def cannot_be_ended():
+    while True:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            continue
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("hang", "told"),
+    [
+        ("await cannot_be_ended()", "main"),
+        (
+            "asyncio.get_running_loop().run_in_executor(None, time.sleep, 3600)",
+            "BaseEventLoop.shutdown_default_executor",
+        ),
+    ],
+    ids=["a task that will not be cancelled", "a thread, when all tasks have ended"],
+)
+async def test_what_hangs_is_given_up_and_named(hang: str, told: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        HANGING.format(hang=hang),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    await process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    async with asyncio.timeout(20):
+        _, said = await process.communicate()
+    assert process.returncode == 1
+    assert said.decode() == (f"ext-scheduler: did not end within 0.2 s; it still was at: {told}\n")
+
+
+@pytest.fixture
+def line(tmp_path: Path, nats_url: str) -> CommandLine:
+    return command_line(tmp_path, nats_url)
+
+
+async def test_a_database_that_is_not_there_ends_the_start_with_its_own_status(
+    line: CommandLine,
+) -> None:
+    said = await line(
+        "serve", http_port="0", log_level="error", database_url="postgresql://127.0.0.1:9/x"
+    )
+    assert in_one_line(said, 8).startswith("database not usable: ")
+
+
+async def test_a_bus_that_is_not_there_does_too(line: CommandLine) -> None:
+    to_nowhere = {"nats_url": "nats://127.0.0.1:9", "log_level": "error", "http_port": "0"}
+    said = await line("bridge", "--runner", "http://127.0.0.1:9", **to_nowhere)
+    assert in_one_line(said, 8).startswith("no NATS server at nats://127.0.0.1:9")
