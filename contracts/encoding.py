@@ -1,6 +1,7 @@
 """MessagePack and JSON by content type; every malformed body becomes one clean exception."""
 
 import json
+import math
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -29,6 +30,7 @@ class MalformedBody(ValueError):
 _MSGPACK_ENCODER = msgspec.msgpack.Encoder()
 _JSON_ENCODER = msgspec.json.Encoder()
 _EMPTY_MSGPACK, _EMPTY_JSON = b"\x80", b"{}"
+_LONGEST_INTEGER = 4_000
 _MSGPACK_DECODER = msgspec.msgpack.Decoder()
 _JSON_DECODER = msgspec.json.Decoder()
 # Deep nesting and bad UTF-8 do not come as msgspec's own errors.
@@ -109,7 +111,12 @@ def _read_json(body: bytes) -> object:
     except msgspec.DecodeError:
         # NaN and lone surrogates, which Python writes readily, are a field's fault and not the
         # body's: the standard library reads them, and the rules then name the field.
-        return json.loads(body.decode())
+        return json.loads(body.decode(), parse_int=_integer)
+
+
+def _integer(digits: str) -> int | float:
+    # No field takes such a number, but int() would have the whole body refused for its length.
+    return int(digits) if len(digits) <= _LONGEST_INTEGER else math.inf
 
 
 def _undecodable(encoding: Encoding) -> str:

@@ -126,7 +126,6 @@ def test_unreadable_messagepack_is_malformed(body: bytes) -> None:
         b'{"a":"\n"}',
         b'{"a":' + b"[" * 100_000,
         b'{"a":' * 100_000,
-        b'{"a":' + b"9" * 10_000 + b"}",
     ],
 )
 def test_unreadable_json_is_malformed(body: bytes) -> None:
@@ -167,6 +166,8 @@ def test_json_that_python_writes_carelessly_reaches_the_rules_of_its_field() -> 
     back = decode_map(b'{"payload": [NaN, "\\ud800"], "cron": "x"}', Encoding.JSON)
     assert math.isnan(back["payload"][0])
     assert back["payload"][1] == "\ud800"
+    back = decode_map(b'{"payload": [2, 1%s], "cron": "x"}' % (b"0" * 5_000), Encoding.JSON)
+    assert back == {"payload": [2, math.inf], "cron": "x"}
 
 
 def test_the_wrong_type_of_a_field_names_the_field() -> None:
