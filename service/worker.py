@@ -1,4 +1,4 @@
-"""A worker: planner, firing on pgqueuer, and housekeeping, as one thing that runs and stops.
+"""A worker: planner, consumer and firing, and housekeeping, as one thing that runs and stops.
 
 There is no leader: any number may run. The end of any of its loops is the end of the worker, with
 the reason, for a supervisor to start anew.
@@ -8,24 +8,21 @@ import asyncio
 import gc
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from logging import getLogger
-from typing import Any
 
 import asyncpg
 from msgspec import Struct
-from pgqueuer.core.qm import QueueManager
-from pgqueuer.domain.errors import FailingListenerError, RetryRequested
-from pgqueuer.domain.models import Job
 
+from service.consumer import Consumer, ConsumerSettings
 from service.firing import Call, Firing, FiringSettings
 from service.housekeeping import Housekeeper, HousekeepingSettings
 from service.invoker import Invoker
 from service.metrics import Metrics
 from service.planner import Planner, PlannerSettings
 from service.rules.outcomes import Outcome
-from service.storage import clock, queue
+from service.storage import clock
 from service.storage.faults import is_unavailable
+from service.storage.listener import ListenerLostError
 
 log = getLogger(__name__)
 
@@ -76,11 +73,7 @@ class Worker:
         )
         metrics.inflight.labels("invocation").set_function(lambda: self._firing.seats.taken)
         metrics.expect_runs()
-        jobs = queue.owned_jobs(pool)
-        self._queue = QueueManager(jobs)
-        jobs.owner = self._queue.queue_manager_id
-        self._queue.entrypoint(queue.ENTRYPOINT)(self._handle)
-        self._handling: set[asyncio.Task[Any]] = set()
+        self._consumer = Consumer(pool, self._firing.fire, _consuming(settings))
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until ``stopping`` is set, then finish what is in flight and hand back the rest.
@@ -96,7 +89,7 @@ class Worker:
         loops = {
             asyncio.create_task(self._planner.run(ending), name="planner"),
             asyncio.create_task(self._housekeeper.run(ending), name="housekeeping"),
-            asyncio.create_task(self._take_jobs(), name="queue"),
+            asyncio.create_task(self._consumer.run(), name="queue"),
         }
         told = asyncio.create_task(stopping.wait(), name="stop")
         try:
@@ -112,47 +105,12 @@ class Worker:
         elif reasons:
             raise WorkerEndedError("; ".join(reasons))
 
-    async def _take_jobs(self) -> None:
-        settings = self._settings
-        await self._queue.run(
-            dequeue_timeout=timedelta(seconds=settings.dequeue_timeout_s),
-            batch_size=settings.batch,
-            # What is over the seats is on its way back, or only just taken.
-            max_concurrent_tasks=settings.firing.in_flight + 2 * settings.batch,
-            shutdown_on_listener_failure=True,
-            heartbeat_timeout=timedelta(seconds=settings.heartbeat_s),
-            # Costs a rewrite of every log row, for statistics that the metrics give already.
-            log_aggregation_interval=timedelta(0),
-        )
-
-    async def _handle(self, job: Job) -> None:
-        """pgqueuer's handler: a normal return ends the job."""
-        try:
-            ticket = queue.read_ticket(job.payload)
-        except ValueError as error:
-            log.warning("job %d is not ours: %s", job.id, error)
-            return
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - handlers run in tasks
-        self._handling.add(task)
-        try:
-            delay = await self._firing.fire(ticket)
-        except asyncio.CancelledError:
-            # Out of patience while stopping: the run is free when its lease ends.
-            raise RetryRequested(self._settings.firing.lease) from None
-        finally:
-            self._handling.discard(task)
-        if delay is not None:
-            raise RetryRequested(delay)
-
     async def _stop(self, loops: set[asyncio.Task[None]]) -> None:
         self._firing.stopping = True
-        self._queue.shutdown.set()
+        self._consumer.stop()
         _, slow = await asyncio.wait(loops, timeout=self._settings.drain_s)
         if slow:
-            log.warning("giving up %d runs in flight", len(self._handling))
-            for task in list(self._handling):
-                task.cancel()
+            log.warning("giving up %d runs in flight", self._consumer.abandon())
             _, stuck = await asyncio.wait(slow, timeout=5)
             for loop in stuck:
                 loop.cancel()
@@ -174,6 +132,17 @@ def _rare_collections() -> Iterator[None]:
         gc.unfreeze()
 
 
+def _consuming(settings: WorkerSettings) -> ConsumerSettings:
+    return ConsumerSettings(
+        batch=settings.batch,
+        # What is over the seats is on its way back, or only just taken.
+        capacity=settings.firing.in_flight + 2 * settings.batch,
+        poll_s=settings.dequeue_timeout_s,
+        heartbeat_s=settings.heartbeat_s,
+        abandoned=settings.firing.lease,
+    )
+
+
 def _invoke(invoker: Invoker) -> Callable[[Call], Awaitable[Outcome]]:
     def invoke(call: Call) -> Awaitable[Outcome]:
         return invoker.call(
@@ -193,14 +162,12 @@ def _failed(loop: asyncio.Task[None]) -> bool:
 def _faulty(loop: asyncio.Task[None]) -> bool:
     """Whether it ended by a fault of ours, and not because it lost the database."""
     error = loop.exception() if _failed(loop) else None
-    return error is not None and not (
-        isinstance(error, FailingListenerError) or is_unavailable(error)
-    )
+    return error is not None and not (isinstance(error, ListenerLostError) or is_unavailable(error))
 
 
 def _reason(loop: asyncio.Task[None]) -> str:
     error = None if loop.cancelled() or not loop.done() else loop.exception()
-    if isinstance(error, FailingListenerError):
+    if isinstance(error, ListenerLostError):
         return "the queue's notifications no longer arrive: its listener connection is lost"
     if error is not None and is_unavailable(error):
         return f"the database is lost to the {loop.get_name()} loop: {error}"

@@ -4,8 +4,6 @@ from datetime import timedelta
 from uuid import uuid4
 
 import asyncpg
-from pgqueuer.domain.types import QueueEntrypoint, QueueManagerId
-from pgqueuer.ports.repository import EntrypointExecutionParameter
 
 from service.storage import clock, queue
 
@@ -28,30 +26,39 @@ async def rows_read(pool: asyncpg.Pool) -> int:
 async def test_a_batch_costs_the_same_however_many_wait(database: str) -> None:
     async with asyncpg.create_pool(database, min_size=1, max_size=1) as pool:
         await pool.execute("VACUUM ANALYZE ext_scheduler.pgqueuer")
-        jobs, ours = queue.owned_jobs(pool), QueueEntrypoint(queue.ENTRYPOINT)
-        me = QueueManagerId(uuid4())
+        me = uuid4()
 
-        async def taken() -> int:
-            limits = {ours: EntrypointExecutionParameter(0)}
-            return len(await jobs.dequeue(BATCH, limits, me, 900, timedelta(seconds=30)))
+        async def taken(limit: int = BATCH) -> queue.Taken:
+            async with pool.acquire() as connection:
+                return await queue.take(connection, me, limit, timedelta(seconds=30))
 
-        for _ in range(8):  # after five the database keeps a plan, if it is let
-            assert await taken() == 0
+        for _ in range(8):  # after five the database keeps a plan
+            assert (await taken()).jobs == []
+        await enqueue(pool, delay=timedelta(hours=1))
+        before = await rows_read(pool)
+        for _ in range(8):
+            wait = (await taken()).wait
+            assert wait is not None
+            assert wait > timedelta(minutes=50)
+        assert await rows_read(pool) - before < 100
         await enqueue(pool)
         before = await rows_read(pool)
-        assert await jobs.eligible_queued_work([ours]) == 1
-        assert await jobs.queued_work([ours]) == 1
         for _ in range(5):
-            assert await taken() == BATCH
+            assert len((await taken()).jobs) == BATCH
         assert await rows_read(pool) - before < BACKLOG
 
 
-async def enqueue(pool: asyncpg.Pool) -> None:
+async def enqueue(pool: asyncpg.Pool, delay: timedelta = timedelta(0)) -> None:
     """A backlog from many tenants."""
     async with pool.acquire() as connection, connection.transaction():
         now = await clock.read(connection)
         jobs = [
-            queue.NewJob(queue.Ticket("t", uuid4(), uuid4(), now), str(n), priority=-(n % 10))
+            queue.NewJob(
+                queue.Ticket("t", uuid4(), uuid4(), now),
+                str(uuid4()),
+                priority=-(n % 10),
+                delay=delay,
+            )
             for n in range(BACKLOG)
         ]
         await queue.enqueue(connection, jobs)

@@ -1,22 +1,60 @@
-"""The queue's listener is not taken for lost before it has begun to listen."""
+"""The listener hears of jobs at once, and knows when it no longer would."""
 
 import asyncio
 from uuid import uuid4
 
 import asyncpg
-from pgqueuer.domain.types import HealthCheckId
+import pytest
 
-from service.storage.queue import SETTINGS, owned_jobs
+from service.storage import clock, queue
+from service.storage.listener import PROBES, Listener, ListenerLostError, listening
 from tests.support.eventually import eventually
 
 
-async def test_a_probe_waits_for_the_listener_and_then_reaches_it(pool: asyncpg.Pool) -> None:
-    jobs, heard = owned_jobs(pool), asyncio.Event()
-    probe = asyncio.create_task(jobs.notify_health_check(HealthCheckId(uuid4())))
-    # Time enough for a probe that does not wait to be sent, and lost.
-    await pool.fetchval("SELECT pg_sleep(0.2)")
-    assert not probe.done()
-    await jobs.driver.add_listener(SETTINGS.channel, lambda _: heard.set())
-    await eventually(heard.is_set)
-    await probe
-    await jobs.driver.__aexit__()
+async def test_enqueued_jobs_are_heard_of_and_nothing_else(pool: asyncpg.Pool) -> None:
+    heard: list[None] = []
+    async with listening(pool, lambda: heard.append(None)) as listener:
+        for rubbish in ("", "{", '{"operation": 1}', '"x"', "null"):
+            await pool.execute("SELECT pg_notify($1, $2)", queue.SETTINGS.channel, rubbish)
+        await pool.execute("DELETE FROM ext_scheduler.pgqueuer")
+        await pool.execute("SELECT pg_notify($1, $2)", PROBES, str(uuid4()))
+        await listener.probe(5)
+        assert heard == []
+        async with pool.acquire() as connection:
+            now = await clock.read(connection)
+            await queue.enqueue(
+                connection, [queue.NewJob(queue.Ticket("t", uuid4(), uuid4(), now), "key")]
+            )
+        await eventually(lambda: heard == [None])
+        assert not listener.lost.is_set()
+
+
+async def test_each_listener_hears_its_own_probe(pool: asyncpg.Pool) -> None:
+    async with (
+        listening(pool, lambda: None) as one,
+        listening(pool, lambda: None) as other,
+    ):
+        await asyncio.gather(one.probe(5), other.probe(5))
+
+
+async def test_a_deaf_listener_is_found_lost(pool: asyncpg.Pool) -> None:
+    deaf = Listener(pool, lambda: None)
+    with pytest.raises(ListenerLostError):
+        await deaf.probe(0.2)
+
+
+async def test_a_killed_connection_is_noticed_at_once(pool: asyncpg.Pool) -> None:
+    async with listening(pool, lambda: None) as listener:
+        await pool.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND query LIKE 'LISTEN%'"
+        )
+        await asyncio.wait_for(listener.lost.wait(), 10)
+
+
+async def test_the_connection_goes_back_as_it_was(pool: asyncpg.Pool) -> None:
+    before = pool.get_idle_size()
+    async with listening(pool, lambda: None):
+        pass
+    await eventually(lambda: pool.get_idle_size() >= before)
+    assert await pool.fetchval("SELECT count(*) FROM pg_listening_channels()") == 0

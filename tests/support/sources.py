@@ -18,6 +18,7 @@ WITH_ASYNCPG = (
     "service/storage/*",
     "service/operations/call.py",
     "service/app.py",
+    "service/consumer.py",
     "service/dispatch.py",
     "service/events*.py",
     "service/firing*",

@@ -1,0 +1,208 @@
+"""Jobs are taken once, kept alive while they are worked on, and given up in the right way."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+from msgspec import structs
+
+from service.consumer import Consumer, ConsumerSettings, Handle
+from service.storage import clock, queue
+from service.storage.listener import ListenerLostError
+from service.storage.queue import Ticket
+from tests.support.eventually import eventually
+
+SETTINGS = ConsumerSettings(batch=20, capacity=60, poll_s=0.2)
+ALIVE = "SELECT bool_and(heartbeat > now() - interval '0.4 s') FROM ext_scheduler.pgqueuer"
+
+
+class Handled:
+    """A handler that holds its jobs until it is told to let go, and notes them."""
+
+    def __init__(self) -> None:
+        self.seen: list[UUID] = []
+        self.in_hand = 0
+        self.most = 0
+        self.release = asyncio.Event()
+        self.answer: timedelta | None = None
+
+    async def __call__(self, ticket: Ticket) -> timedelta | None:
+        self.seen.append(ticket.run_id)
+        self.in_hand += 1
+        self.most = max(self.most, self.in_hand)
+        try:
+            await self.release.wait()
+        finally:
+            self.in_hand -= 1
+        return self.answer
+
+
+@asynccontextmanager
+async def consuming(
+    pool: asyncpg.Pool, handle: Handle, settings: ConsumerSettings = SETTINGS
+) -> AsyncIterator[Consumer]:
+    consumer = Consumer(pool, handle, settings)
+    task = asyncio.create_task(consumer.run())
+    try:
+        yield consumer
+    finally:
+        consumer.stop()
+        await task
+
+
+async def enqueued(pool: asyncpg.Pool, count: int = 1) -> list[UUID]:
+    async with pool.acquire() as connection:
+        now = await clock.read(connection)
+        tickets = [Ticket("t", uuid4(), uuid4(), now) for _ in range(count)]
+        await queue.enqueue(connection, [queue.NewJob(t, str(t.run_id)) for t in tickets])
+    return [ticket.run_id for ticket in tickets]
+
+
+async def left(pool: asyncpg.Pool) -> int:
+    return await pool.fetchval("SELECT count(*) FROM ext_scheduler.pgqueuer")  # type: ignore[no-any-return]  # a count
+
+
+async def gone(pool: asyncpg.Pool) -> bool:
+    return await left(pool) == 0
+
+
+async def test_what_is_enqueued_is_handled_at_once_and_in_order(pool: asyncpg.Pool) -> None:
+    handled, lazy = Handled(), structs.replace(SETTINGS, poll_s=60.0)
+    handled.release.set()
+    async with consuming(pool, handled, lazy):
+        await eventually(lambda: listening(pool))
+        wanted = await enqueued(pool, 50)
+        await eventually(lambda: gone(pool))
+    assert handled.seen == wanted
+
+
+async def listening(pool: asyncpg.Pool) -> bool:
+    return await pool.fetchval(  # type: ignore[no-any-return]  # a boolean
+        "SELECT count(*) > 0 FROM pg_stat_activity"
+        " WHERE datname = current_database() AND query LIKE 'LISTEN%'"
+    )
+
+
+async def test_only_so_many_are_held_and_the_rest_waits_in_the_database(
+    pool: asyncpg.Pool,
+) -> None:
+    handled = Handled()
+    await enqueued(pool, 100)
+    async with consuming(pool, handled):
+        await eventually(lambda: handled.in_hand == SETTINGS.capacity)
+        assert (
+            await pool.fetchval(
+                "SELECT count(*) FROM ext_scheduler.pgqueuer WHERE status = 'queued'"
+            )
+            == 100 - SETTINGS.capacity
+        )
+        handled.release.set()
+        await eventually(lambda: gone(pool))
+    assert len(set(handled.seen)) == len(handled.seen) == 100
+    assert handled.most == SETTINGS.capacity
+
+
+async def test_a_held_job_stays_alive_also_while_stopping(pool: asyncpg.Pool) -> None:
+    handled, quick = Handled(), structs.replace(SETTINGS, heartbeat_s=0.4)
+    await enqueued(pool, 5)
+    async with consuming(pool, handled, quick) as consumer, consuming(pool, handled, quick):
+        await eventually(lambda: handled.in_hand == 5)
+        consumer.stop()
+        for _ in range(4):
+            await pool.execute("SELECT pg_sleep(0.2)")
+            assert await pool.fetchval(ALIVE)
+        assert len(handled.seen) == 5
+        handled.release.set()
+
+
+async def test_a_lost_holders_job_is_taken_over(pool: asyncpg.Pool) -> None:
+    handled = Handled()
+    handled.release.set()
+    wanted = await enqueued(pool)
+    async with pool.acquire() as connection:
+        taken = await queue.take(connection, uuid4(), 10, timedelta(seconds=30))
+    assert len(taken.jobs) == 1
+    await pool.execute("UPDATE ext_scheduler.pgqueuer SET heartbeat = now() - interval '31 s'")
+    async with consuming(pool, handled):
+        await eventually(lambda: gone(pool))
+    assert handled.seen == wanted
+
+
+async def test_a_job_of_ones_own_that_was_thought_lost_is_not_begun_again(
+    pool: asyncpg.Pool,
+) -> None:
+    handled = Handled()
+    await enqueued(pool)
+    async with consuming(pool, handled):
+        await eventually(lambda: handled.in_hand == 1)
+        await pool.execute("UPDATE ext_scheduler.pgqueuer SET heartbeat = now() - interval '31 s'")
+        await eventually(lambda: pool.fetchval(ALIVE))
+        handled.release.set()
+        await eventually(lambda: gone(pool))
+    assert len(handled.seen) == 1
+
+
+async def test_a_successors_job_is_neither_ended_nor_handed_back(pool: asyncpg.Pool) -> None:
+    for answer in (None, timedelta(0)):
+        handled = Handled()
+        handled.answer = answer
+        await enqueued(pool)
+        async with consuming(pool, handled):
+            await eventually(lambda: handled.in_hand == 1)  # noqa: B023 - ends in this round
+            await pool.execute(
+                "UPDATE ext_scheduler.pgqueuer SET queue_manager_id = gen_random_uuid()"
+            )
+            handled.release.set()
+            await eventually(lambda: handled.in_hand == 0)  # noqa: B023 - ends in this round
+    assert (
+        await pool.fetchval(
+            "SELECT count(*) FROM ext_scheduler.pgqueuer WHERE status = 'picked' AND attempts = 0"
+        )
+        == 2
+    )
+
+
+async def test_a_handlers_fault_costs_its_job_a_moment_and_harms_nothing(
+    pool: asyncpg.Pool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def faulty(_: Ticket) -> None:
+        raise KeyError("unexpected")
+
+    await enqueued(pool)
+    with caplog.at_level(logging.ERROR):
+        async with consuming(pool, faulty):
+            await eventually(lambda: handed_back(pool))
+    assert "unexpected" in caplog.text
+    row = await pool.fetchrow("SELECT execute_after - updated AS wait FROM ext_scheduler.pgqueuer")
+    assert row is not None
+    assert row["wait"] == timedelta(seconds=5)
+
+
+async def handed_back(pool: asyncpg.Pool) -> bool:
+    return await pool.fetchval("SELECT attempts = 1 FROM ext_scheduler.pgqueuer")  # type: ignore[no-any-return]  # a boolean
+
+
+async def test_a_job_for_later_is_taken_when_its_time_has_come(pool: asyncpg.Pool) -> None:
+    handled, lazy = Handled(), structs.replace(SETTINGS, poll_s=60.0)
+    handled.release.set()
+    await enqueued(pool)
+    await pool.execute("UPDATE ext_scheduler.pgqueuer SET execute_after = now() + interval '0.5 s'")
+    async with consuming(pool, handled, lazy):
+        await eventually(lambda: gone(pool), 5)
+
+
+async def test_a_lost_listener_ends_it(pool: asyncpg.Pool) -> None:
+    consumer = Consumer(pool, Handled(), SETTINGS)
+    task = asyncio.create_task(consumer.run())
+    await eventually(lambda: listening(pool))
+    await pool.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND query LIKE 'LISTEN%'"
+    )
+    with pytest.raises(ListenerLostError):
+        await asyncio.wait_for(task, 2)
