@@ -60,7 +60,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     key_set_file: str = "keys.json"
     """JWK Set that contexts are verified with; read again when it changes."""
-    runner_key_file: str = "runner-key.json"
+    runner_key_file: str = "worker.json"
     """The private JWK that workers sign execute requests with."""
 
     runner_url: str = ""
@@ -75,7 +75,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     platform_url: str = ""
     """Where the bridge forwards all other callbacks of the Runner to."""
 
-    admin_key_file: str = "admin-key.json"
+    admin_key_file: str = "admin.json"
     """The private key set that the command line signs admin requests with."""
     admin_subject: str = ""
     """Who the audit says it was; empty for the login name."""

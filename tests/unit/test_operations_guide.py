@@ -87,3 +87,11 @@ def test_timeouts_of_a_call_nest_by_two_or_three_seconds() -> None:
     assert firing.lease.total_seconds() > STEP_S + firing.call_timeout_s
     more = [f"{s - firing.runner_timeout_s:g} s more" for s in (bridge_s, firing.call_timeout_s)]
     assert f"bridge {more[0]}, worker {more[1]}" in GUIDE
+
+
+def test_the_first_steps_make_the_files_that_the_settings_mean() -> None:
+    guide = (ROOT / "docs" / "command-line.md").read_text()
+    steps = guide.split("## From nothing to a running service")[1].split("\n## ")[0]
+    made = set(re.findall(r"--(?:private|public) (\S+)", steps))
+    chosen = Settings()
+    assert {chosen.key_set_file, chosen.runner_key_file, chosen.admin_key_file} <= made

@@ -125,7 +125,8 @@ async def _permissions(client: Client, roles: Sequence[str]) -> list[Finding]:
     lacking = [line for role in roles for line in _lacking(role, info.permissions)]
     if lacking:
         return [wrong("permissions", line, "see nats.conf") for line in lacking]
-    return [ok("permissions", f"user {info.user} may do what {', '.join(roles)} needs")]
+    user = f"user {info.user}" if info.user else "whoever connects"
+    return [ok("permissions", f"{user} may do what is needed: {', '.join(roles)}")]
 
 
 def _lacking(role: str, permissions: Permissions) -> Iterator[str]:
