@@ -103,7 +103,7 @@ def special() -> list[Case]:
         Case(body=HEARTBEAT, materialised=False),
         Case(body={**HEARTBEAT, "endpoint": "/none"}, materialised=False),
         Case(body={"cron": "0 * * * *"}, materialised=False),
-        Case(body=HEARTBEAT, materialised=False, has_version=False),
+        Case(body={"cron": "0 * * * *"}, has_version=False),
     ]
 
 
