@@ -7,6 +7,7 @@ import asyncpg
 from msgspec import Struct
 
 from service.storage.connection import Connection
+from service.storage.parameters import many_rows
 
 RIGHTS_COLUMNS = """
   i.id AS install_id, i.tenant_id, i.registry_id, i.version_id,
@@ -23,10 +24,10 @@ RIGHTS_FROM = """
 """
 
 RIGHTS_OF = f"""
-SELECT a.place, {RIGHTS_COLUMNS}
+SELECT given.place, {RIGHTS_COLUMNS}
 {RIGHTS_FROM}
-JOIN unnest($1::text[], $2::uuid[]) WITH ORDINALITY AS a (tenant_id, install_id, place)
-  ON i.tenant_id = a.tenant_id AND i.id = a.install_id
+JOIN {many_rows({"tenant_id": "text", "install_id": "uuid"})}
+  ON i.tenant_id = given.tenant_id AND i.id = given.install_id
 """
 
 LOCK = f"""

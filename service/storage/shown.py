@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from service.storage.connection import Connection
 from service.storage.installs import RIGHTS_COLUMNS, RIGHTS_FROM, Install, from_row
+from service.storage.parameters import many_rows
 
 
 def _instant(column: str) -> str:
@@ -59,11 +60,12 @@ ORDER BY s.created_at, s.id
 """
 
 LIST_MANY = f"""
-SELECT a.place, {SMALL_COLUMNS}
-FROM unnest($1::text[], $2::uuid[]) WITH ORDINALITY AS a (tenant_id, install_id, place)
-JOIN tenant_extension_schedule s ON s.tenant_id = a.tenant_id AND s.install_id = a.install_id
+SELECT given.place, {SMALL_COLUMNS}
+FROM {many_rows({"tenant_id": "text", "install_id": "uuid"})}
+JOIN tenant_extension_schedule s
+  ON s.tenant_id = given.tenant_id AND s.install_id = given.install_id
 {JOINS}
-ORDER BY a.place, s.created_at, s.id
+ORDER BY given.place, s.created_at, s.id
 """
 
 GET_WITH_INSTALL = f"""

@@ -7,7 +7,7 @@ import asyncpg
 import msgspec
 import pytest
 
-from service.storage import changes, creates, installs
+from service.storage import changes, creates, installs, shown
 from tests.support.gathered import rows_read
 
 FILL = """
@@ -80,15 +80,14 @@ async def test_statements_for_several_are_not_planned_each_time(database: str) -
     connection = await asyncpg.connect(database)
     await connection.execute(FILL)
     rows = await connection.fetch("SELECT tenant_id, id FROM tenant_extension_install LIMIT 3")
-    for _ in range(8):
-        async with connection.transaction():
-            await creates.lock(
-                connection, [row["tenant_id"] for row in rows], [row["id"] for row in rows]
-            )
-    plans = await connection.fetchrow(
-        """SELECT generic_plans, custom_plans FROM pg_prepared_statements
-           WHERE statement LIKE '%SKIP LOCKED%' AND statement NOT LIKE '%pg_prepared%'"""
-    )
-    assert plans is not None
-    assert tuple(plans) == (3, 5)
+    keys = [row["tenant_id"] for row in rows], [row["id"] for row in rows]
+    for statement in (creates.LOCK, installs.RIGHTS_OF, shown.LIST_MANY):
+        for _ in range(8):
+            await connection.fetch(statement, *keys)
+        plans = await connection.fetchrow(
+            "SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE statement = $1",
+            statement,
+        )
+        assert plans is not None
+        assert tuple(plans) == (3, 5), statement
     await connection.close()
