@@ -13,8 +13,6 @@ from msgspec import Struct
 
 from service.ports import ServiceOperation
 
-VERBS = ("PING", "INFO", "STATS")
-
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _SEMVER = re.compile(
     r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){2}"

@@ -189,10 +189,7 @@ def _consider_row(work: Import, target: Target, at: tuple[int, int], row: Any) -
     endpoint_id = None
     if named:
         endpoint_id = _choose(target, checked)
-    if (
-        endpoint_id is None
-        and not {"endpointMethod", "endpointPath"} & work.errors.get(at, {}).keys()
-    ):
+    if endpoint_id is None and not ENDPOINT & work.errors.get(at, {}).keys():
         errors["endpointPath"] = NOT_SCHEDULABLE
     if checked.name is not None and checked.name in target.names:
         errors["name"] = NAME_TAKEN
