@@ -146,7 +146,11 @@ WHERE a.tenant_id = f.tenant_id AND a.schedule_id = f.schedule_id
 
 TENANT_RATE_WINDOWS = "DELETE FROM ext_scheduler.rate_windows WHERE tenant_id = $1::text"
 
-TENANT_IDEMPOTENCY = "DELETE FROM ext_scheduler.idempotency WHERE tenant_id = $1::text"
+# The records of removals themselves stay, so that asking again is answered as before.
+TENANT_IDEMPOTENCY = """
+DELETE FROM ext_scheduler.idempotency
+WHERE tenant_id = $1::text AND op NOT IN ('uninstall', 'purgeTenant')
+"""
 
 TENANT_PAUSE = "DELETE FROM ext_scheduler.tenant_pauses WHERE tenant_id = $1::text"
 

@@ -172,7 +172,8 @@ async def test_purging_again_changes_nothing_and_the_removal_is_still_told(
 ) -> None:
     life = await live(pool, "tenant-1")
     await fill(pool, life)
-    await life.admin("uninstall", installId=str(life.id))
+    removal, jti = {"installId": str(life.id)}, uuid4()
+    told = await life.admin.send("uninstall", removal, jti)
     everyones = operator(life.admin.dispatcher)
     # What a worker that was killed has left of a schedule that is gone.
     await pool.execute(
@@ -182,9 +183,10 @@ async def test_purging_again_changes_nothing_and_the_removal_is_still_told(
     assert (await everyones("purgeTenant", tenantId="tenant-1"))["success"] is True
     before = await traces(pool, "tenant-1")
     assert before["ext_scheduler.outbox"] == 1
-    assert set(before) == {AUDIT, "ext_scheduler.outbox"}
+    assert set(before) == {AUDIT, "ext_scheduler.idempotency", "ext_scheduler.outbox"}
     assert (await everyones("purgeTenant", tenantId="tenant-1"))["success"] is True
     assert await traces(pool, "tenant-1") == before
+    assert (await life.admin.send("uninstall", removal, jti)).body == told.body
 
 
 async def test_what_still_refers_to_an_install_is_named(pool: asyncpg.Pool) -> None:
