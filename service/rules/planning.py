@@ -92,6 +92,14 @@ def read(cron: str | None, timezone: str | None) -> tuple[Cron, ZoneInfo]:
         raise UnplannableError(str(error)) from error
 
 
+def is_slot(cron: str | None, timezone: str | None, instant: datetime) -> bool:
+    """Whether a stored pair fires at this instant; one that means nothing never does."""
+    try:
+        return next_slot(*read(cron, timezone), instant - timedelta(seconds=1)) == instant
+    except UnplannableError:
+        return False
+
+
 def judge(
     cron: Cron, zone: ZoneInfo, due_at: datetime, now: datetime, rules: PlanningRules
 ) -> Verdict:

@@ -4,14 +4,16 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
+import asyncpg
 from msgspec import structs
 
+from service.rules.planning import is_slot
 from service.storage.attempts import Key, Run
 from service.storage.connection import Connection
 
 # One statement per table, whatever their placement.
 TIMERS = """
-SELECT t.tenant_id, t.schedule_id, t.due_at, t.missed
+SELECT t.tenant_id, t.schedule_id, t.due_at, t.missed, t.cron, t.timezone
 FROM unnest($1::text[], $2::uuid[]) AS w (tenant_id, schedule_id)
 JOIN ext_scheduler.timers t ON t.tenant_id = w.tenant_id AND t.schedule_id = w.schedule_id
 """
@@ -31,14 +33,14 @@ async def current(connection: Connection, runs: Sequence[Run]) -> dict[Key, Run]
 
     Cron or zone may have changed since a run was planned. A slot after the run's that has been
     planned already is the next one; else the timer says it. What the run's own planning said stands
-    where there is no timer, or where slots went by without a run.
+    where there is no timer, or where slots went by without a run: missed, or swallowed by a pause.
     """
     if not runs:
         return {}
     tenants, schedules = [run.tenant_id for run in runs], [run.schedule_id for run in runs]
     # In this order: a slot that is planned in between is seen in one of the two.
     timers = {
-        (row["tenant_id"], row["schedule_id"]): row["due_at"]
+        (row["tenant_id"], row["schedule_id"]): row
         for row in await connection.fetch(TIMERS, tenants, schedules)
         if not row["missed"]
     }
@@ -47,10 +49,20 @@ async def current(connection: Connection, runs: Sequence[Run]) -> dict[Key, Run]
         run.key: structs.replace(
             run,
             next_slot=planned.get(run.key)
-            or timers.get((run.tenant_id, run.schedule_id), run.next_slot),
+            or _by_timer(run, timers.get((run.tenant_id, run.schedule_id))),
         )
         for run in runs
     }
+
+
+def _by_timer(run: Run, timer: asyncpg.Record | None) -> datetime | None:
+    noted = run.next_slot
+    if timer is None:
+        return noted
+    due_at: datetime = timer["due_at"]
+    if noted is not None and noted < due_at and is_slot(timer["cron"], timer["timezone"], noted):
+        return noted  # the timer has moved past it without a run
+    return due_at
 
 
 async def _planned(connection: Connection, runs: Sequence[Run]) -> dict[Key, datetime]:

@@ -186,3 +186,18 @@ async def test_retry_is_not_made_after_the_next_slot_has_been_planned(stack: Sta
     await plan(stack)
     assert await stack.firing.fire(ticket) is None
     assert len(stack.runner.seen) == 1
+
+
+async def test_retry_is_not_made_after_a_slot_that_a_pause_has_swallowed(stack: Stack) -> None:
+    stack.runner.script = status(503)
+    ticket = await stack.planned()
+    stack.clock.now = SLOT + timedelta(minutes=4, seconds=50)
+    assert await stack.firing.fire(ticket) == timedelta(seconds=5)
+    pause = "INSERT INTO ext_scheduler.tenant_pauses VALUES ($1, now(), 'ops')"
+    await stack.pool.execute(pause, ticket.tenant_id)
+    stack.clock.forward(11)
+    await plan(stack)
+    await stack.pool.execute("DELETE FROM ext_scheduler.tenant_pauses")
+    assert await stack.firing.fire(ticket) is None
+    assert (await stack.run(ticket))["status"] == "error"
+    assert len(stack.runner.seen) == 1

@@ -13,6 +13,7 @@ from service.rules.planning import (
     PlanningRules,
     UnplannableError,
     Verdict,
+    is_slot,
     judge,
     read,
     spread,
@@ -186,3 +187,12 @@ def test_occurrence_id_is_the_same_for_ever() -> None:
     assert slot_text(SLOT) == "2026-03-02T12:00:00Z"
     assert str(occurrence_id(SCHEDULE, SLOT, "scheduled")) == "ca32f9d2-cb4c-5e4f-9da6-55a8a40f3e9e"
     assert occurrence_id(SCHEDULE, SLOT, "manual") != occurrence_id(SCHEDULE, SLOT, "scheduled")
+
+
+def test_an_instant_is_a_slot_where_the_pair_fires_then() -> None:
+    noon = datetime(2026, 3, 2, 12, tzinfo=UTC)
+    assert is_slot("0 13 * * *", "Europe/Berlin", noon)
+    assert not is_slot("0 12 * * *", "Europe/Berlin", noon)
+    assert not is_slot("*/5 * * * *", "UTC", noon + timedelta(minutes=1))
+    assert not is_slot("nonsense", "UTC", noon)
+    assert not is_slot("0 12 * * *", "Mars/Olympus", noon)
