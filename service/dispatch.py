@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from logging import INFO, getLogger
+from logging import getLogger
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -22,7 +22,7 @@ from contracts.subjects import (
 )
 from contracts.tracing import trace_id
 from service.batches import Asking, Batches
-from service.logs import fields
+from service.logs import fields, tell
 from service.metrics import Metrics
 from service.operations import HANDLERS
 from service.operations.call import Answer, Call, Clock
@@ -39,6 +39,8 @@ NOT_NOW = "The service cannot answer now; send the same request again"
 WAITED_TOO_LONG = "The request waited for too long; send it again"
 FAULT = "Internal error"
 
+_WITH_CODE = (ErrorBody, Outcome)
+
 
 def _as_it_is(now: Any) -> Any:  # noqa: ANN401 -- the identity
     return now
@@ -48,17 +50,13 @@ def _nothing() -> None:
     """Nobody waits for events."""
 
 
-class _Outcome(Struct, frozen=True):
+class _Ending(Struct, frozen=True):
     """How a request ended; ``fault`` is what kept it from being considered."""
 
-    answer: Answer
+    code: str | None
     fault: Exception | None
     found: Mapping[str, str]
     duration_s: float
-
-    @property
-    def code(self) -> str | None:
-        return _code(self.answer)
 
     @property
     def status(self) -> str:
@@ -93,8 +91,8 @@ class Dispatcher(Struct, frozen=True, kw_only=True):
         except Exception as error:  # noqa: BLE001 -- the edge: whatever happened, there is an answer
             fault = error
             answer = await self._explain(error, request, claims)
-        outcome = _Outcome(answer, fault, found, time.perf_counter() - began)
-        self._account(request, claims, outcome)
+        ending = _Ending(_code(answer), fault, found, time.perf_counter() - began)
+        self._account(request, claims, ending)
         request_id = uuid4() if claims is None else claims.jti
         return _reply(answer, request, str(request_id), failed=fault is not None)
 
@@ -169,33 +167,27 @@ class Dispatcher(Struct, frozen=True, kw_only=True):
         log.error("fault while answering", exc_info=error, extra=context)
         return ErrorBody(code=Code.INTERNAL, error=FAULT)
 
-    def _account(self, request: Request, claims: Claims | None, outcome: _Outcome) -> None:
-        op, metrics, code, status = request.op, self.metrics, outcome.code, outcome.status
-        metrics.api_calls.labels(op, status).inc()
-        metrics.api_duration.labels(op).observe(outcome.duration_s)
-        if code is not None:
-            metrics.api_errors.labels(op, code).inc()
-        if log.isEnabledFor(INFO):
-            fault = outcome.fault
-            seen: dict[str, Any] = {
-                "tenant": claims and claims.tenant_id,
-                "install": claims and claims.install_id,
-                "actor": claims and claims.sub,
-                **outcome.found,
-            }
-            log.info(
-                "request",
-                extra=fields(
-                    operation=op,
-                    outcome=status,
-                    code=code,
-                    reason=fault.reason.value if isinstance(fault, ContextRefused) else None,
-                    **seen,
-                    request_id=claims and claims.jti,
-                    trace_id=trace_id(request.headers.get(TRACE_HEADER)),
-                    duration_ms=round(outcome.duration_s * 1000, 3),
-                ),
-            )
+    def _account(self, request: Request, claims: Claims | None, ending: _Ending) -> None:
+        op, status, fault = request.op, ending.status, ending.fault
+        self.metrics.answered(op, status, ending.code, ending.duration_s)
+        seen: dict[str, Any] = {
+            "tenant": claims and claims.tenant_id,
+            "install": claims and claims.install_id,
+            "actor": claims and claims.sub,
+            **ending.found,
+        }
+        tell(
+            log,
+            "request",
+            operation=op,
+            outcome=status,
+            code=ending.code,
+            reason=fault.reason.value if isinstance(fault, ContextRefused) else None,
+            **seen,
+            request_id=claims and claims.jti,
+            trace_id=trace_id(request.headers.get(TRACE_HEADER)),
+            duration_ms=round(ending.duration_s * 1000, 3),
+        )
 
 
 def _turn(claims: Claims, raw: dict[str, Any]) -> UUID:
@@ -213,7 +205,7 @@ def _turn(claims: Claims, raw: dict[str, Any]) -> UUID:
 
 def _code(answer: Answer) -> str | None:
     """Why an answer is negative, None where it is not."""
-    code = answer.code if isinstance(answer, ErrorBody | Outcome) else None
+    code = answer.code if isinstance(answer, _WITH_CODE) else None
     return None if code is None else code.value
 
 

@@ -11,6 +11,7 @@ import msgspec
 LogFormat = Literal["auto", "json", "text"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
+_encode = msgspec.json.Encoder(enc_hook=str).encode
 _OWN = frozenset(logging.LogRecord("", 0, "", 0, "", None, None).__dict__) | {"message", "taskName"}
 # PostgreSQL quotes whole rows in the detail of an error, payloads included.
 _DETAIL = re.compile(
@@ -43,7 +44,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = _exception(self, record)
-        return msgspec.json.encode(line, enc_hook=str).decode()
+        return _encode(line).decode()
 
 
 class TextFormatter(logging.Formatter):
@@ -72,6 +73,17 @@ def configure(log_format: LogFormat, level: LogLevel) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # The queue library logs every job's traceback; the run record says the same once.
     logging.getLogger("pgqueuer").setLevel(logging.WARNING)
+
+
+def tell(log: logging.Logger, message: str, **values: Any) -> None:  # noqa: ANN401 -- as below
+    """Log a line of level INFO with these fields; None values are left out.
+
+    Without looking for its caller: no line shows that, and it is a third of what a line costs.
+    """
+    if log.isEnabledFor(logging.INFO):
+        record = logging.LogRecord(log.name, logging.INFO, "", 0, message, (), None)
+        record.__dict__.update(fields(**values))
+        log.handle(record)
 
 
 def fields(**values: Any) -> dict[str, dict[str, Any]]:  # noqa: ANN401 -- any printable value

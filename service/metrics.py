@@ -46,6 +46,7 @@ class Metrics:
             buckets=API_BUCKETS,
             registry=registry,
         )
+        self._series: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
         self.api_errors = Counter(
             "extension_scheduler_api_errors_total",
             "Replies with an error code.",
@@ -124,6 +125,19 @@ class Metrics:
             "Times the NATS connection was made again.",
             registry=registry,
         )
+
+    def answered(self, op: str, status: str, code: str | None, duration_s: float) -> None:
+        """Count a request that was answered; ``op`` and ``status`` are of closed sets."""
+        series = self._series.get((op, status))
+        if series is None:
+            # Finding them by their labels costs more than counting.
+            series = self.api_calls.labels(op, status), self.api_duration.labels(op)
+            self._series[op, status] = series
+        calls, duration = series
+        calls.inc()
+        duration.observe(duration_s)
+        if code is not None:
+            self.api_errors.labels(op, code).inc()
 
     def expect_requests(self, operations: Iterable[str], drops: Iterable[str]) -> None:
         """Show what a responder counts from the start, as zero: a rise from nothing is no rise."""

@@ -14,7 +14,8 @@ Container: TypeAlias = dict[Any, Any] | list[Any]
 SMALLEST_INTEGER, LARGEST_INTEGER = -(2**63), 2**64 - 1
 """What JSON, MessagePack and ``jsonb`` all carry: int64 and uint64 together."""
 
-_MAY_EXCEED_64_BITS = re.compile(r"[0-9]{19}|[eE]\+?[0-9]{3}")
+# Both begin with a digit, which spares the search a second way at every character.
+_MAY_EXCEED_64_BITS = re.compile(r"[0-9](?:[0-9]{18}|[eE]\+?[0-9]{3})")
 _READABLE_DEPTH = 256
 
 
