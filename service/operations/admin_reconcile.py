@@ -1,7 +1,7 @@
 """``reconcile``: find what does not fit together, and repair it."""
 
-from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import TypeAlias
 from uuid import UUID
@@ -34,29 +34,30 @@ class Search(Struct, frozen=True):
     events: list[Told]
 
 
-Finding: TypeAlias = tuple[Sequence[object], int]
-"""What was found, and how much of it was repaired."""
+Finding: TypeAlias = tuple[Sequence[object], Mapping[str, int]]
+"""What was found, and how much of it was repaired of each tenant."""
 
 
 async def run(ground: Ground, asked: contract.ReconcileInput) -> Made | Answer:
     """Look for every kind of damage, in an order in which no repair makes more of it."""
     tenant_id = within(ground.call, asked.tenant_id)
     search = Search(ground, tenant_id, asked.dry_run, [])
-    found = [await _look(kind, look, search) for kind, look in _KINDS.items()]
-    answer = contract.ReconcileOutput(success=True, damage=[each for each in found if each.found])
-    if asked.dry_run or not any(each.repaired for each in found):
+    findings = {kind: await look(search) for kind, look in _KINDS.items()}
+    told = [_damage(kind, *finding) for kind, finding in findings.items()]
+    answer = contract.ReconcileOutput(success=True, damage=[each for each in told if each.found])
+    changes: dict[str, dict[str, int]] = defaultdict(dict)
+    for kind, (_, repaired) in findings.items():
+        for owner in (owner for owner, count in repaired.items() if count):
+            changes[owner][kind] = repaired[owner]
+    if asked.dry_run or not changes:
         return answer
-    changes = {str(each.kind): each.repaired for each in found if each.repaired}
-    entries = [entry(tenant_id or ALL_TENANTS, changes)]
+    entries = [entry(owner, changes[owner]) for owner in sorted(changes)]
     return Made(answer=answer, entries=entries, events=search.events)
 
 
-async def _look(
-    kind: DamageKind, look: Callable[[Search], Awaitable[Finding]], search: Search
-) -> Damage:
-    found, repaired = await look(search)
+def _damage(kind: DamageKind, found: Sequence[object], repaired: Mapping[str, int]) -> Damage:
     examples = [str(each) for each in found[:EXAMPLES]]
-    return Damage(kind=kind, found=len(found), repaired=repaired, examples=examples)
+    return Damage(kind=kind, found=len(found), repaired=sum(repaired.values()), examples=examples)
 
 
 async def _schedules_without_install(search: Search) -> Finding:
@@ -64,14 +65,14 @@ async def _schedules_without_install(search: Search) -> Finding:
     found = await damage.without_install(connection, search.tenant_id, MOST)
     ids = [place.schedule_id for place in found]
     if search.dry_run:
-        return ids, 0
+        return ids, {}
     strays: dict[str, set[UUID]] = defaultdict(set)
     for place in found:
         strays[place.tenant_id].add(place.install_id)
-    repaired = 0
+    repaired: Counter[str] = Counter()
     for tenant_id, installs in sorted(strays.items()):
         removed = await removal.remove(connection, tenant_id, sorted(installs))
-        repaired += removed.schedules
+        repaired[tenant_id] += removed.schedules
     return ids, repaired
 
 
@@ -80,7 +81,7 @@ async def _schedules_without_endpoint(search: Search) -> Finding:
     found = await damage.without_endpoint(connection, search.tenant_id, MOST)
     ids = [place.schedule_id for place in found]
     if search.dry_run or not found:
-        return ids, 0
+        return ids, {}
     await _lock_installs(search, found)
     done = await damage.disable(connection, found, ENDPOINT_GONE, ground.now)
     await timers.remove(connection, [(place.tenant_id, place.schedule_id) for place in done])
@@ -89,7 +90,7 @@ async def _schedules_without_endpoint(search: Search) -> Finding:
         told(EventType.SCHEDULE_DISABLED, each.tenant_id, each.install_id, data, each.schedule_id)
         for each in done
     )
-    return ids, len(done)
+    return ids, _by_tenant(done)
 
 
 async def _schedules_without_timer(search: Search) -> Finding:
@@ -97,11 +98,11 @@ async def _schedules_without_timer(search: Search) -> Finding:
     rows = await reconcile.without_timer(connection, UUID(int=0), MOST, search.tenant_id)
     ids = [row.schedule_id for row in rows]
     if search.dry_run or not rows:
-        return ids, 0
+        return ids, {}
     installs = sorted({(row.tenant_id, row.install_id) for row in rows})
     taken = await take_over(search.ground, installs)
     adopted = {id_ for owned in taken.adopted.values() for id_ in owned}
-    return ids, len(adopted.intersection(ids))
+    return ids, Counter(row.tenant_id for row in rows if row.schedule_id in adopted)
 
 
 async def _timers_without_schedule(search: Search) -> Finding:
@@ -109,18 +110,21 @@ async def _timers_without_schedule(search: Search) -> Finding:
     found = await damage.timers_without_schedule(connection, search.tenant_id, MOST)
     ids = [place.schedule_id for place in found]
     if search.dry_run or not found:
-        return ids, 0
+        return ids, {}
     # Again under the locks: one of them may have been enabled while we waited.
     await _lock_installs(search, found)
     found = await damage.timers_without_schedule(connection, search.tenant_id, MOST)
     await timers.remove(connection, [(place.tenant_id, place.schedule_id) for place in found])
-    return ids, len(found)
+    return ids, _by_tenant(found)
 
 
 async def _jobs_without_run(search: Search) -> Finding:
     connection = search.ground.call.connection
     found = await damage.jobs_without_run(connection, search.tenant_id, MOST)
-    return found, 0 if search.dry_run else await damage.remove_jobs(connection, found)
+    if search.dry_run or not found:
+        return found, {}
+    # Whose they were is in nobody's books any more.
+    return found, {search.tenant_id or ALL_TENANTS: await damage.remove_jobs(connection, found)}
 
 
 async def _runs_without_job(search: Search) -> Finding:
@@ -130,9 +134,15 @@ async def _runs_without_job(search: Search) -> Finding:
     )
     ids = [each.id for each in found]
     if search.dry_run:
-        return ids, 0
-    jobs = [occurrences.job(each, each.id) for each in found]
-    return ids, await queue.enqueue(connection, jobs)
+        return ids, {}
+    jobs: dict[str, list[queue.NewJob]] = defaultdict(list)
+    for each in found:
+        jobs[each.tenant_id].append(occurrences.job(each, each.id))
+    return ids, {owner: await queue.enqueue(connection, own) for owner, own in jobs.items()}
+
+
+def _by_tenant(places: Sequence[Place]) -> Mapping[str, int]:
+    return Counter(place.tenant_id for place in places)
 
 
 async def _lock_installs(search: Search, found: Sequence[Place]) -> None:

@@ -246,6 +246,16 @@ async def test_the_repairs_of_one_tenant_leave_the_other_alone(setting: Setting)
     assert len(everything["damage"]) == 2
 
 
+async def test_a_tenant_reads_in_its_own_audit_what_an_operator_repaired(setting: Setting) -> None:
+    await setting.foreign(endpoint_id=uuid4())
+    everyones = operator(setting.admin.dispatcher)
+    await everyones("reconcile", dryRun=True)
+    await everyones("reconcile")
+    (told,) = (await setting.admin("auditLog"))["entries"][:1]
+    assert (told["op"], told["actor"]) == ("reconcile", "operator/operator-1")
+    assert told["changes"] == {"schedule_without_endpoint": 1}
+
+
 async def test_backfilling_reports_malformed_manifests_and_may_be_repeated(
     pool: asyncpg.Pool,
 ) -> None:
