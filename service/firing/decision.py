@@ -17,6 +17,7 @@ from contracts.execution import (
 )
 from service.rules.capabilities import effective
 from service.rules.columns import read_container
+from service.rules.endpoints import normal_method, normal_path
 from service.storage.attempts import Run
 from service.storage.invocations import Invocation, Secrets
 from service.storage.occurrences import slot_text
@@ -118,7 +119,7 @@ def _context(
 
 
 def _http(run: Run, found: Invocation) -> ExecuteHttp:
-    method, path = (found.method or "").strip().upper(), found.path or ""
+    method, path = normal_method(found.method or ""), normal_path(found.path or "")
     headers = {"x-alga-tenant": run.tenant_id, "x-alga-extension": str(found.registry_id)}
     body = _body(found.payload) if method != "GET" else None
     if body is None:

@@ -113,11 +113,11 @@ async def test_request_is_signed_for_the_runner_by_the_databases_clock(stack: St
 
 async def test_get_never_has_a_body(stack: Stack) -> None:
     async with stack.pool.acquire() as connection:
-        made = await registry.install(connection, method="get", path="/api/status")
+        made = await registry.install(connection, method="get", path=" api//status")
     ticket = await stack.planned(made, payload={"kept": True})
     await stack.firing.fire(ticket)
     http = stack.runner.seen[0].request["http"]
-    assert http["method"] == "GET"
+    assert (http["method"], http["path"]) == ("GET", "/api/status")
     assert "body_b64" not in http
     assert "content-type" not in http["headers"]
 
