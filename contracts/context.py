@@ -126,9 +126,14 @@ def sign(claims: Claims, key: Key) -> str:
     """
     if key.sign is None:
         raise InvalidKeySet(f"key {key.kid!r} cannot sign: it has no private part")
-    header = msgspec.json.encode({"alg": key.alg, "kid": key.kid, "typ": TOKEN_TYPE})
-    message = base64url.encode(header) + b"." + base64url.encode(msgspec.json.encode(claims))
+    message = _written_header(key.alg, key.kid) + base64url.encode(msgspec.json.encode(claims))
     return (message + b"." + base64url.encode(key.sign(message))).decode()
+
+
+@lru_cache(maxsize=64)
+def _written_header(alg: str, kid: str) -> bytes:
+    header = msgspec.json.encode({"alg": alg, "kid": kid, "typ": TOKEN_TYPE})
+    return base64url.encode(header) + b"."
 
 
 def verify(

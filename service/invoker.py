@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
 from logging import getLogger
 from uuid import UUID
 
@@ -101,13 +102,18 @@ class Invoker:
                 jti=UUID(context.request_id),
                 op=EXECUTE_OP,
                 body_sha256=body_sha256(body),
-                install_id=UUID(install_id) if (install_id := _text(context.install_id)) else None,
+                install_id=_id(_text(context.install_id)),
                 tenant_id=context.tenant_id,
                 version_id=_text(context.version_id),
                 extension_id=context.extension_id,
             ),
             key,
         )
+
+
+@lru_cache(maxsize=4096)
+def _id(text: str | None) -> UUID | None:
+    return UUID(text) if text else None
 
 
 def _text(value: object) -> str | None:

@@ -7,27 +7,27 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import msgspec
-import nats
 import pytest
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from service.cli.embedded import Nats
+from service.connection import Connection
 from service.events import EventSettings, Publisher
+from tests.support.bus_service import a_client
 from tests.support.eventually import eventually
 
 INSTALL = UUID("00000000-0000-0000-0000-000000000001")
 
 
 @pytest.fixture
-async def client(nats_url: str) -> AsyncIterator[Client]:
-    client = await nats.connect(nats_url, max_reconnect_attempts=-1, reconnect_time_wait=1)
-    yield client
-    await client.close()
+async def client(nats_url: str) -> AsyncIterator[Connection]:
+    forever = {"max_reconnect_attempts": -1, "reconnect_time_wait": 1}
+    async with a_client(nats_url, **forever) as client:
+        yield client
 
 
 @pytest.fixture
-async def heard(client: Client) -> list[Msg]:
+async def heard(client: Connection) -> list[Msg]:
     messages: list[Msg] = []
 
     async def hear(message: Msg) -> None:
@@ -67,7 +67,7 @@ async def left(pool: asyncpg.Pool) -> int:
 
 
 async def test_event_is_published_and_forgotten(
-    pool: asyncpg.Pool, client: Client, heard: list[Msg]
+    pool: asyncpg.Pool, client: Connection, heard: list[Msg]
 ) -> None:
     await leave(pool)
     assert await Publisher(pool, client).publish_batch() == 1
@@ -87,7 +87,7 @@ async def test_event_is_published_and_forgotten(
 
 
 async def test_events_come_in_the_order_of_their_commit(
-    pool: asyncpg.Pool, client: Client, heard: list[Msg]
+    pool: asyncpg.Pool, client: Connection, heard: list[Msg]
 ) -> None:
     await leave(pool, 25)
     publisher = Publisher(pool, client, EventSettings(batch=10))
@@ -98,7 +98,7 @@ async def test_events_come_in_the_order_of_their_commit(
 
 
 async def test_publishers_at_once_publish_each_event_once(
-    pool: asyncpg.Pool, client: Client, heard: list[Msg]
+    pool: asyncpg.Pool, client: Connection, heard: list[Msg]
 ) -> None:
     await leave(pool, 100)
     publishers = [Publisher(pool, client, EventSettings(batch=10)) for _ in range(4)]
@@ -113,7 +113,7 @@ def has(heard: list[Msg], count: int) -> bool:
 
 
 async def test_nudge_wakes_the_publisher(
-    pool: asyncpg.Pool, client: Client, heard: list[Msg]
+    pool: asyncpg.Pool, client: Connection, heard: list[Msg]
 ) -> None:
     publisher = Publisher(pool, client, EventSettings(poll_s=3600))
     stopping = asyncio.Event()
@@ -127,7 +127,7 @@ async def test_nudge_wakes_the_publisher(
 
 
 async def test_what_others_committed_is_found_by_looking(
-    pool: asyncpg.Pool, client: Client, heard: list[Msg]
+    pool: asyncpg.Pool, client: Connection, heard: list[Msg]
 ) -> None:
     stopping = asyncio.Event()
     task = asyncio.create_task(Publisher(pool, client, EventSettings(poll_s=0.05)).run(stopping))
@@ -138,7 +138,7 @@ async def test_what_others_committed_is_found_by_looking(
 
 
 async def test_events_wait_for_the_bus_to_come_back(
-    pool: asyncpg.Pool, nats_server: Nats, client: Client, heard: list[Msg]
+    pool: asyncpg.Pool, nats_server: Nats, client: Connection, heard: list[Msg]
 ) -> None:
     stopping = asyncio.Event()
     task = asyncio.create_task(Publisher(pool, client, EventSettings(poll_s=0.05)).run(stopping))
@@ -155,7 +155,7 @@ async def test_events_wait_for_the_bus_to_come_back(
 
 
 async def test_last_events_are_published_on_the_way_out(
-    pool: asyncpg.Pool, client: Client, heard: list[Msg]
+    pool: asyncpg.Pool, client: Connection, heard: list[Msg]
 ) -> None:
     stopping = asyncio.Event()
     task = asyncio.create_task(Publisher(pool, client, EventSettings(poll_s=3600)).run(stopping))
@@ -167,7 +167,7 @@ async def test_last_events_are_published_on_the_way_out(
 
 
 async def test_tenant_id_that_is_no_token_is_encoded(
-    pool: asyncpg.Pool, client: Client, heard: list[Msg]
+    pool: asyncpg.Pool, client: Connection, heard: list[Msg]
 ) -> None:
     await leave(pool, tenant_id="a.b>*")
     await Publisher(pool, client).publish_batch()
@@ -182,7 +182,7 @@ UNPUBLISHABLE = [{"tenant_id": ""}, {"type": ""}, {"type": "run. >"}]
 @pytest.mark.parametrize("columns", UNPUBLISHABLE)
 async def test_event_that_can_never_be_published_holds_up_nobody(
     pool: asyncpg.Pool,
-    client: Client,
+    client: Connection,
     heard: list[Msg],
     caplog: pytest.LogCaptureFixture,
     columns: dict[str, str],
@@ -199,7 +199,7 @@ async def test_event_that_can_never_be_published_holds_up_nobody(
 
 
 async def test_event_of_a_type_unknown_to_this_release_is_published_as_it_is(
-    pool: asyncpg.Pool, client: Client, heard: list[Msg]
+    pool: asyncpg.Pool, client: Connection, heard: list[Msg]
 ) -> None:
     await leave_one(pool, type="run.skipped")
     await Publisher(pool, client).publish_batch()
