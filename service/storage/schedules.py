@@ -59,6 +59,7 @@ schedule AS (
 _INSERTED = {"tenant_id": "text", "install_id": "uuid", "schedule_id": "uuid", "at": "timestamptz"}
 INSERT = f"WITH made AS ({one_row({**_INSERTED, **NEW_COLUMNS})}), {INSERTING} SELECT"
 
+# Whoever wrote the row: from now on it is driven from here, and says so.
 UPDATE = """
 UPDATE tenant_extension_schedule s SET
   endpoint_id = CASE WHEN 'endpoint' = ANY ($4::text[]) THEN $5::uuid ELSE s.endpoint_id END,
@@ -67,10 +68,9 @@ UPDATE tenant_extension_schedule s SET
   timezone = CASE WHEN 'timezone' = ANY ($4) THEN $8::text ELSE s.timezone END,
   payload_json = CASE WHEN 'payload' = ANY ($4) THEN $9::text::jsonb ELSE s.payload_json END,
   enabled = CASE WHEN 'enabled' = ANY ($4) THEN $10::boolean ELSE s.enabled END,
-  job_id = CASE WHEN 'enabled' = ANY ($4) THEN CASE WHEN $10 THEN s.id END ELSE s.job_id END,
-  runner_schedule_id = CASE WHEN 'enabled' = ANY ($4)
-    THEN CASE WHEN $10 THEN 'extsched:' || s.install_id::text || ':' || s.id::text END
-    ELSE s.runner_schedule_id END,
+  job_id = CASE WHEN $10 THEN s.id END,
+  runner_schedule_id =
+    CASE WHEN $10 THEN 'extsched:' || s.install_id::text || ':' || s.id::text END,
   missing_endpoint = CASE WHEN 'enabled' = ANY ($4) OR 'endpoint' = ANY ($4) THEN false
     ELSE s.missing_endpoint END,
   revision = coalesce(s.revision, 1) + 1,

@@ -24,3 +24,22 @@ async def test_a_slot_that_old_and_new_expression_share_is_fired(pool: asyncpg.P
         planned = await plan_due(connection, later, PlannerSettings(), Calendar())
     assert planned.occurrences == 1
     assert await pool.fetchval("SELECT slot FROM ext_scheduler.runs") == timer["due_at"]
+
+
+async def test_a_row_that_somebody_else_wrote_is_driven_from_here_once_it_is_changed(
+    pool: asyncpg.Pool,
+) -> None:
+    installed = await install(pool)
+    ask = Caller(dispatcher(pool, Limits()), installed)
+    await ask("getEndpoints")
+    id_ = await pool.fetchval(
+        """INSERT INTO tenant_extension_schedule (install_id, tenant_id, endpoint_id, cron)
+           SELECT $1, $2, id, '0 * * * *' FROM extension_api_endpoint LIMIT 1 RETURNING id""",
+        installed.install_id,
+        installed.tenant_id,
+    )
+    assert await ask("update", scheduleId=str(id_), name="mine") == {"success": True}
+    row = await pool.fetchrow("SELECT job_id, runner_schedule_id FROM tenant_extension_schedule")
+    assert row is not None
+    assert tuple(row) == (id_, f"extsched:{installed.install_id}:{id_}")
+    assert await pool.fetchval("SELECT schedule_id FROM ext_scheduler.timers") == id_
