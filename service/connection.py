@@ -130,6 +130,15 @@ class Connection(Client):
             self._transport = _Wire()  # type: ignore[no-untyped-call]  # the library's
         await super()._connect_to_server(s)
 
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        # The library would send the password in clear text to a server that says nothing of TLS.
+        server = self._current_server
+        if initial_connection and server is not None and server.uri.scheme == "tls":
+            if not (info.get("tls_required") or info.get("tls_available")):
+                raise nats.errors.Error("the server offers no TLS")
+            info["tls_required"] = True
+        await super()._process_info(info, initial_connection)
+
     async def _close(self, status: int, do_cbs: bool = True) -> None:
         if not self.is_connected:
             # The library would write it to the connection that is lost.

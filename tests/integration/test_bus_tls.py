@@ -61,6 +61,27 @@ async def test_a_server_with_a_certificate_of_the_given_authority_is_trusted(
             await connect(structs.replace(doubting, connect_patience=0.5))
 
 
+async def test_a_server_without_tls_is_told_nothing_where_tls_was_asked_for(nats_url: str) -> None:
+    url = nats_url.replace("nats://", "tls://")
+    asked = bus_settings(Settings(nats_url=url, nats_user="u", nats_password="p"), "test")
+    with pytest.raises(BusUnavailableError, match="the server offers no TLS"):
+        await connect(structs.replace(asked, connect_patience=0.5))
+
+
+async def test_tls_is_used_where_it_is_asked_for_and_the_server_leaves_it_open(
+    tmp_path: Path,
+) -> None:
+    write_certificate(tmp_path)
+    config = tmp_path / "tls.conf"
+    files = f'cert_file: "{tmp_path}/server.crt", key_file: "{tmp_path}/server.key"'
+    config.write_text("allow_non_tls: true\ntls { " + files + " }\n")
+    with embedded_nats(tmp_path / "nats", config=config) as server:
+        url = server.url.replace("nats://", "tls://")
+        doubting = bus_settings(Settings(nats_url=url), "test")
+        with pytest.raises(BusUnavailableError, match="certificate"):
+            await connect(structs.replace(doubting, connect_patience=0.5))
+
+
 def test_an_authority_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     absent = str(tmp_path / "ca.crt")
     with pytest.raises(CannotServeError, match=absent):
