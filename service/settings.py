@@ -20,8 +20,16 @@ LOWEST = {
     "rate_window_retention_s": 60,
 }
 """Where the lowest value is not 1. A rate window shorter than a minute would forget changes."""
-HIGHEST = {"max_name_length": 128, "max_timezone_length": 64, "max_payload_depth": 200}
-"""What the platform's columns hold, and what every reader of a payload can take."""
+HIGHEST = {
+    "max_name_length": 128,
+    "max_timezone_length": 64,
+    "max_payload_depth": 200,
+    "http_port": 65_535,
+    "callback_port": 65_535,
+}
+"""What the platform's columns hold, what every reader of a payload can take, what is a port."""
+WEB = {"runner_url", "platform_url"}
+"""Where HTTP requests go."""
 LISTS = {"reply_prefixes", "retry_delays_s", "admin_permissions"}
 FILE_VARIABLE = "EXT_SCHEDULER_CONFIG"
 SECRETS = {"database_url", "nats_url", "nats_password"}
@@ -194,6 +202,10 @@ def _words(text: str) -> list[str]:
 
 
 def _check(settings: Settings) -> None:
+    for name in sorted(WEB):
+        url = getattr(settings, name)
+        if url and not re.match(r"https?://[^/]", url):
+            raise SettingsError(f"Setting {name}: must begin with http:// or https://")
     for name in Settings.__struct_fields__:
         value = getattr(settings, name)
         if not isinstance(value, int) or isinstance(value, bool):

@@ -18,7 +18,7 @@ from runner_bridge.executor import Executor, ExecutorSettings
 from runner_bridge.requests import SignedRequests, SigningKey
 from service import settings
 from service.bus import Bus, BusUnavailableError, confirm_subscriptions
-from service.cli.errors import CommandError
+from service.cli.errors import EXIT_USAGE, CommandError
 from service.lifetime import BEYOND_DRAIN_S, running, stop_signal, until_stopped
 from service.logs import configure
 from service.metrics import Metrics
@@ -30,7 +30,9 @@ from service.process import (
     life_checks,
     watch,
 )
-from service.settings import Settings
+from service.settings import PREFIX, Settings
+
+RUNNER_URL = f"{PREFIX}RUNNER_URL"
 
 
 def bridge(
@@ -47,20 +49,20 @@ def bridge(
       ext-scheduler bridge --runner http://127.0.0.1:8085
       EXT_SCHEDULER_RUNNER_URL=http://runner:8085 ext-scheduler bridge
     """
-    chosen = settings.load(os.environ)
-    runner_url = runner or chosen.runner_url
-    if not runner_url:
-        raise CommandError("no Runner: give --runner or EXT_SCHEDULER_RUNNER_URL")
+    given = {RUNNER_URL: runner} if runner else {}
+    chosen = settings.load({**os.environ, **given})
+    if not chosen.runner_url:
+        raise CommandError(f"no Runner: give --runner or {RUNNER_URL}", EXIT_USAGE)
     configure(chosen.log_format, chosen.log_level)
-    asyncio.run(_bridge(chosen, runner_url))
+    asyncio.run(_bridge(chosen))
 
 
-async def _bridge(chosen: Settings, runner_url: str) -> None:
+async def _bridge(chosen: Settings) -> None:
     stopping = stop_signal(chosen.drain_timeout_s + BEYOND_DRAIN_S)
     started = asyncio.Event()
     metrics, checks = Metrics(), life_checks(started, stopping)
     keys = key_ring(chosen.key_set_file)
-    executing = ExecutorSettings(runner_url=runner_url, reply_prefixes=chosen.reply_prefixes)
+    executing = ExecutorSettings(runner_url=chosen.runner_url, reply_prefixes=chosen.reply_prefixes)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(health(chosen, metrics, checks))
         bus = await stack.enter_async_context(connected_bus(chosen, "bridge", metrics))

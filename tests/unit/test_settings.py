@@ -40,6 +40,9 @@ def test_texts_of_the_environment_become_what_the_setting_is() -> None:
         ("EXT_SCHEDULER_MAX_SCHEDULES", "many", "max_schedules"),
         ("EXT_SCHEDULER_MAX_SCHEDULES", "0", "max_schedules"),
         ("EXT_SCHEDULER_LOG_FORMAT", "xml", "log_format"),
+        ("EXT_SCHEDULER_HTTP_PORT", "65536", "http_port"),
+        ("EXT_SCHEDULER_RUNNER_URL", "runner:8085", "runner_url"),
+        ("EXT_SCHEDULER_PLATFORM_URL", "http://", "platform_url"),
         ("EXT_SCHEDULER_CONFIG", "/nonexistent/settings.toml", "No such file"),
     ],
 )
