@@ -61,6 +61,11 @@ class Consumer:
         self._ends: Gather[int, None] = Gather(self._end)
         self._returns: Gather[tuple[int, timedelta], None] = Gather(self._hand_back)
 
+    @property
+    def in_hand(self) -> int:
+        """Jobs taken and not yet given up."""
+        return len(self._held)
+
     def stop(self) -> None:
         """Take nothing more; ``run`` ends once what is in hand has ended."""
         self.stopping = True

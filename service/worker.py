@@ -27,6 +27,12 @@ from service.storage.listener import ListenerLostError
 log = getLogger(__name__)
 
 
+LOOPS_S = 5.0
+"""How long loops may take to end that only wait for a database which no longer answers."""
+ABANDONED_S = 3.0
+CANCELLED_S = 2.0
+
+
 class WorkerSettings(Struct, frozen=True, kw_only=True):
     """Times in seconds. ``batch`` jobs are taken at once; ``drain_s`` is for calls in flight."""
 
@@ -108,14 +114,17 @@ class Worker:
     async def _stop(self, loops: set[asyncio.Task[None]]) -> None:
         self._firing.stopping = True
         self._consumer.stop()
-        _, slow = await asyncio.wait(loops, timeout=self._settings.drain_s)
+        drain_s = self._settings.drain_s
+        _, slow = await asyncio.wait(loops, timeout=min(LOOPS_S, drain_s))
+        if slow and self._consumer.in_hand:
+            _, slow = await asyncio.wait(slow, timeout=max(drain_s - LOOPS_S, 0))
         if slow:
             log.warning("giving up %d runs in flight", self._consumer.abandon())
-            _, stuck = await asyncio.wait(slow, timeout=5)
+            _, stuck = await asyncio.wait(slow, timeout=ABANDONED_S)
             for loop in stuck:
                 loop.cancel()
             if stuck:
-                await asyncio.wait(stuck, timeout=5)
+                await asyncio.wait(stuck, timeout=CANCELLED_S)
 
 
 @contextmanager
@@ -170,5 +179,6 @@ def _reason(loop: asyncio.Task[None]) -> str:
     if isinstance(error, ListenerLostError):
         return "the queue's notifications no longer arrive: its listener connection is lost"
     if error is not None and is_unavailable(error):
-        return f"the database is lost to the {loop.get_name()} loop: {error}"
+        told = str(error) or type(error).__name__
+        return f"the database is lost to the {loop.get_name()} loop: {told}"
     return f"the {loop.get_name()} loop ended" + (f": {error!r}" if error else "")

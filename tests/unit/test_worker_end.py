@@ -23,5 +23,9 @@ async def test_a_lost_database_is_told_in_words() -> None:
     )
 
 
+async def test_a_loss_without_words_is_told_by_its_kind() -> None:
+    assert await ended_by(TimeoutError()) == "the database is lost to the queue loop: TimeoutError"
+
+
 async def test_a_fault_of_ours_is_told_with_its_class() -> None:
     assert await ended_by(KeyError("x")) == "the queue loop ended: KeyError('x')"
