@@ -134,7 +134,9 @@ async def _reach(
     enter = stack.enter_async_context
     bus = await enter(connected_bus(settings, SERVICE_NAME, metrics))
     pools = {
-        each: await enter(opened_pool(settings, each.value, size, metrics))
+        each: await enter(
+            opened_pool(settings, each.value, size, metrics, kept=each is Role.WORKER)
+        )
         for each, size in _pool_sizes(settings, role).items()
     }
     return bus, pools

@@ -97,7 +97,7 @@ def watch(bus: Bus) -> Callable[[asyncio.Event], Coroutine[Any, Any, None]]:
 
 @asynccontextmanager
 async def opened_pool(
-    settings: Settings, name: str, size: int, metrics: Metrics
+    settings: Settings, name: str, size: int, metrics: Metrics, *, kept: bool = False
 ) -> AsyncIterator[asyncpg.Pool]:
     """Connect to a migrated database for the length of the block.
 
@@ -110,6 +110,7 @@ async def opened_pool(
         lock_timeout_ms=settings.lock_timeout_ms,
         statement_timeout_ms=settings.statement_timeout_ms,
         statement_cache_size=settings.statement_cache_size,
+        kept=kept,
     )
     try:
         pool = await open_pool(pool_settings)

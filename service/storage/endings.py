@@ -11,10 +11,10 @@ from service.storage.connection import Connection
 from service.storage.occurrences import slot_text
 
 LOCK_SCHEDULES = """
-SELECT s.id FROM tenant_extension_schedule s
-WHERE s.id = ANY ($2::uuid[]) AND s.tenant_id = ANY ($1::text[])
+SELECT FROM unnest($1::text[], $2::uuid[]) AS w (tenant_id, id)
+JOIN tenant_extension_schedule s ON s.id = w.id AND s.tenant_id = w.tenant_id
 ORDER BY s.id
-FOR NO KEY UPDATE
+FOR NO KEY UPDATE OF s
 """
 
 LAST_RUN = """
@@ -70,7 +70,7 @@ async def lock_schedules(connection: Connection, endings: Sequence[Ended]) -> No
     if recorded:
         await connection.execute(
             LOCK_SCHEDULES,
-            list({run.tenant_id for run in recorded}),
+            [run.tenant_id for run in recorded],
             [run.schedule_id for run in recorded],
         )
 
