@@ -19,7 +19,13 @@ from runner_bridge.requests import SignedRequests, SigningKey
 from service import settings
 from service.bus import Bus, BusUnavailableError, confirm_subscriptions
 from service.cli.errors import EXIT_USAGE, CommandError
-from service.lifetime import BEYOND_DRAIN_S, running, stop_signal, until_stopped
+from service.lifetime import (
+    BEYOND_DRAIN_S,
+    running,
+    stop_signal,
+    unless_stopped,
+    until_stopped,
+)
 from service.logs import configure
 from service.metrics import Metrics
 from service.process import (
@@ -65,7 +71,10 @@ async def _bridge(chosen: Settings) -> None:
     executing = ExecutorSettings(runner_url=chosen.runner_url, reply_prefixes=chosen.reply_prefixes)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(health(chosen, metrics, checks))
-        bus = await stack.enter_async_context(connected_bus(chosen, "bridge", metrics))
+        reaching = stack.enter_async_context(connected_bus(chosen, "bridge", metrics))
+        bus = await unless_stopped(stopping, reaching)
+        if bus is None:
+            return
         checks["bus"] = bus_check(bus)
         session = await stack.enter_async_context(aiohttp.ClientSession())
         if chosen.callback_token_file:

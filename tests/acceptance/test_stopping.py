@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 
 from service.cli.embedded import Nats, Postgres, embedded_postgres
+from service.cli.embedded.servers import free_port
 from service.storage.migrate import migrate
 from tests.drill.stage import files
 from tests.support.command_line import CommandLine, command_line, in_one_line
@@ -42,14 +43,13 @@ async def settings(tmp_path: Path, own_postgres: Postgres, nats_server: Nats) ->
     }
 
 
-async def alive(process: Process) -> None:
+async def alive(url: str) -> None:
     """Wait until it answers for its health, ready or not: it hears signals then."""
     async with aiohttp.ClientSession() as session:
 
         async def answers() -> bool:
-            assert process.popen.poll() is None, process.log.read_text()
             try:
-                async with session.get(f"{process.url}/healthz") as response:
+                async with session.get(f"{url}/healthz") as response:
                     return response.status == 200
             except aiohttp.ClientConnectionError:
                 return False
@@ -77,7 +77,7 @@ async def test_while_nats_is_awaited_at_the_start(
 ) -> None:
     nats_server.server.kill()
     process = start(role, tmp_path, settings)
-    await alive(process)
+    await alive(process.url)
     assert "serving" not in await stopped(process, within=10)
 
 
@@ -86,7 +86,7 @@ async def test_while_postgres_is_awaited_at_the_start(
 ) -> None:
     with frozen(everything(own_postgres)):
         process = start("all", tmp_path, settings)
-        await alive(process)
+        await alive(process.url)
         await eventually(lambda: "connected to NATS" in process.log.read_text())
         assert "serving" not in await stopped(process, within=10)
 
@@ -186,3 +186,14 @@ async def test_a_bus_that_is_not_there_does_too(line: CommandLine) -> None:
     to_nowhere = {"nats_url": "nats://127.0.0.1:9", "log_level": "error", "http_port": "0"}
     said = await line("bridge", "--runner", "http://127.0.0.1:9", **to_nowhere)
     assert in_one_line(said, 8).startswith("no NATS server at nats://127.0.0.1:9")
+
+
+async def test_a_bridge_that_waits_for_the_bus_ends_when_told_to(line: CommandLine) -> None:
+    port = free_port()
+    to_nowhere = {"nats_url": "nats://127.0.0.1:9", "log_level": "error", "http_port": str(port)}
+    process = await line.start("bridge", "--runner", "http://127.0.0.1:9", **to_nowhere)
+    await alive(f"http://127.0.0.1:{port}")
+    process.send_signal(signal.SIGTERM)
+    async with asyncio.timeout(10):
+        _, said = await process.communicate()
+    assert (process.returncode, said) == (0, b"")
