@@ -1,0 +1,122 @@
+"""One tenant with 10,000 due occurrences whose calls hang does not hold up the others."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import asyncpg
+
+from service.connection import Connection
+from service.firing import FiringSettings
+from service.invoker import Invoker
+from service.metrics import Metrics
+from service.planner import PlannerSettings
+from service.rules.planning import PlanningRules
+from service.storage import clock, occurrences
+from service.worker import Worker, WorkerSettings
+from tests.support import registry
+from tests.support.bus_service import a_client
+from tests.support.eventually import eventually
+from tests.support.keys import WORKER_KEY
+from tests.support.registry import Installed
+from tests.support.stub_runner import Seen, StubRunner, stub_runner
+
+GREEDY, DUE, FIRING = "greedy", 10_000, FiringSettings()
+# The current minute's slot is never late: nothing here is about catching up.
+SETTINGS = WorkerSettings(
+    planner=PlannerSettings(rules=PlanningRules(late_after=timedelta(minutes=10))),
+    firing=FIRING,
+    drain_s=0.1,
+)
+A_FEW_S = 5.0
+CRON = "0 0 1 1 *"
+MANY = f"""
+WITH made AS (
+  INSERT INTO tenant_extension_schedule (install_id, tenant_id, endpoint_id, cron)
+  SELECT $1, $2, $3, '{CRON}' FROM generate_series(1, $4::integer)
+  RETURNING id, tenant_id, install_id, cron
+)
+INSERT INTO ext_scheduler.timers (tenant_id, schedule_id, install_id, cron, timezone, due_at)
+SELECT tenant_id, id, install_id, cron, 'UTC', $5 FROM made
+"""
+# How long after it could be started a run was.
+LATENESS = """
+SELECT extract(epoch FROM started_at - queued_at)::float FROM ext_scheduler.runs
+WHERE tenant_id = $1 AND schedule_id = $2
+"""
+
+
+@asynccontextmanager
+async def working(pool: asyncpg.Pool, client: Connection) -> AsyncIterator[None]:
+    worker = Worker(pool, Invoker(client, lambda: WORKER_KEY), Metrics(), SETTINGS)
+    stopping = asyncio.Event()
+    task = asyncio.create_task(worker.run(stopping))
+    try:
+        yield
+    finally:
+        stopping.set()
+        await task
+
+
+async def hang_for_the_greedy(seen: Seen) -> bytes:
+    if seen.request["context"]["tenant_id"] == GREEDY:
+        await asyncio.Event().wait()
+    return b'{"status":200}'
+
+
+async def due(pool: asyncpg.Pool, tenant_id: str, slot: datetime) -> tuple[Installed, UUID]:
+    async with pool.acquire() as connection:
+        made = await registry.install(connection, tenant_id)
+        return made, await registry.schedule(connection, made, cron=CRON, due_at=slot)
+
+
+async def lateness(pool: asyncpg.Pool, tenant_id: str, schedule_id: UUID) -> float:
+    async def started() -> float | None:
+        return await pool.fetchval(LATENESS, tenant_id, schedule_id)  # type: ignore[no-any-return]  # seconds
+
+    return float(await eventually(started, 30))
+
+
+async def run_now(pool: asyncpg.Pool, number: int) -> float:
+    """Seconds until a manual run of a tenant that had nothing to do so far is started."""
+    async with pool.acquire() as connection:
+        made = await registry.install(connection, f"later-{number}")
+        id_ = await registry.schedule(connection, made, cron=CRON)
+        now = await clock.read(connection)
+        await occurrences.plan_manual_run(connection, made.tenant_id, made.install_id, id_, now)
+    return await lateness(pool, made.tenant_id, id_)
+
+
+async def all_planned(pool: asyncpg.Pool) -> bool:
+    return await pool.fetchval("SELECT count(*) = $1 FROM ext_scheduler.runs", DUE + 5)  # type: ignore[no-any-return]  # a boolean
+
+
+async def full(runner: StubRunner) -> bool:
+    return runner.in_hand >= FIRING.in_flight // 2
+
+
+async def test_ten_thousand_hanging_calls_hold_up_nobody_else(
+    pool: asyncpg.Pool, nats_url: str
+) -> None:
+    async with pool.acquire() as connection:
+        slot = (await clock.read(connection)).replace(second=0, microsecond=0)
+        greedy = await registry.install(connection, GREEDY)
+        ids = greedy.install_id, greedy.tenant_id, greedy.endpoint_id
+        await connection.execute(MANY, *ids, DUE, slot)
+    others = [await due(pool, f"other-{number}", slot) for number in range(5)]
+    async with a_client(nats_url) as client, stub_runner(nats_url) as runner:
+        runner.script = hang_for_the_greedy
+        async with working(pool, client):
+            for made, id_ in others:
+                assert await lateness(pool, made.tenant_id, id_) < A_FEW_S
+            await eventually(lambda: all_planned(pool), 60)
+            await eventually(lambda: full(runner), 60)
+            # What cannot be seated is taken and handed back all the while.
+            assert max([await run_now(pool, number) for number in range(8)]) < A_FEW_S
+            assert runner.in_hand <= FIRING.in_flight // 2 + 1
+            waiting = await pool.fetchval(
+                "SELECT count(*) FROM ext_scheduler.runs WHERE status = 'queued'"
+            )
+            assert waiting >= DUE - FIRING.in_flight, "work waits in the database"
