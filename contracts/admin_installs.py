@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct, field
 
 from contracts.errors import Outcome
-from contracts.inputs import Id, TenantId, Word
+from contracts.inputs import Id, Label, TenantId, Word
 
 
 class ManifestEndpoint(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -29,8 +29,8 @@ class Manifest(Struct, frozen=True, rename="camel", kw_only=True):
     name: Word
     publisher: Word
     version: Word
-    display_name: str | None = None
-    runtime: str | None = None
+    display_name: Label | None = None
+    runtime: Label | None = None
     capabilities: list[str] = field(default_factory=list)
     api: ManifestApi = field(default_factory=ManifestApi)
 

@@ -16,6 +16,9 @@ TenantId = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^(?!\*$)[
 Word = Annotated[str, Meta(min_length=1, max_length=255)]
 """A name or version of something."""
 
+Label = Annotated[str, Meta(max_length=255)]
+"""Words for people, or none."""
+
 Limit = Annotated[int, Meta(ge=1, le=MAX_LIMIT, description="Rows of a page")]
 
 Cursor = Annotated[str, Meta(max_length=2048, description="The nextCursor of the page before")]

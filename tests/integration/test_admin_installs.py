@@ -88,11 +88,18 @@ async def test_what_is_wrong_with_a_manifest_comes_at_once(admin: Admin) -> None
     answer = await admin(
         "registerInstall",
         tenantId="tenant-1",
-        manifest={"name": 3, "publisher": "acme", "version": "1", "api": {"endpoints": listed}},
+        manifest={
+            "name": 3,
+            "publisher": "acme",
+            "version": "1",
+            "runtime": "x" * 256,
+            "api": {"endpoints": listed},
+        },
         grants="all",
     )
     assert answer["fieldErrors"] == {
         "manifest.name": "Wrong type (expected string)",
+        "manifest.runtime": "Invalid runtime",
         "manifest.api.endpoints[0].handler": "Required",
         "contentHash": "Required",
         "grants": "Wrong type (expected array)",
