@@ -11,7 +11,7 @@ IDLE_S = 300.0
 # takes as long as firing a hundred schedules. Asked together, when the connection is made.
 ARRAYS = """
 SELECT $1::uuid[], $2::timestamptz[], $3::integer[], $4::bigint[], $5::interval[], $6::bytea[],
-  $7::jsonb[]
+  $7::jsonb[], $8::boolean[], ARRAY (SELECT ROW (1))
 """
 
 
@@ -58,7 +58,7 @@ async def open_pool(settings: PoolSettings) -> asyncpg.Pool:
 
 
 async def _learn_arrays(connection: asyncpg.Connection) -> None:
-    await connection.fetchrow(ARRAYS, *[None] * 7)
+    await connection.fetchrow(ARRAYS, *[None] * 8)
 
 
 async def _leave_as_it_is(_connection: asyncpg.Connection) -> None:
