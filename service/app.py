@@ -54,6 +54,7 @@ from service.process import (
     life_checks,
     migration_check,
     opened_pool,
+    using_database,
     watch,
 )
 from service.responder import Responder, ResponderEvent, ResponderSettings
@@ -220,9 +221,10 @@ async def _dispatcher(
     committed: Callable[[], None],
 ) -> Dispatcher:
     connect = partial(acquired, pool, settings.pool_acquire_timeout_ms / 1000)
-    async with connect() as connection:
-        # A statement over several shards may not lock rows.
-        together = not await citus.is_present(connection)
+    with using_database():
+        async with connect() as connection:
+            # A statement over several shards may not lock rows.
+            together = not await citus.is_present(connection)
     return Dispatcher(
         pool=pool,
         keys=keys,

@@ -2,8 +2,8 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from logging import getLogger
 from pathlib import Path
@@ -18,6 +18,7 @@ from service.keyring import KeyRing, KeysUnusableError
 from service.lifetime import first_of
 from service.metrics import Metrics
 from service.settings import Settings
+from service.storage.acquire import acquired
 from service.storage.faults import is_unavailable
 from service.storage.migrate import MigrationError, pending
 from service.storage.pool import PoolSettings, is_alive, open_pool
@@ -27,6 +28,13 @@ log = getLogger(__name__)
 SERVICE_NAME = "ext-scheduler"
 READY_TIMEOUT_S = 2.0
 CLOSE_TIMEOUT_S = 5.0
+NOT_USABLE = (
+    OSError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+"""What the driver raises when a database is not there, goes away meanwhile, or refuses."""
 MESSAGE_EVENTS = frozenset({BusEvent.SLOW_CONSUMER, BusEvent.MALFORMED_MESSAGE})
 """What can happen to a connection that may have cost a message its answer."""
 
@@ -112,11 +120,8 @@ async def opened_pool(
         statement_cache_size=settings.statement_cache_size,
         kept=kept,
     )
-    try:
+    with using_database():
         pool = await open_pool(pool_settings)
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        told = str(error) or type(error).__name__
-        raise CannotReachError(f"database not usable: {told}") from error
     gauge = metrics.pool_connections
     gauge.labels(name, "open").set_function(pool.get_size)
     gauge.labels(name, "idle").set_function(pool.get_idle_size)
@@ -126,6 +131,16 @@ async def opened_pool(
         yield pool
     finally:
         await _close(pool)
+
+
+@contextmanager
+def using_database() -> Iterator[None]:
+    """Raise CannotReachError where the database goes away, or refuses, while a process starts."""
+    try:
+        yield
+    except NOT_USABLE as error:
+        told = str(error) or type(error).__name__
+        raise CannotReachError(f"database not usable: {told}") from error
 
 
 @asynccontextmanager
@@ -186,8 +201,9 @@ def _bus_observer(metrics: Metrics) -> Callable[[BusEvent], None]:
 
 async def _require_migrated(pool: asyncpg.Pool) -> None:
     try:
-        async with pool.acquire() as connection:
-            missing = await pending(connection)
+        with using_database():
+            async with acquired(pool) as connection:
+                missing = await pending(connection)
     except MigrationError as error:
         raise CannotServeError(str(error)) from None
     if missing:

@@ -86,7 +86,12 @@ class Worker:
 
         Raises WorkerEndedError when a loop ended by itself, after the others were stopped.
         """
-        await self._housekeeper.prepare()
+        try:
+            await self._housekeeper.prepare()
+        except Exception as error:
+            if not is_unavailable(error):
+                raise
+            raise WorkerEndedError(f"the database is lost at the start: {_told(error)}") from error
         with _rare_collections():
             await self._run(stopping)
 
@@ -179,6 +184,9 @@ def _reason(loop: asyncio.Task[None]) -> str:
     if isinstance(error, ListenerLostError):
         return "the queue's notifications no longer arrive: its listener connection is lost"
     if error is not None and is_unavailable(error):
-        told = str(error) or type(error).__name__
-        return f"the database is lost to the {loop.get_name()} loop: {told}"
+        return f"the database is lost to the {loop.get_name()} loop: {_told(error)}"
     return f"the {loop.get_name()} loop ended" + (f": {error!r}" if error else "")
+
+
+def _told(error: BaseException) -> str:
+    return str(error) or type(error).__name__

@@ -3,7 +3,12 @@
 import asyncpg
 import pytest
 
-from service.process import CannotServeError, migration_check
+from service.process import (
+    CannotReachError,
+    CannotServeError,
+    migration_check,
+    using_database,
+)
 
 
 async def test_a_database_that_lacks_a_migration_is_not_ready(pool: asyncpg.Pool) -> None:
@@ -24,3 +29,21 @@ async def test_a_newer_releases_migration_leaves_the_old_processes_ready(
         "INSERT INTO ext_scheduler.migrations (version, name, checksum) VALUES (9999, 'new', 'x')"
     )
     await migration_check(pool)()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionRefusedError(111, "Connect call failed"),
+        asyncpg.InterfaceError("the underlying connection is closed"),
+        asyncpg.InternalClientError("cannot switch to state 12"),
+        asyncpg.CannotConnectNowError("the database system is starting up"),
+        TimeoutError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_database_that_goes_away_while_a_process_starts_is_told_in_words(
+    error: Exception,
+) -> None:
+    with pytest.raises(CannotReachError, match=r"database not usable: \S+"), using_database():
+        raise error

@@ -279,3 +279,13 @@ async def test_calls_wait_while_the_bus_is_away(
 
 async def handed_back(pool: asyncpg.Pool) -> bool:
     return await pool.fetchval("SELECT attempts > 0 FROM ext_scheduler.pgqueuer")  # type: ignore[no-any-return]  # a boolean
+
+
+async def test_a_database_that_is_gone_at_the_start_is_told_in_words(
+    database: str, client: Connection
+) -> None:
+    pool = await asyncpg.create_pool(database, min_size=1, max_size=2)
+    worker = Worker(pool, Invoker(client, lambda: WORKER_KEY), Metrics(), SETTINGS)
+    await pool.close()
+    with pytest.raises(WorkerEndedError, match="the database is lost at the start: "):
+        await worker.run(asyncio.Event())
