@@ -2,8 +2,12 @@
 
 Everything is real but the Runner, which answers at once, from a process of its own: one worker
 process as in production, claims, leases, the loading query, signed NATS requests, run records,
-last-run fields. PostgreSQL is embedded and keeps its durable settings. All of it shares the
-machine's cores. A rate counts from the slot to the end of the last run: planning is in it.
+last-run fields, events. PostgreSQL is embedded and keeps its durable settings. All of it shares
+the machine's cores. A rate counts from the slot to the end of the last run: planning is in it.
+
+The drain is pgqueuer's own manager with its own settings, just before, on the loop that the worker
+runs on too. Requests are signed with Ed25519, as the contract has it by default; of the size that
+the last line tells of there is a second run with HS256, which an operator may choose.
 """
 
 import argparse
@@ -23,9 +27,10 @@ from statistics import median
 import asyncpg
 import msgspec
 import psutil
+from msgspec import Struct
 
 from bench import data
-from bench.firing_report import IDLE_SIZES, Figures, report
+from bench.firing_report import DEFAULT_ALG, IDLE_SIZES, REPORTED, Figures, report
 from contracts.context import generate_key, key_set_document
 from contracts.subjects import RUNNER_AUDIENCE
 from service.cli.embedded import (
@@ -38,6 +43,7 @@ from service.cli.embedded import (
 from service.cli.embedded.servers import free_port
 from service.storage.migrate import migrate
 
+OTHER_ALG = "HS256"
 SIZES = (1_000, 10_000, 50_000)
 IDLE_REPEATS = 5
 PREPARED_BEFORE_S = 8.0
@@ -78,14 +84,14 @@ FROM generate_series(1, $1::integer) n
 
 
 @contextmanager
-def worker(directory: Path, database: str, bus: Nats) -> Iterator[subprocess.Popen[bytes]]:
+def worker(key_file: Path, database: str, bus: Nats) -> Iterator[subprocess.Popen[bytes]]:
     """One process with the settings of production, ready."""
     port = free_port()
     settings = {
         "database_url": database,
         "nats_url": bus.url,
-        "key_set_file": str(directory / "keys.json"),
-        "runner_key_file": str(directory / "keys.json"),
+        "key_set_file": str(key_file),
+        "runner_key_file": str(key_file),
         "log_level": "warning",
         "http_port": str(port),
     }
@@ -113,16 +119,23 @@ def _await_ready(process: subprocess.Popen[bytes], url: str) -> None:
     raise RuntimeError("the worker did not become ready")
 
 
+def key_file(directory: Path, alg: str) -> Path:
+    """Write a key set with a key for the worker."""
+    file = directory / f"{alg}.json"
+    key = generate_key(alg, kid="worker", issuer="bench", audiences=[RUNNER_AUDIENCE])
+    file.write_bytes(key_set_document([key]))
+    return file
+
+
 @contextmanager
-def runner(bus: Nats) -> Iterator[None]:
-    """The Runner that answers at once."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "bench.execute_stub", bus.url], stdout=subprocess.PIPE, text=True
-    ) as process:
+def runner(bus: Nats, *slow: str) -> Iterator[subprocess.Popen[str]]:
+    """The Runner that answers at once, or after a while to a tenant (its id, seconds)."""
+    command = [sys.executable, "-m", "bench.execute_stub", bus.url, *slow]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline().strip() == "ready"
         try:
-            yield
+            yield process
         finally:
             process.terminate()
 
@@ -162,20 +175,30 @@ async def due_together(connection: asyncpg.Connection, size: int) -> datetime:
     return slot
 
 
-async def fire(directory: Path, postgres: Postgres, bus: Nats, size: int) -> Figures:
+class Stage(Struct, frozen=True):
+    """What all sizes share; ``runner`` is the process id of the Runner that answers at once."""
+
+    directory: Path
+    postgres: Postgres
+    bus: Nats
+    runner: int
+
+
+async def fire(stage: Stage, size: int, alg: str) -> Figures:
     """Let so many fire, and drain as many jobs that do nothing just before."""
-    bare = await database(postgres, f"noop_{size}", migrated=False)
+    name, postgres = f"{alg.lower()}_{size}", stage.postgres
+    bare = await database(postgres, f"noop_{name}", migrated=False)
     drained = float(await asyncio.to_thread(said_by, "bench.noop_drain", bare, size))
-    url = await database(postgres, f"firing_{size}")
+    url = await database(postgres, f"firing_{name}")
     connection = await asyncpg.connect(url)
     slot = await due_together(connection, size)
-    with worker(directory, url, bus) as process:
+    with worker(key_file(stage.directory, alg), url, stage.bus) as process:
+        pids = (process.pid, postgres.server.pid, stage.bus.server.pid, stage.runner)
         await asyncio.sleep((slot - datetime.now(UTC)).total_seconds() - 0.5)
-        used = cpu_s(process.pid), cpu_s(postgres.server.pid)
+        used = [cpu_s(pid) for pid in pids]
         await asyncio.sleep(0.5 + size / 10_000)
         await until_done(connection, slot)
-        worker_cpu_s = cpu_s(process.pid) - used[0]
-        database_cpu_s = cpu_s(postgres.server.pid) - used[1]
+        cpu_us = [(cpu_s(pid) - u) / size * 1e6 for pid, u in zip(pids, used, strict=True)]
         rss_mb = peak_mb(process.pid)
     found = await connection.fetchrow(RESULT, slot)
     told = await connection.fetchval(TOLD)
@@ -185,14 +208,14 @@ async def fire(directory: Path, postgres: Postgres, bus: Nats, size: int) -> Fig
         raise RuntimeError(f"of {size} runs, not all succeeded: {found}, {told} told of")
     return Figures(
         size=size,
+        alg=alg,
         noop_drain=drained,
         rate=size / found["done_s"],
         planned_s=found["planned_s"],
         done_s=found["done_s"],
         lateness=found["lateness"],
         rss_mb=rss_mb,
-        worker_cpu_us=worker_cpu_s / size * 1e6,
-        database_cpu_us=database_cpu_s / size * 1e6,
+        cpu_us=cpu_us,
     )
 
 
@@ -257,11 +280,11 @@ def main() -> None:
         directory = stack.enter_context(private_directory())
         postgres = stack.enter_context(embedded_postgres(directory / "postgres", durable=True))
         bus = stack.enter_context(embedded_nats(directory / "nats"))
-        stack.enter_context(runner(bus))
-        key = generate_key("EdDSA", kid="worker", issuer="bench", audiences=[RUNNER_AUDIENCE])
-        (directory / "keys.json").write_bytes(key_set_document([key]))
+        stage = Stage(directory, postgres, bus, stack.enter_context(runner(bus)).pid)
         asyncio.run(show_settings(postgres))
-        figures = [asyncio.run(fire(directory, postgres, bus, size)) for size in chosen.sizes]
+        figures = [asyncio.run(fire(stage, size, DEFAULT_ALG)) for size in chosen.sizes]
+        if REPORTED in chosen.sizes:
+            figures.append(asyncio.run(fire(stage, REPORTED, OTHER_ALG)))
         report(figures, asyncio.run(idle(postgres)))
 
 

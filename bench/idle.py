@@ -1,10 +1,10 @@
 """What a planner costs while nothing is due: a process that only asks, again and again."""
 
-import asyncio
 import sys
 import time
 
 import msgspec
+import uvloop
 
 from service.metrics import Metrics
 from service.planner import Planner
@@ -29,4 +29,4 @@ async def rounds(url: str) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    print(msgspec.json.encode(asyncio.run(rounds(sys.argv[1]))).decode())
+    print(msgspec.json.encode(uvloop.run(rounds(sys.argv[1]))).decode())

@@ -1,11 +1,14 @@
-"""What pgqueuer alone can do: enqueue jobs, then drain them with a handler that does nothing."""
+"""What pgqueuer alone can do: enqueue jobs, then drain them with a handler that does nothing.
 
-import asyncio
+On uvloop, as pgqueuer's own program and as our worker.
+"""
+
 import sys
 import time
 from datetime import timedelta
 
 import asyncpg
+import uvloop
 from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
 from pgqueuer.adapters.persistence.qb import QueryBuilderEnvironment
 from pgqueuer.adapters.persistence.queries import Queries
@@ -45,4 +48,4 @@ async def drain(url: str, count: int) -> float:
 
 
 if __name__ == "__main__":
-    print(asyncio.run(drain(sys.argv[1], int(sys.argv[2]))))
+    print(uvloop.run(drain(sys.argv[1], int(sys.argv[2]))))

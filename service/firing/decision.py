@@ -119,7 +119,7 @@ def _context(
 
 
 def _http(run: Run, found: Invocation) -> ExecuteHttp:
-    method, path = normal_method(found.method or ""), normal_path(found.path or "")
+    method, path = normal_method(found.method or ""), _short_path(found.path or "")
     headers = {"x-alga-tenant": run.tenant_id, "x-alga-extension": str(found.registry_id)}
     body = _body(found.payload) if method != "GET" else None
     if body is None:
@@ -163,6 +163,7 @@ def _read_config(text: str) -> dict[str, str] | None:
 # Slots recur, and the runs of an install share its configuration. Nobody changes what is returned.
 _short_body = lru_cache(maxsize=2048)(_read_body)
 _short_config = lru_cache(maxsize=2048)(_read_config)
+_short_path = lru_cache(maxsize=2048)(normal_path)
 
 
 def _text(raw: bytes) -> str:
