@@ -1,4 +1,4 @@
-"""The type of a database connection, from a pool or not."""
+"""The type of a database connection, from a pool or not, and what its statements say."""
 
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -8,3 +8,8 @@ if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
 
 Connection: TypeAlias = "asyncpg.Connection | PoolConnectionProxy[asyncpg.Record]"
+
+
+def affected(tag: str) -> int:
+    """How many rows a statement wrote or removed, by what ``execute`` returned."""
+    return int(tag.rpartition(" ")[2])

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from service.storage import attempts, queue, timers
 from service.storage.attempts import Wanted
-from service.storage.connection import Connection
+from service.storage.connection import Connection, affected
 from service.storage.queue import ENTRYPOINT
 
 WITHOUT_INSTALL = """
@@ -124,7 +124,7 @@ async def remove_timers(connection: Connection, places: Sequence[Place]) -> int:
     tag = await connection.execute(
         REMOVE_TIMERS, [key[0] for key in keys], [key[1] for key in keys]
     )
-    return int(tag.rpartition(" ")[2])
+    return affected(tag)
 
 
 async def jobs_without_run(connection: Connection, tenant_id: str | None, limit: int) -> list[int]:
@@ -154,7 +154,7 @@ async def jobs_without_run(connection: Connection, tenant_id: str | None, limit:
 async def remove_jobs(connection: Connection, ids: Sequence[int]) -> int:
     """Remove jobs that nobody works on; return how many."""
     tag = await connection.execute(REMOVE_JOBS, ids)
-    return int(tag.rpartition(" ")[2])
+    return affected(tag)
 
 
 async def _orphaned(connection: Connection, tickets: dict[int, Wanted]) -> list[int]:

@@ -6,7 +6,7 @@ from uuid import UUID
 import asyncpg
 from msgspec import Struct
 
-from service.storage.connection import Connection
+from service.storage.connection import Connection, affected
 from service.storage.installs import RIGHTS_COLUMNS, RIGHTS_FROM, Install, from_row
 
 LIST_WITH_INSTALL = f"""
@@ -73,4 +73,4 @@ async def materialise(
     """
     methods, paths, handlers = zip(*entries, strict=True) if entries else ((), (), ())
     tag = await connection.execute(MATERIALISE, version_id, methods, paths, handlers)
-    return int(tag.rpartition(" ")[2])
+    return affected(tag)

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct
 
-from service.storage.connection import Connection
+from service.storage.connection import Connection, affected
 
 IDEMPOTENCY = """
 DELETE FROM ext_scheduler.idempotency t USING (
@@ -82,4 +82,4 @@ def rules(retention: Retention) -> dict[str, tuple[str, timedelta]]:
 async def remove_old(connection: Connection, statement: str, before: datetime, limit: int) -> int:
     """Remove at most ``limit`` rows from before an instant; return how many it were."""
     tag = await connection.execute(statement, before, limit)
-    return int(tag.rpartition(" ")[2])
+    return affected(tag)

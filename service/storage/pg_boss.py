@@ -6,7 +6,7 @@ well: only ``name`` is relied on here.
 
 from collections.abc import Sequence
 
-from service.storage.connection import Connection
+from service.storage.connection import Connection, affected
 
 HAS_TABLE = """
 SELECT EXISTS (
@@ -39,4 +39,4 @@ async def lock_names(connection: Connection, schema: str) -> list[str]:
 async def remove(connection: Connection, schema: str, names: Sequence[str]) -> int:
     """Remove schedules by name; return how many rows it were."""
     tag = await connection.execute(REMOVE.format(schema=schema), names)
-    return int(tag.rpartition(" ")[2])
+    return affected(tag)

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from contracts.admin_installs import Manifest
 from service.rules.columns import read_list
-from service.storage.connection import Connection
+from service.storage.connection import Connection, affected
 
 # Not every column that has to be there has a default in the platform's own tables: ids have none,
 # nor has main_entry.
@@ -99,10 +99,10 @@ async def register(
     VersionDiffersError.
     """
     shown = manifest.display_name or manifest.name
-    made = _count(await connection.execute(EXTENSION, manifest.publisher, manifest.name, shown))
+    made = affected(await connection.execute(EXTENSION, manifest.publisher, manifest.name, shown))
     registry_id = await connection.fetchval(EXTENSION_ID, manifest.publisher, manifest.name)
     version_id, new_version = await _version(connection, registry_id, manifest, content_hash)
-    new_install = _count(
+    new_install = affected(
         await connection.execute(
             INSTALL, tenant_id, registry_id, version_id, _json(grants), _json(config or {})
         )
@@ -111,7 +111,7 @@ async def register(
     assert install is not None  # noqa: S101 -- inserted above where it was not there
     granted = 0
     if grants and not new_install:
-        granted = _count(await connection.execute(GRANT, tenant_id, install["id"], _json(grants)))
+        granted = affected(await connection.execute(GRANT, tenant_id, install["id"], _json(grants)))
     return Registered(
         registry_id=registry_id,
         version_id=version_id,
@@ -126,7 +126,7 @@ async def _version(
 ) -> tuple[UUID, int]:
     """Insert the version with its bundle, or make sure that the one there is the same."""
     endpoints, capabilities = _json(manifest.api.endpoints), _json(manifest.capabilities)
-    new = _count(
+    new = affected(
         await connection.execute(
             VERSION,
             registry_id,
@@ -158,7 +158,3 @@ def _prefixed(content_hash: str) -> str:
 
 def _json(value: object) -> str:
     return msgspec.json.encode(value).decode()
-
-
-def _count(tag: str) -> int:
-    return int(tag.rpartition(" ")[2])

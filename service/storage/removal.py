@@ -10,7 +10,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from service.storage.connection import Connection
+from service.storage.connection import Connection, affected
 
 LOCK_TENANTS_INSTALLS = """
 SELECT i.id FROM tenant_extension_install i
@@ -187,7 +187,7 @@ async def remove(connection: Connection, tenant_id: str, install_ids: Sequence[U
     await connection.execute(IDEMPOTENCY, tenant_id, scopes)
     for statement in (ADMIN_IDEMPOTENCY, OUTBOX, CONFIG, SECRETS):
         await connection.execute(statement, tenant_id, install_ids)
-    installs = _count(await connection.execute(INSTALLS, tenant_id, install_ids))
+    installs = affected(await connection.execute(INSTALLS, tenant_id, install_ids))
     return Removed(installs, len(schedules), runs)
 
 
@@ -198,7 +198,7 @@ async def forget_tenant(connection: Connection, tenant_id: str) -> int:
     """
     count = 0
     for statement in (TENANT_ACTIVE_RUNS, TENANT_RATE_WINDOWS, TENANT_IDEMPOTENCY, TENANT_PAUSE):
-        count += _count(await connection.execute(statement, tenant_id))
+        count += affected(await connection.execute(statement, tenant_id))
     return count
 
 
@@ -216,7 +216,3 @@ async def _remove_runs(
     known = sorted({*known, *(row["schedule_id"] for row in gone)})
     await connection.execute(LEFT_ACTIVE_RUNS, tenant_id, known)
     return sum(row["runs"] for row in gone)
-
-
-def _count(tag: str) -> int:
-    return int(tag.rpartition(" ")[2])
