@@ -51,10 +51,10 @@ async def update_install(ground: Ground, asked: contract.UpdateInstallInput) -> 
         read_manifest(version.manifest),
     )
     answer = _answer(stored, plan)
+    if plan.blocking and not (asked.disable_missing_schedules or asked.dry_run):
+        return _blocked(answer, len(plan.blocking), version)
     if asked.dry_run or not _moves(install, version, stored, plan):
         return answer
-    if plan.blocking and not asked.disable_missing_schedules:
-        return _blocked(answer, len(plan.blocking), version)
     await _apply(ground, install, version, stored, plan)
     return _made(install, version, plan, answer)
 
@@ -72,7 +72,7 @@ def _moves(install: Install, version: Version, stored: Sequence[Schedule], plan:
     """Tell whether there is anything to do: an install that is there already stays as it is."""
     return (
         install.version_id != version.id
-        or bool(plan.blocking or plan.lost or plan.back)
+        or bool(plan.lost or plan.back)
         or any(plan.targets.get(each.id, each.endpoint_id) != each.endpoint_id for each in stored)
     )
 

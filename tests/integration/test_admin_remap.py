@@ -165,10 +165,11 @@ async def test_an_update_to_what_is_there_already_changes_nothing(
     remapping: Remapping, pool: asyncpg.Pool
 ) -> None:
     await remapping.create("/a")
-    await remapping.update("3.0.0")
+    await remapping.create("/b", enabled=False)
+    await remapping.update("2.0.0", disableMissingSchedules=True)
     before = await everything(pool)
-    answer = await remapping.update("3.0.0")
-    assert (answer["success"], len(answer["remapped"])) == (True, 1)
+    answer = await remapping.update("2.0.0", disableMissingSchedules=True)
+    assert (answer["success"], len(answer["remapped"]), len(answer["missing"])) == (True, 1, 1)
     assert await everything(pool) == before
 
 
