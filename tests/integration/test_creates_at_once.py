@@ -129,7 +129,7 @@ async def test_an_install_that_another_session_holds_keeps_no_other_waiting(
         await eventually(lambda: waits_for_a_lock(pool))
         assert not held.done()
     assert (await held)["success"] is True
-    assert desk.connections == 2
+    assert desk.statements[installs.LOCK] == 1
 
 
 async def test_a_name_that_another_session_is_taking_keeps_no_other_waiting(

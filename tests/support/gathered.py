@@ -1,5 +1,6 @@
 """Requests that are answered together or one by one, and what that took."""
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,10 +14,11 @@ from tests.support.host import dispatcher
 
 
 class Counted:
-    """A dispatcher, and how many connections it took for its requests."""
+    """A dispatcher, how many connections it took for its requests, and which statements."""
 
     def __init__(self, pool: asyncpg.Pool, *, together: bool, **settings: Any) -> None:
         self.connections = 0
+        self.statements: Counter[str] = Counter()
         self._pool = pool
         batches = Batches(self._connect, together=together)
         self.dispatcher = dispatcher(pool, batches=batches, **settings)
@@ -25,7 +27,8 @@ class Counted:
     async def _connect(self) -> AsyncIterator[Connection]:
         self.connections += 1
         async with acquired(self._pool) as connection:
-            yield connection
+            with connection.query_logger(lambda query: self.statements.update([query.query])):
+                yield connection
 
 
 def rows_read(node: dict[str, Any], *tables: str) -> int:
