@@ -24,6 +24,7 @@ log = getLogger(__name__)
 PROBE_TIMEOUT_S = 2.0
 DRAIN_TIMEOUT_S = 5.0
 CLOSE_TIMEOUT_S = 2.0
+CONFIRM_PATIENCE_S, CONFIRM_ANSWER_S, CONFIRM_PAUSE_S = 15.0, 3, 0.1
 
 
 class BusSettings(Struct, frozen=True):
@@ -227,16 +228,33 @@ async def confirm_subscriptions(bus: Bus) -> None:
     """Wait until the server knows all subscriptions made so far.
 
     Raises SubscriptionsDeniedError naming those it refused: the library itself never says so; and
-    BusUnavailableError when the server went away meanwhile.
+    BusUnavailableError when there is no answer. A server that went away meanwhile is asked again:
+    the client tells it all subscriptions when it is back.
     """
     try:
-        await bus.client.flush()
-    except (nats.errors.Error, OSError) as error:
-        raise BusUnavailableError(f"NATS does not confirm subscriptions: {error!r}") from None
+        async with asyncio.timeout(CONFIRM_PATIENCE_S):
+            while reason := await _unconfirmed(bus.client):
+                if bus.client.is_closed:
+                    break
+                await asyncio.sleep(CONFIRM_PAUSE_S)
+    except TimeoutError:
+        reason = str(bus.client.last_error or "no answer")
+    if reason:
+        raise BusUnavailableError(f"NATS does not confirm subscriptions: {reason}")
     if bus.denials:
         raise SubscriptionsDeniedError(
             f"NATS user {bus.client.options['user']!r} may not subscribe: " + "; ".join(bus.denials)
         )
+
+
+async def _unconfirmed(client: Connection) -> str:
+    """Why the server may not know all subscriptions; empty where it does."""
+    try:
+        await client.flush(CONFIRM_ANSWER_S)
+    except (nats.errors.Error, OSError) as error:
+        return str(error) or type(error).__name__
+    # Without a connection the library's flush waits for nothing.
+    return "" if client.is_connected else "not connected"
 
 
 async def probe(bus: Bus, subject: str | None = None, wait: float = PROBE_TIMEOUT_S) -> float:

@@ -31,7 +31,10 @@ AT_ONCE = 64
 GROWTH_ALLOWED = 32 * 1024 * 1024
 SETTINGS = {
     "changes_per_minute": "1000000",
-    "pool_acquire_timeout_ms": "30000",  # a loaded machine is not what is tested here
+    # A loaded machine is not what is tested here.
+    "pool_acquire_timeout_ms": "60000",
+    "lock_timeout_ms": "60000",
+    "statement_timeout_ms": "60000",
 }
 ERROR_HEADERS = {"Nats-Service-Error", "Nats-Service-Error-Code"}
 ALWAYS = {"Content-Type", "Ext-Request-Id"}

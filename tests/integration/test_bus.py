@@ -95,11 +95,26 @@ async def test_a_server_killed_and_back_finds_the_service_answering(nats_server:
         assert not bus.closed.is_set()
 
 
+async def test_subscriptions_are_confirmed_by_a_server_that_was_away_meanwhile(
+    nats_server: Nats,
+) -> None:
+    events: list[BusEvent] = []
+    async with a_bus(nats_server.url, observe=events.append) as bus:
+        await asyncio.to_thread(nats_server.server.kill)
+        await eventually(lambda: BusEvent.DISCONNECTED in events)
+        confirming = asyncio.create_task(confirm_subscriptions(bus))
+        await asyncio.to_thread(nats_server.server.start)
+        await confirming
+        assert bus.client.is_connected
+
+
 async def test_a_connection_ended_for_good_is_reported_once(nats_url: str) -> None:
     async with a_bus(nats_url) as bus:
         await bus.client.close()  # as the library does by itself when the server says so
         assert bus.closed.is_set()
         assert "closed for good" in bus.closed_reason
+        with pytest.raises(BusUnavailableError, match="does not confirm subscriptions: nats: "):
+            await confirm_subscriptions(bus)
     async with a_bus(nats_url) as other:
         await other.close()
         assert not other.closed.is_set()
