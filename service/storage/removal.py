@@ -211,7 +211,10 @@ async def _remove_runs(
     await connection.fetch(LOCK_ACTIVE_RUNS, tenant_id, known)
     await connection.execute(ACTIVE_RUNS, tenant_id, known)
     await connection.fetch(LOCK_RUNS, tenant_id, install_ids)
-    gone = await connection.fetch(RUNS, tenant_id, install_ids)
+    gone = []
+    for install_id in install_ids:
+        # One by one: those of a large tenant together take longer than a statement may.
+        gone += await connection.fetch(RUNS, tenant_id, [install_id])
     # Once more: an attempt may have claimed a run in between.
     known = sorted({*known, *(row["schedule_id"] for row in gone)})
     await connection.execute(LEFT_ACTIVE_RUNS, tenant_id, known)
