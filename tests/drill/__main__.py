@@ -33,6 +33,7 @@ def main() -> int:
     options.add_argument("--minutes", type=float, default=defaults.trouble_s / 60)
     options.add_argument("--schedules", type=int, default=defaults.schedules)
     options.add_argument("--plant", type=Plant, choices=list(Plant), help="a fault to be found")
+    options.add_argument("--slow", action="store_true", help="a slow Runner, so that runs wait")
     options.add_argument("--keep", type=Path, help="file to keep the history in, as JSON")
     options.add_argument("--judge", type=Path, help="judge a history that was kept; run nothing")
     chosen = options.parse_args()
@@ -46,6 +47,7 @@ def main() -> int:
                     seed=chosen.seed,
                     schedules=chosen.schedules,
                     trouble_s=chosen.minutes * 60,
+                    slow=chosen.slow,
                     plant=chosen.plant,
                 ),
                 say,

@@ -28,6 +28,8 @@ CRONS = (
 OWNERS = 6
 CHANGED_EVERY_S = 150.0
 """How long a schedule is left alone, on average: a slot or two lie undisputed in between."""
+OFTEN_S = 40.0
+"""Likewise, where changes are to come between the planning of a run and its call."""
 SEEDERS = 24
 Answer = CreateOutput | Struct
 
@@ -43,11 +45,17 @@ class Owned(Struct):
 class Owners:
     """All owners together. One schedule is changed by one owner at a time."""
 
-    def __init__(self, hosts: list[SchedulerHost], chance: random.Random) -> None:
+    def __init__(
+        self,
+        hosts: list[SchedulerHost],
+        chance: random.Random,
+        changed_every_s: float = CHANGED_EVERY_S,
+    ) -> None:
         self.changes: list[Change] = []
         self.refusals: list[Refusal] = []
         self._hosts = hosts
         self._chance = chance
+        self._changed_every_s = changed_every_s
         self._free: list[Owned] = []
         self._made = 0
 
@@ -64,7 +72,7 @@ class Owners:
     async def go_on(self, stopping: asyncio.Event) -> None:
         """Change this and that until told to stop; what was begun then is carried through."""
 
-        pause_s = OWNERS * CHANGED_EVERY_S / len(self._free)
+        pause_s = OWNERS * self._changed_every_s / len(self._free)
 
         async def work() -> None:
             while not stopping.is_set():

@@ -9,7 +9,7 @@ import asyncpg
 import msgspec
 from msgspec import Struct
 
-from tests.drill.changes import Owners
+from tests.drill.changes import CHANGED_EVERY_S, OFTEN_S, Owners
 from tests.drill.faults import MINUTE, Faults
 from tests.drill.history import History, Row, Run, Stored
 from tests.drill.plants import Plant
@@ -34,7 +34,10 @@ UNFINISHED = "SELECT count(*) FROM ext_scheduler.runs WHERE status IN ('queued',
 
 
 class Options(Struct, frozen=True, kw_only=True):
-    """``calm``: with an undisturbed slot before and after the trouble, and a long outage in it."""
+    """``calm``: with an undisturbed slot before and after the trouble, and a long outage in it.
+
+    ``slow``: runs wait behind a slow Runner, while what they are for is changed, and more often.
+    """
 
     seed: int = 1
     schedules: int = 3000
@@ -43,15 +46,18 @@ class Options(Struct, frozen=True, kw_only=True):
     gap_s: float = 5.5
     planned_within_s: float = 15.0
     calm: bool = True
+    slow: bool = False
     plant: Plant | None = None
 
 
 async def run(options: Options, tell: Callable[[str], None]) -> History:
     """Run a drill. Raises AssertionError when the system does not settle afterwards."""
     chance = random.Random(options.seed)
-    async with staged(options.installs, options.plant) as stage:
+    async with staged(options.installs, options.plant, slow=options.slow) as stage:
         began = time.time()
-        owners, faults = Owners(stage.hosts, chance), Faults(stage, random.Random(options.seed))
+        every_s = OFTEN_S if options.slow else CHANGED_EVERY_S
+        owners = Owners(stage.hosts, chance, every_s)
+        faults = Faults(stage, random.Random(options.seed))
         await owners.seed(options.schedules)
         tell(f"{options.schedules} schedules created in {time.time() - began:.0f} s")
         stopping = asyncio.Event()

@@ -4,6 +4,7 @@ As a program (``python -m tests.drill.plants PLANT serve --role worker``) it is 
 """
 
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 from uuid import uuid4
@@ -17,7 +18,9 @@ from service.cli.main import main
 from service.invoker import Invoker
 from service.planner import Step
 from service.rules.outcomes import Outcome
-from service.storage import occurrences, timers
+from service.storage import attempts, invocations, occurrences, timers
+from service.storage.connection import Connection
+from service.storage.invocations import Invocation
 
 IGNORED_EVERY = 200
 
@@ -31,6 +34,8 @@ class Plant(StrEnum):
     """One in so many slots is passed over."""
     KEYS = "keys"
     """Each attempt has an idempotency key of its own."""
+    STALE = "stale"
+    """What was loaded once for a schedule's calls is gone by for ever after."""
 
 
 DROP_UNIQUENESS = """
@@ -84,7 +89,29 @@ def make_up_keys() -> None:
     setattr(Invoker, "call", call)  # noqa: B010 - likewise
 
 
-PLANTED = {Plant.TWICE: plan_twice, Plant.SKIP: skip_slots, Plant.KEYS: make_up_keys}
+def never_look_again() -> None:
+    """Take a schedule for what it was at its first call: there, and enabled."""
+    honest = invocations.load
+    known: dict[attempts.Key, Invocation] = {}
+
+    async def load(connection: Connection, keys: Sequence[attempts.Key]) -> list[Invocation]:
+        found = await honest(connection, keys)
+        known.update(
+            (key, each)
+            for key, each in zip(keys, found, strict=True)
+            if each.exists and each.enabled and key not in known
+        )
+        return [known.get(key, each) for key, each in zip(keys, found, strict=True)]
+
+    setattr(invocations, "load", load)  # noqa: B010 - likewise
+
+
+PLANTED = {
+    Plant.TWICE: plan_twice,
+    Plant.SKIP: skip_slots,
+    Plant.KEYS: make_up_keys,
+    Plant.STALE: never_look_again,
+}
 
 if __name__ == "__main__":
     PLANTED[Plant(sys.argv.pop(1))]()

@@ -32,12 +32,14 @@ SLOWNESS_S = 1.5
 class Recorder:
     """Answers most calls with 200 at once; some fail first, fail for good, or take long.
 
-    Which ones, their keys decide: so every attempt of an occurrence meets the same Runner.
+    Which ones, their keys decide: so every attempt of an occurrence meets the same Runner. A
+    ``slow`` one takes long for all of them.
     """
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, *, slow: bool = False) -> None:
         self.calls: list[Call] = []
         self._client = client
+        self._slow = slow
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def receive(self, message: Msg) -> None:
@@ -52,7 +54,7 @@ class Recorder:
         key, attempt = headers.get(IDEMPOTENCY_HEADER, ""), context["attempt"]
         late = received * 1000 > float(headers.get(DEADLINE_HEADER, "0"))
         status = None if late else status_for(key, attempt)
-        if is_slow(key) and not late:
+        if (self._slow or is_slow(key)) and not late:
             await asyncio.sleep(SLOWNESS_S)
         self.calls.append(
             Call(
@@ -112,10 +114,10 @@ async def connected(url: str) -> Client:
 
 
 @asynccontextmanager
-async def recorder(url: str) -> AsyncIterator[Recorder]:
+async def recorder(url: str, *, slow: bool = False) -> AsyncIterator[Recorder]:
     """A Runner that listens, through restarts of the server, on a connection of its own."""
     client = await connected(url)
-    runner = Recorder(client)
+    runner = Recorder(client, slow=slow)
     await client.subscribe(EXECUTE_SUBJECT, queue=RUNNER_QUEUE, cb=runner.receive)
     await client.flush()
     try:

@@ -24,6 +24,8 @@ START_WITHIN_S = 60.0
 STOP_WITHIN_S = 60.0
 """More than a process may take to end."""
 PATIENCE_S = 20.0
+FEW = 10
+"""Calls at a time of a worker: with a slow Runner, seven a second."""
 COMMON = {
     "log_level": "warning",
     "log_format": "json",
@@ -59,17 +61,22 @@ class Stage(Struct):
 
 
 @asynccontextmanager
-async def staged(installs: int, plant: Plant | None) -> AsyncIterator[Stage]:
-    """Start everything; afterwards nothing is left. PostgreSQL keeps its durable settings."""
+async def staged(installs: int, plant: Plant | None, *, slow: bool = False) -> AsyncIterator[Stage]:
+    """Start everything; afterwards nothing is left. PostgreSQL keeps its durable settings.
+
+    ``slow``: what is due waits for its turn, behind a slow Runner and few calls at a time.
+    """
     async with AsyncExitStack() as stack:
         directory = stack.enter_context(private_directory())
         postgres = stack.enter_context(embedded_postgres(directory / "postgres", durable=True))
         bus = stack.enter_context(embedded_nats(directory / "nats"))
         installed = await prepared(postgres, installs, plant)
-        runner = await stack.enter_async_context(recorder(bus.url))
+        runner = await stack.enter_async_context(recorder(bus.url, slow=slow))
         client = await connected(bus.url)
         stack.push_async_callback(client.close)
         settings = {**COMMON, **files(directory), "database_url": postgres.dsn, "nats_url": bus.url}
+        if slow:
+            settings["in_flight"] = str(FEW)
         kept = [
             *(Kept(f"worker {n}", program(plant), settings) for n in range(1, WORKERS + 1)),
             *(Kept(f"responder {n}", program(None), settings) for n in range(1, RESPONDERS + 1)),
