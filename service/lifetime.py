@@ -53,11 +53,13 @@ def give_up_after(patience_s: float) -> None:
 
 
 def _give_up(loop: asyncio.AbstractEventLoop, patience_s: float) -> None:
-    names = sorted({_name(task) for task in asyncio.all_tasks(loop)})
-    told = f"did not end within {patience_s:g} s; it still was at: {', '.join(names) or 'nothing'}"
-    sys.stderr.write(f"ext-scheduler: {told}\n")
-    sys.stderr.flush()
-    os._exit(GIVEN_UP)
+    try:
+        names = ", ".join(sorted({_name(task) for task in asyncio.all_tasks(loop)}))
+        told = f"did not end within {patience_s:g} s; it still was at: {names or 'nothing'}"
+        sys.stderr.write(f"ext-scheduler: {told}\n")
+        sys.stderr.flush()
+    finally:
+        os._exit(GIVEN_UP)
 
 
 def _name(task: asyncio.Task[Any]) -> str:
