@@ -21,7 +21,12 @@ from service.storage.gather import Gather
 log = getLogger(__name__)
 
 SIZE = 32
+"""Bounds what is in memory for a batch, and how long its members wait for each other."""
+LEAST = 8
 LANES = 2
+"""PostgreSQL works on one batch while the process does on the other. All in one would leave each
+of them waiting for the other; more lanes, or fewer in a batch, cost more than they gain.
+"""
 LANE_S = 0.1
 """A batch that takes longer has met something slow; those after it do not wait for that."""
 
@@ -72,6 +77,7 @@ class Batches:
                 key=_install if handler.mutates else id,
                 wait_s=0,
                 size=SIZE,
+                least=LEAST,
                 lanes=LANES,
                 lane_s=LANE_S,
             )

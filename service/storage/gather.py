@@ -1,6 +1,7 @@
 """Many callers, one statement: what single callers ask for is gathered for a moment."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Generic, TypeVar
 
@@ -18,8 +19,9 @@ class Gather(Generic[T, R]):
     Without a wait an item begins at the next turn of the event loop, or once a lane is free.
     ``work`` gives one result per item, in order; what it raises, every caller of the batch gets.
     At most ``lanes`` batches are worked on at once, not counting those that take longer than
-    ``lane_s``: what is stuck shall not hold up the rest. Two items of the same ``key`` never share
-    a batch.
+    ``lane_s``: what is stuck shall not hold up the rest. What waits is shared out among the lanes
+    that are free, though not in batches smaller than ``least``. Two items of the same ``key`` never
+    share a batch.
     """
 
     def __init__(
@@ -29,6 +31,7 @@ class Gather(Generic[T, R]):
         key: Callable[[T], Hashable] = id,
         wait_s: float = WAIT_S,
         size: int = SIZE,
+        least: int | None = None,
         lanes: int = LANES,
         lane_s: float | None = None,
     ) -> None:
@@ -36,6 +39,7 @@ class Gather(Generic[T, R]):
         self._key = key
         self._wait_s = wait_s
         self._size = size
+        self._least = size if least is None else least
         self._lanes = lanes
         self._lane_s = lane_s
         self._waiting: list[tuple[T, asyncio.Future[R]]] = []
@@ -48,7 +52,7 @@ class Gather(Generic[T, R]):
         loop = asyncio.get_running_loop()
         future: asyncio.Future[R] = loop.create_future()
         self._waiting.append((item, future))
-        if len(self._waiting) >= self._size:
+        if self._wait_s and len(self._waiting) >= self._size:
             self._start()
         elif self._timer is None and len(self._batches) < self._lanes:
             self._timer = (
@@ -62,8 +66,9 @@ class Gather(Generic[T, R]):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        while self._waiting and len(self._batches) < self._lanes:
-            task = asyncio.create_task(self._run(self._take()))
+        while self._waiting and (free := self._lanes - len(self._batches)) > 0:
+            share = max(self._least, math.ceil(len(self._waiting) / free))
+            task = asyncio.create_task(self._run(self._take(min(self._size, share))))
             self._batches.add(task)
             task.add_done_callback(self._ended)
             if self._lane_s is not None:
@@ -81,13 +86,13 @@ class Gather(Generic[T, R]):
         # What came in the meantime has waited long enough.
         self._start()
 
-    def _take(self) -> list[tuple[T, asyncio.Future[R]]]:
+    def _take(self, most: int) -> list[tuple[T, asyncio.Future[R]]]:
         batch: list[tuple[T, asyncio.Future[R]]] = []
         later: list[tuple[T, asyncio.Future[R]]] = []
         seen: set[Hashable] = set()
         for entry in self._waiting:
             key = self._key(entry[0])
-            if len(batch) < self._size and key not in seen:
+            if len(batch) < most and key not in seen:
                 seen.add(key)
                 batch.append(entry)
             else:

@@ -118,7 +118,7 @@ async def test_requests_of_a_moment_are_answered_together_each_its_own() -> None
     desk = Desk()
     words = [str(n) for n in range(20)]
     assert await desk.ask_all(*words) == [Said(word, alone=False) for word in words]
-    assert (desk.sizes, desk.connections) == ([20], 1)
+    assert (desk.sizes, desk.connections) == ([10, 10], 2)
 
 
 async def test_what_arrives_meanwhile_is_the_next_batch() -> None:

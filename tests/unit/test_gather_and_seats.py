@@ -67,6 +67,17 @@ async def test_without_a_wait_a_lone_item_begins_at_the_next_turn() -> None:
     assert batches.sizes == [1, 3]
 
 
+@pytest.mark.parametrize(
+    ("count", "sizes"),
+    [(3, [3]), (8, [4, 4]), (9, [5, 4]), (20, [10, 10]), (50, [12, 12, 12, 12, 2])],
+)
+async def test_what_waits_is_shared_out_among_free_lanes(count: int, sizes: list[int]) -> None:
+    batches = Batches()
+    gather = Gather(batches.double, wait_s=0, size=12, least=4, lanes=2)
+    await asyncio.gather(*(gather.add(n) for n in range(count)))
+    assert batches.sizes == sizes
+
+
 async def test_batch_that_takes_long_leaves_its_lane() -> None:
     batches = Batches()
     batches.gate.clear()
