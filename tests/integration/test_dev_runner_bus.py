@@ -22,6 +22,9 @@ from tests.support.running_extensions import (
 from tests.support.scheduler_stub import SchedulerStub, scheduler_stub
 from tests.support.tokens import HOST, KEYS
 
+# Whoever is first waits until a component of 18 MB is compiled, on however busy a machine.
+pytestmark = pytest.mark.timeout(300)
+
 INSTALL = UUID(int=7)
 QUICK = RequestSettings(attempt=0.2, total=0.5, first_pause=0.01, longest_pause=0.02)
 

@@ -22,6 +22,9 @@ from tests.support.running_extensions import (
 from tests.support.scheduling import MemoryScheduler
 from tests.support.tiny_components import LOOP, component, install_bytes
 
+# Whoever is first waits until a component of 18 MB is compiled, on however busy a machine.
+pytestmark = pytest.mark.timeout(300)
+
 UNKNOWN = "sha256:" + "0" * 64
 
 

@@ -16,6 +16,9 @@ from tests.support.running_extensions import (
 )
 from tests.support.scheduling import MemoryScheduler, schedule_info
 
+# Whoever is first waits until a component of 18 MB is compiled, on however busy a machine.
+pytestmark = pytest.mark.timeout(300)
+
 
 @pytest.fixture
 def scheduler() -> MemoryScheduler:

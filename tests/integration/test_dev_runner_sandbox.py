@@ -20,6 +20,9 @@ from tests.support.tiny_components import (
     response_of,
 )
 
+# Whoever is first waits until a component of 18 MB is compiled, on however busy a machine.
+pytestmark = pytest.mark.timeout(300)
+
 MIB = 1024 * 1024
 
 
