@@ -5,6 +5,7 @@ Arguments: the URL of the bus, and, if one tenant's calls are to take long, its 
 
 import asyncio
 import sys
+from typing import cast
 from urllib.parse import urlsplit
 
 import uvloop
@@ -27,9 +28,8 @@ class Stub(asyncio.Protocol):
         self._buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.write(CONNECT + SUBSCRIBE)
+        self._transport = cast("asyncio.Transport", transport)
+        self._write([CONNECT, SUBSCRIBE])
 
     def data_received(self, data: bytes) -> None:
         buffer = self._buffer + data

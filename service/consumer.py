@@ -92,12 +92,14 @@ class Consumer:
                             watcher.result()
                     await self._round()
             finally:
-                # The heart goes on beating until the last of them has ended.
-                while self._held:
-                    await asyncio.wait(self._held.values())
-                for watcher in watchers:
-                    watcher.cancel()
-                await asyncio.gather(*watchers, return_exceptions=True)
+                try:
+                    # The heart goes on beating until the last of them has ended.
+                    while self._held:
+                        await asyncio.wait(self._held.values())
+                finally:
+                    for watcher in watchers:
+                        watcher.cancel()
+                    await asyncio.gather(*watchers, return_exceptions=True)
 
     def _watcher(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
