@@ -19,7 +19,7 @@ from service.lifetime import first_of
 from service.metrics import Metrics
 from service.settings import Settings
 from service.storage.acquire import acquired
-from service.storage.faults import is_unavailable
+from service.storage.faults import in_words, is_unavailable
 from service.storage.migrate import MigrationError, pending
 from service.storage.pool import PoolSettings, is_alive, open_pool
 
@@ -139,8 +139,7 @@ def using_database() -> Iterator[None]:
     try:
         yield
     except NOT_USABLE as error:
-        told = str(error) or type(error).__name__
-        raise CannotReachError(f"database not usable: {told}") from error
+        raise CannotReachError(f"database not usable: {in_words(error)}") from error
 
 
 @asynccontextmanager

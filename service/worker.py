@@ -21,7 +21,7 @@ from service.metrics import Metrics
 from service.planner import Planner, PlannerSettings
 from service.rules.outcomes import Outcome
 from service.storage import clock
-from service.storage.faults import is_unavailable
+from service.storage.faults import in_words, is_unavailable
 from service.storage.listener import ListenerLostError
 
 log = getLogger(__name__)
@@ -91,7 +91,9 @@ class Worker:
         except Exception as error:
             if not is_unavailable(error):
                 raise
-            raise WorkerEndedError(f"the database is lost at the start: {_told(error)}") from error
+            raise WorkerEndedError(
+                f"the database is lost at the start: {in_words(error)}"
+            ) from error
         with _rare_collections():
             await self._run(stopping)
 
@@ -184,9 +186,5 @@ def _reason(loop: asyncio.Task[None]) -> str:
     if isinstance(error, ListenerLostError):
         return "the queue's notifications no longer arrive: its listener connection is lost"
     if error is not None and is_unavailable(error):
-        return f"the database is lost to the {loop.get_name()} loop: {_told(error)}"
+        return f"the database is lost to the {loop.get_name()} loop: {in_words(error)}"
     return f"the {loop.get_name()} loop ended" + (f": {error!r}" if error else "")
-
-
-def _told(error: BaseException) -> str:
-    return str(error) or type(error).__name__

@@ -27,6 +27,13 @@ def is_unavailable(error: BaseException) -> bool:
     return isinstance(error, _NOT_NOW)
 
 
+def in_words(error: BaseException) -> str:
+    """What happened, in words for a person; the driver may only name its own inner states."""
+    if isinstance(error, asyncpg.InternalClientError):
+        return "the connection ended in the middle of something"
+    return str(error) or type(error).__name__
+
+
 def is_demoted(error: BaseException) -> bool:
     """Tell whether the server became a standby: every pooled connection is to it then (25006)."""
     return isinstance(error, asyncpg.ReadOnlySQLTransactionError)

@@ -10,6 +10,9 @@ import pytest
 from runner_bridge.dev_runner.build import WIT, BuildFailed, build_extension
 from tests.support.running_extensions import BARE
 
+# Compilers take as long as they take, on however busy a machine.
+pytestmark = pytest.mark.timeout(300)
+
 SCRIPT = """
 import sys
 from pathlib import Path

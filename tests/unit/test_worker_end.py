@@ -27,5 +27,12 @@ async def test_a_loss_without_words_is_told_by_its_kind() -> None:
     assert await ended_by(TimeoutError()) == "the database is lost to the queue loop: TimeoutError"
 
 
+async def test_inner_states_of_the_driver_are_not_told() -> None:
+    inner = asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is ...")
+    assert await ended_by(inner) == (
+        "the database is lost to the queue loop: the connection ended in the middle of something"
+    )
+
+
 async def test_a_fault_of_ours_is_told_with_its_class() -> None:
     assert await ended_by(KeyError("x")) == "the queue loop ended: KeyError('x')"
