@@ -4,6 +4,7 @@ import math
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from logging import getLogger
+from typing import cast
 from uuid import UUID
 
 import msgspec
@@ -99,7 +100,7 @@ class Invoker:
                 aud=RUNNER_AUDIENCE,
                 iat=issued,
                 exp=issued + min(math.ceil(timeout_s) + 1, MAX_LIFETIME_S),
-                jti=UUID(context.request_id),
+                jti=cast("UUID", context.request_id),  # is a text, and is written as one
                 op=EXECUTE_OP,
                 body_sha256=body_sha256(body),
                 install_id=_id(_text(context.install_id)),

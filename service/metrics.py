@@ -83,6 +83,7 @@ class Metrics:
             buckets=LATENESS_BUCKETS,
             registry=registry,
         )
+        self._endings: dict[tuple[str, str], Counter] = {}
         self.retries = Counter(
             "extension_scheduler_retries_total",
             "Attempts that failed and will be made again.",
@@ -138,6 +139,13 @@ class Metrics:
         duration.observe(duration_s)
         if code is not None:
             self.api_errors.labels(op, code).inc()
+
+    def ended(self, trigger: str, status: str) -> None:
+        """Count an occurrence that ended; both are of closed sets."""
+        series = self._endings.get((trigger, status))
+        if series is None:
+            self._endings[trigger, status] = series = self.runs.labels(trigger, status)
+        series.inc()
 
     def expect_requests(self, operations: Iterable[str], drops: Iterable[str]) -> None:
         """Show what a responder counts from the start, as zero: a rise from nothing is no rise."""

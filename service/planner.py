@@ -36,6 +36,8 @@ class PlannerSettings(Struct, frozen=True):
 
     batch: int = 1000
     poll: timedelta = timedelta(seconds=2)
+    first: int = 250
+    """How many are planned before the others, so that they can be fired meanwhile."""
     crowded: timedelta = timedelta(milliseconds=250)
     """How long to wait when what is due is locked by others."""
     acquire_timeout_s: float = 5.0
@@ -168,6 +170,7 @@ class Planner:
         self._settings = settings or PlannerSettings()
         self._now = now
         self._calendar = Calendar()
+        self._busy = False
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Plan until told to stop. Raises what the database raises when it is gone."""
@@ -197,8 +200,12 @@ class Planner:
             due_at = await timers.next_due(connection)
             if due_at is None or due_at > now:
                 self._metrics.due_timers.set(0)
+                self._busy = False
                 return min(due_at - now, settings.poll) if due_at else settings.poll
-            planned = await plan_due(connection, now, settings, self._calendar)
+            limit = settings.batch if self._busy else min(settings.first, settings.batch)
+            self._busy = True
+            limited = structs.replace(settings, batch=limit)
+            planned = await plan_due(connection, now, limited, self._calendar)
             await self._complain(connection, planned)
         self._metrics.missed_slots.inc(planned.missed)
         if planned.taken == 0:

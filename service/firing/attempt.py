@@ -164,7 +164,7 @@ class Firing:
         if ended.status == "queued":
             self._metrics.retries.inc()
             return settled.delay
-        self._metrics.runs.labels(run.trigger, ended.status).inc()
+        self._metrics.ended(run.trigger, ended.status)
         if ended.recorded:
             self._ended()
         return None

@@ -82,7 +82,7 @@ def decide(
             context=_context(run, found, config, found.content_hash),
             http=_http(run, found),
             limits=ExecuteLimits(timeout_ms=timeout_ms),
-            providers=sorted(providers),
+            providers=_ordered(providers),
             secret_envelope=_envelope(found.secrets),
         )
     )
@@ -164,6 +164,11 @@ def _read_config(text: str) -> dict[str, str] | None:
 _short_body = lru_cache(maxsize=2048)(_read_body)
 _short_config = lru_cache(maxsize=2048)(_read_config)
 _short_path = lru_cache(maxsize=2048)(normal_path)
+
+
+@lru_cache(maxsize=2048)
+def _ordered(names: frozenset[str]) -> list[str]:
+    return sorted(names)
 
 
 def _text(raw: bytes) -> str:
