@@ -136,7 +136,7 @@ async def _reach(
     bus = await enter(connected_bus(settings, SERVICE_NAME, metrics))
     pools = {
         each: await enter(
-            opened_pool(settings, each.value, size, metrics, kept=each is Role.WORKER)
+            opened_pool(settings, each.value, size, metrics, firing=each is Role.WORKER)
         )
         for each, size in _pool_sizes(settings, role).items()
     }

@@ -105,9 +105,9 @@ def watch(bus: Bus) -> Callable[[asyncio.Event], Coroutine[Any, Any, None]]:
 
 @asynccontextmanager
 async def opened_pool(
-    settings: Settings, name: str, size: int, metrics: Metrics, *, kept: bool = False
+    settings: Settings, name: str, size: int, metrics: Metrics, *, firing: bool
 ) -> AsyncIterator[asyncpg.Pool]:
-    """Connect to a migrated database for the length of the block.
+    """Connect to a migrated database for the length of the block, for ``firing`` or for requests.
 
     Raises CannotReachError when it cannot be had, CannotServeError when it lacks migrations.
     """
@@ -118,7 +118,8 @@ async def opened_pool(
         lock_timeout_ms=settings.lock_timeout_ms,
         statement_timeout_ms=settings.statement_timeout_ms,
         statement_cache_size=settings.statement_cache_size,
-        kept=kept,
+        kept=firing,
+        by_keys=not firing,  # firing asks for it where it needs it
     )
     with using_database():
         pool = await open_pool(pool_settings)

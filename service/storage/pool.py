@@ -19,6 +19,8 @@ class PoolSettings(Struct, frozen=True):
     """Times in milliseconds. ``statement_cache_size`` 0 is for a transaction pooler in between.
 
     ``kept`` connections are all made at the start and stay, for work that comes all at once.
+    ``by_keys``: rows are looked up by index, whatever the statistics say. A plan that was made and
+    kept while a table was empty reads the whole of it, until it is analysed a minute later.
     """
 
     url: str
@@ -28,6 +30,7 @@ class PoolSettings(Struct, frozen=True):
     statement_timeout_ms: int
     statement_cache_size: int
     kept: bool = False
+    by_keys: bool = False
 
 
 CONNECT_TIMEOUT_S = 10.0
@@ -53,6 +56,7 @@ async def open_pool(settings: PoolSettings) -> asyncpg.Pool:
             "lock_timeout": str(settings.lock_timeout_ms),
             "statement_timeout": str(settings.statement_timeout_ms),
             "idle_in_transaction_session_timeout": str(settings.statement_timeout_ms * 2),
+            **({"enable_seqscan": "off"} if settings.by_keys else {}),
         },
     )
 
