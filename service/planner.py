@@ -37,7 +37,8 @@ class PlannerSettings(Struct, frozen=True):
     batch: int = 1000
     poll: timedelta = timedelta(seconds=2)
     first: int = 250
-    """How many are planned before the others, so that they can be fired meanwhile."""
+    """How many are planned before the others, so that firing begins; then twice as many, and so on
+    up to ``batch``."""
     crowded: timedelta = timedelta(milliseconds=250)
     """How long to wait when what is due is locked by others."""
     acquire_timeout_s: float = 5.0
@@ -78,7 +79,10 @@ async def plan_due(
             except UnplannableError as error:
                 unplannable[timer.key] = str(error)
         planned = await occurrences.plan(connection, ranked(steps), now)
-        await timers.move(connection, [moved(each, planned) for each in steps if each.timer])
+        before = {timer.key: timer for timer in taken}
+        after = [moved(each, planned) for each in steps if each.timer]
+        await timers.advance(connection, [t for t in after if t.same_but_when(before[t.key])])
+        await timers.move(connection, [t for t in after if not t.same_but_when(before[t.key])])
         kept = {each.timer.key for each in steps if each.timer}
         await timers.remove(connection, [timer.key for timer in taken if timer.key not in kept])
     return Planned(
@@ -150,7 +154,7 @@ def moved(each: Step, planned: set[tuple[str, UUID]]) -> Timer:
     """The timer as it will be: the new run record has taken its count of missed slots."""
     assert each.timer is not None  # noqa: S101 - the caller filtered
     occurrence = each.occurrence
-    if occurrence is not None and each.timer.key in planned:
+    if each.timer.missed and occurrence is not None and each.timer.key in planned:
         return structs.replace(each.timer, missed=0)
     return each.timer
 
@@ -170,7 +174,7 @@ class Planner:
         self._settings = settings or PlannerSettings()
         self._now = now
         self._calendar = Calendar()
-        self._busy = False
+        self._limit = self._settings.first
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Plan until told to stop. Raises what the database raises when it is gone."""
@@ -200,11 +204,10 @@ class Planner:
             due_at = await timers.next_due(connection)
             if due_at is None or due_at > now:
                 self._metrics.due_timers.set(0)
-                self._busy = False
+                self._limit = settings.first
                 return min(due_at - now, settings.poll) if due_at else settings.poll
-            limit = settings.batch if self._busy else min(settings.first, settings.batch)
-            self._busy = True
-            limited = structs.replace(settings, batch=limit)
+            limited = structs.replace(settings, batch=min(self._limit, settings.batch))
+            self._limit = 2 * limited.batch
             planned = await plan_due(connection, now, limited, self._calendar)
             await self._complain(connection, planned)
         self._metrics.missed_slots.inc(planned.missed)

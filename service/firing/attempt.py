@@ -66,9 +66,14 @@ class Firing:
             key=lambda ticket: (ticket.tenant_id, ticket.schedule_id),
             size=size,
             wait_s=wait_s,
+            lanes=settings.gather_lanes,
         )
         self._end = Gather(
-            ledger.end, key=lambda each: each.begun.run.key, size=size, wait_s=wait_s
+            ledger.end,
+            key=lambda each: each.begun.run.key,
+            size=size,
+            wait_s=wait_s,
+            lanes=settings.gather_lanes,
         )
         self._invoke = invoke
         self._metrics = metrics

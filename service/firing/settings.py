@@ -21,6 +21,8 @@ class FiringSettings(Struct, frozen=True, kw_only=True):
     """How many runs may be claimed and called at once."""
     gather: int = 200
     gather_wait_s: float = 0.004
+    gather_lanes: int = 3
+    """Batches that are begun at once, and as many that are ended."""
     seat_patience_s: float = 1.0
     declared_is_granted: bool = False
     retries: RetryRules = RetryRules()

@@ -40,6 +40,9 @@ class _Answer(Struct):
     error: str | None = None
 
 
+_ANSWERS = msgspec.json.Decoder(_Answer)
+
+
 def of_answer(body: bytes, limit: int) -> Outcome:
     """Judge a Runner's response body. Success is a status below 400 and no ``error``."""
     if not body:
@@ -47,7 +50,7 @@ def of_answer(body: bytes, limit: int) -> Outcome:
     if len(body) > limit:
         return Outcome(error=f"The Runner's response is larger than {limit} bytes")
     try:
-        answer = msgspec.json.decode(body, type=_Answer)
+        answer = _ANSWERS.decode(body)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         return Outcome(error=f"The Runner's response cannot be read: {error}")
     if answer.error is None and answer.status < 400:

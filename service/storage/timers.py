@@ -34,6 +34,13 @@ FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::time
 WHERE t.tenant_id = m.tenant_id AND t.schedule_id = m.schedule_id
 """
 
+ADVANCE = """
+UPDATE ext_scheduler.timers t SET due_at = m.due_at, missed = m.missed
+FROM unnest($1::text[], $2::uuid[], $3::timestamptz[], $4::integer[])
+  AS m (tenant_id, schedule_id, due_at, missed)
+WHERE t.tenant_id = m.tenant_id AND t.schedule_id = m.schedule_id
+"""
+
 LOCK = """
 SELECT t.tenant_id, t.schedule_id
 FROM ext_scheduler.timers t
@@ -85,6 +92,14 @@ class Timer(Struct, frozen=True):
         """Tenant and schedule."""
         return self.tenant_id, self.schedule_id
 
+    def same_but_when(self, other: "Timer") -> bool:
+        """Whether it was computed from the same as another timer of the schedule."""
+        return (
+            self.timezone == other.timezone
+            and self.cron == other.cron
+            and self.install_id == other.install_id
+        )
+
 
 async def next_due(connection: Connection) -> datetime | None:
     """Return the earliest due instant of all timers, None where there are no timers."""
@@ -120,6 +135,13 @@ async def move(connection: Connection, timers: Sequence[Timer]) -> None:
     """Make the stored timers of these schedules equal to the given ones."""
     if timers:
         await connection.execute(MOVE, *_columns(timers))
+
+
+async def advance(connection: Connection, timers: Sequence[Timer]) -> None:
+    """Move the stored timers of these schedules on; what they are made from stays as it is."""
+    if timers:
+        columns = [(t.tenant_id, t.schedule_id, t.due_at, t.missed) for t in timers]
+        await connection.execute(ADVANCE, *map(list, zip(*columns, strict=True)))
 
 
 async def add(connection: Connection, timers: Sequence[Timer]) -> None:
