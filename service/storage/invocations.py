@@ -31,7 +31,7 @@ LEFT JOIN extension_api_endpoint e ON e.id = s.endpoint_id AND e.version_id = i.
 LEFT JOIN extension_version v ON v.id = i.version_id
 LEFT JOIN LATERAL (
   SELECT n.content_hash FROM extension_bundle n
-  WHERE n.version_id = i.version_id ORDER BY n.created_at DESC, n.id DESC LIMIT 1
+  WHERE n.version_id = i.version_id ORDER BY n.created_at DESC NULLS LAST, n.id DESC LIMIT 1
 ) b ON true
 LEFT JOIN tenant_extension_install_config c ON c.install_id = i.id AND c.tenant_id = i.tenant_id
 LEFT JOIN tenant_extension_install_secrets x ON x.install_id = i.id AND x.tenant_id = i.tenant_id

@@ -41,7 +41,7 @@ FOR NO KEY UPDATE
 # The newest bundle of a version counts.
 CONTENT_HASH = """
 SELECT content_hash FROM extension_bundle WHERE version_id = $1::uuid
-ORDER BY created_at DESC, id DESC LIMIT 1
+ORDER BY created_at DESC NULLS LAST, id DESC LIMIT 1
 """
 
 BUNDLE = """

@@ -133,9 +133,11 @@ async def test_payload_stored_as_json_text_is_read(stack: Stack) -> None:
 
 async def test_newest_bundle_and_config_row_count(stack: Stack) -> None:
     made = stack.made
+    # As the platform has it.
+    await stack.pool.execute("ALTER TABLE extension_bundle ALTER created_at DROP NOT NULL")
     await stack.pool.execute(
         "INSERT INTO extension_bundle (version_id, content_hash, created_at)"
-        " VALUES ($1, 'feed', now() + interval '1 hour')",
+        " VALUES ($1, 'feed', now() + interval '1 hour'), ($1, 'of unknown age', NULL)",
         made.version_id,
     )
     await stack.pool.execute(
