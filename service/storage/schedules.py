@@ -71,8 +71,7 @@ UPDATE tenant_extension_schedule s SET
   job_id = CASE WHEN $10 THEN s.id END,
   runner_schedule_id =
     CASE WHEN $10 THEN 'extsched:' || s.install_id::text || ':' || s.id::text END,
-  missing_endpoint = CASE WHEN 'enabled' = ANY ($4) OR 'endpoint' = ANY ($4) THEN false
-    ELSE s.missing_endpoint END,
+  missing_endpoint = s.missing_endpoint AND NOT 'enabled' = ANY ($4),
   revision = coalesce(s.revision, 1) + 1,
   updated_at = $11::timestamptz
 WHERE s.tenant_id = $1::text AND s.install_id = $2::uuid AND s.id = $3::uuid

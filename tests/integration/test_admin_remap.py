@@ -200,13 +200,18 @@ async def test_the_callers_own_word_on_enabled_clears_the_mark(remapping: Remapp
     assert (await remapping.shown(on_b))["enabled"] is False
 
 
-async def test_other_changes_leave_the_mark(remapping: Remapping) -> None:
+@pytest.mark.parametrize("changed", [{"cron": "0 10 * * *"}, {"endpoint": "/a"}])
+async def test_other_changes_leave_the_mark(remapping: Remapping, changed: dict[str, str]) -> None:
     on_b = await remapping.create("/b")
     await remapping.update("2.0.0", disableMissingSchedules=True)
-    assert (await remapping.host("update", scheduleId=on_b, cron="0 10 * * *"))["success"]
+    assert (await remapping.host("update", scheduleId=on_b, **changed))["success"]
+    assert (await remapping.shown(on_b))["enabled"] is False
     await remapping.update("1.0.0")
     shown = await remapping.shown(on_b)
-    assert (shown["enabled"], shown["nextRunAt"][11:16]) == (True, "10:00")
+    assert shown["enabled"] is True
+    assert shown["cron"] == changed.get("cron", DAILY)
+    assert shown["endpointPath"] == changed.get("endpoint", "/b")
+    assert shown["nextRunAt"] is not None
 
 
 async def test_what_may_not_be_scheduled_any_more_is_missing(
