@@ -5,9 +5,7 @@ the reason, for a supervisor to start anew.
 """
 
 import asyncio
-import gc
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from logging import getLogger
 
 import asyncpg
@@ -94,8 +92,7 @@ class Worker:
             raise WorkerEndedError(
                 f"the database is lost at the start: {in_words(error)}"
             ) from error
-        with _rare_collections():
-            await self._run(stopping)
+        await self._run(stopping)
 
     async def _run(self, stopping: asyncio.Event) -> None:
         ending = asyncio.Event()
@@ -132,20 +129,6 @@ class Worker:
                 loop.cancel()
             if stuck:
                 await asyncio.wait(stuck, timeout=CANCELLED_S)
-
-
-@contextmanager
-def _rare_collections() -> Iterator[None]:
-    """Look for garbage cycles seldom: looking took a third of the time, and there are few."""
-    before = gc.get_threshold()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 100)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-        gc.unfreeze()
 
 
 def _consuming(settings: WorkerSettings) -> ConsumerSettings:

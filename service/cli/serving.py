@@ -35,7 +35,7 @@ def serve(
 
 
 def _collect_rarely() -> None:
-    """Look for garbage cycles seldom: that took a seventh of a request, which leaves none."""
+    """Look for garbage cycles seldom: a seventh of the time went there, and hardly any are left."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
