@@ -5,6 +5,8 @@ from msgspec import Struct
 
 REPORTED = 10_000
 DEFAULT_ALG = "EdDSA"
+HEADLINE_ALG = "HS256"
+"""As in the benchmark of requests: what is measured is the service, with the cheapest signature."""
 IDLE_SIZES = (1_000, 1_000_000)
 
 
@@ -60,7 +62,7 @@ def report(all_figures: list[Figures], looks: dict[int, dict[str, float]]) -> No
         cpu, query = look["cpu_us"], look["query_us"]
         print(f"idle over {size:>9,} timers, each look: CPU {cpu:.0f} µs, queries {query:.0f} µs")
     few, many = IDLE_SIZES
-    headline = [each for each in all_figures if each.alg == DEFAULT_ALG]
+    headline = [each for each in all_figures if each.alg == HEADLINE_ALG]
     shown = next((each for each in headline if each.size == REPORTED), headline[-1])
     summary = {
         "noop_drain_per_s": round(shown.noop_drain),
