@@ -1,6 +1,8 @@
 """The bus over TLS, with a certificate authority of one's own."""
 
 import datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -41,15 +43,21 @@ def write_certificate(directory: Path) -> None:
     )
 
 
+@contextmanager
+def certified(directory: Path, *lines: str) -> Iterator[str]:
+    """A server with such a certificate, and further lines of configuration; gives its URL."""
+    write_certificate(directory)
+    config = directory / "tls.conf"
+    files = f'cert_file: "{directory}/server.crt", key_file: "{directory}/server.key"'
+    config.write_text("\n".join((*lines, "tls { " + files + " }\n")))
+    with embedded_nats(directory / "nats", config=config) as server:
+        yield server.url.replace("nats://", "tls://")
+
+
 async def test_a_server_with_a_certificate_of_the_given_authority_is_trusted(
     tmp_path: Path,
 ) -> None:
-    write_certificate(tmp_path)
-    config = tmp_path / "tls.conf"
-    files = f'cert_file: "{tmp_path}/server.crt", key_file: "{tmp_path}/server.key"'
-    config.write_text("tls { " + files + " }\n")
-    with embedded_nats(tmp_path / "nats", config=config) as server:
-        url = server.url.replace("nats://", "tls://")
+    with certified(tmp_path) as url:
         trusting = Settings(nats_url=url, nats_tls_ca_file=str(tmp_path / "server.crt"))
         bus = await connect(bus_settings(trusting, "test"))
         try:
@@ -71,12 +79,7 @@ async def test_a_server_without_tls_is_told_nothing_where_tls_was_asked_for(nats
 async def test_tls_is_used_where_it_is_asked_for_and_the_server_leaves_it_open(
     tmp_path: Path,
 ) -> None:
-    write_certificate(tmp_path)
-    config = tmp_path / "tls.conf"
-    files = f'cert_file: "{tmp_path}/server.crt", key_file: "{tmp_path}/server.key"'
-    config.write_text("allow_non_tls: true\ntls { " + files + " }\n")
-    with embedded_nats(tmp_path / "nats", config=config) as server:
-        url = server.url.replace("nats://", "tls://")
+    with certified(tmp_path, "allow_non_tls: true") as url:
         doubting = bus_settings(Settings(nats_url=url), "test")
         with pytest.raises(BusUnavailableError, match="certificate"):
             await connect(structs.replace(doubting, connect_patience=0.5))

@@ -15,20 +15,12 @@ from service.operations.create_together import create_together
 from service.rules.limits import Limits
 from service.storage import creates, installs
 from tests.support.eventually import eventually
-from tests.support.gathered import Counted
+from tests.support.gathered import WRITTEN, Counted
 from tests.support.host import Caller
 from tests.support.platform import Installed, add_version, counts, install, waits_for_a_lock
 
 HOURLY = {"endpoint": "/api/heartbeat", "cron": "0 * * * *"}
 BODY = encode(HOURLY, Encoding.MSGPACK)
-WRITTEN = (
-    "tenant_extension_schedule",
-    "ext_scheduler.timers",
-    "ext_scheduler.idempotency",
-    "ext_scheduler.audit",
-    "ext_scheduler.outbox",
-    "ext_scheduler.rate_windows",
-)
 ENDPOINT = """
 INSERT INTO extension_api_endpoint (version_id, method, path, handler)
 VALUES ($1, 'POST', '/api/heartbeat', 'h')

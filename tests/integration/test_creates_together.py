@@ -13,21 +13,13 @@ from msgspec import Struct, structs
 from service.ports import Reply
 from service.rules.limits import Limits
 from service.storage import creates, installs
-from tests.support.gathered import Counted
+from tests.support.gathered import WRITTEN, Counted
 from tests.support.host import Caller, read
 from tests.support.platform import Installed, install
 
 NOW = datetime(2026, 3, 29, 0, 59, 30, 123456, tzinfo=UTC)
 LIMITS = Limits(max_schedules=3, changes_per_minute=4)
 HEARTBEAT = {"endpoint": "/api/heartbeat", "cron": "0 * * * *"}
-TABLES = (
-    "tenant_extension_schedule",
-    "ext_scheduler.timers",
-    "ext_scheduler.idempotency",
-    "ext_scheduler.audit",
-    "ext_scheduler.outbox",
-    "ext_scheduler.rate_windows",
-)
 MATERIALISED = """
 INSERT INTO extension_api_endpoint (version_id, method, path, handler)
 VALUES ($1, 'POST', '/api/heartbeat', 'h'), ($1, 'GET', '/api/both', 'g'),
@@ -136,7 +128,7 @@ def desk(pool: asyncpg.Pool, *, together: bool, limits: Limits = LIMITS) -> Coun
 async def left_by(pool: asyncpg.Pool, installed: Installed) -> list[str]:
     """All rows of a tenant, with its own ids replaced by what they are."""
     rows = []
-    for table in TABLES:
+    for table in WRITTEN:
         found = await pool.fetch(
             f"""SELECT to_jsonb(t) - 'sequence' - CASE WHEN '{table}' LIKE '%schedule' THEN ''
                   ELSE 'id' END AS row FROM {table} t WHERE tenant_id = $1""",

@@ -12,6 +12,16 @@ from service.storage.acquire import acquired
 from service.storage.connection import Connection
 from tests.support.host import dispatcher
 
+WRITTEN = (
+    "tenant_extension_schedule",
+    "ext_scheduler.timers",
+    "ext_scheduler.idempotency",
+    "ext_scheduler.audit",
+    "ext_scheduler.outbox",
+    "ext_scheduler.rate_windows",
+)
+"""Where a create leaves something."""
+
 
 class Counted:
     """A dispatcher, how many connections it took for its requests, and which statements."""
