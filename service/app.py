@@ -226,7 +226,6 @@ async def _dispatcher(
             # A statement over several shards may not lock rows.
             together = not await citus.is_present(connection)
     return Dispatcher(
-        pool=pool,
         keys=keys,
         limits=limits(settings),
         declared_is_granted=settings.declared_is_granted,

@@ -6,7 +6,6 @@ from logging import getLogger
 from typing import Any
 from uuid import UUID, uuid4
 
-import asyncpg
 from msgspec import Struct
 
 from contracts import encoding
@@ -29,7 +28,7 @@ from service.operations.call import Answer, Call, Clock
 from service.ports import KeySource, Reply, Request, gave_up
 from service.rules.limits import Limits
 from service.storage.connection import Connection
-from service.storage.faults import is_demoted, is_unavailable
+from service.storage.faults import is_unavailable
 from service.turns import Turns
 
 log = getLogger(__name__)
@@ -68,7 +67,6 @@ class _Ending(Struct, frozen=True):
 class Dispatcher(Struct, frozen=True, kw_only=True):
     """What it takes to answer a request. ``committed`` is called after every accepted change."""
 
-    pool: asyncpg.Pool
     keys: KeySource
     limits: Limits
     declared_is_granted: bool
@@ -90,7 +88,7 @@ class Dispatcher(Struct, frozen=True, kw_only=True):
             answer = await self._run(request, claims, found)
         except Exception as error:  # noqa: BLE001 -- the edge: whatever happened, there is an answer
             fault = error
-            answer = await self._explain(error, request, claims)
+            answer = self._explain(error, request, claims)
         ending = _Ending(_code(answer), fault, found, time.perf_counter() - began)
         self._account(request, claims, ending)
         request_id = uuid4() if claims is None else claims.jti
@@ -147,9 +145,7 @@ class Dispatcher(Struct, frozen=True, kw_only=True):
         if claims.exp + LEEWAY_S <= now or gave_up(request.headers.get(DEADLINE_HEADER), now):
             raise ServiceError(Code.UNAVAILABLE, WAITED_TOO_LONG)
 
-    async def _explain(
-        self, error: Exception, request: Request, claims: Claims | None
-    ) -> ErrorBody:
+    def _explain(self, error: Exception, request: Request, claims: Claims | None) -> ErrorBody:
         if isinstance(error, ServiceError):
             return error.body()
         if isinstance(error, ContextRefused):
@@ -160,9 +156,6 @@ class Dispatcher(Struct, frozen=True, kw_only=True):
         context = fields(operation=request.op, request_id=claims and str(claims.jti))
         if is_unavailable(error):
             log.warning("database not available: %r", error, extra=context)
-            if is_demoted(error):
-                # Every other pooled connection is to the demoted server too.
-                await self.pool.expire_connections()
             return ErrorBody(code=Code.UNAVAILABLE, error=NOT_NOW)
         log.error("fault while answering", exc_info=error, extra=context)
         return ErrorBody(code=Code.INTERNAL, error=FAULT)

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 
 from service.storage.connection import Connection
+from service.storage.faults import is_the_servers
 
 TIMEOUT_S = 5.0
 
@@ -27,6 +28,11 @@ async def acquired(pool: asyncpg.Pool, timeout_s: float = TIMEOUT_S) -> AsyncIte
     connection = await pool.acquire(timeout=timeout_s)
     try:
         yield connection
+    except Exception as error:
+        if is_the_servers(error):
+            # Each of the others would be found out only by somebody who waits for it as long.
+            await pool.expire_connections()
+        raise
     finally:
         await pool.release(connection)
 

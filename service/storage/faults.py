@@ -34,9 +34,10 @@ def in_words(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def is_demoted(error: BaseException) -> bool:
-    """Tell whether the server became a standby: every pooled connection is to it then (25006)."""
-    return isinstance(error, asyncpg.ReadOnlySQLTransactionError)
+def is_the_servers(error: BaseException) -> bool:
+    """Tell whether it stopped answering, or became a standby: no other connection is any better."""
+    # Exactly the driver's: that of NATS is derived from it, and may come up between statements.
+    return type(error) is TimeoutError or isinstance(error, asyncpg.ReadOnlySQLTransactionError)
 
 
 def is_deadlock(error: BaseException) -> bool:

@@ -14,10 +14,10 @@ from tests.support.eventually import eventually
 from tests.support.platform import counts, install
 from tests.support.responders import clients, responders
 from tests.support.trouble import (
-    backends,
     created,
     everything,
     frozen,
+    frozen_backends,
     listed,
     locked,
     once,
@@ -74,32 +74,26 @@ async def test_without_postgres_callers_are_told_at_once_and_all_is_well_when_it
         assert process.popen.poll() is None
 
 
-@pytest.mark.parametrize("whole", [False, True], ids=["its backends", "all of it"])
+IMPATIENT = {"statement_timeout_ms": "300", "lock_timeout_ms": "200", "pool_size": "4"}
+GIVEN_UP_S = 10
+"""What the statement was given, two seconds more, and as much for the way back."""
+
+
 async def test_a_frozen_postgres_is_given_up_and_the_pool_recovers(
-    tmp_path: Path, mortal: Postgres, own_pool: asyncpg.Pool, nats_url: str, whole: bool
+    tmp_path: Path, mortal: Postgres, own_pool: asyncpg.Pool, nats_url: str
 ) -> None:
-    impatient = {"statement_timeout_ms": "300", "lock_timeout_ms": "200", "pool_size": "4"}
     installed = await install(own_pool)
     async with (
-        responders(1, tmp_path, mortal.dsn, nats_url, **impatient) as (process,),
+        responders(1, tmp_path, mortal.dsn, nats_url, **IMPATIENT) as (process,),
         clients(nats_url) as (client,),
     ):
         scheduler = once(client, installed)
-        assert await asyncio.gather(*(listed(scheduler) for _ in range(8))) == ["listed"] * 8
-        assert await created(scheduler) == "created"
-        with frozen(everything(mortal) if whole else await backends(own_pool)):
-            # What the statement was given, two seconds more, and as much for the way back.
-            async with asyncio.timeout(10):
+        assert await listed(scheduler) == "listed"
+        with frozen(everything(mortal)):
+            async with asyncio.timeout(GIVEN_UP_S):
                 asked = [created(scheduler), *(listed(scheduler) for _ in range(8))]
-                outcomes = await asyncio.gather(*asked)
-            assert "UNAVAILABLE" in outcomes
-            # With only its backends frozen, who gets a new connection is answered.
-            assert set(outcomes) <= {"UNAVAILABLE", *(() if whole else ("created", "listed"))}
-            if whole:
-                assert (await readiness(process))[0] == 503
-            else:
-                assert await listed(scheduler) == "listed"
-                assert await created(scheduler) == "created"
+                assert set(await asyncio.gather(*asked)) == {"UNAVAILABLE"}
+            assert (await readiness(process))[0] == 503
 
         async def recovered() -> bool:
             return await listed(scheduler) == "listed"
@@ -107,6 +101,27 @@ async def test_a_frozen_postgres_is_given_up_and_the_pool_recovers(
         await eventually(recovered)
         assert await created(scheduler) == "created"
         assert (await readiness(process))[0] == 200
+
+
+async def test_frozen_connections_are_replaced_once_one_of_them_is_found_out(
+    tmp_path: Path, mortal: Postgres, own_pool: asyncpg.Pool, nats_url: str
+) -> None:
+    installed = await install(own_pool)
+    async with (
+        responders(1, tmp_path, mortal.dsn, nats_url, **IMPATIENT) as (process,),
+        clients(nats_url) as (client,),
+    ):
+        scheduler = once(client, installed)
+        # Enough of them at once to have all the connections made.
+        asked = [created(scheduler), *(listed(scheduler) for _ in range(30))]
+        assert set(await asyncio.gather(*asked)) == {"created", "listed"}
+        async with frozen_backends(own_pool):
+            async with asyncio.timeout(GIVEN_UP_S):
+                assert await listed(scheduler) == "UNAVAILABLE"
+            asked = [created(scheduler), listed(scheduler)]
+            assert await asyncio.gather(*asked) == ["created", "listed"]
+        assert (await readiness(process))[0] == 200
+        assert "exception was never retrieved" not in process.log.read_text()
 
 
 async def test_nats_may_go_and_come_back(

@@ -89,7 +89,6 @@ def read(reply: Reply) -> dict[str, Any]:
 def dispatcher(pool: asyncpg.Pool, limits: Limits | None = None, **replaced: Any) -> Dispatcher:
     """A dispatcher as the application makes it."""
     settings: dict[str, Any] = {
-        "pool": pool,
         "keys": KeyHolder(),
         "limits": limits or Limits(),
         "declared_is_granted": False,

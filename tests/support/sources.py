@@ -19,7 +19,6 @@ WITH_ASYNCPG = (
     "service/operations/call.py",
     "service/app.py",
     "service/consumer.py",
-    "service/dispatch.py",
     "service/events*.py",
     "service/firing*",
     "service/housekeeping.py",

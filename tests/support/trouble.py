@@ -3,7 +3,7 @@
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from uuid import UUID
 
 import aiohttp
@@ -16,6 +16,7 @@ from contracts.schedules import CreateInput
 from runner_bridge.client import InstallContext, SchedulerHost
 from runner_bridge.requests import RequestSettings, SignedRequests
 from service.cli.embedded import Postgres
+from tests.support.eventually import eventually
 from tests.support.keys import RUNNER_KEY
 from tests.support.platform import Installed
 from tests.support.responders import Process
@@ -84,13 +85,33 @@ async def metric(process: Process, sample: str) -> float:
     return 0.0
 
 
-async def backends(pool: asyncpg.Pool) -> list[int]:
-    """Processes that serve the responders' connections to this database."""
+@asynccontextmanager
+async def frozen_backends(pool: asyncpg.Pool) -> AsyncIterator[None]:
+    """Freeze the processes that serve the responders' connections to this database, between
+    statements: one that is stopped while it writes to the log stops everybody's commits.
+    """
+    with ExitStack() as stack:
+
+        async def between_statements() -> bool:
+            stack.close()
+            backends = [pid for pid, _ in await _backends(pool)]
+            stack.enter_context(frozen(backends))
+            # What is being frozen may hold what this one needs.
+            with suppress(TimeoutError):
+                return {state for _, state in await _backends(pool, within=2.0)} == {"idle"}
+            return False
+
+        await eventually(between_statements)
+        yield
+
+
+async def _backends(pool: asyncpg.Pool, within: float | None = None) -> list[tuple[int, str]]:
     rows = await pool.fetch(
-        """SELECT pid FROM pg_stat_activity
-           WHERE datname = current_database() AND application_name LIKE 'ext-scheduler%'"""
+        """SELECT pid, state FROM pg_stat_activity
+           WHERE datname = current_database() AND application_name LIKE 'ext-scheduler%'""",
+        timeout=within,
     )
-    return [row["pid"] for row in rows]
+    return [(row["pid"], row["state"]) for row in rows]
 
 
 def everything(postgres: Postgres) -> list[int]:

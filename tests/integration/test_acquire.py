@@ -1,0 +1,70 @@
+"""What one connection tells of the server decides about all the others of its pool."""
+
+from collections.abc import AsyncIterator
+
+import asyncpg
+import nats.errors
+import pytest
+
+from service.storage.acquire import acquired
+
+SIZE = 3
+
+
+@pytest.fixture
+async def three(database: str) -> AsyncIterator[asyncpg.Pool]:
+    """A pool of three connections, all made."""
+    async with asyncpg.create_pool(database, min_size=SIZE, max_size=SIZE) as pool:
+        yield pool
+
+
+async def backends(pool: asyncpg.Pool) -> set[int]:
+    """Which server processes serve the pool."""
+    taken = [await pool.acquire() for _ in range(SIZE)]
+    pids = {connection.get_server_pid() for connection in taken}
+    for connection in taken:
+        await pool.release(connection)
+    return pids
+
+
+async def test_a_server_that_no_longer_answers_makes_the_pool_connect_anew(
+    three: asyncpg.Pool,
+) -> None:
+    before = await backends(three)
+    with pytest.raises(TimeoutError):
+        async with acquired(three) as connection:
+            await connection.execute("SELECT pg_sleep(60)", timeout=0.01)
+    assert not await backends(three) & before
+
+
+async def test_a_server_that_became_a_standby_makes_the_pool_connect_anew(
+    three: asyncpg.Pool,
+) -> None:
+    before = await backends(three)
+    with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
+        async with acquired(three) as connection, connection.transaction(readonly=True):
+            await connection.execute("CREATE TABLE never_made ()")
+    assert not await backends(three) & before
+
+
+@pytest.mark.parametrize(
+    "statement", ["SELECT 1 / 0", "SELECT pg_cancel_backend(pg_backend_pid())"]
+)
+async def test_what_ails_a_statement_leaves_the_pool_alone(
+    three: asyncpg.Pool, statement: str
+) -> None:
+    before = await backends(three)
+    with pytest.raises(asyncpg.PostgresError):
+        async with acquired(three) as connection:
+            await connection.execute(statement)
+    assert await backends(three) == before
+
+
+async def test_a_wait_for_nats_between_statements_leaves_the_pool_alone(
+    three: asyncpg.Pool,
+) -> None:
+    before = await backends(three)
+    with pytest.raises(nats.errors.TimeoutError):
+        async with acquired(three):
+            raise nats.errors.TimeoutError
+    assert await backends(three) == before
