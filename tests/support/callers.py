@@ -3,14 +3,14 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import nats
-from nats.aio.client import Client
+from service.connection import Connection
 
 
 @asynccontextmanager
-async def connected(url: str) -> AsyncIterator[Client]:
+async def connected(url: str) -> AsyncIterator[Connection]:
     """Connect as anybody."""
-    client = await nats.connect(url, allow_reconnect=False)
+    client = Connection()  # not the library's own: its flush does not wait for subscriptions
+    await client.connect(url, allow_reconnect=False, connect_timeout=60)
     try:
         yield client
     finally:

@@ -10,7 +10,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import aiohttp
-import nats
 from msgspec import Struct
 from nats.aio.client import Client
 
@@ -18,9 +17,15 @@ from contracts.encoding import Encoding
 from runner_bridge.client import InstallContext, SchedulerHost
 from runner_bridge.requests import RequestSettings, SignedRequests
 from service.cli.embedded.servers import free_port
+from service.connection import Connection
 from tests.support.eventually import eventually
 from tests.support.keys import RUNNER_KEY, write_key_set
 from tests.support.platform import Installed
+
+PATIENT = dict.fromkeys(
+    ("pool_acquire_timeout_ms", "lock_timeout_ms", "statement_timeout_ms"), "60000"
+)
+"""Settings for tests of something else than how long anything may take."""
 
 
 class Process(Struct, frozen=True):
@@ -33,7 +38,7 @@ class Process(Struct, frozen=True):
     def kill(self) -> None:
         """End it as a crash would."""
         self.popen.kill()
-        self.popen.wait(10)
+        self.popen.wait(60)
 
     async def stop(self) -> int:
         """End it as an operator would; return its exit status."""
@@ -74,7 +79,7 @@ async def ready(process: Process) -> None:
             except aiohttp.ClientConnectionError:
                 return False
 
-        await eventually(answers, within=30)
+        await eventually(answers)
 
 
 @asynccontextmanager
@@ -104,7 +109,8 @@ async def clients(nats_url: str, count: int = 1) -> AsyncIterator[Sequence[Clien
     async with AsyncExitStack() as stack:
         made = []
         for _ in range(count):
-            client = await nats.connect(nats_url)
+            client = Connection()  # not the library's own: its flush is early
+            await client.connect(nats_url, connect_timeout=60)
             stack.push_async_callback(client.close)
             made.append(client)
         yield made
