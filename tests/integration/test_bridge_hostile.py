@@ -62,7 +62,7 @@ async def test_a_bridge_still_hears_after_malformed_messages(
                 await wire.send(message)
                 # One connection, in order: what comes after the message is behind it.
                 outcome = await Invoker(client, lambda: WORKER_KEY).call(
-                    request, idempotency_key=uuid4(), at=time.time(), timeout_s=10.0
+                    request, idempotency_key=uuid4(), at=time.time(), timeout_s=60.0
                 )
                 assert (outcome.http_status, outcome.error) == (200, None), name
             await client.close()

@@ -55,7 +55,7 @@ async def answering(other: Connection, delays: dict[bytes, float] | None = None)
     return replies
 
 
-async def asked(inbox: Inbox, body: bytes, timeout_s: float = 5.0) -> Answer:
+async def asked(inbox: Inbox, body: bytes, timeout_s: float = 60.0) -> Answer:
     return await inbox.ask(SUBJECT, HEADERS, body, timeout_s)
 
 
@@ -98,7 +98,7 @@ async def test_each_question_has_its_own_patience(client: Connection, other: Con
         assert asyncio.get_running_loop().time() - began >= timeout_s
         ends.append(body)
 
-    late = asyncio.create_task(asked(inbox, b"late", 30))
+    late = asyncio.create_task(asked(inbox, b"late", 60))
     await asyncio.gather(expect_none(b"slower", 0.2), expect_none(b"slow", 0.1))
     assert ends == [b"slow", b"slower"]
     assert (await late).body == b"late"
@@ -161,7 +161,7 @@ async def test_questions_go_on_after_the_server_was_gone(nats_server: Nats) -> N
             await asked(inbox, b"x")
         await asyncio.to_thread(nats_server.server.stop)
         await eventually(lambda: not client.is_connected)
-        kept = asyncio.create_task(asked(inbox, b"kept", 20))
+        kept = asyncio.create_task(asked(inbox, b"kept", 60))
         await asyncio.to_thread(nats_server.server.start)
         await eventually(lambda: client.is_connected)
         with pytest.raises(nats.errors.NoRespondersError):

@@ -148,7 +148,7 @@ async def test_events_wait_for_the_bus_to_come_back(
     assert await Publisher(pool, client).publish_batch() == 0
     assert await left(pool) == 3
     nats_server.server.start()
-    await eventually(lambda: len(heard) >= 3, 20)
+    await eventually(lambda: len(heard) >= 3)
     stopping.set()
     await task
     assert await left(pool) == 0

@@ -65,7 +65,7 @@ async def test_a_program_that_ends_by_itself_is_noticed(started: Running) -> Non
     watching = asyncio.create_task(first_to_end([started]))
     os.kill(started.pid, signal.SIGTERM)
     with pytest.raises(CommandError, match="bridge ended by itself with status 0"):
-        await asyncio.wait_for(watching, timeout=10)
+        await asyncio.wait_for(watching, timeout=60)
 
 
 async def test_a_program_that_was_killed_is_a_failure(home: Path, nats_server: Nats) -> None:

@@ -18,7 +18,7 @@ async def test_enqueued_jobs_are_heard_of_and_nothing_else(pool: asyncpg.Pool) -
             await pool.execute("SELECT pg_notify($1, $2)", queue.SETTINGS.channel, rubbish)
         await pool.execute("DELETE FROM ext_scheduler.pgqueuer")
         await pool.execute("SELECT pg_notify($1, $2)", PROBES, str(uuid4()))
-        await listener.probe(5)
+        await listener.probe(60)
         assert heard == []
         async with pool.acquire() as connection:
             now = await clock.read(connection)
@@ -34,7 +34,7 @@ async def test_each_listener_hears_its_own_probe(pool: asyncpg.Pool) -> None:
         listening(pool, lambda: None) as one,
         listening(pool, lambda: None) as other,
     ):
-        await asyncio.gather(one.probe(5), other.probe(5))
+        await asyncio.gather(one.probe(60), other.probe(60))
 
 
 async def test_a_deaf_listener_is_found_lost(pool: asyncpg.Pool) -> None:
@@ -49,7 +49,7 @@ async def test_a_killed_connection_is_noticed_at_once(pool: asyncpg.Pool) -> Non
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE datname = current_database() AND query LIKE 'LISTEN%'"
         )
-        await asyncio.wait_for(listener.lost.wait(), 10)
+        await asyncio.wait_for(listener.lost.wait(), 60)
 
 
 async def test_the_connection_goes_back_as_it_was(pool: asyncpg.Pool) -> None:

@@ -31,7 +31,7 @@ async def requested(nats_url: str, subject: str, body: str, token: str) -> dict[
     """Ask as `nats req` would with these two headers."""
     headers = {"Content-Type": "application/json", "Ext-Context": token}
     async with connected(nats_url) as client:
-        reply = await client.request(subject, body.encode(), timeout=5, headers=headers)
+        reply = await client.request(subject, body.encode(), timeout=60, headers=headers)
     answer: dict[str, object] = msgspec.json.decode(reply.data)
     return answer
 
@@ -53,7 +53,7 @@ async def test_a_minted_token_opens_host_and_admin_operations(
 
 
 async def test_a_token_is_shown_and_judged(line: CommandLine) -> None:
-    words = ("--key", "runner.json", "--install", INSTALL, "--lifetime", "30")
+    words = ("--key", "runner.json", "--install", INSTALL, "--lifetime", "120")
     token = (await line.ok("token", "mint", "list", *words)).out.strip()
     shown = (await line.ok("token", "inspect", token)).out
     assert '"kid": "runner-1"' in shown

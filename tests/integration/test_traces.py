@@ -132,9 +132,9 @@ async def test_a_call_carries_its_span_to_the_runner(
     invoker = Invoker(client, lambda: WORKER_KEY, calling=spans.calling)
     asked = execution()
     async with stub_runner(nats_url) as runner:
-        outcome = await invoker.call(asked, idempotency_key=uuid4(), at=0.0, timeout_s=5)
+        outcome = await invoker.call(asked, idempotency_key=uuid4(), at=0.0, timeout_s=60)
         runner.script = status(500, "the payload was: secret")
-        failed = await invoker.call(execution(), idempotency_key=uuid4(), at=0.0, timeout_s=5)
+        failed = await invoker.call(execution(), idempotency_key=uuid4(), at=0.0, timeout_s=60)
     assert (outcome.http_status, failed.http_status) == (200, 500)
     good, bad = exporter.get_finished_spans()
     assert good.context is not None
@@ -153,7 +153,7 @@ async def test_a_call_carries_its_span_to_the_runner(
 async def test_without_spans_a_call_carries_no_trace(client: Connection, nats_url: str) -> None:
     invoker = Invoker(client, lambda: WORKER_KEY)
     async with stub_runner(nats_url) as runner:
-        await invoker.call(execution(), idempotency_key=uuid4(), at=0.0, timeout_s=5)
+        await invoker.call(execution(), idempotency_key=uuid4(), at=0.0, timeout_s=60)
     assert TRACE_HEADER not in runner.seen[0].headers
 
 

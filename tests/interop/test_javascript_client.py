@@ -169,7 +169,7 @@ async def test_it_answers_an_execute_request_that_it_has_verified(
                 invoker = Invoker(client, partial(signing_key, keys, RUNNER_AUDIENCE))
                 outcomes.append(
                     await invoker.call(
-                        request, idempotency_key=occurrence, at=time.time(), timeout_s=5.0
+                        request, idempotency_key=occurrence, at=time.time(), timeout_s=60.0
                     )
                 )
         called = json.loads(await process.stdout.readline())

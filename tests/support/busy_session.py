@@ -34,7 +34,7 @@ from tests.support import registry
 from tests.support.eventually import eventually
 from tests.support.keys import JWKS, PLATFORM_KEY, RUNNER_KEY, write_key_set
 from tests.support.registry import Installed
-from tests.support.responders import Process, ready, start
+from tests.support.responders import PATIENT, Process, ready, start
 from tests.support.shipped_nats import PASSWORDS, connected
 from tests.support.stub_runner import Seen, StubRunner
 
@@ -78,7 +78,7 @@ class Session(Struct):
             CONTENT_TYPE_HEADER: "application/json",
             TRACE_HEADER: TRACEPARENT,
         }
-        reply = await self.client.request(host_subject(op), encoded, timeout=10, headers=headers)
+        reply = await self.client.request(host_subject(op), encoded, timeout=60, headers=headers)
         answer: dict[str, Any] = msgspec.json.decode(reply.data)
         return answer
 
@@ -96,6 +96,8 @@ def processes(server: Nats, database: str, directory: Path) -> tuple[Process, Pr
         "log_level": "debug",
         "retry_delays_s": "1",
         "catchup_spread_s": "1",
+        "runner_timeout_s": "100",  # one call is still made at the end
+        **PATIENT,
     }
     return start("responder", directory, settings), start("worker", directory, settings)
 
@@ -151,14 +153,17 @@ async def fire_some_of_everything(session: Session) -> None:
 
     session.runner.script = answer
     minute = datetime.now(UTC).replace(second=0, microsecond=0)
+    first, second = minute - timedelta(minutes=50), minute - timedelta(minutes=30)
     async with session.pool.acquire() as connection:
-        for word, late in {"well": 0, "fail": 0, "wait": 0, "late": 50}.items():
+        for word in ("well", "fail", "wait", "late"):
+            late = word == "late"
             await registry.schedule(
                 connection,
                 session.installed,
-                cron="*/20 * * * *" if late else "0 0 1 1 *",
+                # Nothing else comes due meanwhile.
+                cron=f"{first.minute},{second.minute} * * * *" if late else "0 0 1 1 *",
                 payload={"say": f"{PAYLOAD} {word}"},
-                due_at=minute - timedelta(minutes=late),
+                due_at=first if late else minute,
             )
 
     async def all_but_one_ended() -> bool:
@@ -168,7 +173,7 @@ async def fire_some_of_everything(session: Session) -> None:
         ]
         return sorted(statuses) == ["error", "running", "success", "success"]
 
-    await eventually(all_but_one_ended, 40)
+    await eventually(all_but_one_ended)
 
 
 async def scrape(process: Process) -> Samples:

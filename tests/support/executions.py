@@ -47,7 +47,7 @@ def token(body: bytes = BODY, key: Key = KEYS.keys["worker"], **changes: Any) ->
 
 async def ask(bus: Client, body: bytes = BODY, /, **headers: str) -> Msg:
     given = {"Ext-Context": token(body)} | {k.replace("_", "-"): v for k, v in headers.items()}
-    return await bus.request(SUBJECT, body, timeout=5, headers=given)
+    return await bus.request(SUBJECT, body, timeout=60, headers=given)
 
 
 async def ask_result(bus: Client, body: bytes = BODY, /, **headers: str) -> ExecuteResponse:

@@ -93,7 +93,7 @@ def dispatcher(pool: asyncpg.Pool, limits: Limits | None = None, **replaced: Any
         "limits": limits or Limits(),
         "declared_is_granted": False,
         "metrics": Metrics(),
-        "turns": Turns(2),
+        "turns": Turns(2, patience_s=60.0),
         "batches": Batches(partial(acquired, pool, 30.0)),
     }
     return Dispatcher(**(settings | replaced))

@@ -22,7 +22,7 @@ class Wire:
 
     async def until(self, start: bytes) -> bytes:
         """The first line that begins so."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not (line := await self.reader.readline()).startswith(start):
                 if not line:
                     raise ConnectionError("the server ended the connection")
