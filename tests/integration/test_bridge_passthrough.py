@@ -10,6 +10,7 @@ from aiohttp.test_utils import TestServer
 from yarl import URL
 
 from runner_bridge.passthrough import Passthrough
+from service.cli.embedded.servers import free_port
 from tests.support.runner_stub import Post, RunnerStub, runner_stub
 
 STORAGE = "/api/internal/ext-storage/install/1?key=a%2Fb&x=%C3%A9"
@@ -150,8 +151,7 @@ async def test_an_answer_that_breaks_off_breaks_off_here_too(
 
 
 async def test_a_platform_that_is_down_is_502(session: ClientSession) -> None:
-    async with runner_stub() as gone:
-        url = gone.url
+    url = f"http://127.0.0.1:{free_port()}"
     application = web.Application()
     application.router.add_route("*", "/{path:.*}", Passthrough(session, url).forward)
     server = TestServer(application)
