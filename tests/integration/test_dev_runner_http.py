@@ -10,12 +10,14 @@ import pytest
 
 from runner_bridge.dev_runner.components import content_hash, install
 from runner_bridge.dev_runner.server import RunnerSettings, serve
+from tests.support.eventually import eventually
 from tests.support.running_extensions import (
     BARE,
     COMPILED,
     Runner,
     development_runner,
     document,
+    guest_processes,
     installed,
     json_of,
 )
@@ -152,7 +154,8 @@ async def test_calls_beyond_what_may_wait_are_refused_at_once(runner: Runner) ->
     looping = install_bytes(component(LOOP), runner.components)
     well = install_bytes(component(), runner.components)
     assert (await runner.execute(well)).status == 204
-    calls = [runner.post(document(looping, timeout_ms=1_500)) for _ in range(6)]
+    assert (await runner.execute(looping, timeout_ms=100)).status == 504  # compiled by now
+    calls = [runner.post(document(looping, timeout_ms=4_000)) for _ in range(6)]
     answers = await asyncio.gather(*calls)
     # One runs; one waits, and may get its turn just before its time is up.
     at_once = [a for _, a in answers if a["error"] == "runner_busy: too many calls wait already"]
@@ -192,7 +195,8 @@ async def test_a_stop_lets_the_execution_in_flight_end(tmp_path: Path) -> None:
     url = await urls.get()
     async with aiohttp.ClientSession() as session:
         runner = Runner(url, components, session)
-        call = asyncio.create_task(runner.execute(looping, timeout_ms=1_000))
+        call = asyncio.create_task(runner.execute(looping, timeout_ms=3_000))
+        await eventually(guest_processes)
         async with session.get(f"{url}/healthz") as response:
             assert response.status == 200
         stop.set()
