@@ -1,5 +1,6 @@
 """What one connection tells of the server decides about all the others of its pool."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import asyncpg
@@ -7,6 +8,8 @@ import nats.errors
 import pytest
 
 from service.storage.acquire import acquired
+from service.storage.pool import PoolSettings, open_pool
+from tests.support.trouble import frozen
 
 SIZE = 3
 
@@ -35,6 +38,20 @@ async def test_a_server_that_no_longer_answers_makes_the_pool_connect_anew(
         async with acquired(three) as connection:
             await connection.execute("SELECT pg_sleep(60)", timeout=0.01)
     assert not await backends(three) & before
+
+
+async def test_a_connection_that_no_longer_answers_is_closed_without_a_word(database: str) -> None:
+    settings = PoolSettings(database, 1, "test", 1_000, 1_000, 256)
+    async with await open_pool(settings) as pool:
+        async with acquired(pool) as connection:
+            silent = connection.get_server_pid()
+        with frozen([silent]):
+            await pool.expire_connections()
+            others = asyncio.all_tasks()
+            async with acquired(pool) as connection:
+                assert connection.get_server_pid() != silent
+            closing = asyncio.all_tasks() - others
+            assert await asyncio.gather(*closing, return_exceptions=True) == [None]
 
 
 async def test_a_server_that_became_a_standby_makes_the_pool_connect_anew(
