@@ -12,7 +12,6 @@ from collections import Counter
 from pathlib import Path
 from uuid import UUID
 
-import aiohttp
 import asyncpg
 import msgspec
 import psutil
@@ -22,20 +21,14 @@ from contracts.errors import NUMBERS, Code
 from contracts.schedules import CreateInput
 from tests.support.hostile import Hostile, Mischief
 from tests.support.platform import Installed, install
-from tests.support.responders import Process, clients, host, responders
+from tests.support.responders import PATIENT, Process, clients, host, ready, responders
 from tests.support.wire_client import WireClient, WireReply, a_wire_client
 
 MESSAGES = int(os.environ.get("HOSTILE_MESSAGES", "4000"))
 SEED = int(os.environ.get("HOSTILE_SEED", "1"))
 AT_ONCE = 64
 GROWTH_ALLOWED = 32 * 1024 * 1024
-SETTINGS = {
-    "changes_per_minute": "1000000",
-    # A loaded machine is not what is tested here.
-    "pool_acquire_timeout_ms": "60000",
-    "lock_timeout_ms": "60000",
-    "statement_timeout_ms": "60000",
-}
+SETTINGS = {**PATIENT, "changes_per_minute": "1000000"}
 ERROR_HEADERS = {"Nats-Service-Error", "Nats-Service-Error-Code"}
 ALWAYS = {"Content-Type", "Ext-Request-Id"}
 RESULTS = {
@@ -106,8 +99,7 @@ async def assault(client: WireClient, mischief: Mischief, count: int) -> Counter
 
 async def works(nats_url: str, process: Process, installed: Installed) -> None:
     """Ready, and a normal create and list do what they should."""
-    async with aiohttp.ClientSession() as session, session.get(f"{process.url}/readyz") as ready:
-        assert ready.status == 200, await ready.text()
+    await ready(process)
     async with clients(nats_url) as (client,):
         scheduler = host(client, installed)
         created = await scheduler.create(CreateInput(endpoint="/api/heartbeat", cron="0 * * * *"))

@@ -10,8 +10,9 @@ from contracts.encoding import Encoding, decode_map
 from contracts.schedules import CreateInput
 from tests.support.eventually import eventually
 from tests.support.platform import counts, install
-from tests.support.responders import clients, responders
+from tests.support.responders import PATIENT, clients, responders
 from tests.support.trouble import (
+    SOON_S,
     created,
     listed,
     locked,
@@ -30,7 +31,7 @@ async def test_a_full_queue_refuses_at_once_and_what_was_taken_is_answered(
     tmp_path: Path, database: str, pool: asyncpg.Pool, nats_url: str
 ) -> None:
     held, other = await install(pool), await install(pool)
-    narrow = {"concurrency": "1", "waiting": "1"}
+    narrow = {**PATIENT, "concurrency": "1", "waiting": "1"}
     async with (
         responders(1, tmp_path, database, nats_url, **narrow) as (process,),
         clients(nats_url) as (client,),
@@ -39,7 +40,7 @@ async def test_a_full_queue_refuses_at_once_and_what_was_taken_is_answered(
             running = asyncio.create_task(created(once(client, held)))
             await eventually(lambda: waiting_for_locks(pool))
             asked = [asyncio.create_task(listed(once(client, other))) for _ in range(20)]
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(SOON_S):
                 refused = [await each for each in asked[1:]]
             assert refused == ["UNAVAILABLE"] * 19
             assert await metric(process, DROPPED % "queue_full") == 19
@@ -52,12 +53,13 @@ async def test_a_row_lock_held_for_too_long_ends_the_wait_and_changes_nothing(
     tmp_path: Path, database: str, pool: asyncpg.Pool, nats_url: str
 ) -> None:
     installed = await install(pool)
+    settings = {**PATIENT, "lock_timeout_ms": "300"}
     async with (
-        responders(1, tmp_path, database, nats_url, lock_timeout_ms="300"),
+        responders(1, tmp_path, database, nats_url, **settings),
         clients(nats_url) as (client,),
     ):
         scheduler = once(client, installed)
-        async with locked(pool, installed.install_id):
+        async with locked(pool, installed.install_id), asyncio.timeout(SOON_S):
             assert await created(scheduler) == "UNAVAILABLE"
         assert await counts(pool, SCHEDULES) == {SCHEDULES: 0}
         assert await created(scheduler) == "created"
@@ -68,7 +70,7 @@ async def test_a_slow_request_holds_up_no_other(
 ) -> None:
     slow, other = await install(pool), await install(pool)
     async with (
-        responders(1, tmp_path, database, nats_url),
+        responders(1, tmp_path, database, nats_url, **PATIENT),
         clients(nats_url) as (client,),
         locked(pool, slow.install_id),
     ):
@@ -85,13 +87,13 @@ async def test_one_installs_flood_starves_no_other(
 ) -> None:
     flooding, other = await install(pool), await install(pool)
     async with (
-        responders(1, tmp_path, database, nats_url, **UNLIMITED),
+        responders(1, tmp_path, database, nats_url, **PATIENT, **UNLIMITED),
         clients(nats_url, 2) as (flooder, client),
     ):
         async with locked(pool, flooding.install_id):
             flood = [asyncio.create_task(created(once(flooder, flooding))) for _ in range(200)]
             await eventually(lambda: waiting_for_locks(pool))
-            async with asyncio.timeout(3):
+            async with asyncio.timeout(SOON_S):
                 assert await created(once(client, other)) == "created"
                 assert await listed(once(client, other)) == "listed"
                 assert await listed(once(client, flooding)) == "listed"
@@ -106,7 +108,7 @@ async def test_callers_who_gave_up_are_not_worked_for(
 ) -> None:
     slow, other = await install(pool), await install(pool)
     async with (
-        responders(1, tmp_path, database, nats_url, concurrency="1") as (process,),
+        responders(1, tmp_path, database, nats_url, **PATIENT, concurrency="1") as (process,),
         clients(nats_url) as (client,),
     ):
         async with locked(pool, slow.install_id):
@@ -130,7 +132,7 @@ async def test_callers_who_gave_up_waiting_for_their_installs_turn_are_not_worke
 ) -> None:
     busy = await install(pool)
     async with (
-        responders(1, tmp_path, database, nats_url, changes_per_install="1"),
+        responders(1, tmp_path, database, nats_url, **PATIENT, changes_per_install="1"),
         clients(nats_url) as (client,),
     ):
         async with locked(pool, busy.install_id):
@@ -148,11 +150,8 @@ async def test_many_requests_at_once_each_get_their_own_answer_and_nothing_of_an
     tmp_path: Path, database: str, pool: asyncpg.Pool, nats_url: str
 ) -> None:
     installs = [await install(pool, tenant_id=f"tenant-{number}") for number in range(10)]
-    # How long anything takes is not what is tested here.
-    patient = ("pool_acquire_timeout_ms", "lock_timeout_ms", "statement_timeout_ms")
-    settings = UNLIMITED | dict.fromkeys(patient, "60000")
     async with (
-        responders(2, tmp_path, database, nats_url, **settings),
+        responders(2, tmp_path, database, nats_url, **PATIENT, **UNLIMITED),
         a_wire_client(nats_url) as client,
     ):
 

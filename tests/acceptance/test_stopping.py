@@ -17,7 +17,7 @@ from tests.drill.stage import files
 from tests.support.command_line import CommandLine, command_line, in_one_line
 from tests.support.eventually import eventually
 from tests.support.responders import Process, ready, start
-from tests.support.trouble import everything, frozen
+from tests.support.trouble import SOON_S, frozen, frozen_server
 
 
 @pytest.fixture
@@ -39,6 +39,7 @@ async def settings(tmp_path: Path, own_postgres: Postgres, nats_server: Nats) ->
         "nats_url": nats_server.url,
         "log_level": "info",
         "log_format": "text",
+        "drain_timeout_s": "300",  # there is nothing in hand to wait for
         **files(tmp_path),
     }
 
@@ -54,15 +55,14 @@ async def alive(url: str) -> None:
             except aiohttp.ClientConnectionError:
                 return False
 
-        await eventually(answers, within=30)
+        await eventually(answers)
 
 
-async def stopped(process: Process, within: float) -> str:
-    """Stop it; it ends well, within so many seconds. Return what it logged."""
+async def stopped(process: Process) -> str:
+    """Stop it; it ends well, and long before it would give up. Return what it logged."""
     process.popen.send_signal(signal.SIGTERM)
     try:
-        async with asyncio.timeout(within):
-            status = await asyncio.to_thread(process.popen.wait, within)
+        status = await asyncio.to_thread(process.popen.wait, SOON_S)
         said = process.log.read_text()
         assert status == 0, said
         assert "Traceback" not in said
@@ -78,17 +78,17 @@ async def test_while_nats_is_awaited_at_the_start(
     nats_server.server.kill()
     process = start(role, tmp_path, settings)
     await alive(process.url)
-    assert "serving" not in await stopped(process, within=10)
+    assert "serving" not in await stopped(process)
 
 
 async def test_while_postgres_is_awaited_at_the_start(
     tmp_path: Path, settings: Mapping[str, str], own_postgres: Postgres
 ) -> None:
-    with frozen(everything(own_postgres)):
+    with frozen_server(own_postgres):
         process = start("all", tmp_path, settings)
         await alive(process.url)
         await eventually(lambda: "connected to NATS" in process.log.read_text())
-        assert "serving" not in await stopped(process, within=10)
+        assert "serving" not in await stopped(process)
 
 
 @pytest.mark.parametrize("role", ["responder", "worker", "all"])
@@ -98,7 +98,7 @@ async def test_a_moment_after_nats_is_gone(
     process = start(role, tmp_path, settings)
     await ready(process)
     nats_server.server.kill()
-    await stopped(process, within=20)
+    await stopped(process)
 
 
 async def test_while_nats_does_not_answer(
@@ -107,7 +107,7 @@ async def test_while_nats_does_not_answer(
     process = start("all", tmp_path, settings)
     await ready(process)
     with frozen([nats_server.server.pid]):
-        await stopped(process, within=30)
+        await stopped(process)
 
 
 async def test_while_postgres_does_not_answer(
@@ -115,8 +115,8 @@ async def test_while_postgres_does_not_answer(
 ) -> None:
     process = start("all", tmp_path, {**settings, "statement_timeout_ms": "1000"})
     await ready(process)
-    with frozen(everything(own_postgres)):
-        await stopped(process, within=40)
+    with frozen_server(own_postgres):
+        await stopped(process)
 
 
 HANGING = """
@@ -124,7 +124,7 @@ import asyncio, time
 from service.lifetime import stop_signal
 
 async def main():
-    stopping = stop_signal(0.2)
+    stopping = stop_signal(2.0)
     print("ready", flush=True)
     {hang}
     await stopping.wait()
@@ -162,10 +162,10 @@ async def test_what_hangs_is_given_up_and_named(hang: str, told: str) -> None:
     assert process.stdout is not None
     await process.stdout.readline()
     process.send_signal(signal.SIGTERM)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         _, said = await process.communicate()
     assert process.returncode == 1
-    assert said.decode() == (f"ext-scheduler: did not end within 0.2 s; it still was at: {told}\n")
+    assert said.decode() == (f"ext-scheduler: did not end within 2 s; it still was at: {told}\n")
 
 
 @pytest.fixture
@@ -194,6 +194,6 @@ async def test_a_bridge_that_waits_for_the_bus_ends_when_told_to(line: CommandLi
     process = await line.start("bridge", "--runner", "http://127.0.0.1:9", **to_nowhere)
     await alive(f"http://127.0.0.1:{port}")
     process.send_signal(signal.SIGTERM)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         _, said = await process.communicate()
     assert (process.returncode, said) == (0, b"")

@@ -22,9 +22,12 @@ from tests.support.platform import Installed
 from tests.support.responders import Process
 
 HOURLY = CreateInput(endpoint="/api/heartbeat", cron="0 * * * *")
+CALLER_WAITS_S = 90.0
+SOON_S = 45.0
+"""Long on any machine, and still sooner than a caller gives up, or a service that is PATIENT."""
 
 
-def once(client: Client, installed: Installed, within: float = 30.0) -> SchedulerHost:
+def once(client: Client, installed: Installed, within: float = CALLER_WAITS_S) -> SchedulerHost:
     """The scheduler for this install, asked a single time; ``within`` is also its deadline."""
     settings = RequestSettings(attempt=within, total=within, first_pause=999, longest_pause=999)
     requests = SignedRequests(client, lambda: RUNNER_KEY, settings)
@@ -76,6 +79,13 @@ async def readiness(process: Process) -> tuple[int, dict[str, str]]:
         return reply.status, (await reply.json())["checks"]
 
 
+async def shown(process: Process, status: int, **well: bool) -> bool:
+    """Whether /readyz answers with this status, and says of these checks what they are."""
+    seen, checks = await readiness(process)
+    assert (seen, {name: checks[name] == "ok" for name in well}) == (status, well), checks
+    return True
+
+
 async def metric(process: Process, sample: str) -> float:
     """Value of one sample of /metrics, 0 where it is not there yet."""
     async with aiohttp.ClientSession() as session, session.get(f"{process.url}/metrics") as reply:
@@ -114,20 +124,28 @@ async def _backends(pool: asyncpg.Pool, within: float | None = None) -> list[tup
     return [(row["pid"], row["state"]) for row in rows]
 
 
-def everything(postgres: Postgres) -> list[int]:
-    """The whole server: its first process, and all the others."""
+@contextmanager
+def frozen_server(postgres: Postgres) -> Iterator[None]:
+    """Freeze its first process, which then makes no others, and all that there are."""
     first = psutil.Process(postgres.server.pid)
-    return [first.pid, *(child.pid for child in first.children(recursive=True))]
+    with frozen([first.pid]), frozen([each.pid for each in first.children(recursive=True)]):
+        yield
 
 
 @contextmanager
 def frozen(pids: Sequence[int]) -> Iterator[None]:
-    """Stop processes without ending them: their sockets stay open, and nothing answers."""
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
+    """Stop processes without ending them: their sockets stay open, and nothing answers.
+
+    Those that have just ended by themselves do not matter.
+    """
+    _signalled(pids, signal.SIGSTOP)
     try:
         yield
     finally:
-        for pid in pids:
-            if psutil.pid_exists(pid):
-                os.kill(pid, signal.SIGCONT)
+        _signalled(pids, signal.SIGCONT)
+
+
+def _signalled(pids: Sequence[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
