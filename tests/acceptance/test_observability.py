@@ -14,6 +14,7 @@ from service.cli.embedded import Nats, embedded_nats
 from tests.support.busy_session import PAYLOAD, Samples, Session, busy_session, scrape
 from tests.support.eventually import eventually
 from tests.support.observed import PREFIX, RUN_STATUSES, SPECIFIED
+from tests.support.responders import Process
 from tests.support.shipped_nats import CONFIG, ENVIRONMENT
 
 
@@ -103,16 +104,18 @@ def check_worker(samples: Samples) -> None:
     assert of("nats_connected") == 1
 
 
-def lines(log: Path) -> list[dict[str, Any]]:
-    """Every line of a log; all of it must be JSON."""
-    return [msgspec.json.decode(line) for line in log.read_text().splitlines()]
+def told(process: Process, message: str) -> list[dict[str, Any]]:
+    """The complete lines with this message; all of the log must be JSON."""
+    complete = process.log.read_text().rpartition("\n")[0].splitlines()
+    return [line for line in map(msgspec.json.decode, complete) if line["message"] == message]
 
 
 async def test_log_lines_tell_each_operation_and_each_run_and_no_secret(
     tmp_path: Path, server: Nats, database: str, pool: asyncpg.Pool
 ) -> None:
     async with busy_session(server, database, pool, tmp_path) as session:
-        pass
+        # Runs are told of after the commit that the session waited for.
+        await eventually(lambda: len(told(session.worker, "run")) == 4)
     check_request_lines(session)
     check_run_lines(session)
     for process in (session.responder, session.worker):
@@ -124,7 +127,7 @@ async def test_log_lines_tell_each_operation_and_each_run_and_no_secret(
 
 
 def check_request_lines(session: Session) -> None:
-    requests = [line for line in lines(session.responder.log) if line["message"] == "request"]
+    requests = told(session.responder, "request")
     outcomes = [(line["operation"], line["outcome"]) for line in requests]
     assert sorted(outcomes) == sorted(
         [*((op, "ok") for op in HOST_OPS), ("create", "refused"), ("list", "failed")]
@@ -141,7 +144,7 @@ def check_request_lines(session: Session) -> None:
 
 
 def check_run_lines(session: Session) -> None:
-    runs = [line for line in lines(session.worker.log) if line["message"] == "run"]
+    runs = told(session.worker, "run")
     assert sorted(line["outcome"] for line in runs) == ["error", "queued", "success", "success"]
     asked = {seen.request["context"]["request_id"] for seen in session.runner.seen}
     for line in runs:
