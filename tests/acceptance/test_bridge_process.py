@@ -23,7 +23,7 @@ from service.cli.embedded.servers import free_port
 from service.invoker import Invoker
 from tests.support.keys import RUNNER_JWK, WORKER_KEY, write_key_set
 from tests.support.platform import Installed, install
-from tests.support.responders import Process, ready, responders
+from tests.support.responders import PATIENT, Process, ready, responders
 from tests.support.runner_stub import RESULT, RunnerStub, runner_stub
 from tests.support.shipped_nats import CONFIG, ENVIRONMENT, PASSWORDS, connected
 from tests.wire.samples_host import EXECUTE_SAMPLES
@@ -65,7 +65,9 @@ async def bridged(server: Nats, database: str, tmp_path: Path) -> AsyncIterator[
         "nats_inbox_prefix": "_INBOX_service",
     }
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(responders(1, tmp_path, database, server.url, **service))
+        await stack.enter_async_context(
+            responders(1, tmp_path, database, server.url, **PATIENT, **service)
+        )
         runner = await stack.enter_async_context(runner_stub())
         platform = await stack.enter_async_context(runner_stub())
         port = free_port()
@@ -153,7 +155,7 @@ async def test_execute_requests_reach_the_runner_as_they_were_signed(
     assert isinstance(request, ExecuteRequest)
     async with connected(server, "service") as (client, _):
         outcome = await Invoker(client, lambda: WORKER_KEY).call(
-            request, idempotency_key=occurrence, at=time.time(), timeout_s=5.0
+            request, idempotency_key=occurrence, at=time.time(), timeout_s=60.0
         )
     assert (outcome.http_status, outcome.error) == (200, None)
     [post] = bridged.runner.posts

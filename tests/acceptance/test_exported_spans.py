@@ -12,7 +12,7 @@ from runner_bridge.client import InstallContext, SchedulerHost
 from runner_bridge.requests import SignedRequests
 from tests.support.keys import RUNNER_KEY
 from tests.support.platform import install
-from tests.support.responders import clients, responders
+from tests.support.responders import PATIENT, clients, responders
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
@@ -62,7 +62,7 @@ async def test_what_is_in_hand_at_the_stop_is_exported_as_well(
 ) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
     async with (
-        responders(1, tmp_path, database, nats_url, tracing="true") as (process,),
+        responders(1, tmp_path, database, nats_url, **PATIENT, tracing="true") as (process,),
         clients(nats_url) as (client,),
     ):
         speaker = InstallContext(install_id=(await install(pool)).install_id)

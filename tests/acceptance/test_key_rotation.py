@@ -17,10 +17,10 @@ from runner_bridge.requests import RequestSettings, SignedRequests
 from service.keyring import KeyRing
 from tests.support.command_line import Said, command_line, in_one_line
 from tests.support.platform import Installed, install
-from tests.support.responders import clients, responders
+from tests.support.responders import PATIENT, clients, responders
 
 CALLERS = 4
-ONCE = RequestSettings(attempt=5.0, total=5.0)
+ONCE = RequestSettings(attempt=60.0, total=60.0)
 ROTATE = ("keys", "rotate", "--private", "runner.json", "--public", "keys.json")
 
 
@@ -66,18 +66,19 @@ async def test_a_rotation_under_load_refuses_nothing(
 ) -> None:
     line, installed = command_line(tmp_path, nats_url), await install(pool)
     (tmp_path / "service").mkdir()
-    key_set = {"key_set_file": str(tmp_path / "keys.json")}
+    settings = {**PATIENT, "key_set_file": str(tmp_path / "keys.json")}
     ring = KeyRing(tmp_path / "runner.json")
 
     def key() -> Key:
         return signing_key(ring.current(), HOST_AUDIENCE)
 
     async with (
-        responders(2, tmp_path / "service", database, nats_url, **key_set),
+        responders(2, tmp_path / "service", database, nats_url, **settings),
         load(nats_url, installed, key) as succeeded,
     ):
-        # A second for every process to look at the files, and one for this crowded machine.
-        said = await line.ok(*ROTATE, "--spread", "3", "--outlive", "4", "--kid", "runner-2")
+        # Whoever looks at the files does so within a second; what was signed just before may be
+        # a good while on its way on a crowded machine.
+        said = await line.ok(*ROTATE, "--spread", "3", "--outlive", "12", "--kid", "runner-2")
     assert "removed key runner-1" in said.out
     assert min(succeeded["runner-1"], succeeded["runner-2"]) > 10, succeeded
     assert kids(tmp_path / "runner.json") == ["runner-2"]
