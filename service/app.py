@@ -96,6 +96,7 @@ async def serve(settings: Settings, role: Role) -> None:
             return
         bus, pools = reached
         pool = next(iter(pools.values()))
+        sharded = await _is_sharded(pool)
         checks |= _checks(bus, pool)
         publisher = Publisher(pool, bus.client)
         parts = [await enter(running(watch(bus))), await enter(running(publisher.run))]
@@ -105,16 +106,18 @@ async def serve(settings: Settings, role: Role) -> None:
                 pools[Role.WORKER],
                 invoker,
                 metrics,
-                worker_settings(settings),
+                worker_settings(settings, sharded=sharded),
                 ended=publisher.nudge,
             )
             parts.append(await enter(running(worker.run, told=stopping, within_s=patience_s)))
         if role in {Role.RESPONDER, Role.ALL}:
             identity = _identity()
             checks["bus"] = bus_check(bus, own_ping(identity))
-            dispatcher = await _dispatcher(
-                settings, metrics, pools[Role.RESPONDER], keys, publisher.nudge
+            batches = Batches(
+                partial(acquired, pools[Role.RESPONDER], settings.pool_acquire_timeout_ms / 1000),
+                together=not sharded,
             )
+            dispatcher = _dispatcher(settings, metrics, batches, keys, publisher.nudge)
             handle = dispatcher.handle if spans is None else spans.around(dispatcher.handle)
             await enter(_responder(settings, metrics, bus, dispatcher.refuse, handle, identity))
         started.set()
@@ -213,18 +216,19 @@ def _invoker(settings: Settings, bus: Bus, spans: Spans | None) -> Invoker:
     return Invoker(bus.client, key, calling=untraced if spans is None else spans.calling)
 
 
-async def _dispatcher(
+async def _is_sharded(pool: asyncpg.Pool) -> bool:
+    with using_database():
+        async with acquired(pool) as connection:
+            return await citus.is_present(connection)
+
+
+def _dispatcher(
     settings: Settings,
     metrics: Metrics,
-    pool: asyncpg.Pool,
+    batches: Batches,
     keys: KeyRing,
     committed: Callable[[], None],
 ) -> Dispatcher:
-    connect = partial(acquired, pool, settings.pool_acquire_timeout_ms / 1000)
-    with using_database():
-        async with connect() as connection:
-            # A statement over several shards may not lock rows.
-            together = not await citus.is_present(connection)
     return Dispatcher(
         keys=keys,
         limits=limits(settings),
@@ -235,7 +239,7 @@ async def _dispatcher(
             waiting=max(1, settings.waiting // 4),
             patience_s=settings.lock_timeout_ms / 1000,
         ),
-        batches=Batches(connect, together=together),
+        batches=batches,
         committed=committed,
     )
 

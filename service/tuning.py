@@ -31,8 +31,8 @@ def limits(settings: Settings) -> Limits:
     )
 
 
-def worker_settings(settings: Settings) -> WorkerSettings:
-    """Return the settings that a worker's parts work with."""
+def worker_settings(settings: Settings, *, sharded: bool = False) -> WorkerSettings:
+    """Return the settings that a worker's parts work with, on one database node or ``sharded``."""
     return WorkerSettings(
         planner=PlannerSettings(
             rules=PlanningRules(
@@ -45,6 +45,7 @@ def worker_settings(settings: Settings) -> WorkerSettings:
             runner_timeout_s=settings.runner_timeout_s,
             in_flight=settings.in_flight,
             declared_is_granted=settings.declared_is_granted,
+            sharded=sharded,
             retries=RetryRules(
                 delays=tuple(timedelta(seconds=delay) for delay in settings.retry_delays_s)
             ),

@@ -157,7 +157,8 @@ class Ledger:
                 failed = [each.begun.run for each in finished if _may_be_retried(each)]
                 bounds = await next_slots.current(connection, failed)
                 endings_ = [self._ending(each, now, bounds) for each in finished]
-                await endings.lock_schedules(connection, endings_)
+                if not self._settings.sharded:
+                    await endings.lock_schedules(connection, endings_)
                 written = await attempts.end(connection, endings_)
                 await endings.record(
                     connection, [each for each in endings_ if each.run.key in written], now

@@ -25,6 +25,8 @@ class FiringSettings(Struct, frozen=True, kw_only=True):
     """Batches that are begun at once, and as many that are ended."""
     seat_patience_s: float = 1.0
     declared_is_granted: bool = False
+    sharded: bool = False
+    """Whether tenants' rows lie on several nodes, where no statement can lock those of many."""
     retries: RetryRules = RetryRules()
     acquire_timeout_s: float = 5.0
 

@@ -1,5 +1,9 @@
-"""Enabled schedules that this service does not drive yet: found, and taken over."""
+"""Enabled schedules that this service does not drive yet: found, and taken over.
 
+Locks are taken tenant by tenant: no statement locks rows of several nodes.
+"""
+
+from collections import defaultdict
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -11,34 +15,34 @@ from service.storage.connection import Connection
 INSTALLS = """
 SELECT DISTINCT s.tenant_id::text AS tenant_id, s.install_id
 FROM tenant_extension_schedule s
+LEFT JOIN ext_scheduler.timers t ON t.tenant_id = s.tenant_id AND t.schedule_id = s.id
 WHERE s.enabled
   AND ($1::text IS NULL OR s.tenant_id = $1) AND ($2::uuid IS NULL OR s.install_id = $2)
   AND (s.job_id IS DISTINCT FROM s.id
-    OR s.runner_schedule_id IS DISTINCT FROM 'extsched:' || s.install_id || ':' || s.id
-    OR NOT EXISTS (
-      SELECT FROM ext_scheduler.timers t
-      WHERE t.tenant_id = s.tenant_id AND t.schedule_id = s.id))
+    OR s.runner_schedule_id
+      IS DISTINCT FROM 'extsched:' || s.install_id::text || ':' || s.id::text
+    OR t.schedule_id IS NULL)
 """
 
 LOCK_INSTALLS = """
 SELECT i.tenant_id::text AS tenant_id, i.id FROM tenant_extension_install i
-WHERE i.tenant_id = ANY ($1::text[]) AND i.id = ANY ($2::uuid[])
+WHERE i.tenant_id = $1::text AND i.id = ANY ($2::uuid[])
 ORDER BY i.id FOR NO KEY UPDATE
 """
 
-STRANGERS = """
-SELECT s.tenant_id::text AS tenant_id, s.id, s.install_id, s.cron, s.timezone,
-  EXISTS (SELECT FROM ext_scheduler.timers t
-    WHERE t.tenant_id = s.tenant_id AND t.schedule_id = s.id) AS timed
+ENABLED = """
+SELECT s.id, s.install_id, s.cron, s.timezone,
+  (s.job_id = s.id
+    AND s.runner_schedule_id = 'extsched:' || s.install_id::text || ':' || s.id::text) AS owned
 FROM tenant_extension_schedule s
-WHERE s.enabled AND s.tenant_id = ANY ($1::text[]) AND s.install_id = ANY ($2::uuid[])
-  AND (s.job_id IS DISTINCT FROM s.id
-    OR s.runner_schedule_id IS DISTINCT FROM 'extsched:' || s.install_id || ':' || s.id
-    OR NOT EXISTS (
-      SELECT FROM ext_scheduler.timers t
-      WHERE t.tenant_id = s.tenant_id AND t.schedule_id = s.id))
+WHERE s.enabled AND s.tenant_id = $1::text AND s.install_id = ANY ($2::uuid[])
 ORDER BY s.id
-FOR NO KEY UPDATE OF s
+FOR NO KEY UPDATE
+"""
+
+TIMED = """
+SELECT t.schedule_id FROM ext_scheduler.timers t
+WHERE t.tenant_id = $1::text AND t.schedule_id = ANY ($2::uuid[])
 """
 
 OWNERS = """
@@ -73,14 +77,33 @@ async def installs_with_strangers(
 
 async def lock_installs(connection: Connection, keys: Sequence[Key]) -> set[Key]:
     """Lock installs in one order, as their own changes do; return those that there are."""
-    rows = await connection.fetch(LOCK_INSTALLS, _tenants(keys), [key[1] for key in keys])
-    return {(row["tenant_id"], row["id"]) for row in rows}
+    found: set[Key] = set()
+    for tenant_id, ids in _by_tenant(keys):
+        rows = await connection.fetch(LOCK_INSTALLS, tenant_id, ids)
+        found.update((row["tenant_id"], row["id"]) for row in rows)
+    return found
 
 
 async def strangers(connection: Connection, installs: Sequence[Key]) -> list[Stranger]:
-    """Lock and return such schedules of these installs, by id."""
-    rows = await connection.fetch(STRANGERS, _tenants(installs), [key[1] for key in installs])
-    return [Stranger(*row) for row in rows]
+    """Return such schedules of these installs, by tenant and id; all enabled ones are locked."""
+    found: list[Stranger] = []
+    for tenant_id, ids in _by_tenant(installs):
+        rows = await connection.fetch(ENABLED, tenant_id, ids)
+        times = await connection.fetch(TIMED, tenant_id, [row["id"] for row in rows])
+        timed = {row["schedule_id"] for row in times}
+        found += [
+            Stranger(
+                tenant_id=tenant_id,
+                id=row["id"],
+                install_id=row["install_id"],
+                cron=row["cron"],
+                timezone=row["timezone"],
+                timed=row["id"] in timed,
+            )
+            for row in rows
+            if not (row["owned"] and row["id"] in timed)
+        ]
+    return found
 
 
 async def owners(
@@ -91,5 +114,8 @@ async def owners(
     return {row["id"]: (row["tenant_id"], row["install_id"]) for row in rows}
 
 
-def _tenants(keys: Sequence[Key]) -> list[str]:
-    return sorted({tenant_id for tenant_id, _ in keys})
+def _by_tenant(keys: Sequence[Key]) -> list[tuple[str, list[UUID]]]:
+    ids = defaultdict(list)
+    for tenant_id, id_ in keys:
+        ids[tenant_id].append(id_)
+    return sorted(ids.items())

@@ -23,14 +23,15 @@ JOIN ext_scheduler.runs r ON r.tenant_id = w.tenant_id AND r.id = w.id AND r.slo
 # this very run before this attempt.
 HOLD = """
 INSERT INTO ext_scheduler.active_runs AS a
-  (tenant_id, schedule_id, run_id, slot, fence, held_until)
-SELECT w.*, $6::timestamptz
-FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::timestamptz[], $5::bigint[]) AS w
+  (tenant_id, schedule_id, run_id, slot, fence, held_until, held_since)
+SELECT w.tenant_id, w.schedule_id, w.run_id, w.slot, w.fence, $6::timestamptz, $7::timestamptz
+FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::timestamptz[], $5::bigint[])
+  AS w (tenant_id, schedule_id, run_id, slot, fence)
 ON CONFLICT (tenant_id, schedule_id) DO UPDATE SET
   run_id = excluded.run_id, slot = excluded.slot, fence = excluded.fence,
-  held_until = excluded.held_until
+  held_until = excluded.held_until, held_since = excluded.held_since
 WHERE (a.run_id = excluded.run_id AND a.fence = excluded.fence - 1)
-  OR a.held_until < $7::timestamptz
+  OR a.held_until < excluded.held_since
 RETURNING tenant_id, run_id
 """
 

@@ -1,6 +1,6 @@
 """What a change needs to know, and what it leaves behind besides the change itself."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -8,7 +8,7 @@ import asyncpg
 from msgspec import Struct, structs
 
 from service.storage.connection import Connection
-from service.storage.parameters import one_row
+from service.storage.parameters import one_row, parameters
 from service.storage.schedules import (
     COLUMNS,
     INSERTING,
@@ -31,32 +31,40 @@ ASKED = {
 }
 """A ``Question`` but for the schedule, as columns."""
 
-# Paths are compared after the rule for paths: trimmed, one leading slash, runs of slashes as one;
-# most are in that form already. A version without any endpoint gives no array members at all.
-LOOKUPS = r"""
+
+def lookups(q: Mapping[str, str]) -> str:
+    """Select what is true of an install; ``q`` says where the columns of ``ASKED`` are.
+
+    Paths are compared after the rule for paths: trimmed, one leading slash, runs of slashes as one;
+    most are in that form already. A version without any endpoint gives no array members at all.
+    """
+    return f"""
   clock_timestamp() AS now,
   (SELECT ROW (r.op, r.body_sha256, r.result) FROM ext_scheduler.idempotency r
-    WHERE r.tenant_id = q.tenant_id AND r.scope = q.scope AND r.jti = q.jti) AS replay,
+    WHERE r.tenant_id = {q["tenant_id"]} AND r.scope = {q["scope"]} AND r.jti = {q["jti"]}
+    ) AS replay,
   (SELECT w.accepted FROM ext_scheduler.rate_windows w
-    WHERE w.tenant_id = q.tenant_id AND w.scope = q.scope) AS accepted,
+    WHERE w.tenant_id = {q["tenant_id"]} AND w.scope = {q["scope"]}) AS accepted,
   (SELECT count(*) FROM tenant_extension_schedule n
-    WHERE n.tenant_id = q.tenant_id AND n.install_id = q.install_id) AS schedules,
+    WHERE n.tenant_id = {q["tenant_id"]} AND n.install_id = {q["install_id"]}) AS schedules,
   (SELECT n.id FROM tenant_extension_schedule n
-    WHERE n.tenant_id = q.tenant_id AND n.install_id = q.install_id AND n.name = q.name
-    ) AS name_holder,
-  ARRAY (SELECT CASE WHEN p.path = q.path
+    WHERE n.tenant_id = {q["tenant_id"]} AND n.install_id = {q["install_id"]}
+      AND n.name = {q["name"]}) AS name_holder,
+  ARRAY (SELECT CASE WHEN p.path = {q["path"]}
       OR ((p.path NOT LIKE '/%' OR p.path LIKE '%//%' OR p.path LIKE '% ')
-        AND regexp_replace('/' || btrim(p.path), '/+', '/', 'g') = q.path)
+        AND regexp_replace('/' || btrim(p.path), '/+', '/', 'g') = {q["path"]})
       THEN ROW (p.id, upper(btrim(p.method))) END
-    FROM extension_api_endpoint p WHERE p.version_id = q.version_id) AS endpoints
+    FROM extension_api_endpoint p WHERE p.version_id = {q["version_id"]}) AS endpoints
 """
-"""What is true of an install, asked by ``q`` with the columns of ``ASKED``."""
 
+
+# Parameters, not columns made of them: on several nodes no lookup may depend on another table.
 LOAD = f"""
-SELECT {LOOKUPS}, {COLUMNS}
-FROM ({one_row({**ASKED, "schedule_id": "uuid"})}) AS q
-LEFT JOIN tenant_extension_schedule s
-  ON s.tenant_id = q.tenant_id AND s.install_id = q.install_id AND s.id = q.schedule_id
+SELECT {lookups(parameters({**ASKED, "schedule_id": "uuid"}))}, {COLUMNS}
+FROM (SELECT) AS nothing
+LEFT JOIN (
+  SELECT * FROM tenant_extension_schedule
+  WHERE tenant_id = $1 AND install_id = $2 AND id = $8::uuid) AS s ON true
 {JOINS}
 """
 

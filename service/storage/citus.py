@@ -1,7 +1,8 @@
 """Placement on a database with the Citus extension: what is distributed, referenced, or local.
 
-Timers, the queue and what is about no tenant stay on the coordinator: rows are taken from those
-with SKIP LOCKED, which does not exist across shards. What somebody has placed already stays there.
+Timers, events to be published, the queue and what is about no tenant stay on the coordinator: rows
+are taken from those with SKIP LOCKED, which does not exist across shards. What somebody has placed
+already stays there.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,12 +20,11 @@ DISTRIBUTED = (
     "ext_scheduler.idempotency",
     "ext_scheduler.rate_windows",
     "ext_scheduler.audit",
-    "ext_scheduler.outbox",
     "ext_scheduler.tenant_pauses",
 )
 """By ``tenant_id``, in this order."""
 
-LOCAL = ("ext_scheduler.timers",)
+LOCAL = ("ext_scheduler.timers", "ext_scheduler.outbox")
 """Per tenant, and on the coordinator all the same."""
 
 PRESENT = "SELECT to_regclass('pg_dist_partition') IS NOT NULL"

@@ -8,13 +8,13 @@ from msgspec import Struct
 
 from service.storage.changes import (
     ASKED,
-    LOOKUPS,
     RECORD_COLUMNS,
     RECORDING,
     Loaded,
     Question,
     Record,
     from_lookups,
+    lookups,
     question_values,
     record_values,
 )
@@ -39,7 +39,7 @@ FOR NO KEY UPDATE OF i SKIP LOCKED
 """
 
 LOOK_UP = f"""
-SELECT q.place, {LOOKUPS} FROM (SELECT * FROM {many_rows(ASKED)}) AS q
+SELECT given.place, {lookups({name: f"given.{name}" for name in ASKED})} FROM {many_rows(ASKED)}
 """
 
 # An array of arrays has to be a rectangle, so the windows come as parts of one array.

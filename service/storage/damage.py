@@ -6,7 +6,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from service.storage import attempts, queue, timers
+from service.storage import attempts, due, queue, timers
 from service.storage.attempts import Wanted
 from service.storage.connection import Connection, affected
 from service.storage.queue import ENTRYPOINT
@@ -14,10 +14,8 @@ from service.storage.queue import ENTRYPOINT
 WITHOUT_INSTALL = """
 SELECT s.tenant_id::text AS tenant_id, s.id, s.install_id
 FROM tenant_extension_schedule s
-WHERE ($1::text IS NULL OR s.tenant_id = $1)
-  AND NOT EXISTS (
-    SELECT FROM tenant_extension_install i
-    WHERE i.tenant_id = s.tenant_id AND i.id = s.install_id)
+LEFT JOIN tenant_extension_install i ON i.tenant_id = s.tenant_id AND i.id = s.install_id
+WHERE i.id IS NULL AND ($1::text IS NULL OR s.tenant_id = $1)
 ORDER BY s.id
 LIMIT $2::integer
 """
@@ -25,11 +23,9 @@ LIMIT $2::integer
 WITHOUT_ENDPOINT = """
 SELECT s.tenant_id::text AS tenant_id, s.id, s.install_id
 FROM tenant_extension_schedule s
-WHERE s.enabled AND ($1::text IS NULL OR s.tenant_id = $1)
-  AND NOT EXISTS (SELECT FROM extension_api_endpoint e WHERE e.id = s.endpoint_id)
-  AND EXISTS (
-    SELECT FROM tenant_extension_install i
-    WHERE i.tenant_id = s.tenant_id AND i.id = s.install_id)
+JOIN tenant_extension_install i ON i.tenant_id = s.tenant_id AND i.id = s.install_id
+LEFT JOIN extension_api_endpoint e ON e.id = s.endpoint_id
+WHERE e.id IS NULL AND s.enabled AND ($1::text IS NULL OR s.tenant_id = $1)
 ORDER BY s.id
 LIMIT $2::integer
 """
@@ -54,24 +50,14 @@ REMOVE_JOBS = """
 DELETE FROM ext_scheduler.pgqueuer WHERE id = ANY ($1::bigint[]) AND status = 'queued'
 """
 
-NO_SCHEDULE = """NOT EXISTS (
-    SELECT FROM tenant_extension_schedule s
-    WHERE s.tenant_id = t.tenant_id AND s.id = t.schedule_id AND s.enabled)"""
-
-TIMERS_WITHOUT_SCHEDULE = f"""
+TIMERS_WITHOUT_SCHEDULE = """
 SELECT t.tenant_id, t.schedule_id, t.install_id
 FROM ext_scheduler.timers t
-WHERE ($1::text IS NULL OR t.tenant_id = $1)
-  AND {NO_SCHEDULE}
+LEFT JOIN tenant_extension_schedule s
+  ON s.tenant_id = t.tenant_id AND s.id = t.schedule_id AND s.enabled
+WHERE s.id IS NULL AND ($1::text IS NULL OR t.tenant_id = $1)
 ORDER BY t.schedule_id
 LIMIT $2::integer
-"""
-
-REMOVE_TIMERS = f"""
-DELETE FROM ext_scheduler.timers t
-USING unnest($1::text[], $2::uuid[]) AS w (tenant_id, schedule_id)
-WHERE t.tenant_id = w.tenant_id AND t.schedule_id = w.schedule_id
-  AND {NO_SCHEDULE}
 """
 
 BATCH = 1000
@@ -121,10 +107,10 @@ async def remove_timers(connection: Connection, places: Sequence[Place]) -> int:
     enables a schedule writes its timer too, so under the timers' locks the look is the last word.
     """
     keys = await timers.lock(connection, [(each.tenant_id, each.schedule_id) for each in places])
-    tag = await connection.execute(
-        REMOVE_TIMERS, [key[0] for key in keys], [key[1] for key in keys]
-    )
-    return affected(tag)
+    there = await due.read(connection, keys)
+    gone = [key for key in keys if key not in there]
+    await timers.remove(connection, gone)
+    return len(gone)
 
 
 async def jobs_without_run(connection: Connection, tenant_id: str | None, limit: int) -> list[int]:

@@ -65,7 +65,10 @@ FROM unnest($2::text[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::text
 
 
 async def lock_schedules(connection: Connection, endings: Sequence[Ended]) -> None:
-    """Lock the rows that ``record`` may write, in one order, before anything else is locked."""
+    """Lock the rows that ``record`` may write, in one order, before anything else is locked.
+
+    Without it all goes as well, but for a deadlock now and then, which is written anew.
+    """
     recorded = [e.run for e in endings if e.recorded]
     if recorded:
         await connection.execute(

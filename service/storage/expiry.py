@@ -1,4 +1,8 @@
-"""What is kept for a time only, removed in small batches: no long locks, no long transactions."""
+"""What is kept for a time only, removed in small batches: no long locks, no long transactions.
+
+One process at a time: rows of many tenants cannot be locked, nor skipped, where they are on several
+nodes.
+"""
 
 from datetime import datetime, timedelta
 
@@ -6,27 +10,25 @@ from msgspec import Struct
 
 from service.storage.connection import Connection, affected
 
+# What is written anew in the meantime is looked at again by the outer condition, and stays.
 IDEMPOTENCY = """
 DELETE FROM ext_scheduler.idempotency t USING (
   SELECT tenant_id, scope, jti FROM ext_scheduler.idempotency
-  WHERE created_at < $1::timestamptz ORDER BY created_at LIMIT $2::integer
-  FOR UPDATE SKIP LOCKED) o
+  WHERE created_at < $1::timestamptz ORDER BY created_at LIMIT $2::integer) o
 WHERE t.tenant_id = o.tenant_id AND t.scope = o.scope AND t.jti = o.jti
 """
 
 RATE_WINDOWS = """
 DELETE FROM ext_scheduler.rate_windows t USING (
   SELECT tenant_id, scope FROM ext_scheduler.rate_windows
-  WHERE updated_at < $1::timestamptz ORDER BY updated_at LIMIT $2::integer
-  FOR UPDATE SKIP LOCKED) o
-WHERE t.tenant_id = o.tenant_id AND t.scope = o.scope
+  WHERE updated_at < $1::timestamptz ORDER BY updated_at LIMIT $2::integer) o
+WHERE t.tenant_id = o.tenant_id AND t.scope = o.scope AND t.updated_at < $1
 """
 
 AUDIT = """
 DELETE FROM ext_scheduler.audit t USING (
   SELECT tenant_id, at, id FROM ext_scheduler.audit
-  WHERE at < $1::timestamptz ORDER BY at LIMIT $2::integer
-  FOR UPDATE SKIP LOCKED) o
+  WHERE at < $1::timestamptz ORDER BY at LIMIT $2::integer) o
 WHERE t.tenant_id = o.tenant_id AND t.at = o.at AND t.id = o.id
 """
 
@@ -34,25 +36,22 @@ WHERE t.tenant_id = o.tenant_id AND t.at = o.at AND t.id = o.id
 DEFAULT_RUNS = """
 DELETE FROM ext_scheduler.runs_default t USING (
   SELECT tenant_id, id, slot FROM ext_scheduler.runs_default
-  WHERE slot < $1::timestamptz LIMIT $2::integer
-  FOR UPDATE SKIP LOCKED) o
+  WHERE slot < $1::timestamptz LIMIT $2::integer) o
 WHERE t.tenant_id = o.tenant_id AND t.id = o.id AND t.slot = o.slot
 """
 
 QUEUE_LOG = """
 DELETE FROM ext_scheduler.pgqueuer_log t USING (
   SELECT id FROM ext_scheduler.pgqueuer_log
-  WHERE created < $1::timestamptz ORDER BY created LIMIT $2::integer
-  FOR UPDATE SKIP LOCKED) o
+  WHERE created < $1::timestamptz ORDER BY created LIMIT $2::integer) o
 WHERE t.id = o.id
 """
 
 HOLDS = """
 DELETE FROM ext_scheduler.active_runs t USING (
-  SELECT tenant_id, schedule_id, fence FROM ext_scheduler.active_runs
-  WHERE held_until < $1::timestamptz LIMIT $2::integer
-  FOR UPDATE SKIP LOCKED) o
-WHERE t.tenant_id = o.tenant_id AND t.schedule_id = o.schedule_id AND t.fence = o.fence
+  SELECT tenant_id, schedule_id FROM ext_scheduler.active_runs
+  WHERE held_until < $1::timestamptz LIMIT $2::integer) o
+WHERE t.tenant_id = o.tenant_id AND t.schedule_id = o.schedule_id AND t.held_until < $1
 """
 
 

@@ -6,10 +6,14 @@ Columns = Mapping[str, str]
 """Name → type, in the order of the parameters."""
 
 
+def parameters(columns: Columns) -> dict[str, str]:
+    """Give the parameters ``$1``, ``$2`` … by name, each with its type."""
+    return {name: f"${n}::{kind}" for n, (name, kind) in enumerate(columns.items(), start=1)}
+
+
 def one_row(columns: Columns) -> str:
     """Select parameters ``$1``, ``$2`` … as one row."""
-    row = (f"${n}::{kind} AS {name}" for n, (name, kind) in enumerate(columns.items(), start=1))
-    return f"SELECT {', '.join(row)}"
+    return f"SELECT {', '.join(f'{n} AS {name}' for name, n in parameters(columns).items())}"
 
 
 def many_rows(columns: Columns) -> str:

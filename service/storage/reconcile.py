@@ -14,11 +14,9 @@ TRY_LOCK = "SELECT pg_try_advisory_xact_lock($1::bigint)"
 WITHOUT_TIMER = """
 SELECT s.tenant_id::text AS tenant_id, s.id, s.install_id, s.cron, s.timezone
 FROM tenant_extension_schedule s
-WHERE s.enabled
-  AND NOT EXISTS (
-    SELECT FROM ext_scheduler.timers t WHERE t.tenant_id = s.tenant_id AND t.schedule_id = s.id)
-  AND EXISTS (
-    SELECT FROM tenant_extension_install i WHERE i.id = s.install_id AND i.tenant_id = s.tenant_id)
+JOIN tenant_extension_install i ON i.id = s.install_id AND i.tenant_id = s.tenant_id
+LEFT JOIN ext_scheduler.timers t ON t.tenant_id = s.tenant_id AND t.schedule_id = s.id
+WHERE s.enabled AND t.schedule_id IS NULL
   AND s.id > $1::uuid AND ($3::text IS NULL OR s.tenant_id = $3)
 ORDER BY s.id
 LIMIT $2::integer
@@ -27,24 +25,22 @@ LIMIT $2::integer
 WITHOUT_JOB = """
 SELECT r.tenant_id, r.install_id, r.schedule_id, r.slot, r.kind, r.trigger
 FROM ext_scheduler.runs r
-WHERE r.queued_at BETWEEN $1::timestamptz AND $2::timestamptz
+LEFT JOIN ext_scheduler.pgqueuer q ON q.status IN ('queued', 'picked')
+  AND q.dedupe_key = 'extsched:' || r.install_id::text || ':' || r.schedule_id::text || ':'
+    || to_char(r.slot AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+    || CASE WHEN r.kind = 'manual' THEN ':manual' ELSE '' END
+WHERE q.id IS NULL AND r.queued_at BETWEEN $1::timestamptz AND $2::timestamptz
   AND r.slot BETWEEN $1 - interval '7 days' AND $2
   AND r.status IN ('queued', 'running')
   AND coalesce(r.lease_until, r.retry_at, r.queued_at) < $2
   AND ($4::text IS NULL OR r.tenant_id = $4)
-  AND NOT EXISTS (
-    SELECT FROM ext_scheduler.pgqueuer q
-    WHERE q.status IN ('queued', 'picked')
-      AND q.dedupe_key = 'extsched:' || r.install_id || ':' || r.schedule_id || ':'
-        || to_char(r.slot AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
-        || CASE WHEN r.kind = 'manual' THEN ':manual' ELSE '' END)
 LIMIT $3::integer
 """
 
 # The platform looks for enabled rows without a job, and would give them one of its own.
 OWN = """
 UPDATE tenant_extension_schedule s
-SET job_id = s.id, runner_schedule_id = 'extsched:' || s.install_id || ':' || s.id
+SET job_id = s.id, runner_schedule_id = 'extsched:' || s.install_id::text || ':' || s.id::text
 FROM unnest($1::text[], $2::uuid[]) AS w (tenant_id, schedule_id)
 WHERE s.tenant_id = w.tenant_id AND s.id = w.schedule_id AND s.enabled
 """

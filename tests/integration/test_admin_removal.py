@@ -177,7 +177,7 @@ async def test_purging_again_changes_nothing_and_the_removal_is_still_told(
     everyones = operator(life.admin.dispatcher)
     # What a worker that was killed has left of a schedule that is gone.
     await pool.execute(
-        "INSERT INTO ext_scheduler.active_runs VALUES ('tenant-1', $1, $1, now(), 1, now())",
+        "INSERT INTO ext_scheduler.active_runs VALUES ('tenant-1', $1, $1, now(), 1, now(), now())",
         uuid4(),
     )
     assert (await everyones("purgeTenant", tenantId="tenant-1"))["success"] is True

@@ -35,10 +35,6 @@ FRESH = [
         " colocate_with => 'ext_scheduler.runs')"
     ),
     (
-        "SELECT create_distributed_table('ext_scheduler.outbox', 'tenant_id',"
-        " colocate_with => 'ext_scheduler.runs')"
-    ),
-    (
         "SELECT create_distributed_table('ext_scheduler.tenant_pauses', 'tenant_id',"
         " colocate_with => 'ext_scheduler.runs')"
     ),
@@ -65,4 +61,4 @@ def test_what_the_platform_has_distributed_is_joined_where_the_types_agree() -> 
         State(placed=frozenset({SCHEDULES, ENDPOINTS}), types=types, fresh=False)
     )
     assert all(f"colocate_with => '{SCHEDULES}'" in statement for statement in statements)
-    assert len(statements) == 7
+    assert len(statements) == 6

@@ -69,6 +69,7 @@ CREATE TABLE ext_scheduler.active_runs (
   run_id uuid NOT NULL,
   slot timestamptz NOT NULL,
   fence bigint NOT NULL,
+  held_since timestamptz NOT NULL,
   held_until timestamptz NOT NULL,
   PRIMARY KEY (tenant_id, schedule_id)
 ) WITH (autovacuum_vacuum_scale_factor = 0.02);
