@@ -1,12 +1,15 @@
 """``check`` finds what is wrong, says what to do about it, and shows no secret."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
+from nats.aio.msg import Msg
 
 from contracts.context import generate_key, key_set_document
 from service.cli.checks.bus import Rules, permitted
 from service.cli.embedded import embedded_nats
+from tests.support.callers import connected
 from tests.support.command_line import CommandLine, Said, command_line, in_one_line
 from tests.support.keys import JWKS, WORKER_JWK
 from tests.support.responders import responders
@@ -44,6 +47,20 @@ async def test_all_is_well(line: CommandLine, tmp_path: Path, database: str, nat
     )
     assert found(said)["responders"] == ("ok", "1 running")
     assert "ok     migrations: all applied" in (await line.ok("check")).out
+
+
+async def test_a_responder_that_is_busy_for_a_moment_is_counted(
+    line: CommandLine, nats_url: str
+) -> None:
+    async with connected(nats_url) as responder:
+
+        async def pong(message: Msg) -> None:
+            await asyncio.sleep(0.6)
+            await responder.publish(message.reply, b'{"id": "slow"}')
+
+        await responder.subscribe("$SRV.PING.ext-scheduler", cb=pong)
+        await responder.flush()
+        assert found(await line.ok("check", "--json"))["responders"] == ("ok", "1 running")
 
 
 async def test_an_empty_database_wants_migrations(line: CommandLine, empty_database: str) -> None:

@@ -28,7 +28,7 @@ from service.settings import Settings
 
 ABOUT = "NATS"
 PATIENCE_S = 3.0
-LISTEN_S = 0.3
+FIRST_ANSWER_S, LISTEN_S = 1.5, 0.5
 USER_INFO = "$SYS.REQ.USER.INFO"
 SERVE_HOST = [f"{host_subject(op)} {SCHEDULER_QUEUE}" for op in HOST_OPS]
 SERVE_ADMIN = [f"{admin_subject(op)} {SCHEDULER_QUEUE}" for op in ADMIN_OPS]
@@ -117,7 +117,7 @@ async def _way_through(bus: Bus, settings: Settings) -> Finding:
 
 async def _permissions(client: Client, roles: Sequence[str]) -> list[Finding]:
     try:
-        reply = await client.request(USER_INFO, b"", timeout=1)
+        reply = await client.request(USER_INFO, b"", timeout=PATIENCE_S)
         info = msgspec.json.decode(reply.data, type=UserInfoReply).data
     except (TimeoutError, nats.errors.Error, OSError, msgspec.MsgspecError):
         remedy = f"let the user publish {USER_INFO} to have them checked here"
@@ -167,13 +167,15 @@ def _matches(pattern: str, name: str) -> bool:
 
 
 async def _responders(client: Client) -> Finding:
-    """Count who answers a ping within a moment."""
+    """Count who answers a ping, until none has for a moment; the first may be busy for longer."""
     inbox, seen = client.new_inbox(), set[str]()
     subscription = await client.subscribe(inbox)
     await client.publish(f"$SRV.PING.{SERVICE_NAME}", b"", reply=inbox)
+    patience = FIRST_ANSWER_S
     with suppress(TimeoutError, nats.errors.Error, msgspec.MsgspecError):  # silence ends the count
-        while reply := (await subscription.next_msg(timeout=LISTEN_S)).data:
+        while reply := (await subscription.next_msg(timeout=patience)).data:
             seen.add(msgspec.json.decode(reply, type=Pong).id)
+            patience = LISTEN_S
     if not seen:
         remedy = "start `ext-scheduler serve`, unless this user may not ask"
         return note("responders", "none answered", remedy)
