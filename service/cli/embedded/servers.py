@@ -1,6 +1,7 @@
 """Starting, awaiting, restarting and ending one server process."""
 
 import contextlib
+import itertools
 import random
 import signal
 import socket
@@ -20,9 +21,12 @@ PORTS = range(10_000, 32_768)
 A client that dials a port of that range while nobody listens there may be given the very port
 it dials and be connected to itself; and a server could not come back on it after a restart.
 """
+_walk = itertools.count(random.SystemRandom().randrange(len(PORTS)))
+"""Where the next port is looked for. Each process goes its own way from a random place: chosen anew
+each time, ports of two that start servers side by side would now and then be the same."""
 ATTEMPTS = 20
-READY_SECONDS = 30.0
-RESTART_SECONDS = 15.0
+READY_SECONDS = 60.0
+RESTART_SECONDS = 60.0
 
 
 class ServerFailed(Exception):
@@ -105,9 +109,8 @@ class Server:
 
 def free_port() -> int:
     """A TCP port on 127.0.0.1 that nobody listens on now; somebody may by the time it is used."""
-    chooser = random.SystemRandom()
     for _ in range(ATTEMPTS):
-        port = chooser.choice(PORTS)
+        port = PORTS[next(_walk) % len(PORTS)]
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((HOST, port))
