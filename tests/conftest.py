@@ -41,7 +41,9 @@ def servers_directory() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def postgres(servers_directory: Path) -> Iterator[Postgres]:
     """The server that the tests share: not to be stopped; start another one for that."""
-    with embedded_postgres(servers_directory / "postgres") as server:
+    # Plans and costs are held exactly: nobody else may come and gather statistics meanwhile.
+    calm = {"autovacuum": "off"}
+    with embedded_postgres(servers_directory / "postgres", settings=calm) as server:
         asyncio.run(make_template(server))
         yield server
 
