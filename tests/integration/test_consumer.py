@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -18,7 +19,7 @@ from service.storage.queue import Ticket
 from tests.support.eventually import eventually
 
 SETTINGS = ConsumerSettings(batch=20, capacity=60, poll_s=0.2)
-ALIVE = "SELECT bool_and(heartbeat > now() - interval '0.4 s') FROM ext_scheduler.pgqueuer"
+ALIVE = "SELECT bool_and(heartbeat > $1) FROM ext_scheduler.pgqueuer"
 
 
 class Handled:
@@ -72,7 +73,7 @@ async def gone(pool: asyncpg.Pool) -> bool:
 
 
 async def test_what_is_enqueued_is_handled_at_once_and_in_order(pool: asyncpg.Pool) -> None:
-    handled, lazy = Handled(), structs.replace(SETTINGS, poll_s=60.0)
+    handled, lazy = Handled(), structs.replace(SETTINGS, poll_s=3600.0)
     handled.release.set()
     async with consuming(pool, handled, lazy):
         await eventually(lambda: listening(pool))
@@ -108,14 +109,15 @@ async def test_only_so_many_are_held_and_the_rest_waits_in_the_database(
 
 
 async def test_a_held_job_stays_alive_also_while_stopping(pool: asyncpg.Pool) -> None:
-    handled, quick = Handled(), structs.replace(SETTINGS, heartbeat_s=0.4)
+    # Between beats lies a quarter of it: the rest is for a machine that stands still meanwhile.
+    handled, quick = Handled(), structs.replace(SETTINGS, heartbeat_s=10.0)
     await enqueued(pool, 5)
     async with consuming(pool, handled, quick) as consumer, consuming(pool, handled, quick):
         await eventually(lambda: handled.in_hand == 5)
         consumer.stop()
-        for _ in range(4):
-            await pool.execute("SELECT pg_sleep(0.2)")
-            assert await pool.fetchval(ALIVE)
+        for _ in range(2):
+            now = await pool.fetchval("SELECT now()")
+            await eventually(partial(pool.fetchval, ALIVE, now))
         assert len(handled.seen) == 5
         handled.release.set()
 
@@ -141,7 +143,8 @@ async def test_a_job_of_ones_own_that_was_thought_lost_is_not_begun_again(
     async with consuming(pool, handled):
         await eventually(lambda: handled.in_hand == 1)
         await pool.execute("UPDATE ext_scheduler.pgqueuer SET heartbeat = now() - interval '31 s'")
-        await eventually(lambda: pool.fetchval(ALIVE))
+        now = await pool.fetchval("SELECT now() - interval '30 s'")
+        await eventually(lambda: pool.fetchval(ALIVE, now))
         handled.release.set()
         await eventually(lambda: gone(pool))
     assert len(handled.seen) == 1
@@ -184,16 +187,16 @@ async def test_a_handlers_fault_costs_its_job_a_moment_and_harms_nothing(
 
 
 async def handed_back(pool: asyncpg.Pool) -> bool:
-    return await pool.fetchval("SELECT attempts = 1 FROM ext_scheduler.pgqueuer")  # type: ignore[no-any-return]  # a boolean
+    return await pool.fetchval("SELECT attempts > 0 FROM ext_scheduler.pgqueuer")  # type: ignore[no-any-return]  # a boolean
 
 
 async def test_a_job_for_later_is_taken_when_its_time_has_come(pool: asyncpg.Pool) -> None:
-    handled, lazy = Handled(), structs.replace(SETTINGS, poll_s=60.0)
+    handled, lazy = Handled(), structs.replace(SETTINGS, poll_s=3600.0)
     handled.release.set()
     await enqueued(pool)
     await pool.execute("UPDATE ext_scheduler.pgqueuer SET execute_after = now() + interval '0.5 s'")
     async with consuming(pool, handled, lazy):
-        await eventually(lambda: gone(pool), 5)
+        await eventually(lambda: gone(pool))
 
 
 async def test_a_lost_listener_ends_it(pool: asyncpg.Pool) -> None:
@@ -205,4 +208,4 @@ async def test_a_lost_listener_ends_it(pool: asyncpg.Pool) -> None:
         " WHERE datname = current_database() AND query LIKE 'LISTEN%'"
     )
     with pytest.raises(ListenerLostError):
-        await asyncio.wait_for(task, 2)
+        await asyncio.wait_for(task, 60)
