@@ -238,8 +238,8 @@ async def test_a_file_of_several_documents_is_imported_whole_or_not_at_all(
 
 async def test_no_service_is_said_so(tmp_path: Path, nats_url: str) -> None:
     line = command_line(tmp_path, nats_url)
-    said = await line("admin", "pause", "acme", "--timeout", "1")
+    said = await line("admin", "pause", "acme", "--timeout", "2")
     told = in_one_line(said, 8)
     assert "No scheduler service is running" in told
-    repeated = await line("admin", "pause", "acme", "--timeout", "1", *told.split()[-2:])
+    repeated = await line("admin", "pause", "acme", "--timeout", "2", *told.split()[-2:])
     assert repeated.err == said.err

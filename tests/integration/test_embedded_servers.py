@@ -121,7 +121,9 @@ def test_the_data_are_found_again_in_the_same_directory() -> None:
 
 
 async def test_clients_find_a_killed_nats_again(nats_server: Nats) -> None:
-    client = await nats.connect(nats_server.url, reconnect_time_wait=0.02)
+    client = await nats.connect(
+        nats_server.url, max_reconnect_attempts=-1, reconnect_time_wait=0.02
+    )
     await asyncio.to_thread(nats_server.server.kill)
     await asyncio.to_thread(nats_server.server.start)
     await eventually(lambda: client.is_connected)
@@ -153,7 +155,7 @@ def test_many_start_at_once_without_getting_in_each_others_way() -> None:
     places = [seen(owner) for owner in owners]
     assert len({place for place, *_ in places}) == 3
     for owner in owners:
-        owner.communicate("\n", timeout=30)
+        owner.communicate("\n", timeout=120)
         assert owner.returncode == 0
     for place, *pids in places:
         assert not place.exists()
@@ -165,7 +167,7 @@ async def test_nothing_outlives_an_owner_that_is_ended_by_a_signal(number: signa
     owner = start_owner()
     place, *pids = seen(owner)
     owner.send_signal(number)
-    owner.communicate(timeout=30)
+    owner.communicate(timeout=120)
     await eventually(lambda: not any(psutil.pid_exists(pid) for pid in pids))
     await eventually(lambda: not place.exists())
 
@@ -177,7 +179,7 @@ async def test_what_an_owner_and_its_guard_left_goes_at_the_next_start() -> None
         if "guard.py" in " ".join(guard.cmdline()):
             guard.kill()
     owner.kill()
-    owner.communicate(timeout=30)
+    owner.communicate(timeout=120)
     assert all(psutil.pid_exists(pid) for pid in pids)
     long_ago = time.time() - 2 * SETTLING_SECONDS
     os.utime(place, (long_ago, long_ago))

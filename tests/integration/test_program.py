@@ -6,6 +6,7 @@ import pty
 import random
 import signal
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -146,7 +147,7 @@ async def test_ctrl_c_ends_a_command_at_once(line: CommandLine, nats_url: str) -
         await client.subscribe(subject, queue=SCHEDULER_QUEUE, cb=keep_silent)
         await client.flush()
         process = await line.start("admin", "list")
-        await asyncio.wait_for(asked.wait(), 20)
+        await asyncio.wait_for(asked.wait(), 60)
         process.send_signal(signal.SIGINT)
         out, err = await process.communicate()
     said = Said(process.returncode or 0, out.decode(), err.decode())
@@ -157,13 +158,17 @@ async def test_ctrl_c_is_one_line_at_any_moment(line: CommandLine, nats_url: str
     """Commands are interrupted at random moments of their life, from the first instruction on."""
     moments = random.Random(7)
     statuses: Counter[int] = Counter()
+    words = ("admin", "list", "--timeout", "1")
+    began = time.monotonic()
+    await line(*words)
+    life = time.monotonic() - began
     for _ in range(12):
-        process = await line.start("admin", "list", "--timeout", "1")
+        process = await line.start(*words)
         pipe = process.stdout
         assert pipe is not None
         with suppress(TimeoutError):
             # Nothing is printed there: this is a wait for the end, cut short at some moment.
-            await asyncio.wait_for(pipe.read(), moments.uniform(0.2, 1.6))
+            await asyncio.wait_for(pipe.read(), moments.uniform(0.1, 0.9) * life)
         with suppress(ProcessLookupError):
             process.send_signal(signal.SIGINT)
         _, err = await process.communicate()
@@ -233,9 +238,9 @@ async def on_a_terminal(line: CommandLine, *words: str, typed: str = "", until: 
         return until.encode() in shown
 
     try:
-        await eventually(seen, within=20)
+        await eventually(seen)
         os.write(master, typed.encode())
-        await asyncio.wait_for(process.wait(), 20)
+        await asyncio.wait_for(process.wait(), 60)
         seen()
     finally:
         with suppress(ProcessLookupError):
@@ -245,7 +250,7 @@ async def on_a_terminal(line: CommandLine, *words: str, typed: str = "", until: 
 
 
 async def test_whoever_waits_is_told_what_for(line: CommandLine) -> None:
-    shown = await on_a_terminal(line, "admin", "list", "--timeout", "3", until="waiting for list")
+    shown = await on_a_terminal(line, "admin", "list", "--timeout", "5", until="waiting for list")
     assert "waiting for listSchedules … " in shown
     assert "No scheduler service is running" in shown
     assert shown.endswith("status 8")
