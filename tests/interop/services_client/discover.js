@@ -9,7 +9,7 @@ const connection = await connect({
   pass: NATS_PASSWORD,
   inboxPrefix: `_INBOX_${NATS_USER}`,
 });
-const client = new Svcm(connection).client({ strategy: "stall", maxWait: 1000 });
+const client = new Svcm(connection).client({ strategy: "stall", stall: 2000, maxWait: 60000 });
 
 async function all(answers) {
   const seen = [];
@@ -20,7 +20,7 @@ async function all(answers) {
 const ping = await all(client.ping("ext-scheduler"));
 const info = await all(client.info("ext-scheduler"));
 const one = await all(client.info("ext-scheduler", ping[0].id));
-const failed = await connection.request("ext.scheduler.admin.runNow", "refuse", { timeout: 5000 });
+const failed = await connection.request("ext.scheduler.admin.runNow", "refuse", { timeout: 60000 });
 const stats = await all(client.stats("ext-scheduler"));
 console.log(
   JSON.stringify({
