@@ -7,7 +7,7 @@ from tests.drill.drill import Options, run
 from tests.drill.verdicts import Good
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 async def test_no_slot_is_lost_or_doubled_while_everything_is_killed_and_restarted() -> None:
     said: list[str] = []
     options = Options(
@@ -16,7 +16,7 @@ async def test_no_slot_is_lost_or_doubled_while_everything_is_killed_and_restart
         installs=6,
         trouble_s=8,
         gap_s=1.5,
-        planned_within_s=8,
+        least_faults=3,
         calm=False,
     )
     history = await run(options, said.append)

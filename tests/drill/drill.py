@@ -31,18 +31,22 @@ FROM tenant_extension_schedule s
 FULL JOIN ext_scheduler.timers t ON t.tenant_id = s.tenant_id AND t.schedule_id = s.id
 """
 UNFINISHED = "SELECT count(*) FROM ext_scheduler.runs WHERE status IN ('queued', 'running')"
+STOPPED_WITHIN_S = 20.0
+"""What comes due while all are told to stop would look as if nobody cared for it."""
 
 
 class Options(Struct, frozen=True, kw_only=True):
     """``calm``: with an undisturbed slot before and after the trouble, and a long outage in it.
 
     ``slow``: runs wait behind a slow Runner, while what they are for is changed, and more often.
+    The trouble goes on until there were ``least_faults``, however long those take.
     """
 
     seed: int = 1
     schedules: int = 3000
     installs: int = 60
     trouble_s: float = 330.0
+    least_faults: int = 0
     gap_s: float = 5.5
     planned_within_s: float = 15.0
     calm: bool = True
@@ -69,7 +73,7 @@ async def run(options: Options, tell: Callable[[str], None]) -> History:
             # Short as it is, one slot lies in it.
             until = max(until, time.time() + -time.time() % MINUTE + 4)
         tell(f"trouble for {until - time.time():.0f} s, while schedules are changed")
-        troubles = [faults.inflict(until, options.gap_s)]
+        troubles = [faults.inflict(until, options.gap_s, options.least_faults)]
         if options.calm:
             troubles.append(faults.outage(options.trouble_s / 2))
         await asyncio.gather(*troubles)
@@ -78,7 +82,7 @@ async def run(options: Options, tell: Callable[[str], None]) -> History:
         await (until_after_slot if options.calm else until_planned)(options)
         stopping.set()
         await changing
-        await settled(stage)
+        await settled_between_slots(stage, options)
         await stop(stage.kept)
         stopped = time.time()
         tell("all processes are stopped")
@@ -94,6 +98,14 @@ async def until_after_slot(options: Options) -> None:
 async def until_planned(options: Options) -> None:
     """Wait until whatever is due now must have been planned."""
     await asyncio.sleep(options.planned_within_s + 2.0)
+
+
+async def settled_between_slots(stage: Stage, options: Options) -> None:
+    """Wait until no run is under way, and none comes due until all have stopped."""
+    await settled(stage)
+    while -time.time() % MINUTE < STOPPED_WITHIN_S:
+        await until_after_slot(options)
+        await settled(stage)
 
 
 async def settled(stage: Stage) -> None:

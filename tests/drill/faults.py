@@ -46,12 +46,15 @@ class Faults:
             kept.back()
         self._note("all workers away", began)
 
-    async def inflict(self, until: float, gap_s: float) -> None:
-        """One fault after another until then (Unix seconds), on average so many seconds apart."""
+    async def inflict(self, until: float, gap_s: float, least: int = 0) -> None:
+        """One fault after another until then (Unix seconds), on average so many seconds apart.
+
+        It goes on until there are at ``least`` so many.
+        """
         self._until = until
         for kind in self._drawn():
             wait = self._pause(time.time(), gap_s)
-            if time.time() + wait > until:
+            if time.time() + wait > until and len(self.troubles) >= least:
                 break
             await asyncio.sleep(wait)
             await kind()
