@@ -17,7 +17,7 @@ import pytest
 from contracts.context import parse_key_set, signing_key
 from contracts.subjects import HOST_AUDIENCE
 from runner_bridge.client import InstallContext, SchedulerHost
-from runner_bridge.requests import SignedRequests
+from runner_bridge.requests import RequestSettings, SignedRequests
 from service.cli.embedded import Nats, embedded_nats
 from service.cli.embedded.servers import free_port
 from tests.support import registry
@@ -29,6 +29,7 @@ from tests.support.sources import ROOT
 RUNNER_ANSWERED = """SELECT error FROM ext_scheduler.runs
 WHERE status = 'error' AND http_status IS NOT NULL"""
 NODES = ("nats-1", "nats-2", "nats-3")
+LASTING = RequestSettings(total=60.0)
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +171,7 @@ class Composed:
 
         try:
             async with aiohttp.ClientSession() as session:
-                await eventually(ready, within=40)
+                await eventually(ready)
             yield f"http://127.0.0.1:{port}"
             process.terminate()
             assert await asyncio.to_thread(process.wait, 60) == 0, log.read_text()
@@ -179,7 +180,7 @@ class Composed:
             process.wait()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 async def test_the_composed_system_answers_fires_and_survives_a_server(
     tmp_path: Path,
     secrets: Path,
@@ -214,10 +215,10 @@ async def test_the_composed_system_answers_fires_and_survives_a_server(
             )
         )
         keys = parse_key_set((secrets / "runner" / "key.json").read_bytes())
-        requests = SignedRequests(client, lambda: signing_key(keys, HOST_AUDIENCE))
+        requests = SignedRequests(client, lambda: signing_key(keys, HOST_AUDIENCE), LASTING)
         scheduler = SchedulerHost(requests, InstallContext(install_id=installed.install_id))
         assert len((await scheduler.get_endpoints()).endpoints) > 0
-        await eventually(lambda: pool.fetchval(RUNNER_ANSWERED), within=60)
+        await eventually(lambda: pool.fetchval(RUNNER_ANSWERED), within=120)
         await asyncio.to_thread(cluster["nats-1"].server.kill)
         (schedule,) = (await scheduler.list()).schedules
         assert schedule.last_run_status == "error", "no such component, says the Runner"

@@ -8,7 +8,7 @@ import pytest
 from service.cli.stack import CHECKOUT
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_the_demo_shows_an_extension_that_was_called_on_time() -> None:
     shown = subprocess.run(
         [sys.executable, "-m", "service", "demo"],

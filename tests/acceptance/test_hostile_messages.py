@@ -114,7 +114,7 @@ def report(seen: Counter[tuple[str, str]], memory: str) -> None:
     sys.stdout.write("\n" + "\n".join(lines) + "\n")
 
 
-@pytest.mark.timeout(120 + MESSAGES // 50)
+@pytest.mark.timeout(300 + MESSAGES // 20)
 async def test_every_hostile_message_gets_a_well_formed_reply_and_does_no_harm(
     tmp_path: Path, database: str, pool: asyncpg.Pool, nats_url: str
 ) -> None:

@@ -72,7 +72,8 @@ async def ready(process: Process) -> None:
     async with aiohttp.ClientSession() as session:
 
         async def answers() -> bool:
-            assert process.popen.poll() is None, process.log.read_text()
+            if process.popen.poll() is not None:
+                raise RuntimeError(process.log.read_text())  # it never will be
             try:
                 async with session.get(f"{process.url}/readyz") as response:
                     return response.status == 200
