@@ -1,5 +1,6 @@
 """Calling the sample's endpoints directly, as the platform's own screens would."""
 
+import asyncio
 import base64
 from typing import Any
 from uuid import uuid4
@@ -19,6 +20,9 @@ from service.cli.errors import CommandError
 from service.cli.stack import TENANT, Stack
 
 LIMIT_MS = 30_000
+PATIENCE_S = 300.0
+"""Compiling the sample takes ten seconds of a processor that may have a lot else to do."""
+STILL_COMPILED = b"component_loading: "
 
 
 def execute_request(stack: Stack, method: str, path: str, body: object = None) -> ExecuteRequest:
@@ -53,14 +57,23 @@ async def call_extension(stack: Stack, method: str, path: str, body: object = No
     document = msgspec.json.encode(execute_request(stack, method, path, body))
     limit = aiohttp.ClientTimeout(total=LIMIT_MS / 1000 + 5)
     try:
-        async with (
-            aiohttp.ClientSession(timeout=limit) as session,
-            session.post(f"{stack.runner_url}/v1/execute", data=document) as response,
-        ):
-            answer = msgspec.json.decode(await response.read(), type=ExecuteResponse)
+        async with asyncio.timeout(PATIENCE_S), aiohttp.ClientSession(timeout=limit) as session:
+            answer = await executed(session, stack.runner_url, document)
     except (aiohttp.ClientError, TimeoutError, msgspec.MsgspecError) as error:
         raise CommandError(f"the Runner did not answer {method} {path}: {error!r}") from None
     text = base64.b64decode(answer.body_b64 or "").decode()
     if answer.error or answer.status >= 400:
         raise CommandError(f"{method} {path} ended with {answer.status}: {answer.error or text}")
     return msgspec.json.decode(text)
+
+
+async def executed(session: aiohttp.ClientSession, url: str, document: bytes) -> ExecuteResponse:
+    """Post a document to a Runner; again, for as long as it is still compiling the component.
+
+    Raises aiohttp.ClientError, TimeoutError, and msgspec.MsgspecError for what is no answer.
+    """
+    while True:
+        async with session.post(f"{url}/v1/execute", data=document) as response:
+            body = await response.read()
+        if response.status != 503 or STILL_COMPILED not in body:
+            return msgspec.json.decode(body, type=ExecuteResponse)

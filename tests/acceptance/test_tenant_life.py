@@ -87,7 +87,7 @@ async def set_up(runner: str, registered: Mapping[str, str], content_hash: str) 
             "headers": {},
             "body_b64": base64.b64encode(msgspec.json.encode({"heartbeat": YEARLY})).decode(),
         },
-        "limits": {"timeout_ms": 90_000},
+        "limits": {"timeout_ms": 240_000},
         "providers": ["cap:context.read", "cap:log.emit", "cap:storage.kv", "cap:scheduler.manage"],
     }
     async with (
