@@ -37,10 +37,12 @@ def lookups(q: Mapping[str, str]) -> str:
 
     Paths are compared after the rule for paths: trimmed, one leading slash, runs of slashes as one;
     most are in that form already. A version without any endpoint gives no array members at all.
+    Rows without a type of their own do not travel between nodes: hence an array, and texts.
     """
     return f"""
   clock_timestamp() AS now,
-  (SELECT ROW (r.op, r.body_sha256, r.result) FROM ext_scheduler.idempotency r
+  (SELECT ARRAY [convert_to(r.op, 'UTF8'), convert_to(r.body_sha256, 'UTF8'), r.result]
+    FROM ext_scheduler.idempotency r
     WHERE r.tenant_id = {q["tenant_id"]} AND r.scope = {q["scope"]} AND r.jti = {q["jti"]}
     ) AS replay,
   (SELECT w.accepted FROM ext_scheduler.rate_windows w
@@ -53,7 +55,7 @@ def lookups(q: Mapping[str, str]) -> str:
   ARRAY (SELECT CASE WHEN p.path = {q["path"]}
       OR ((p.path NOT LIKE '/%' OR p.path LIKE '%//%' OR p.path LIKE '% ')
         AND regexp_replace('/' || btrim(p.path), '/+', '/', 'g') = {q["path"]})
-      THEN ROW (p.id, upper(btrim(p.method))) END
+      THEN p.id::text || upper(btrim(p.method)) END
     FROM extension_api_endpoint p WHERE p.version_id = {q["version_id"]}) AS endpoints
 """
 
@@ -67,6 +69,8 @@ LEFT JOIN (
   WHERE tenant_id = $1 AND install_id = $2 AND id = $8::uuid) AS s ON true
 {JOINS}
 """
+
+UUID_LENGTH = 36
 
 RECORD_COLUMNS = {
     "tenant_id": "text",
@@ -177,16 +181,24 @@ def record_values(record: Record) -> tuple[object, ...]:
     return structs.astuple(record)
 
 
+def _replay(op: bytes, body_sha256: bytes, result: bytes) -> Replay:
+    return Replay(op.decode(), body_sha256.decode(), result)
+
+
 def from_lookups(row: asyncpg.Record, schedule: Schedule | None = None) -> Loaded:
     """Read the columns of ``LOOKUPS``."""
     return Loaded(
         now=row["now"],
-        replay=None if row["replay"] is None else Replay(*row["replay"]),
+        replay=None if row["replay"] is None else _replay(*row["replay"]),
         accepted=row["accepted"] or (),
         schedules=row["schedules"],
         name_holder=row["name_holder"],
         materialised=bool(row["endpoints"]),
-        endpoints=[(found[0], found[1]) for found in row["endpoints"] if found is not None],
+        endpoints=[
+            (UUID(found[:UUID_LENGTH]), found[UUID_LENGTH:])
+            for found in row["endpoints"]
+            if found is not None
+        ],
         schedule=schedule,
     )
 

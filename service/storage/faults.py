@@ -61,6 +61,7 @@ def is_name_taken(error: BaseException) -> bool:
     """Tell whether a row was refused by a unique index on schedule names."""
     return (
         isinstance(error, asyncpg.UniqueViolationError)
-        and error.table_name == "tenant_extension_schedule"
+        # A shard's name has a number at its end.
+        and (error.table_name or "").startswith("tenant_extension_schedule")
         and "name" in (error.detail or "")
     )

@@ -13,7 +13,7 @@ IDLE_S = 300.0
 # takes as long as firing a hundred schedules. Asked together, when the connection is made.
 ARRAYS = """
 SELECT $1::uuid[], $2::timestamptz[], $3::integer[], $4::bigint[], $5::interval[], $6::bytea[],
-  $7::jsonb[], $8::boolean[], ARRAY (SELECT ROW (1))
+  $7::jsonb[], $8::boolean[]
 """
 
 
