@@ -16,7 +16,7 @@ from service.cli.embedded import guard
 from service.cli.errors import CommandError
 from service.settings import PREFIX
 
-READY_SECONDS = 60.0
+READY_SECONDS = 150.0
 STOP_SECONDS = 45.0
 """Longer than a process may take to end."""
 SHOWN_LOG_LINES = 15

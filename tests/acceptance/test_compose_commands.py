@@ -24,6 +24,7 @@ from tests.support import registry
 from tests.support.bus_service import a_client
 from tests.support.composed import SERVICES, environment, prepare
 from tests.support.eventually import eventually
+from tests.support.responders import START_WITHIN_S
 from tests.support.sources import ROOT
 
 RUNNER_ANSWERED = """SELECT error FROM ext_scheduler.runs
@@ -171,7 +172,7 @@ class Composed:
 
         try:
             async with aiohttp.ClientSession() as session:
-                await eventually(ready)
+                await eventually(ready, START_WITHIN_S)
             yield f"http://127.0.0.1:{port}"
             process.terminate()
             assert await asyncio.to_thread(process.wait, 60) == 0, log.read_text()

@@ -16,7 +16,7 @@ from service.storage.migrate import migrate
 from tests.drill.stage import files
 from tests.support.command_line import CommandLine, command_line, in_one_line
 from tests.support.eventually import eventually
-from tests.support.responders import Process, ready, start
+from tests.support.responders import START_WITHIN_S, Process, ready, start
 from tests.support.trouble import SOON_S, frozen, frozen_server
 
 
@@ -55,7 +55,7 @@ async def alive(url: str) -> None:
             except aiohttp.ClientConnectionError:
                 return False
 
-        await eventually(answers)
+        await eventually(answers, START_WITHIN_S)
 
 
 async def stopped(process: Process) -> str:
