@@ -25,7 +25,7 @@ DROP = "DROP TABLE ext_scheduler.{name}"
 
 IN_DEFAULT = """
 SELECT EXISTS (
-  SELECT FROM ext_scheduler.runs_default
+  SELECT 1 FROM ext_scheduler.runs_default
   WHERE slot >= $1::timestamptz AND slot < $2::timestamptz)
 """
 
