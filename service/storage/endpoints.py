@@ -6,7 +6,7 @@ from uuid import UUID
 import asyncpg
 from msgspec import Struct
 
-from service.storage.connection import Connection, affected
+from service.storage.connection import Connection
 from service.storage.installs import RIGHTS_COLUMNS, RIGHTS_FROM, Install, from_row
 
 LIST_WITH_INSTALL = f"""
@@ -27,6 +27,7 @@ INSERT INTO extension_api_endpoint (version_id, method, path, handler)
 SELECT $1::uuid, method, path, handler
 FROM unnest($2::text[], $3::text[], $4::text[]) AS entry (method, path, handler)
 ON CONFLICT (version_id, method, path) DO NOTHING
+RETURNING id
 """
 
 
@@ -72,5 +73,5 @@ async def materialise(
     Returns how many rows are new.
     """
     methods, paths, handlers = zip(*entries, strict=True) if entries else ((), (), ())
-    tag = await connection.execute(MATERIALISE, version_id, methods, paths, handlers)
-    return affected(tag)
+    # Rows, not the statement's own count: on several nodes that is of all that were given.
+    return len(await connection.fetch(MATERIALISE, version_id, methods, paths, handlers))
