@@ -29,8 +29,16 @@ LOCAL = ("ext_scheduler.timers", "ext_scheduler.outbox")
 
 PRESENT = "SELECT to_regclass('pg_dist_partition') IS NOT NULL"
 
+PLATFORM = (
+    "public.tenant_extension_install",
+    "public.tenant_extension_install_config",
+    "public.tenant_extension_install_secrets",
+)
+"""The platform's tables per tenant: it decides about their place, and ours lie beside theirs."""
+
 PLACED = """
-SELECT format('%s.%s', n.nspname, c.relname) AS name
+SELECT format('%s.%s', n.nspname, c.relname) AS name,
+  coalesce(column_to_column_name(p.logicalrelid, p.partkey::text) = 'tenant_id', false) AS by_tenant
 FROM pg_dist_partition p JOIN pg_class c ON c.oid = p.logicalrelid
 JOIN pg_namespace n ON n.oid = c.relnamespace
 """
@@ -64,12 +72,13 @@ SELECT EXISTS (SELECT FROM pg_constraint c
 
 
 class State(Struct, frozen=True):
-    """What is there: the tables placed already, and the types of tenant ids.
+    """What is there: the tables placed already, which of them by tenant, and types of tenant ids.
 
     ``fresh`` is whether the schedule table is ours and empty, so that its keys may change.
     """
 
     placed: frozenset[str]
+    by_tenant: frozenset[str]
     types: Mapping[str, str]
     fresh: bool
 
@@ -79,10 +88,12 @@ def placement(state: State) -> list[str]:
     statements = []
     if ENDPOINTS not in state.placed:
         statements.append(f"SELECT create_reference_table('{ENDPOINTS}')")
-    # Tables are together on a node if their tenant ids are of one type.
+    # A tenant's rows are together on a node if its ids are of one type.
     companions: dict[str, str] = {}
-    for table in DISTRIBUTED:
+    for table in (*PLATFORM, *DISTRIBUTED):
         kind = state.types.get(table, "text")
+        if table in PLATFORM and table not in state.by_tenant:
+            continue
         if table == SCHEDULES and table not in state.placed and not state.fresh:
             continue  # the platform keeps it on the coordinator: it stays as it was found
         if table not in state.placed:
@@ -115,8 +126,10 @@ async def place(connection: Connection) -> Sequence[str]:
 
 async def _state(connection: Connection) -> State:
     filled = await connection.fetchval(HAS_ROWS.format(table=SCHEDULES))
+    placed = await connection.fetch(PLACED)
     return State(
-        placed=frozenset(row["name"] for row in await connection.fetch(PLACED)),
+        placed=frozenset(row["name"] for row in placed),
+        by_tenant=frozenset(row["name"] for row in placed if row["by_tenant"]),
         types={row["name"]: row["data_type"] for row in await connection.fetch(TENANT_TYPES)},
         fresh=not filled and await connection.fetchval(OURS),
     )

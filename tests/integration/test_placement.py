@@ -80,7 +80,11 @@ async def test_every_table_per_tenant_has_its_place(pool: asyncpg.Pool) -> None:
 
 async def test_every_statement_is_one_for_this_database(pool: asyncpg.Pool) -> None:
     # The catalog of the extension, which one statement reads where it is present.
-    await pool.execute("CREATE TABLE pg_dist_partition (logicalrelid regclass)")
+    await pool.execute(
+        """CREATE TABLE pg_dist_partition (logicalrelid regclass, partkey text);
+           CREATE FUNCTION column_to_column_name(t regclass, key text) RETURNS text LANGUAGE sql
+             AS 'SELECT key'"""
+    )
     async with pool.acquire() as connection:
         for statement in statements():
             # Some have the name of a table put in before they are sent.
@@ -95,12 +99,14 @@ async def test_migrating_places_the_tables_where_the_extension_is_present(
     connection = await asyncpg.connect(empty_database)
     try:
         await connection.execute(
-            """CREATE TABLE pg_dist_partition (logicalrelid regclass);
+            """CREATE TABLE pg_dist_partition (logicalrelid regclass, partkey text);
+               CREATE FUNCTION column_to_column_name(t regclass, key text) RETURNS text LANGUAGE sql
+                 AS 'SELECT key';
                CREATE FUNCTION create_reference_table(t text) RETURNS void LANGUAGE sql AS
-                 'INSERT INTO pg_dist_partition VALUES (t::regclass)';
+                 'INSERT INTO pg_dist_partition VALUES (t::regclass, NULL)';
                CREATE FUNCTION create_distributed_table(t text, c text, colocate_with text)
                  RETURNS void LANGUAGE sql AS
-                 'INSERT INTO pg_dist_partition VALUES (t::regclass)'"""
+                 'INSERT INTO pg_dist_partition VALUES (t::regclass, c)'"""
         )
         await migrate(connection)
         placed = await connection.fetch("SELECT logicalrelid::text AS name FROM pg_dist_partition")

@@ -1,8 +1,13 @@
 """Which tables go where on Citus: the statements, held against what was recorded."""
 
-from service.storage.citus import DISTRIBUTED, ENDPOINTS, SCHEDULES, State, placement
+from msgspec import structs
 
-TYPES = {**dict.fromkeys(DISTRIBUTED, "text"), SCHEDULES: "character varying"}
+from service.storage.citus import DISTRIBUTED, ENDPOINTS, PLATFORM, SCHEDULES, State, placement
+
+TYPES = {
+    **dict.fromkeys(DISTRIBUTED, "text"),
+    **dict.fromkeys((*PLATFORM, SCHEDULES), "character varying"),
+}
 
 FRESH = [
     "SELECT create_reference_table('public.extension_api_endpoint')",
@@ -41,24 +46,42 @@ FRESH = [
 ]
 
 
+def state(*placed: str, by_tenant: tuple[str, ...] = (), fresh: bool = False) -> State:
+    """What is there; types are those of a database that our own migrations made."""
+    return State(
+        placed=frozenset({*placed, *by_tenant}),
+        by_tenant=frozenset(by_tenant),
+        types=TYPES,
+        fresh=fresh,
+    )
+
+
 def test_a_fresh_database_is_placed_as_recorded() -> None:
-    assert placement(State(placed=frozenset(), types=TYPES, fresh=True)) == FRESH
+    assert placement(state(fresh=True)) == FRESH
 
 
 def test_what_is_placed_stays_where_it_is() -> None:
-    everything = frozenset({*DISTRIBUTED, ENDPOINTS})
-    assert placement(State(placed=everything, types=TYPES, fresh=False)) == []
+    assert placement(state(ENDPOINTS, by_tenant=DISTRIBUTED)) == []
 
 
 def test_the_platforms_local_table_stays_as_it_was_found() -> None:
-    statements = placement(State(placed=frozenset({ENDPOINTS}), types=TYPES, fresh=False))
-    assert statements == FRESH[6:]
+    assert placement(state(ENDPOINTS)) == FRESH[6:]
 
 
 def test_what_the_platform_has_distributed_is_joined_where_the_types_agree() -> None:
-    types = dict.fromkeys(DISTRIBUTED, "text")
-    statements = placement(
-        State(placed=frozenset({SCHEDULES, ENDPOINTS}), types=types, fresh=False)
+    agreed = structs.replace(
+        state(ENDPOINTS, by_tenant=(SCHEDULES,)), types=dict.fromkeys(DISTRIBUTED, "text")
     )
+    statements = placement(agreed)
     assert all(f"colocate_with => '{SCHEDULES}'" in statement for statement in statements)
     assert len(statements) == 6
+
+
+def test_schedules_lie_beside_the_platforms_installs_where_those_are_distributed() -> None:
+    statements = placement(state(by_tenant=PLATFORM, fresh=True))
+    assert statements[5] == FRESH[5].replace("'none'", f"'{PLATFORM[0]}'")
+    assert [*statements[:5], *statements[6:]] == [*FRESH[:5], *FRESH[6:]]
+
+
+def test_installs_that_are_everywhere_or_placed_by_something_else_decide_nothing() -> None:
+    assert placement(state(*PLATFORM, fresh=True)) == FRESH
