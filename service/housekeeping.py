@@ -16,6 +16,7 @@ from service.rules import zones
 from service.rules.planning import Calendar, UnplannableError
 from service.storage import clock, damage, expiry, occurrences, partitions, queue, reconcile, timers
 from service.storage.acquire import acquired
+from service.storage.alone import try_lock
 from service.storage.connection import Connection
 from service.storage.expiry import Retention
 from service.storage.faults import is_unavailable
@@ -226,7 +227,7 @@ class Housekeeper:
             self._metrics.queue_depth.set(await queue.depth(connection))
 
     async def expire(self) -> None:
-        """Remove what is too old; workers that do so together skip each other's rows."""
+        """Remove what is too old, a batch at a time, unless another worker is at it."""
         async with acquired(self._pool) as connection:
             now = await self._now(connection)
             removed = await remove_expired(connection, now, self._settings)
@@ -236,7 +237,7 @@ class Housekeeper:
     async def mend(self) -> None:
         """Reconcile, unless another worker is at it."""
         async with acquired(self._pool) as guard, guard.transaction():
-            if not await reconcile.try_lock(guard, LOCK_KEY):
+            if not await try_lock(guard, LOCK_KEY):
                 return
             # On a connection of its own, statement by statement: no row is locked for long.
             async with acquired(self._pool) as connection:

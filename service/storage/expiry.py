@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct
 
+from service.storage.alone import try_lock
 from service.storage.connection import Connection, affected
 
 # What is written anew in the meantime is looked at again by the outer condition, and stays.
@@ -55,6 +56,9 @@ WHERE t.tenant_id = o.tenant_id AND t.schedule_id = o.schedule_id AND t.held_unt
 """
 
 
+ALONE_KEY = 0x657874_65787069
+
+
 class Retention(Struct, frozen=True):
     """How long things are kept."""
 
@@ -79,6 +83,11 @@ def rules(retention: Retention) -> dict[str, tuple[str, timedelta]]:
 
 
 async def remove_old(connection: Connection, statement: str, before: datetime, limit: int) -> int:
-    """Remove at most ``limit`` rows from before an instant; return how many it were."""
-    tag = await connection.execute(statement, before, limit)
-    return affected(tag)
+    """Remove at most ``limit`` rows from before an instant; return how many it were.
+
+    None while another process is at it.
+    """
+    async with connection.transaction():
+        if not await try_lock(connection, ALONE_KEY):
+            return 0
+        return affected(await connection.execute(statement, before, limit))

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from msgspec import Struct
 
+from service.storage.alone import try_lock
 from service.storage.connection import Connection
 
 WEEK = timedelta(days=7)
@@ -33,7 +34,6 @@ PATIENCE = "SET LOCAL lock_timeout = '2s'"
 
 # One process at a time: looking into the default partition and then attaching beside it would be
 # a deadlock between two.
-ALONE = "SELECT pg_try_advisory_xact_lock($1::bigint)"
 ALONE_KEY = 0x657874_70617274
 
 
@@ -80,7 +80,7 @@ async def make_ahead(connection: Connection, now: datetime, weeks: int = 3) -> l
             continue
         async with connection.transaction():
             await connection.execute(PATIENCE)
-            if not await connection.fetchval(ALONE, ALONE_KEY):
+            if not await try_lock(connection, ALONE_KEY):
                 break
             if await connection.fetchval(IN_DEFAULT, week.start, week.end):
                 continue

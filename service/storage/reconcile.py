@@ -8,8 +8,6 @@ from msgspec import Struct
 from service.storage.connection import Connection
 from service.storage.occurrences import Occurrence
 
-TRY_LOCK = "SELECT pg_try_advisory_xact_lock($1::bigint)"
-
 # An install that is gone fires nothing; a disabled one keeps its timers.
 WITHOUT_TIMER = """
 SELECT s.tenant_id::text AS tenant_id, s.id, s.install_id, s.cron, s.timezone
@@ -68,12 +66,6 @@ class Row(Struct, frozen=True):
     install_id: UUID
     cron: str | None
     timezone: str | None
-
-
-async def try_lock(connection: Connection, key: int) -> bool:
-    """Take an advisory lock until the transaction ends; False when somebody else has it."""
-    taken: bool = await connection.fetchval(TRY_LOCK, key)
-    return taken
 
 
 async def without_timer(

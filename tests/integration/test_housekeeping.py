@@ -15,7 +15,6 @@ from service.housekeeping import (
     follow_zone_data,
     mend,
     prepare_partitions,
-    remove_expired,
 )
 from service.metrics import Metrics
 from service.planner import PlannerSettings, plan_due
@@ -109,67 +108,6 @@ async def test_busy_table_puts_partitions_off(
             assert await partitions.existing(connection) == []
     finally:
         await reader.close()
-
-
-EXPIRING = [
-    (
-        "idempotency",
-        (
-            "INSERT INTO ext_scheduler.idempotency"
-            " SELECT 't', 'install:x', gen_random_uuid(), 'create', 'x', '', $1::timestamptz"
-            " FROM generate_series(1, $2::integer)"
-        ),
-        timedelta(hours=24),
-    ),
-    (
-        "rate_windows",
-        (
-            "INSERT INTO ext_scheduler.rate_windows"
-            " SELECT 't', n || $1::text, '{}', $1::timestamptz FROM"
-            " generate_series(1, $2::integer) AS n"
-        ),
-        timedelta(minutes=1),
-    ),
-    (
-        "audit",
-        (
-            "INSERT INTO ext_scheduler.audit (tenant_id, at, op, trigger, actor, request_id)"
-            " SELECT 't', $1::timestamptz, 'create', 'host_api', 'a', 'r'"
-            " FROM generate_series(1, $2::integer)"
-        ),
-        timedelta(days=400),
-    ),
-    (
-        "pgqueuer_log",
-        (
-            "INSERT INTO ext_scheduler.pgqueuer_log (created, job_id, status, priority, entrypoint)"
-            " SELECT $1::timestamptz, 1, 'successful', 0, 'x' FROM generate_series(1, $2::integer)"
-        ),
-        timedelta(days=1),
-    ),
-    (
-        "runs",
-        (
-            "INSERT INTO ext_scheduler.runs"
-            " (tenant_id, id, install_id, schedule_id, slot, kind, trigger, queued_at)"
-            " SELECT 't', gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), $1::timestamptz,"
-            " 'scheduled', 'schedule', $1::timestamptz FROM generate_series(1, $2::integer)"
-        ),
-        timedelta(days=30),
-    ),
-]
-
-
-@pytest.mark.parametrize(("table", "insert", "age"), EXPIRING, ids=[each[0] for each in EXPIRING])
-async def test_what_is_too_old_is_removed(
-    connection: asyncpg.Connection, table: str, insert: str, age: timedelta
-) -> None:
-    insert = insert.replace("$1::text", "($1::timestamptz)::text")
-    await connection.execute(insert, NOW - age - timedelta(seconds=1), 25)
-    await connection.execute(insert, NOW - age + timedelta(seconds=1), 3)
-    removed = await remove_expired(connection, NOW, SETTINGS)
-    assert list(removed.values()) == [25]
-    assert await connection.fetchval(f"SELECT count(*) FROM ext_scheduler.{table}") == 3
 
 
 async def test_enabled_row_of_somebody_else_gets_a_timer_from_now(

@@ -94,7 +94,7 @@ async def counts(pool: asyncpg.Pool, *tables: str) -> dict[str, int]:
     return {table: await pool.fetchval(f"SELECT count(*) FROM {table}") for table in tables}
 
 
-async def waits_for_a_lock(pool: asyncpg.Pool) -> bool:
+async def waits_for_a_lock(pool: asyncpg.Pool | asyncpg.Connection) -> bool:
     """Whether some session of the test's database waits for a lock of another."""
     query = """SELECT count(*) FROM pg_stat_activity
       WHERE datname = current_database() AND wait_event_type = 'Lock'"""
