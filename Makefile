@@ -46,7 +46,7 @@ api: venv ## write the contract anew to docs/api: AsyncAPI, TypeScript, WIT
 bench-rpc: venv ## what a responder answers a second, beside the bus and the database alone (BENCH_ARGS="--others 1000000")
 	@$(BIN)/python -m bench.rpc $(BENCH_ARGS)
 
-bench-firing: venv ## how fast due schedules are fired, beside pgqueuer's no-op drain (about five minutes)
+bench-firing: venv ## how fast due schedules are fired, beside pgqueuer's no-op drain (about seven minutes)
 	@$(BIN)/python -m bench.firing $(BENCH_ARGS)
 
 bench-retention: venv ## removing half of 5,000,000 run records, and pages of history (about five minutes)
