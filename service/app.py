@@ -27,7 +27,7 @@ from service.batches import Batches
 from service.bus import Bus, BusUnavailableError
 from service.discovery import Identity, own_ping
 from service.dispatch import Dispatcher
-from service.events import Publisher
+from service.events import EventSettings, Publisher
 from service.health import Check
 from service.invoker import Invoker
 from service.keyring import KeyRing
@@ -98,7 +98,7 @@ async def serve(settings: Settings, role: Role) -> None:
         pool = next(iter(pools.values()))
         sharded = await _is_sharded(pool)
         checks |= _checks(bus, pool)
-        publisher = Publisher(pool, bus.client)
+        publisher = Publisher(pool, bus.client, EventSettings(sharded=sharded))
         parts = [await enter(running(watch(bus))), await enter(running(publisher.run))]
         if role in {Role.WORKER, Role.ALL}:
             invoker = _invoker(settings, bus, spans)

@@ -31,6 +31,8 @@ class EventSettings(Struct, frozen=True):
     poll_s: float = 1.5
     flush_timeout_s: float = 5.0
     acquire_timeout_s: float = 5.0
+    sharded: bool = False
+    """Whether the database has several nodes: one process at a time publishes then."""
 
 
 class Publisher:
@@ -92,7 +94,8 @@ class Publisher:
             return 0
         timeout_s = self._settings.acquire_timeout_s
         async with acquired(self._pool, timeout_s) as connection, connection.transaction():
-            pending = await outbox.take(connection, self._settings.batch)
+            settings = self._settings
+            pending = await outbox.take(connection, settings.batch, alone=settings.sharded)
             if pending:
                 await self._publish(pending)
                 await outbox.remove(connection, pending)

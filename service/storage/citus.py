@@ -1,8 +1,7 @@
 """Placement on a database with the Citus extension: what is distributed, referenced, or local.
 
-Timers, events to be published, the queue and what is about no tenant stay on the coordinator: rows
-are taken from those with SKIP LOCKED, which does not exist across shards. What somebody has placed
-already stays there.
+Timers, the queue and what is about no tenant stay on the coordinator: rows are taken from those
+with SKIP LOCKED, which does not exist across shards. What somebody has placed already stays there.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,11 +19,12 @@ DISTRIBUTED = (
     "ext_scheduler.idempotency",
     "ext_scheduler.rate_windows",
     "ext_scheduler.audit",
+    "ext_scheduler.outbox",
     "ext_scheduler.tenant_pauses",
 )
 """By ``tenant_id``, in this order."""
 
-LOCAL = ("ext_scheduler.timers", "ext_scheduler.outbox")
+LOCAL = ("ext_scheduler.timers",)
 """Per tenant, and on the coordinator all the same."""
 
 PRESENT = "SELECT to_regclass('pg_dist_partition') IS NOT NULL"

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from service.storage.alone import try_lock
 from service.storage.connection import Connection
 
 TAKE = """
@@ -13,8 +14,10 @@ SELECT tenant_id, id, install_id, schedule_id, run_id, type, at, data::text
 FROM ext_scheduler.outbox
 ORDER BY sequence
 LIMIT $1::integer
-FOR UPDATE SKIP LOCKED
 """
+
+TAKE_FREE = f"{TAKE} FOR UPDATE SKIP LOCKED"
+ALONE_KEY = 0x657874_6F757462
 
 REMOVE = """
 DELETE FROM ext_scheduler.outbox o
@@ -36,8 +39,16 @@ class Pending(Struct, frozen=True):
     data: str
 
 
-async def take(connection: Connection, limit: int) -> list[Pending]:
-    """Lock the oldest events that nobody else is publishing."""
+async def take(connection: Connection, limit: int, *, alone: bool = False) -> list[Pending]:
+    """Return the oldest events that nobody else publishes until this transaction ends.
+
+    They are locked one by one; ``alone``, for rows on several nodes, which cannot be, is for one
+    publisher at a time, and gives none to the others.
+    """
+    if not alone:
+        return [Pending(*row) for row in await connection.fetch(TAKE_FREE, limit)]
+    if not await try_lock(connection, ALONE_KEY):
+        return []
     return [Pending(*row) for row in await connection.fetch(TAKE, limit)]
 
 

@@ -97,11 +97,13 @@ async def test_events_come_in_the_order_of_their_commit(
     assert numbers == list(range(1, 26))
 
 
+@pytest.mark.parametrize("sharded", [False, True], ids=["one node", "several nodes"])
 async def test_publishers_at_once_publish_each_event_once(
-    pool: asyncpg.Pool, client: Connection, heard: list[Msg]
+    pool: asyncpg.Pool, client: Connection, heard: list[Msg], sharded: bool
 ) -> None:
     await leave(pool, 100)
-    publishers = [Publisher(pool, client, EventSettings(batch=10)) for _ in range(4)]
+    settings = EventSettings(batch=10, sharded=sharded)
+    publishers = [Publisher(pool, client, settings) for _ in range(4)]
     while await left(pool):
         await asyncio.gather(*(publisher.publish_batch() for publisher in publishers))
     await eventually(lambda: len(heard) == 100)

@@ -24,8 +24,9 @@ ACROSS_TENANTS = {
     "timers.COUNT_DUE",
     "partitions.IN_DEFAULT",
 }
-# Requests are not answered together on Citus, and what an ending will write is not locked ahead.
-ON_ONE_NODE = {"creates.LOCK", "endings.LOCK_SCHEDULES"}
+# On Citus requests are answered one by one, what an ending will write is not locked ahead, and one
+# process at a time publishes.
+ON_ONE_NODE = {"creates.LOCK", "endings.LOCK_SCHEDULES", "outbox.TAKE_FREE"}
 KEYS_WITHOUT_TENANT = """
 SELECT i.indexrelid::regclass::text
 FROM pg_index i

@@ -40,6 +40,10 @@ FRESH = [
         " colocate_with => 'ext_scheduler.runs')"
     ),
     (
+        "SELECT create_distributed_table('ext_scheduler.outbox', 'tenant_id',"
+        " colocate_with => 'ext_scheduler.runs')"
+    ),
+    (
         "SELECT create_distributed_table('ext_scheduler.tenant_pauses', 'tenant_id',"
         " colocate_with => 'ext_scheduler.runs')"
     ),
@@ -74,7 +78,7 @@ def test_what_the_platform_has_distributed_is_joined_where_the_types_agree() -> 
     )
     statements = placement(agreed)
     assert all(f"colocate_with => '{SCHEDULES}'" in statement for statement in statements)
-    assert len(statements) == 6
+    assert len(statements) == 7
 
 
 def test_schedules_lie_beside_the_platforms_installs_where_those_are_distributed() -> None:
