@@ -102,14 +102,12 @@ async def until_planned(options: Options) -> None:
 
 async def settled_between_slots(stage: Stage, options: Options) -> None:
     """Wait until no run is under way, and none comes due until all have stopped."""
-    await settled(stage)
-    while -time.time() % MINUTE < STOPPED_WITHIN_S:
+    while await settled(stage) and -time.time() % MINUTE < STOPPED_WITHIN_S:
         await until_after_slot(options)
-        await settled(stage)
 
 
-async def settled(stage: Stage) -> None:
-    """Wait until no run is under way."""
+async def settled(stage: Stage) -> bool:
+    """Wait until no run is under way; False where there is no end to some."""
     connection = await asyncpg.connect(stage.postgres.dsn)
 
     async def none_left() -> bool:
@@ -118,7 +116,9 @@ async def settled(stage: Stage) -> None:
     try:
         await eventually(none_left, within=90)
     except AssertionError:
-        return  # the checker says which
+        return False  # the checker says which
+    else:
+        return True
     finally:
         await connection.close()
 
