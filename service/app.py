@@ -94,9 +94,8 @@ async def serve(settings: Settings, role: Role) -> None:
         reached = await unless_stopped(stopping, _reach(stack, settings, role, metrics))
         if reached is None:
             return
-        bus, pools = reached
+        bus, pools, sharded = reached
         pool = next(iter(pools.values()))
-        sharded = await _is_sharded(pool)
         checks |= _checks(bus, pool)
         publisher = Publisher(pool, bus.client, EventSettings(sharded=sharded))
         parts = [await enter(running(watch(bus))), await enter(running(publisher.run))]
@@ -133,8 +132,8 @@ async def serve(settings: Settings, role: Role) -> None:
 
 async def _reach(
     stack: AsyncExitStack, settings: Settings, role: Role, metrics: Metrics
-) -> tuple[Bus, dict[Role, asyncpg.Pool]]:
-    """Connect to the bus and the database, for as long as the stack is open."""
+) -> tuple[Bus, dict[Role, asyncpg.Pool], bool]:
+    """Connect to bus and database, while the stack is open; tell whether that has several nodes."""
     enter = stack.enter_async_context
     bus = await enter(connected_bus(settings, SERVICE_NAME, metrics))
     pools = {
@@ -143,7 +142,7 @@ async def _reach(
         )
         for each, size in _pool_sizes(settings, role).items()
     }
-    return bus, pools
+    return bus, pools, await _is_sharded(next(iter(pools.values())))
 
 
 def _checks(bus: Bus, pool: asyncpg.Pool) -> dict[str, Check]:

@@ -186,7 +186,7 @@ def _replay(op: bytes, body_sha256: bytes, result: bytes) -> Replay:
 
 
 def from_lookups(row: asyncpg.Record, schedule: Schedule | None = None) -> Loaded:
-    """Read the columns of ``LOOKUPS``."""
+    """Read the columns that ``lookups`` selects."""
     return Loaded(
         now=row["now"],
         replay=None if row["replay"] is None else _replay(*row["replay"]),

@@ -55,7 +55,6 @@ DELETE FROM ext_scheduler.active_runs t USING (
 WHERE t.tenant_id = o.tenant_id AND t.schedule_id = o.schedule_id AND t.held_until < $1
 """
 
-
 ALONE_KEY = 0x657874_65787069
 
 
@@ -85,7 +84,7 @@ def rules(retention: Retention) -> dict[str, tuple[str, timedelta]]:
 async def remove_old(connection: Connection, statement: str, before: datetime, limit: int) -> int:
     """Remove at most ``limit`` rows from before an instant; return how many it were.
 
-    None while another process is at it.
+    It is 0 while another process is at it.
     """
     async with connection.transaction():
         if not await try_lock(connection, ALONE_KEY):
