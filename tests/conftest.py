@@ -86,6 +86,14 @@ async def database(postgres: Postgres) -> AsyncIterator[str]:
 
 
 @pytest.fixture
+async def connection(database: str) -> AsyncIterator[asyncpg.Connection]:
+    """One connection to ``database``."""
+    connection = await asyncpg.connect(database)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
 async def pool(database: str) -> AsyncIterator[asyncpg.Pool]:
     """Connections to ``database``."""
     async with asyncpg.create_pool(database, min_size=1, max_size=10) as pool:

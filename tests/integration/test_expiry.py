@@ -1,7 +1,6 @@
 """What is kept for a time only, and who removes it."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -14,13 +13,6 @@ from tests.support.platform import waits_for_a_lock
 
 NOW = datetime(2026, 3, 4, 12, 0, 1, tzinfo=UTC)
 SETTINGS = HousekeepingSettings(batch=10)
-
-
-@pytest.fixture
-async def connection(database: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(database)
-    yield connection
-    await connection.close()
 
 
 EXPIRING = [
@@ -84,13 +76,17 @@ async def test_what_is_too_old_is_removed(
     assert await connection.fetchval(f"SELECT count(*) FROM ext_scheduler.{table}") == 3
 
 
-async def test_what_is_written_anew_while_it_is_removed_stays(
-    database: str, connection: asyncpg.Connection
-) -> None:
+async def leave_an_old_window(connection: asyncpg.Connection) -> None:
     await connection.execute(
         "INSERT INTO ext_scheduler.rate_windows VALUES ('t', 'install:1', '{}', $1)",
         NOW - timedelta(hours=1),
     )
+
+
+async def test_what_is_written_anew_while_it_is_removed_stays(
+    database: str, connection: asyncpg.Connection
+) -> None:
+    await leave_an_old_window(connection)
     change = await asyncpg.connect(database)
     try:
         async with change.transaction():
@@ -106,10 +102,7 @@ async def test_what_is_written_anew_while_it_is_removed_stays(
 async def test_one_process_at_a_time_removes_what_is_old(
     database: str, connection: asyncpg.Connection
 ) -> None:
-    await connection.execute(
-        "INSERT INTO ext_scheduler.rate_windows VALUES ('t', 'install:1', '{}', $1)",
-        NOW - timedelta(hours=1),
-    )
+    await leave_an_old_window(connection)
     other = await asyncpg.connect(database)
     try:
         async with other.transaction():

@@ -1,7 +1,6 @@
 """Partitions, expiry, mending and zone data against a real database."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -27,13 +26,6 @@ NOW = datetime(2026, 3, 4, 12, 0, 1, tzinfo=UTC)
 SLOT = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 NEXT = SLOT + timedelta(minutes=5)
 SETTINGS = HousekeepingSettings(batch=10)
-
-
-@pytest.fixture
-async def connection(database: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(database)
-    yield connection
-    await connection.close()
 
 
 @pytest.fixture

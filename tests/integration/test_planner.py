@@ -1,7 +1,6 @@
 """The planner against a real database: what a due timer comes to, once, whoever plans."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -18,13 +17,6 @@ SLOT = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 NEXT = SLOT + timedelta(minutes=5)
 NOW = SLOT + timedelta(seconds=1)
 SETTINGS = PlannerSettings()
-
-
-@pytest.fixture
-async def connection(database: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(database)
-    yield connection
-    await connection.close()
 
 
 @pytest.fixture
