@@ -7,8 +7,8 @@ from typing import Annotated
 import msgspec
 import typer
 
-from contracts import typescript, wit
-from contracts.asyncapi import document
+from contracts.publish import typescript, wit
+from contracts.publish.asyncapi import document
 
 DISTRIBUTION = "ext-scheduler"
 

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from jsonschema import Draft7Validator
 
-from contracts.asyncapi import document
+from contracts.publish.asyncapi import document
 from contracts.subjects import CONTENT_TYPE_HEADER
 from service.ports import Reply
 

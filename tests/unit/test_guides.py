@@ -29,8 +29,8 @@ from contracts.encoding import MAX_BODY_BYTES
 from contracts.errors import NUMBERS, Code
 from contracts.execution import ExecuteRequest, ExecuteResponse
 from contracts.keys import MIN_SECRET_BYTES
+from contracts.publish.schemas import HOST_REFUSALS, service_errors
 from contracts.schedules import HOST_OPS, EndpointInfo, ScheduleInfo
-from contracts.shapes import HOST_REFUSALS, service_errors
 from runner_bridge.executor import ExecutorSettings
 from runner_bridge.requests import RequestSettings
 from service.cli.main import program

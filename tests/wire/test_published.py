@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from jsonschema import Draft7Validator
 
-from contracts import wit
 from contracts.admin import ADMIN_OPS
 from contracts.errors import NUMBERS
 from contracts.events import EventType
+from contracts.publish import wit
+from contracts.publish.schemas import ADMIN_REFUSALS, HOST_REFUSALS, service_errors
 from contracts.schedules import HOST_OPS
-from contracts.shapes import ADMIN_REFUSALS, HOST_REFUSALS, service_errors
 from contracts.subjects import admin_subject, host_subject
 from runner_bridge.dev_runner.build import WIT
 from runner_bridge.dev_runner.interface import OFFERED, SCHEDULER

@@ -8,17 +8,17 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from contracts import wit
 from contracts.admin import ADMIN_OPS
 from contracts.errors import NUMBERS, Code
-from contracts.schedules import HOST_OPS
-from contracts.shapes import (
+from contracts.publish import wit
+from contracts.publish.schemas import (
     ADMIN_REFUSALS,
     HOST_REFUSALS,
     AnyOperation,
     schemas,
     service_errors,
 )
+from contracts.schedules import HOST_OPS
 from contracts.subjects import ADMIN_AUDIENCE, HOST_AUDIENCE
 
 _SCALARS = {

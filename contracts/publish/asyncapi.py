@@ -10,13 +10,12 @@ from typing import Any
 from msgspec import Struct
 
 from contracts.admin import ADMIN_OPS, AdminOperation
-from contracts.asyncapi_parts import DESCRIPTION, message_traits, servers
 from contracts.encoding import Encoding
 from contracts.errors import NUMBERS, Code
 from contracts.events import Event, EventType
 from contracts.execution import ExecuteRequest, ExecuteResponse
-from contracts.schedules import HOST_OPS
-from contracts.shapes import (
+from contracts.publish.asyncapi_parts import DESCRIPTION, message_traits, servers
+from contracts.publish.schemas import (
     ADMIN_REFUSALS,
     HOST_REFUSALS,
     AnyOperation,
@@ -25,6 +24,7 @@ from contracts.shapes import (
     schemas,
     service_errors,
 )
+from contracts.schedules import HOST_OPS
 from contracts.subjects import (
     EVENTS_PREFIX,
     EXECUTE_SUBJECT,
