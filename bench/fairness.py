@@ -16,13 +16,7 @@ import asyncpg
 from bench import data
 from bench.firing import BUNDLES, CONFIGURED, DUE, SAME_CRON, database, key_file, runner, worker
 from bench.firing_report import DEFAULT_ALG
-from service.cli.embedded import (
-    Nats,
-    Postgres,
-    embedded_nats,
-    embedded_postgres,
-    private_directory,
-)
+from devstack.embedded import Nats, Postgres, embedded_nats, embedded_postgres, private_directory
 from service.storage import clock, occurrences
 
 GREEDY, OTHERS, DUE_AT_ONCE = "greedy-1", 20, 10_000

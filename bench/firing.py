@@ -34,14 +34,8 @@ from bench import data
 from bench.firing_report import DEFAULT_ALG, HEADLINE_ALG, IDLE_SIZES, REPORTED, Figures, report
 from contracts.context import generate_key, key_set_document
 from contracts.subjects import RUNNER_AUDIENCE
-from service.cli.embedded import (
-    Nats,
-    Postgres,
-    embedded_nats,
-    embedded_postgres,
-    private_directory,
-)
-from service.cli.embedded.servers import free_port
+from devstack.embedded import Nats, Postgres, embedded_nats, embedded_postgres, private_directory
+from devstack.embedded.servers import free_port
 from service.storage.migrate import migrate
 
 SIZES = (1_000, 10_000, 50_000)

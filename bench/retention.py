@@ -15,7 +15,7 @@ import asyncpg
 import msgspec
 from msgspec import Struct
 
-from service.cli.embedded import embedded_postgres
+from devstack.embedded import embedded_postgres
 from service.housekeeping import HousekeepingSettings, prepare_partitions, remove_expired
 from service.storage import clock, occurrences, partitions, run_pages
 from service.storage.expiry import Retention

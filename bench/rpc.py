@@ -40,8 +40,8 @@ from contracts.context import (
     sign,
 )
 from contracts.subjects import CONTENT_TYPE_HEADER, CONTEXT_HEADER, HOST_AUDIENCE, host_subject
-from service.cli.embedded import embedded_nats, embedded_postgres, private_directory
-from service.cli.embedded.servers import free_port
+from devstack.embedded import embedded_nats, embedded_postgres, private_directory
+from devstack.embedded.servers import free_port
 from service.settings import Settings
 from service.storage.migrate import migrate
 

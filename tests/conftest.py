@@ -12,13 +12,7 @@ import asyncpg
 import pytest
 from hypothesis import HealthCheck, settings
 
-from service.cli.embedded import (
-    Nats,
-    Postgres,
-    embedded_nats,
-    embedded_postgres,
-    private_directory,
-)
+from devstack.embedded import Nats, Postgres, embedded_nats, embedded_postgres, private_directory
 from service.storage.migrate import migrate
 
 # A busy machine is no finding: properties are held by what they see, not by how fast it comes.

@@ -28,7 +28,7 @@ from tests.support.sources import (
 
 PYTHON_RULES: list[Rule] = [strangers, unexplained, too_long, empty_names]
 TEXT_RULES: list[Rule] = [unfinished, machine_bound]
-PACKAGES = ("contracts", "runner_bridge", "service")
+PACKAGES = ("contracts", "devstack", "runner_bridge", "service")
 
 
 @pytest.mark.parametrize("rule", PYTHON_RULES, ids=lambda rule: rule.__name__)

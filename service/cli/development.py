@@ -43,7 +43,7 @@ def demo() -> None:
       ext-scheduler demo
     """
     with _development_libraries():
-        from service.cli.demo import run  # noqa: PLC0415 - see above
+        from devstack.demo import run  # noqa: PLC0415 - see above
     run()
 
 
@@ -55,7 +55,7 @@ def dev() -> None:
       ext-scheduler dev          and then, in another terminal, what it prints
     """
     with _development_libraries():
-        from service.cli.dev import run  # noqa: PLC0415 - see above
+        from devstack.dev import run  # noqa: PLC0415 - see above
     run()
 
 

@@ -18,8 +18,8 @@ from msgspec import Struct
 
 from contracts.context import key_set_document
 from contracts.execution import ExecuteRequest
-from service.cli.embedded import Nats, embedded_nats
-from service.cli.embedded.servers import free_port
+from devstack.embedded import Nats, embedded_nats
+from devstack.embedded.servers import free_port
 from service.invoker import Invoker
 from tests.support.keys import RUNNER_JWK, WORKER_KEY, write_key_set
 from tests.support.platform import Installed, install

@@ -16,10 +16,10 @@ import pytest
 
 from contracts.context import parse_key_set, signing_key
 from contracts.subjects import HOST_AUDIENCE
+from devstack.embedded import Nats, embedded_nats
+from devstack.embedded.servers import free_port
 from runner_bridge.client import InstallContext, SchedulerHost
 from runner_bridge.requests import RequestSettings, SignedRequests
-from service.cli.embedded import Nats, embedded_nats
-from service.cli.embedded.servers import free_port
 from tests.support import registry
 from tests.support.bus_service import a_client
 from tests.support.composed import SERVICES, environment, prepare

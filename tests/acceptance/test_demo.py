@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from service.cli.stack import CHECKOUT
+from devstack.stack import CHECKOUT
 
 
 @pytest.mark.timeout(600)

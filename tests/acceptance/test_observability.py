@@ -10,7 +10,7 @@ import pytest
 
 from contracts.context import Reason
 from contracts.schedules import HOST_OPS
-from service.cli.embedded import Nats, embedded_nats
+from devstack.embedded import Nats, embedded_nats
 from tests.support.busy_session import PAYLOAD, Samples, Session, busy_session, scrape
 from tests.support.eventually import eventually
 from tests.support.observed import PREFIX, RUN_STATUSES, SPECIFIED

@@ -10,8 +10,8 @@ import aiohttp
 import asyncpg
 import pytest
 
-from service.cli.embedded import Nats, Postgres, embedded_postgres
-from service.cli.embedded.servers import free_port
+from devstack.embedded import Nats, Postgres, embedded_postgres
+from devstack.embedded.servers import free_port
 from service.storage.migrate import migrate
 from tests.drill.stage import files
 from tests.support.command_line import CommandLine, command_line, in_one_line

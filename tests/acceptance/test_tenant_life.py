@@ -15,10 +15,10 @@ import aiohttp
 import msgspec
 import pytest
 
+from devstack.embedded.servers import free_port
+from devstack.processes import Program, running
 from runner_bridge.dev_runner.build import build_extension
 from runner_bridge.dev_runner.components import install as install_component
-from service.cli.embedded.servers import free_port
-from service.cli.processes import Program, running
 from tests.support.command_line import CommandLine, in_one_line
 from tests.support.responders import PATIENT
 from tests.support.running_extensions import COMPILED, DEMO, ROOT

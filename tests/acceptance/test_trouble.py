@@ -7,8 +7,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from service.cli.embedded import Nats, Postgres, embedded_postgres
-from service.cli.embedded.servers import Server
+from devstack.embedded import Nats, Postgres, embedded_postgres
+from devstack.embedded.servers import Server
 from service.storage.migrate import migrate
 from tests.support.eventually import eventually
 from tests.support.platform import counts, install

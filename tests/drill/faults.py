@@ -5,7 +5,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Iterator
 
-from service.cli.embedded.servers import Server
+from devstack.embedded.servers import Server
 from tests.drill.history import Trouble
 from tests.drill.stage import Stage
 

@@ -9,8 +9,8 @@ import asyncpg
 from msgspec import Struct
 
 from contracts.context import key_set_document
+from devstack.embedded import Nats, Postgres, embedded_nats, embedded_postgres, private_directory
 from runner_bridge.client import SchedulerHost
-from service.cli.embedded import Nats, Postgres, embedded_nats, embedded_postgres, private_directory
 from service.storage.migrate import migrate
 from tests.drill.plants import Plant, prepare, program
 from tests.drill.runner import Recorder, connected, recorder

@@ -11,8 +11,8 @@ import pytest
 from aiohttp import web
 from nats.aio.client import Client
 
+from devstack.embedded.servers import free_port
 from runner_bridge.executor import Executor
-from service.cli.embedded.servers import free_port
 from tests.support.callers import connected
 from tests.support.executions import BODY, SUBJECT, ask, ask_result, body_with, executing, token
 from tests.support.runner_stub import RESULT, Post, RunnerStub, runner_stub

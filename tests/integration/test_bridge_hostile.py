@@ -9,8 +9,8 @@ import pytest
 
 from contracts.execution import ExecuteRequest
 from contracts.subjects import EXECUTE_SUBJECT
-from service.cli.embedded.servers import free_port
-from service.cli.processes import Program, running
+from devstack.embedded.servers import free_port
+from devstack.processes import Program, running
 from service.connection import Connection
 from service.invoker import Invoker
 from tests.support.keys import WORKER_KEY, write_key_set

@@ -9,8 +9,8 @@ from aiohttp import ClientPayloadError, ClientSession, web
 from aiohttp.test_utils import TestServer
 from yarl import URL
 
+from devstack.embedded.servers import free_port
 from runner_bridge.passthrough import Passthrough
-from service.cli.embedded.servers import free_port
 from tests.support.runner_stub import Post, RunnerStub, runner_stub
 
 STORAGE = "/api/internal/ext-storage/install/1?key=a%2Fb&x=%C3%A9"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from devstack.embedded import Nats, embedded_nats
 from service.bus import (
     BusSettings,
     BusUnavailableError,
@@ -15,7 +16,6 @@ from service.bus import (
     connect,
     probe,
 )
-from service.cli.embedded import Nats, embedded_nats
 from service.connection import BusEvent, Connection, read_headers
 from service.discovery import own_ping
 from service.responder import ResponderEvent

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from msgspec import structs
 
+from devstack.embedded import embedded_nats
 from service.bus import BusUnavailableError, connect, probe
-from service.cli.embedded import embedded_nats
 from service.process import CannotServeError, bus_settings
 from service.settings import Settings
 

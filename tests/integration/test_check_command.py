@@ -7,8 +7,8 @@ import pytest
 from nats.aio.msg import Msg
 
 from contracts.context import generate_key, key_set_document
+from devstack.embedded import embedded_nats
 from service.cli.checks.bus import Rules, permitted
-from service.cli.embedded import embedded_nats
 from tests.support.callers import connected
 from tests.support.command_line import CommandLine, Said, command_line, in_one_line
 from tests.support.keys import JWKS, WORKER_JWK

@@ -14,7 +14,7 @@ import nats
 import psutil
 import pytest
 
-from service.cli.embedded import (
+from devstack.embedded import (
     Nats,
     Postgres,
     ServerFailed,
@@ -22,11 +22,11 @@ from service.cli.embedded import (
     embedded_postgres,
     private_directory,
 )
-from service.cli.embedded.directories import SETTLING_SECONDS, sweep
+from devstack.embedded.directories import SETTLING_SECONDS, sweep
 from tests.support.eventually import eventually
 
 OWNER = """
-from service.cli.embedded import embedded_nats, embedded_postgres, private_directory
+from devstack.embedded import embedded_nats, embedded_postgres, private_directory
 with private_directory() as home:
     with embedded_postgres(home / "postgres") as postgres, embedded_nats(home / "nats") as bus:
         print(home, postgres.server.pid, bus.server.pid, flush=True)

@@ -3,7 +3,7 @@
 import aiohttp
 from aiohttp import web
 
-from service.cli.extension_calls import executed
+from devstack.extension_calls import executed
 from tests.support.runner_stub import RESULT, Post, runner_stub
 
 LOADING = {"error": "component_loading: it is still being compiled"}

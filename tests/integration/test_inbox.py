@@ -7,7 +7,7 @@ import nats.errors
 import pytest
 from nats.aio.msg import Msg
 
-from service.cli.embedded import Nats
+from devstack.embedded import Nats
 from service.connection import Connection, read_headers, write_headers
 from service.inbox import Answer, Inbox
 from tests.support.bus_service import a_client

@@ -10,8 +10,8 @@ from typing import Any
 import nats.errors
 import pytest
 
+from devstack.embedded import Nats, ServerFailed, embedded_nats
 from service.bus import BusSettings, BusUnavailableError, confirm_subscriptions, connect, probe
-from service.cli.embedded import Nats, ServerFailed, embedded_nats
 from service.discovery import own_ping
 from service.ports import Reply, Request
 from tests.support.bus_service import ADMIN_OPS, HOST_OPS, a_runner, identity

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from service.cli.embedded import Nats, embedded_nats
+from devstack.embedded import Nats, embedded_nats
 from tests.support.bus_service import ADMIN_OPS, HOST_OPS
 from tests.support.shipped_nats import CONFIG, ENVIRONMENT, EVENT, may_publish, may_subscribe
 

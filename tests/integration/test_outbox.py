@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from nats.aio.msg import Msg
 
-from service.cli.embedded import Nats
+from devstack.embedded import Nats
 from service.connection import Connection
 from service.events import EventSettings, Publisher
 from tests.support.bus_service import a_client

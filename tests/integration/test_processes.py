@@ -9,11 +9,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from service.cli.embedded import Nats, private_directory
-from service.cli.embedded.servers import free_port
+from devstack.embedded import Nats, private_directory
+from devstack.embedded.servers import free_port
+from devstack.processes import Program, Running, first_to_end, running
+from devstack.stack import write_keys
 from service.cli.errors import CommandError
-from service.cli.processes import Program, Running, first_to_end, running
-from service.cli.stack import write_keys
 
 
 @pytest.fixture

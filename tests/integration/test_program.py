@@ -17,7 +17,7 @@ import pytest
 import typer
 
 from contracts.subjects import SCHEDULER_QUEUE, admin_subject
-from service.cli.embedded import embedded_nats
+from devstack.embedded import embedded_nats
 from service.cli.errors import STATUS_OF
 from service.cli.main import program
 from tests.support.callers import connected

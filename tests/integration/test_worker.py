@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 from msgspec import structs
 
-from service.cli.embedded import Nats
+from devstack.embedded import Nats
 from service.connection import Connection
 from service.firing import FiringSettings
 from service.invoker import Invoker

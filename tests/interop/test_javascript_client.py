@@ -25,7 +25,7 @@ from contracts.context import (
 )
 from contracts.execution import ExecuteRequest
 from contracts.subjects import HOST_AUDIENCE, RUNNER_AUDIENCE
-from service.cli.embedded import Nats, embedded_nats
+from devstack.embedded import Nats, embedded_nats
 from service.invoker import Invoker
 from tests.support.platform import Installed, install
 from tests.support.responders import responders

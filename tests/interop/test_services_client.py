@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from service.cli.embedded import Nats, embedded_nats
+from devstack.embedded import Nats, embedded_nats
 from service.ports import Reply, Request
 from tests.support.bus_service import echo, operations
 from tests.support.shipped_nats import CONFIG, ENVIRONMENT, PASSWORDS, the_service

@@ -29,7 +29,7 @@ from contracts.subjects import (
     TRACE_HEADER,
     host_subject,
 )
-from service.cli.embedded import Nats
+from devstack.embedded import Nats
 from tests.support import registry
 from tests.support.eventually import eventually
 from tests.support.keys import JWKS, PLATFORM_KEY, RUNNER_KEY, write_key_set

@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from devstack.embedded import Nats
 from service.bus import Bus
-from service.cli.embedded import Nats
 from service.connection import Connection
 from service.ports import Handle
 from tests.support.bus_service import a_bus, a_client, echo, serving

@@ -15,6 +15,7 @@ from msgspec import Struct
 ROOT = Path(__file__).resolve().parents[2]
 
 WITH_ASYNCPG = (
+    "devstack/*",
     "service/storage/*",
     "service/operations/call.py",
     "service/app.py",
@@ -29,6 +30,7 @@ WITH_ASYNCPG = (
     "service/cli/*",
 )
 WITH_NATS = (
+    "devstack/*",
     "service/app.py",
     "service/bus.py",
     "service/connection.py",
@@ -49,8 +51,8 @@ HOMES = {
     "pgqueuer": ("service/worker*.py", "service/storage/queue.py"),
     "opentelemetry": ("service/traces.py",),
     "prometheus_client": ("service/metrics.py", "service/health.py"),
-    "psutil": ("service/cli/*",),
-    "typer": ("service/cli/*",),
+    "psutil": ("devstack/*",),
+    "typer": ("service/cli/*", "devstack/*"),
     "wasmtime": ("runner_bridge/dev_runner/*",),
 }
 """Where each library lives. In tests, benchmarks and examples it may be used freely."""
@@ -132,7 +134,7 @@ def is_python(source: Source) -> bool:
 
 def strangers(source: Source) -> list[str]:
     """Libraries imported outside the places that they have in ``HOMES``."""
-    if not source.path.startswith(("contracts/", "service/", "runner_bridge/")):
+    if not source.path.startswith(("contracts/", "devstack/", "service/", "runner_bridge/")):
         return []
     return [
         f"{source.path}: {library} has its home elsewhere"

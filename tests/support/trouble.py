@@ -13,9 +13,9 @@ from nats.aio.client import Client
 
 from contracts.errors import ServiceError
 from contracts.schedules import CreateInput
+from devstack.embedded import Postgres
 from runner_bridge.client import InstallContext, SchedulerHost
 from runner_bridge.requests import RequestSettings, SignedRequests
-from service.cli.embedded import Postgres
 from tests.support.eventually import eventually
 from tests.support.keys import RUNNER_KEY
 from tests.support.platform import Installed

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from service.cli.embedded import guard
+from devstack.embedded import guard
 
 PREFIX = "ext-scheduler-"
 SETTLING_SECONDS = 60

@@ -15,13 +15,13 @@ from contracts.errors import ServiceError
 from contracts.schedules import GetInput, ScheduleInfo
 from contracts.subjects import HOST_AUDIENCE
 from contracts.times import read_time
+from devstack.console import countdown, detail, step, table
+from devstack.extension_calls import call_extension
+from devstack.processes import first_to_end, last_words
+from devstack.stack import TENANT, Stack, running_stack
 from runner_bridge.client import InstallContext, SchedulerHost
 from runner_bridge.requests import SignedRequests
 from service.cli.errors import CommandError
-from service.cli.extension_calls import call_extension
-from service.cli.processes import first_to_end, last_words
-from service.cli.stack import TENANT, Stack, running_stack
-from service.cli.telling import countdown, detail, step, table
 from service.storage.history import Run, latest
 
 EVERY_MINUTE = "* * * * *"

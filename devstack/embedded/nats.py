@@ -11,8 +11,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from service.cli.embedded.directories import private_directory
-from service.cli.embedded.servers import HOST, Launch, Server, ServerFailed, free_port
+from devstack.embedded.directories import private_directory
+from devstack.embedded.servers import HOST, Launch, Server, ServerFailed, free_port
 
 
 class Nats(Struct, frozen=True):

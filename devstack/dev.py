@@ -7,11 +7,11 @@ from pathlib import Path
 import msgspec
 import typer
 
-from service.cli.demo import EVERY_MINUTE, interruptible, unless_one_ends
-from service.cli.embedded.postgres import installed
-from service.cli.extension_calls import execute_request
-from service.cli.stack import TENANT, Stack, nats_user, running_stack
-from service.cli.telling import step
+from devstack.console import step
+from devstack.demo import EVERY_MINUTE, interruptible, unless_one_ends
+from devstack.embedded.postgres import installed
+from devstack.extension_calls import execute_request
+from devstack.stack import TENANT, Stack, nats_user, running_stack
 from service.settings import PREFIX
 
 CALLS = {

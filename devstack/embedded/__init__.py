@@ -3,10 +3,10 @@
 For `make demo`, `make dev`, the tests and the benchmarks; nothing of the service itself uses it.
 """
 
-from service.cli.embedded.directories import private_directory
-from service.cli.embedded.nats import Nats, embedded_nats
-from service.cli.embedded.postgres import Postgres, embedded_postgres
-from service.cli.embedded.servers import ServerFailed
+from devstack.embedded.directories import private_directory
+from devstack.embedded.nats import Nats, embedded_nats
+from devstack.embedded.postgres import Postgres, embedded_postgres
+from devstack.embedded.servers import ServerFailed
 
 __all__ = [
     "Nats",

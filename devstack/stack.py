@@ -13,17 +13,17 @@ from msgspec import Struct
 from contracts.admin_installs import Manifest
 from contracts.context import generate_key, key_set_document, public_jwk
 from contracts.subjects import ADMIN_AUDIENCE, HOST_AUDIENCE, RUNNER_AUDIENCE
+from devstack.console import detail, step
+from devstack.embedded import Nats, Postgres, embedded_nats, embedded_postgres, private_directory
+from devstack.embedded.servers import HOST, ServerFailed, free_port
+from devstack.processes import Program, Running, running
 from runner_bridge.dev_runner.build import BuildFailed, build_extension
 from runner_bridge.dev_runner.components import install as install_component
-from service.cli.embedded import Nats, Postgres, embedded_nats, embedded_postgres, private_directory
-from service.cli.embedded.servers import HOST, ServerFailed, free_port
 from service.cli.errors import CommandError
-from service.cli.processes import Program, Running, running
-from service.cli.telling import detail, step
 from service.storage.migrate import migrate
 from service.storage.registry import Registered, register
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+CHECKOUT = Path(__file__).resolve().parents[1]
 SAMPLE = CHECKOUT / "examples" / "scheduler_demo"
 CACHE = CHECKOUT / ".cache"
 NATS_CONF = CHECKOUT / "nats.conf"

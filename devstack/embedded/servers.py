@@ -12,7 +12,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from service.cli.embedded import guard
+from devstack.embedded import guard
 
 HOST = "127.0.0.1"
 PORTS = range(10_000, 32_768)

@@ -16,8 +16,8 @@ from contracts.execution import (
     ExecuteRequest,
     ExecuteResponse,
 )
+from devstack.stack import TENANT, Stack
 from service.cli.errors import CommandError
-from service.cli.stack import TENANT, Stack
 
 LIMIT_MS = 30_000
 PATIENCE_S = 300.0

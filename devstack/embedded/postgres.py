@@ -18,8 +18,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from service.cli.embedded.directories import private_directory
-from service.cli.embedded.servers import HOST, Account, Launch, Server, ServerFailed
+from devstack.embedded.directories import private_directory
+from devstack.embedded.servers import HOST, Account, Launch, Server, ServerFailed
 
 ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 SETTINGS = {

@@ -12,7 +12,7 @@ from pathlib import Path
 import aiohttp
 from msgspec import Struct
 
-from service.cli.embedded import guard
+from devstack.embedded import guard
 from service.cli.errors import CommandError
 from service.settings import PREFIX
 
