@@ -6,8 +6,8 @@ import time
 import msgspec
 import uvloop
 
-from service.metrics import Metrics
 from service.planner import Planner
+from service.runtime.metrics import Metrics
 from service.storage.pool import PoolSettings, open_pool
 
 ROUNDS = 1500

@@ -42,7 +42,7 @@ from contracts.context import (
 from contracts.subjects import CONTENT_TYPE_HEADER, CONTEXT_HEADER, HOST_AUDIENCE, host_subject
 from devstack.embedded import embedded_nats, embedded_postgres, private_directory
 from devstack.embedded.servers import free_port
-from service.settings import Settings
+from service.runtime.settings import Settings
 from service.storage.migrate import migrate
 
 ALGORITHMS = ("HS256", "EdDSA")

@@ -12,7 +12,7 @@ from devstack.demo import EVERY_MINUTE, interruptible, unless_one_ends
 from devstack.embedded.postgres import installed
 from devstack.extension_calls import execute_request
 from devstack.stack import TENANT, Stack, nats_user, running_stack
-from service.settings import PREFIX
+from service.runtime.settings import PREFIX
 
 CALLS = {
     "setup": ("POST", "/api/setup", {"heartbeat": EVERY_MINUTE}),

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from devstack.embedded import guard
 from service.cli.errors import CommandError
-from service.settings import PREFIX
+from service.runtime.settings import PREFIX
 
 READY_SECONDS = 150.0
 STOP_SECONDS = 45.0

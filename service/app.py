@@ -24,25 +24,20 @@ from contracts.subjects import (
     host_subject,
 )
 from service.batches import Batches
-from service.bus import Bus, BusUnavailableError
-from service.discovery import Identity, own_ping
+from service.bus.connection.connection import Bus, BusUnavailableError
+from service.bus.connection.micro import Identity, own_ping
+from service.component_settings import limits, worker_settings
 from service.dispatch import Dispatcher
 from service.events import EventSettings, Publisher
-from service.health import Check
+from service.flow_control.keyed_limiter import Turns
 from service.invoker import Invoker
-from service.keyring import KeyRing
-from service.lifetime import (
-    BEYOND_DRAIN_S,
-    give_up_after,
-    running,
-    stop_signal,
-    unless_stopped,
-    until_stopped,
-)
-from service.logs import fields
-from service.metrics import Metrics
-from service.ports import Handle, Refuse, ServiceOperation
-from service.process import (
+from service.messages import Handle, Refuse, ServiceOperation
+from service.responder import Responder, ResponderEvent, ResponderSettings
+from service.runtime.health import Check
+from service.runtime.key_file import KeyRing
+from service.runtime.logs import fields
+from service.runtime.metrics import Metrics
+from service.runtime.resources import (
     MESSAGE_EVENTS,
     SERVICE_NAME,
     CannotServeError,
@@ -57,13 +52,18 @@ from service.process import (
     using_database,
     watch,
 )
-from service.responder import Responder, ResponderEvent, ResponderSettings
-from service.settings import Settings
+from service.runtime.settings import Settings
+from service.runtime.shutdown import (
+    BEYOND_DRAIN_S,
+    give_up_after,
+    running,
+    stop_signal,
+    unless_stopped,
+    until_stopped,
+)
+from service.runtime.tracing import Spans, TracingUnavailableError, exported_spans, untraced
 from service.storage import citus
 from service.storage.acquire import acquired
-from service.traces import Spans, TracingUnavailableError, exported_spans, untraced
-from service.tuning import limits, worker_settings
-from service.turns import Turns
 from service.worker import Worker, WorkerEndedError
 
 log = getLogger(__name__)

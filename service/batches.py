@@ -13,10 +13,10 @@ from uuid import UUID
 from msgspec import Struct
 
 from contracts.errors import ServiceError
+from service.flow_control.micro_batcher import Gather
 from service.operations.call import Answer, Call, Handler, Together
 from service.storage.connection import Connection
 from service.storage.faults import is_unavailable
-from service.storage.gather import Gather
 
 log = getLogger(__name__)
 

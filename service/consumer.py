@@ -14,11 +14,11 @@ from uuid import uuid4
 import asyncpg
 from msgspec import Struct
 
+from service.flow_control.micro_batcher import Gather
 from service.storage import queue
 from service.storage.acquire import acquired
 from service.storage.connection import Connection
 from service.storage.faults import is_unavailable
-from service.storage.gather import Gather
 from service.storage.listener import Listener, ListenerLostError, listening
 from service.storage.queue import Job, Ticket
 

@@ -21,15 +21,15 @@ from contracts.subjects import (
 )
 from contracts.tracing import trace_id
 from service.batches import Asking, Batches
-from service.logs import fields, tell
-from service.metrics import Metrics
+from service.flow_control.keyed_limiter import Turns
+from service.messages import KeySource, Reply, Request, gave_up
 from service.operations import HANDLERS
 from service.operations.call import Answer, Call, Clock
-from service.ports import KeySource, Reply, Request, gave_up
 from service.rules.limits import Limits
+from service.runtime.logs import fields, tell
+from service.runtime.metrics import Metrics
 from service.storage.connection import Connection
 from service.storage.faults import is_unavailable
-from service.turns import Turns
 
 log = getLogger(__name__)
 

@@ -13,9 +13,9 @@ from msgspec import UNSET, Struct
 from contracts.events import Event, EventType
 from contracts.subjects import event_subject
 from contracts.times import wire_time
-from service.connection import Connection
-from service.logs import fields
+from service.bus.connection.client import Connection
 from service.rules.outcomes import clean
+from service.runtime.logs import fields
 from service.storage import outbox
 from service.storage.acquire import acquired
 from service.storage.faults import is_unavailable

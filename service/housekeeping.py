@@ -10,10 +10,10 @@ from uuid import UUID
 import asyncpg
 from msgspec import Struct, structs
 
-from service.logs import fields
-from service.metrics import Metrics
 from service.rules import zones
 from service.rules.planning import Calendar, UnplannableError
+from service.runtime.logs import fields
+from service.runtime.metrics import Metrics
 from service.storage import clock, damage, expiry, occurrences, partitions, queue, reconcile, timers
 from service.storage.acquire import acquired
 from service.storage.alone import try_lock

@@ -22,10 +22,10 @@ from contracts.subjects import (
     IDEMPOTENCY_HEADER,
     RUNNER_AUDIENCE,
 )
-from service.connection import Connection, write_headers
-from service.inbox import Inbox
+from service.bus.connection.client import Connection, write_headers
+from service.bus.connection.reply_inbox import Inbox
 from service.rules.outcomes import Outcome, clean, of_answer
-from service.traces import Calling, untraced
+from service.runtime.tracing import Calling, untraced
 
 log = getLogger(__name__)
 

@@ -10,14 +10,14 @@ from uuid import UUID
 import asyncpg
 from msgspec import Struct, structs
 
-from service.logs import fields
-from service.metrics import Metrics
 from service.rules.planning import (
     Calendar,
     PlanningRules,
     UnplannableError,
     spread,
 )
+from service.runtime.logs import fields
+from service.runtime.metrics import Metrics
 from service.storage import clock, due, occurrences, reconcile, timers
 from service.storage.acquire import acquired
 from service.storage.connection import Connection

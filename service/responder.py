@@ -24,11 +24,11 @@ from contracts.subjects import (
     ERROR_HEADER,
     SCHEDULER_QUEUE,
 )
-from service import discovery
-from service.bus import Bus, confirm_subscriptions
-from service.discovery import Identity, Statistics
-from service.intake import Intake, IntakeSettings
-from service.ports import Aside, Handle, Refuse, Reply, Request, ServiceOperation, gave_up
+from service.bus.connection import micro
+from service.bus.connection.connection import Bus, confirm_subscriptions
+from service.bus.connection.micro import Identity, Statistics
+from service.flow_control.work_queue import Intake, IntakeSettings
+from service.messages import Aside, Handle, Refuse, Reply, Request, ServiceOperation, gave_up
 
 log = getLogger(__name__)
 
@@ -143,7 +143,7 @@ class Responder:
         """
         client = self._bus.client
         for verb, build in self._discovery().items():
-            for subject in discovery.subjects(self._identity, verb):
+            for subject in micro.subjects(self._identity, verb):
                 subscription = await client.subscribe(subject, cb=self._discoverer(build))
                 self._discovery_subscriptions.append(subscription)
         for endpoint in self._endpoints:
@@ -249,11 +249,11 @@ class Responder:
         identity, queue = self._identity, SCHEDULER_QUEUE
         operations = [endpoint.operation for endpoint in self._endpoints]
         counted = {each.operation.subject: each.statistics for each in self._endpoints}
-        ping, info = discovery.ping(identity), discovery.info(identity, operations, queue)
+        ping, info = micro.ping(identity), micro.info(identity, operations, queue)
         return {
             "PING": lambda: ping,
             "INFO": lambda: info,
-            "STATS": lambda: discovery.stats(identity, operations, queue, counted),
+            "STATS": lambda: micro.stats(identity, operations, queue, counted),
         }
 
     def _discoverer(self, build: Callable[[], bytes]) -> Callback:

@@ -15,9 +15,9 @@ from service.consumer import Consumer, ConsumerSettings
 from service.firing import Call, Firing, FiringSettings
 from service.housekeeping import Housekeeper, HousekeepingSettings
 from service.invoker import Invoker
-from service.metrics import Metrics
 from service.planner import Planner, PlannerSettings
 from service.rules.outcomes import Outcome
+from service.runtime.metrics import Metrics
 from service.storage import clock
 from service.storage.faults import in_words, is_unavailable
 from service.storage.listener import ListenerLostError

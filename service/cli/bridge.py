@@ -16,27 +16,20 @@ from contracts.subjects import HOST_AUDIENCE
 from runner_bridge.callback import Callback, sidecar
 from runner_bridge.executor import Executor, ExecutorSettings
 from runner_bridge.requests import SignedRequests, SigningKey
-from service import settings
-from service.bus import Bus, BusUnavailableError, confirm_subscriptions
+from service.bus.connection.connection import Bus, BusUnavailableError, confirm_subscriptions
 from service.cli.errors import EXIT_USAGE, CommandError
-from service.lifetime import (
+from service.runtime import settings
+from service.runtime.logs import configure
+from service.runtime.metrics import Metrics
+from service.runtime.resources import bus_check, connected_bus, health, key_ring, life_checks, watch
+from service.runtime.settings import PREFIX, Settings
+from service.runtime.shutdown import (
     BEYOND_DRAIN_S,
     running,
     stop_signal,
     unless_stopped,
     until_stopped,
 )
-from service.logs import configure
-from service.metrics import Metrics
-from service.process import (
-    bus_check,
-    connected_bus,
-    health,
-    key_ring,
-    life_checks,
-    watch,
-)
-from service.settings import PREFIX, Settings
 
 RUNNER_URL = f"{PREFIX}RUNNER_URL"
 

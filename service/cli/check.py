@@ -8,13 +8,13 @@ from typing import Annotated
 
 import typer
 
-from service import settings
 from service.cli.checks import bus, database, keys
 from service.cli.checks.finding import Finding, ok, wrong
 from service.cli.errors import CommandError
 from service.cli.loop import run
 from service.cli.output import cell, progress, put, put_json
-from service.settings import PREFIX, Settings, SettingsError
+from service.runtime import settings
+from service.runtime.settings import PREFIX, Settings, SettingsError
 
 EXAMPLES = """\b
 Examples:

@@ -10,14 +10,14 @@ from runner_bridge.dev_runner import server
 from runner_bridge.dev_runner.schedulers import schedulers_over
 from runner_bridge.dev_runner.server import RunnerSettings
 from runner_bridge.requests import SignedRequests
-from service import settings
 from service.cli.bridge import host_key
 from service.cli.errors import CommandError
-from service.lifetime import BEYOND_DRAIN_S, running, stop_signal, until_stopped
-from service.logs import configure
-from service.metrics import Metrics
-from service.process import connected_bus, watch
-from service.settings import Settings
+from service.runtime import settings
+from service.runtime.logs import configure
+from service.runtime.metrics import Metrics
+from service.runtime.resources import connected_bus, watch
+from service.runtime.settings import Settings
+from service.runtime.shutdown import BEYOND_DRAIN_S, running, stop_signal, until_stopped
 
 __all__ = ["RunnerSettings", "run"]
 

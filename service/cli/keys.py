@@ -23,7 +23,7 @@ from service.cli.errors import EXIT_INTERRUPTED, EXIT_USAGE, CommandError
 from service.cli.loop import run
 from service.cli.output import note, progress, put
 from service.cli.rotation import Pair
-from service.keyring import LOOK_EVERY_S
+from service.runtime.key_file import LOOK_EVERY_S
 
 HELP = """Make and rotate the keys that contexts are signed with.
 

@@ -19,8 +19,8 @@ from service.cli.errors import (
     EXIT_USAGE,
     CommandError,
 )
-from service.process import SERVICE_NAME, CannotReachError, CannotServeError
-from service.settings import FILE_VARIABLE, SettingsError
+from service.runtime.resources import SERVICE_NAME, CannotReachError, CannotServeError
+from service.runtime.settings import FILE_VARIABLE, SettingsError
 
 HELP = """Cron schedules for sandboxed extensions, over NATS.
 

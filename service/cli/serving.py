@@ -8,12 +8,13 @@ import asyncpg
 import typer
 import uvloop
 
-from service import app, settings
+from service import app
 from service.app import Role
 from service.cli.errors import EXIT_UNAVAILABLE, CommandError
 from service.cli.loop import run
 from service.cli.output import progress
-from service.logs import configure
+from service.runtime import settings
+from service.runtime.logs import configure
 from service.storage import migrate as migrations
 
 

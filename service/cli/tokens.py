@@ -32,11 +32,11 @@ from contracts.context import (
 )
 from contracts.schedules import HOST_OPS
 from contracts.subjects import ADMIN_AUDIENCE, HOST_AUDIENCE
-from service import settings
 from service.cli import files
 from service.cli.errors import EXIT_NOT_ALLOWED, EXIT_USAGE, CommandError
 from service.cli.output import put
-from service.settings import Settings
+from service.runtime import settings
+from service.runtime.settings import Settings
 
 HELP = """Make and read signed contexts.
 

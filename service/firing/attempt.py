@@ -13,15 +13,15 @@ from msgspec import Struct
 from contracts.execution import ExecuteRequest
 from service.firing.decision import Fail, Skip, decide
 from service.firing.ledger import Begun, Finished, Later, Ledger, Settled
-from service.firing.seats import Seats
 from service.firing.settings import STEP_S, FiringSettings
-from service.logs import fields
-from service.metrics import Metrics
+from service.flow_control.fair_limiter import Seats
+from service.flow_control.micro_batcher import Gather
 from service.rules.outcomes import Outcome
+from service.runtime.logs import fields
+from service.runtime.metrics import Metrics
 from service.storage import clock
 from service.storage.attempts import Ended
 from service.storage.faults import is_unavailable
-from service.storage.gather import Gather
 from service.storage.queue import Ticket
 
 log = getLogger(__name__)

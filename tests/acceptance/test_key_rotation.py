@@ -14,7 +14,7 @@ from contracts.context import Key, signing_key
 from contracts.subjects import HOST_AUDIENCE
 from runner_bridge.client import InstallContext, SchedulerHost
 from runner_bridge.requests import RequestSettings, SignedRequests
-from service.keyring import KeyRing
+from service.runtime.key_file import KeyRing
 from tests.support.command_line import Said, command_line, in_one_line
 from tests.support.platform import Installed, install
 from tests.support.responders import PATIENT, clients, responders

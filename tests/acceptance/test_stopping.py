@@ -121,7 +121,7 @@ async def test_while_postgres_does_not_answer(
 
 HANGING = """
 import asyncio, time
-from service.lifetime import stop_signal
+from service.runtime.shutdown import stop_signal
 
 async def main():
     stopping = stop_signal(2.0)

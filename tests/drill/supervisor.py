@@ -8,7 +8,7 @@ from pathlib import Path
 
 import aiohttp
 
-from service.lifetime import first_of
+from service.runtime.shutdown import first_of
 from tests.drill.history import Exit, Span
 from tests.support.responders import Process, start
 

@@ -5,9 +5,8 @@ import time
 from pathlib import Path
 
 import pytest
-
-from devstack.embedded import Nats, embedded_nats
-from service.bus import (
+from service.bus.connection.client import BusEvent, Connection, read_headers
+from service.bus.connection.connection import (
     BusSettings,
     BusUnavailableError,
     SubscriptionsDeniedError,
@@ -16,8 +15,9 @@ from service.bus import (
     connect,
     probe,
 )
-from service.connection import BusEvent, Connection, read_headers
-from service.discovery import own_ping
+from service.bus.connection.micro import own_ping
+
+from devstack.embedded import Nats, embedded_nats
 from service.responder import ResponderEvent
 from tests.support.bus_service import a_bus, a_client, identity, serving
 from tests.support.eventually import eventually

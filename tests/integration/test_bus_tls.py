@@ -11,11 +11,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from msgspec import structs
+from service.bus.connection.connection import BusUnavailableError, connect, probe
 
 from devstack.embedded import embedded_nats
-from service.bus import BusUnavailableError, connect, probe
-from service.process import CannotServeError, bus_settings
-from service.settings import Settings
+from service.runtime.resources import CannotServeError, bus_settings
+from service.runtime.settings import Settings
 
 
 def write_certificate(directory: Path) -> None:

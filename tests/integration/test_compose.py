@@ -11,7 +11,7 @@ import typer
 from ruamel.yaml import YAML
 
 from service.cli.main import program
-from service.settings import Settings, load
+from service.runtime.settings import Settings, load
 from tests.support.composed import COMPOSE, PROGRAM, SECRETS, SERVICES, environment, mounts, prepare
 from tests.support.sources import ROOT
 

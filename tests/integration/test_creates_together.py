@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 from msgspec import Struct, structs
 
-from service.ports import Reply
+from service.messages import Reply
 from service.rules.limits import Limits
 from service.storage import creates, installs
 from tests.support.gathered import WRITTEN, Counted

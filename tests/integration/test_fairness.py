@@ -7,13 +7,13 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import asyncpg
+from service.bus.connection.client import Connection
 
-from service.connection import Connection
 from service.firing import FiringSettings
 from service.invoker import Invoker
-from service.metrics import Metrics
 from service.planner import PlannerSettings
 from service.rules.planning import PlanningRules
+from service.runtime.metrics import Metrics
 from service.storage import clock, occurrences
 from service.worker import Worker, WorkerSettings
 from tests.support import registry

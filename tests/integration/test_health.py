@@ -2,8 +2,8 @@
 
 import aiohttp
 
-from service.health import Check, serve_health
-from service.metrics import Metrics
+from service.runtime.health import Check, serve_health
+from service.runtime.metrics import Metrics
 
 
 async def test_checks_that_are_added_while_it_is_asked_wait_for_the_next_time() -> None:

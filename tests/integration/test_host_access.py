@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from contracts.subjects import ADMIN_AUDIENCE, CONTEXT_HEADER
-from service.ports import Reply
+from service.messages import Reply
 from tests.support.eventually import eventually
 from tests.support.host import Caller, dispatcher, read, request
 from tests.support.keys import PLATFORM_KEY

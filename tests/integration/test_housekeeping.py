@@ -15,9 +15,9 @@ from service.housekeeping import (
     mend,
     prepare_partitions,
 )
-from service.metrics import Metrics
 from service.planner import PlannerSettings, plan_due
 from service.rules.planning import Calendar
+from service.runtime.metrics import Metrics
 from service.storage import damage, partitions, reconcile
 from tests.support import registry
 from tests.support.registry import Installed

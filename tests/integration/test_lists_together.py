@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from msgspec import structs
 
-from service.ports import Reply
+from service.messages import Reply
 from service.storage import installs, shown
 from tests.support.gathered import Counted, rows_read
 from tests.support.host import Caller, read

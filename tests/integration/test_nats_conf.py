@@ -9,11 +9,17 @@ from typing import Any
 
 import nats.errors
 import pytest
+from service.bus.connection.connection import (
+    BusSettings,
+    BusUnavailableError,
+    confirm_subscriptions,
+    connect,
+    probe,
+)
+from service.bus.connection.micro import own_ping
 
 from devstack.embedded import Nats, ServerFailed, embedded_nats
-from service.bus import BusSettings, BusUnavailableError, confirm_subscriptions, connect, probe
-from service.discovery import own_ping
-from service.ports import Reply, Request
+from service.messages import Reply, Request
 from tests.support.bus_service import ADMIN_OPS, HOST_OPS, a_runner, identity
 from tests.support.eventually import eventually
 from tests.support.shipped_nats import CONFIG, ENVIRONMENT, EVENT, USERS, connected, the_service

@@ -10,7 +10,7 @@ import pytest
 from contracts.context import sign
 from contracts.encoding import MAX_BODY_BYTES, Encoding, encode
 from contracts.subjects import CONTENT_TYPE_HEADER, CONTEXT_HEADER
-from service.ports import Reply
+from service.messages import Reply
 from service.rules.limits import Limits
 from tests.support.host import Caller, dispatcher, read, request
 from tests.support.platform import install

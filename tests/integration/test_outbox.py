@@ -9,9 +9,9 @@ import asyncpg
 import msgspec
 import pytest
 from nats.aio.msg import Msg
+from service.bus.connection.client import Connection
 
 from devstack.embedded import Nats
-from service.connection import Connection
 from service.events import EventSettings, Publisher
 from tests.support.bus_service import a_client
 from tests.support.eventually import eventually

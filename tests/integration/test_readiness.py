@@ -3,7 +3,7 @@
 import asyncpg
 import pytest
 
-from service.process import (
+from service.runtime.resources import (
     CannotReachError,
     CannotServeError,
     migration_check,

@@ -5,7 +5,7 @@ import json
 import nats.errors
 import pytest
 
-from service.ports import Reply, Request
+from service.messages import Reply, Request
 from tests.support.bus_service import a_bus, a_client, echo, serving
 
 

@@ -6,9 +6,9 @@ from functools import partial
 import nats.errors
 import pytest
 from nats.aio.client import Client
+from service.bus.connection.client import BusEvent
 
-from service.connection import BusEvent
-from service.ports import Reply, Request
+from service.messages import Reply, Request
 from service.responder import ResponderEvent
 from tests.support.bus_service import Gate, a_bus, a_client, echo, operations, serving
 from tests.support.eventually import eventually

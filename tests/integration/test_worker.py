@@ -9,15 +9,15 @@ from typing import Any
 import asyncpg
 import pytest
 from msgspec import structs
+from service.bus.connection.client import Connection
 
 from devstack.embedded import Nats
-from service.connection import Connection
 from service.firing import FiringSettings
 from service.invoker import Invoker
-from service.metrics import Metrics
 from service.planner import PlannerSettings
 from service.rules.outcomes import RetryRules
 from service.rules.planning import PlanningRules
+from service.runtime.metrics import Metrics
 from service.storage import clock, queue
 from service.worker import Worker, WorkerEndedError, WorkerSettings
 from tests.support import registry

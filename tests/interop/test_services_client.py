@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from devstack.embedded import Nats, embedded_nats
-from service.ports import Reply, Request
+from service.messages import Reply, Request
 from tests.support.bus_service import echo, operations
 from tests.support.shipped_nats import CONFIG, ENVIRONMENT, PASSWORDS, the_service
 

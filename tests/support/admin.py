@@ -10,7 +10,7 @@ from contracts.context import Claims, Key, body_sha256, sign
 from contracts.encoding import Encoding, encode
 from contracts.subjects import ADMIN_AUDIENCE, CONTENT_TYPE_HEADER, CONTEXT_HEADER, admin_subject
 from service.dispatch import Dispatcher
-from service.ports import Reply, Request
+from service.messages import Reply, Request
 from tests.support.host import read
 from tests.support.keys import OPERATOR_KEY, PLATFORM_KEY
 from tests.support.published import as_published

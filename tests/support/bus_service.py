@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from nats.aio.client import Client
+from service.bus.connection.client import BusEvent, Connection, ignore
+from service.bus.connection.connection import Bus, BusSettings, connect
+from service.bus.connection.micro import Identity
 
 from contracts.errors import NUMBERS, Code
 from contracts.subjects import EXECUTE_SUBJECT
-from service.bus import Bus, BusSettings, connect
-from service.connection import BusEvent, Connection, ignore
-from service.discovery import Identity
-from service.ports import Handle, Reply, Request, ServiceOperation
+from service.messages import Handle, Reply, Request, ServiceOperation
 from service.responder import Responder, ResponderEvent, ResponderSettings
 
 HOST_OPS = ("list", "get", "create", "update", "delete", "getEndpoints")

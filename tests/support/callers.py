@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from service.connection import Connection
+from service.bus.connection.client import Connection
 
 
 @asynccontextmanager

@@ -7,14 +7,14 @@ from uuid import UUID
 
 import asyncpg
 from msgspec import Struct, structs
+from service.bus.connection.client import Connection
 
-from service.connection import Connection
 from service.firing import Call, Firing, FiringSettings
 from service.invoker import Invoker
-from service.metrics import Metrics
 from service.planner import PlannerSettings, plan_due
 from service.rules.outcomes import Outcome, RetryRules
 from service.rules.planning import Calendar
+from service.runtime.metrics import Metrics
 from service.storage import occurrences
 from service.storage.connection import Connection as Database
 from service.storage.queue import Ticket

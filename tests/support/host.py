@@ -14,11 +14,11 @@ from contracts.encoding import Encoding, encode
 from contracts.subjects import CONTENT_TYPE_HEADER, CONTEXT_HEADER, HOST_AUDIENCE, host_subject
 from service.batches import Batches
 from service.dispatch import Dispatcher
-from service.metrics import Metrics
-from service.ports import Reply, Request
+from service.flow_control.keyed_limiter import Turns
+from service.messages import Reply, Request
 from service.rules.limits import Limits
+from service.runtime.metrics import Metrics
 from service.storage.acquire import acquired
-from service.turns import Turns
 from tests.support.keys import RUNNER_KEY, KeyHolder
 from tests.support.platform import Installed
 from tests.support.published import as_published

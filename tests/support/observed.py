@@ -1,10 +1,11 @@
 """The metrics as they are specified: what processes, alerts and dashboards are held to."""
 
+from service.bus.connection.client import BusEvent
+
 from contracts.admin import ADMIN_OPS
 from contracts.context import Reason
 from contracts.errors import Code
 from contracts.schedules import HOST_OPS
-from service.connection import BusEvent
 from service.responder import ResponderEvent
 
 OPERATIONS = {*HOST_OPS, *ADMIN_OPS}

@@ -8,7 +8,7 @@ from jsonschema import Draft7Validator
 
 from contracts.publish.asyncapi import document
 from contracts.subjects import CONTENT_TYPE_HEADER
-from service.ports import Reply
+from service.messages import Reply
 
 
 def as_published(realm: str, op: str, reply: Reply) -> Reply:

@@ -4,10 +4,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from service.bus.connection.client import Connection
+from service.bus.connection.connection import Bus
+
 from devstack.embedded import Nats
-from service.bus import Bus
-from service.connection import Connection
-from service.ports import Handle
+from service.messages import Handle
 from tests.support.bus_service import a_bus, a_client, echo, serving
 
 CONFIG = Path(__file__).parents[2] / "nats.conf"

@@ -12,7 +12,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
-from service.settings import PREFIX
+from service.runtime.settings import PREFIX
 
 ENDED_ITSELF = 3
 dying = threading.Event()

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from service.bus.connection.micro import Identity, Statistics, info, own_ping, ping, stats, subjects
 
-from service.discovery import Identity, Statistics, info, own_ping, ping, stats, subjects
-from service.ports import ServiceOperation
+from service.messages import ServiceOperation
 
 STARTED = datetime(2026, 3, 1, 12, 30, 15, 250000, tzinfo=UTC)
 ENDPOINT_NAME = re.compile(r"[a-zA-Z0-9_-]+")

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from service.firing.seats import LEAST_WAIT_S, MOST_WAIT_S, Seats
-from service.storage.gather import Gather
+from service.flow_control.fair_limiter import LEAST_WAIT_S, MOST_WAIT_S, Seats
+from service.flow_control.micro_batcher import Gather
 from tests.support.eventually import eventually
 
 

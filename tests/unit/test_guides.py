@@ -38,7 +38,7 @@ from service.firing.settings import FiringSettings
 from service.rules import cron, endpoints, fields, payload
 from service.rules.limits import Limits, too_many_schedules
 from service.rules.outcomes import RETRIED_4XX
-from service.settings import PREFIX, Settings
+from service.runtime.settings import PREFIX, Settings
 
 DOCS = Path(__file__).parents[2] / "docs"
 RUNNER = (DOCS / "runner-integration.md").read_text()

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from service.intake import Intake, IntakeSettings
+from service.flow_control.work_queue import Intake, IntakeSettings
 
 
 class Work:

@@ -6,7 +6,7 @@ import pytest
 
 from contracts.context import generate_key, key_set_document
 from contracts.subjects import HOST_AUDIENCE
-from service.keyring import KeyRing, KeysUnusableError
+from service.runtime.key_file import KeyRing, KeysUnusableError
 
 
 class Seconds:

@@ -6,7 +6,7 @@ import sys
 import msgspec
 import pytest
 
-from service.logs import JsonFormatter, LogFormat, TextFormatter, configure, fields
+from service.runtime.logs import JsonFormatter, LogFormat, TextFormatter, configure, fields
 
 
 def record(**values: object) -> logging.LogRecord:

@@ -10,7 +10,7 @@ import pytest
 from promql_parser import AggregateExpr, Expr, MatchOp, VectorSelector
 from ruamel.yaml import YAML
 
-from service.metrics import Metrics
+from service.runtime.metrics import Metrics
 from tests.support.observed import PREFIX, SPECIFIED
 from tests.support.sources import ROOT
 

@@ -10,7 +10,7 @@ from msgspec import to_builtins
 from runner_bridge.executor import ExecutorSettings
 from service.cli.main import program
 from service.firing.settings import STEP_S, FiringSettings
-from service.settings import Settings
+from service.runtime.settings import Settings
 from tests.support.observed import PREFIX, SPECIFIED
 from tests.support.sources import ROOT
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from service.settings import SECRETS, Settings, SettingsError, load
+from service.runtime.settings import SECRETS, Settings, SettingsError, load
 from tests.support.sources import ROOT
 
 

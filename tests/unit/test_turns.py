@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from contracts.errors import Code, ServiceError
-from service.turns import Turns
+from service.flow_control.keyed_limiter import Turns
 
 
 async def test_no_more_than_allowed_of_one_install_and_all_of_others() -> None:

@@ -21,7 +21,7 @@ from contracts.subjects import admin_subject, host_subject
 from runner_bridge.dev_runner.build import WIT
 from runner_bridge.dev_runner.interface import OFFERED, SCHEDULER
 from service.cli.asyncapi import Form, written
-from service.ports import Reply
+from service.messages import Reply
 from tests.support.published import as_published
 from tests.wire.golden_files import CURRENT, read
 

@@ -17,12 +17,12 @@ from contracts.context import ALL_TENANTS, InvalidKeySet, Key, parse_key_set, si
 from contracts.errors import Code, Outcome, ServiceError
 from contracts.subjects import ADMIN_AUDIENCE
 from runner_bridge.requests import RequestSettings, SignedRequests, Speaker
-from service.bus import Bus, BusUnavailableError, connect
+from service.bus.connection.connection import Bus, BusUnavailableError, connect
 from service.cli import files
 from service.cli.errors import EXIT_UNAVAILABLE, EXIT_USAGE, STATUS_OF, CommandError
 from service.cli.output import progress, put_json
-from service.process import bus_settings
-from service.settings import Settings
+from service.runtime.resources import bus_settings
+from service.runtime.settings import Settings
 
 CONNECT_PATIENCE_S = 3.0
 USUAL_PATIENCE_S = 10

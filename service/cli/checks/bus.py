@@ -21,10 +21,10 @@ from contracts.subjects import (
     admin_subject,
     host_subject,
 )
-from service.bus import Bus, BusUnavailableError, connect, probe
+from service.bus.connection.connection import Bus, BusUnavailableError, connect, probe
 from service.cli.checks.finding import Finding, note, ok, wrong
-from service.process import SERVICE_NAME, bus_settings
-from service.settings import Settings
+from service.runtime.resources import SERVICE_NAME, bus_settings
+from service.runtime.settings import Settings
 
 ABOUT = "NATS"
 PATIENCE_S = 3.0

@@ -7,7 +7,7 @@ import asyncpg
 
 from contracts.context import LEEWAY_S
 from service.cli.checks.finding import Finding, note, ok, wrong
-from service.settings import Settings
+from service.runtime.settings import Settings
 from service.storage.migrate import MigrationError, pending
 
 ABOUT = "database"

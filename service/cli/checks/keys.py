@@ -22,7 +22,7 @@ from contracts.context import (
 )
 from contracts.subjects import ADMIN_AUDIENCE, HOST_AUDIENCE, RUNNER_AUDIENCE
 from service.cli.checks.finding import Finding, note, ok, wrong
-from service.settings import Settings
+from service.runtime.settings import Settings
 
 MEANING = {
     HOST_AUDIENCE: "host operations",

@@ -10,7 +10,7 @@ from service.planner import PlannerSettings
 from service.rules.limits import Limits
 from service.rules.outcomes import RetryRules
 from service.rules.planning import PlanningRules
-from service.settings import Settings
+from service.runtime.settings import Settings
 from service.storage.expiry import Retention
 from service.worker import WorkerSettings
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import asyncpg
 
-from service.bus import Bus, BusSettings, BusUnavailableError, connect, probe
-from service.connection import BusEvent
-from service.health import Check, serve_health
-from service.keyring import KeyRing, KeysUnusableError
-from service.lifetime import first_of
-from service.metrics import Metrics
-from service.settings import Settings
+from service.bus.connection.client import BusEvent
+from service.bus.connection.connection import Bus, BusSettings, BusUnavailableError, connect, probe
+from service.runtime.health import Check, serve_health
+from service.runtime.key_file import KeyRing, KeysUnusableError
+from service.runtime.metrics import Metrics
+from service.runtime.settings import Settings
+from service.runtime.shutdown import first_of
 from service.storage.acquire import acquired
 from service.storage.faults import in_words, is_unavailable
 from service.storage.migrate import MigrationError, pending

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from service.logs import LogFormat, LogLevel
+from service.runtime.logs import LogFormat, LogLevel
 
 PREFIX = "EXT_SCHEDULER_"
 LOWEST = {

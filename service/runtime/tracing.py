@@ -14,7 +14,7 @@ from msgspec import structs
 from contracts.execution import ExecuteContext
 from contracts.subjects import EXECUTE_SUBJECT, REQUEST_ID_HEADER
 from contracts.tracing import trace_headers
-from service.ports import Handle, Reply, Request
+from service.messages import Handle, Reply, Request
 from service.rules.outcomes import Outcome
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from aiohttp import web
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from service.metrics import Metrics
+from service.runtime.metrics import Metrics
 
 SHUTDOWN_S = 1.0
 """How long at the end a question may still take to be answered."""

@@ -11,7 +11,7 @@ from datetime import datetime
 import msgspec
 from msgspec import Struct
 
-from service.ports import ServiceOperation
+from service.messages import ServiceOperation
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _SEMVER = re.compile(

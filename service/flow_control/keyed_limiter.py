@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, nullcontext
 from uuid import UUID
 
 from contracts.errors import Code, ServiceError
-from service.ports import Aside
+from service.messages import Aside
 
 TOO_MANY = "Too many changes of this install at once, please try again"
 

@@ -1,0 +1,1 @@
+"""NATS: connections, requests and replies, discovery."""

@@ -1,0 +1,1 @@
+"""What bounds and orders work in memory: queues, limiters, batches."""
