@@ -5,8 +5,8 @@ import time
 
 import msgspec
 import uvloop
+from service.worker.worker.planner import Planner
 
-from service.planner import Planner
 from service.runtime.metrics import Metrics
 from service.storage.pool import PoolSettings, open_pool
 

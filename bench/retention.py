@@ -14,9 +14,13 @@ from uuid import UUID, uuid4
 import asyncpg
 import msgspec
 from msgspec import Struct
+from service.worker.worker.maintenance import (
+    HousekeepingSettings,
+    prepare_partitions,
+    remove_expired,
+)
 
 from devstack.embedded import embedded_postgres
-from service.housekeeping import HousekeepingSettings, prepare_partitions, remove_expired
 from service.storage import clock, occurrences, partitions, run_pages
 from service.storage.expiry import Retention
 from service.storage.migrate import migrate

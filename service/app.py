@@ -23,16 +23,14 @@ from contracts.subjects import (
     admin_subject,
     host_subject,
 )
-from service.batches import Batches
 from service.bus.connection.connection import Bus, BusUnavailableError
 from service.bus.connection.micro import Identity, own_ping
 from service.component_settings import limits, worker_settings
-from service.dispatch import Dispatcher
-from service.events import EventSettings, Publisher
 from service.flow_control.keyed_limiter import Turns
-from service.invoker import Invoker
 from service.messages import Handle, Refuse, ServiceOperation
-from service.responder import Responder, ResponderEvent, ResponderSettings
+from service.requests.batcher import Batches
+from service.requests.dispatcher import Dispatcher
+from service.requests.responder import Responder, ResponderEvent, ResponderSettings
 from service.runtime.health import Check
 from service.runtime.key_file import KeyRing
 from service.runtime.logs import fields
@@ -64,7 +62,9 @@ from service.runtime.shutdown import (
 from service.runtime.tracing import Spans, TracingUnavailableError, exported_spans, untraced
 from service.storage import citus
 from service.storage.acquire import acquired
-from service.worker import Worker, WorkerEndedError
+from service.worker.worker.outbox_publisher import EventSettings, Publisher
+from service.worker.worker.runner_client import Invoker
+from service.worker.worker.worker import Worker, WorkerEndedError
 
 log = getLogger(__name__)
 

@@ -4,15 +4,15 @@ from datetime import timedelta
 from os import getpid
 from socket import gethostname
 
-from service.firing import FiringSettings
-from service.housekeeping import HousekeepingSettings
-from service.planner import PlannerSettings
 from service.rules.limits import Limits
 from service.rules.outcomes import RetryRules
 from service.rules.planning import PlanningRules
 from service.runtime.settings import Settings
 from service.storage.expiry import Retention
-from service.worker import WorkerSettings
+from service.worker.worker.firing import FiringSettings
+from service.worker.worker.maintenance import HousekeepingSettings
+from service.worker.worker.planner import PlannerSettings
+from service.worker.worker.worker import WorkerSettings
 
 
 def limits(settings: Settings) -> Limits:

@@ -6,22 +6,22 @@ from types import MappingProxyType
 from contracts.admin import ADMIN_OPS, AdminOperation
 from contracts.schedules import HOST_OPS, Operation
 from contracts.subjects import ADMIN_AUDIENCE, HOST_AUDIENCE
-from service.operations import host_changes, host_reads
-from service.operations.admin_table import ADMIN_FUNCTIONS
-from service.operations.call import Answer, Call, Handler, Together
-from service.operations.create_together import create_together
+from service.operations.admin.table import ADMIN_FUNCTIONS
+from service.operations.context import Answer, Call, Handler, Together
+from service.operations.host import changes, reads
+from service.operations.host.create_batch import create_together
 
 HOST_FUNCTIONS = {
-    "list": host_reads.list_schedules,
-    "get": host_reads.get_schedule,
-    "create": host_changes.create,
-    "update": host_changes.update,
-    "delete": host_changes.delete,
-    "getEndpoints": host_reads.get_endpoints,
+    "list": reads.list_schedules,
+    "get": reads.get_schedule,
+    "create": changes.create,
+    "update": changes.update,
+    "delete": changes.delete,
+    "getEndpoints": reads.get_endpoints,
 }
 
 HOST_TOGETHER: Mapping[str, Together] = {
-    "list": host_reads.list_together,
+    "list": reads.list_together,
     "create": create_together,
 }
 """What answers several calls at once, of the operations that can."""

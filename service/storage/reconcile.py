@@ -1,4 +1,4 @@
-"""Finding what does not fit together. The statements only look; ``service.housekeeping`` mends."""
+"""Finding what does not fit together. The statements only look; ``service.worker.maintenance`` mends."""
 
 from datetime import datetime
 from uuid import UUID

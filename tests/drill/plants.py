@@ -11,16 +11,16 @@ from uuid import uuid4
 
 import asyncpg
 from msgspec import structs
+from service.worker.worker.planner import Step
+from service.worker.worker.runner_client import Invoker
 
 from contracts.execution import ExecuteRequest
-from service import planner
 from service.cli.main import main
-from service.invoker import Invoker
-from service.planner import Step
 from service.rules.outcomes import Outcome
 from service.storage import attempts, invocations, occurrences, timers
 from service.storage.connection import Connection
 from service.storage.invocations import Invocation
+from service.worker.worker import planner
 
 IGNORED_EVERY = 200
 

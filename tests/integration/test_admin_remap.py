@@ -7,9 +7,9 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from service.worker.worker.firing import FiringSettings
+from service.worker.worker.firing.attempt_store import Begun, Ledger
 
-from service.firing import FiringSettings
-from service.firing.ledger import Begun, Ledger
 from service.rules.limits import Limits
 from service.storage import clock
 from service.storage.occurrences import Occurrence, plan

@@ -8,11 +8,11 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 from msgspec import Struct
+from service.worker.worker.firing import FiringSettings
+from service.worker.worker.firing.attempt_store import Begun, Finished, Ledger
+from service.worker.worker.planner import PlannerSettings, plan_due
 
 from contracts.errors import Code
-from service.firing import FiringSettings
-from service.firing.ledger import Begun, Finished, Ledger
-from service.planner import PlannerSettings, plan_due
 from service.rules.limits import Limits
 from service.rules.outcomes import Outcome
 from service.rules.planning import Calendar

@@ -18,7 +18,7 @@ from service.bus.connection.connection import (
 from service.bus.connection.micro import own_ping
 
 from devstack.embedded import Nats, embedded_nats
-from service.responder import ResponderEvent
+from service.requests.responder import ResponderEvent
 from tests.support.bus_service import a_bus, a_client, identity, serving
 from tests.support.eventually import eventually
 from tests.support.raw_nats import Wire, a_wire, hpub, pub

@@ -3,8 +3,8 @@
 from datetime import timedelta
 
 import asyncpg
+from service.worker.worker.planner import PlannerSettings, plan_due
 
-from service.planner import PlannerSettings, plan_due
 from service.rules.limits import Limits
 from service.rules.planning import Calendar
 from tests.support.host import Caller, dispatcher

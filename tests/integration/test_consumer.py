@@ -11,8 +11,8 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 from msgspec import structs
+from service.worker.worker.job_consumer import Consumer, ConsumerSettings, Handle
 
-from service.consumer import Consumer, ConsumerSettings, Handle
 from service.storage import clock, queue
 from service.storage.listener import ListenerLostError
 from service.storage.queue import Ticket

@@ -10,8 +10,8 @@ import pytest
 from contracts.encoding import Encoding, encode
 from contracts.errors import Code
 from contracts.schedules import CreateOutput
-from service.operations.call import Call
-from service.operations.create_together import create_together
+from service.operations.context import Call
+from service.operations.host.create_batch import create_together
 from service.rules.limits import Limits
 from service.storage import creates, installs
 from tests.support.eventually import eventually

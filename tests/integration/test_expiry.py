@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
+from service.worker.worker.maintenance import HousekeepingSettings, remove_expired
 
-from service.housekeeping import HousekeepingSettings, remove_expired
 from service.storage import alone, expiry
 from tests.support.eventually import eventually
 from tests.support.platform import waits_for_a_lock

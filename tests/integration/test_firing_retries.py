@@ -7,9 +7,9 @@ from typing import Any
 import asyncpg
 import nats.errors
 import pytest
+from service.worker.worker.planner import PlannerSettings, plan_due
 
 from contracts.subjects import EXECUTE_SUBJECT
-from service.planner import PlannerSettings, plan_due
 from service.rules.planning import Calendar
 from tests.support.eventually import eventually
 from tests.support.firing_stack import SLOT, Stack, firing_stack

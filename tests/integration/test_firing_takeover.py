@@ -7,9 +7,9 @@ from typing import Any
 
 import asyncpg
 import pytest
+from service.worker.worker.firing.attempt_store import Begun, Finished, Ledger
+from service.worker.worker.planner import PlannerSettings, plan_due
 
-from service.firing.ledger import Begun, Finished, Ledger
-from service.planner import PlannerSettings, plan_due
 from service.rules.outcomes import Outcome
 from service.rules.planning import Calendar
 from tests.support.eventually import eventually

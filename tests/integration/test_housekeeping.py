@@ -6,8 +6,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
-
-from service.housekeeping import (
+from service.worker.worker.maintenance import (
     Housekeeper,
     HousekeepingSettings,
     Mended,
@@ -15,7 +14,8 @@ from service.housekeeping import (
     mend,
     prepare_partitions,
 )
-from service.planner import PlannerSettings, plan_due
+from service.worker.worker.planner import PlannerSettings, plan_due
+
 from service.rules.planning import Calendar
 from service.runtime.metrics import Metrics
 from service.storage import damage, partitions, reconcile

@@ -6,8 +6,8 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from service.worker.worker.planner import Planned, PlannerSettings, plan_due
 
-from service.planner import Planned, PlannerSettings, plan_due
 from service.rules.planning import Calendar, PlanningRules
 from service.storage import occurrences, timers
 from tests.support import registry

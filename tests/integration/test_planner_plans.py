@@ -9,8 +9,8 @@ from uuid import UUID
 import asyncpg
 import msgspec
 import pytest
+from service.worker.worker.planner import PlannerSettings, plan_due
 
-from service.planner import PlannerSettings, plan_due
 from service.rules.planning import Calendar
 from service.storage import due, timers
 from service.storage.timers import Timer

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from service.messages import Reply, Request, gave_up
-from service.responder import ResponderEvent
+from service.requests.responder import ResponderEvent
 from tests.support.bus_service import Gate, a_bus, a_client, echo, operations, serving
 from tests.support.eventually import eventually
 

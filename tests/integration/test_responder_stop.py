@@ -9,7 +9,7 @@ from nats.aio.client import Client
 from service.bus.connection.client import BusEvent
 
 from service.messages import Reply, Request
-from service.responder import ResponderEvent
+from service.requests.responder import ResponderEvent
 from tests.support.bus_service import Gate, a_bus, a_client, echo, operations, serving
 from tests.support.eventually import eventually
 

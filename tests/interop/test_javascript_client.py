@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+from service.worker.worker.runner_client import Invoker
 
 from contracts.context import (
     generate_key,
@@ -26,7 +27,6 @@ from contracts.context import (
 from contracts.execution import ExecuteRequest
 from contracts.subjects import HOST_AUDIENCE, RUNNER_AUDIENCE
 from devstack.embedded import Nats, embedded_nats
-from service.invoker import Invoker
 from tests.support.platform import Installed, install
 from tests.support.responders import responders
 from tests.support.shipped_nats import CONFIG, ENVIRONMENT, PASSWORDS, connected

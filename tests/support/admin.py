@@ -9,8 +9,8 @@ from msgspec import Struct, structs
 from contracts.context import Claims, Key, body_sha256, sign
 from contracts.encoding import Encoding, encode
 from contracts.subjects import ADMIN_AUDIENCE, CONTENT_TYPE_HEADER, CONTEXT_HEADER, admin_subject
-from service.dispatch import Dispatcher
 from service.messages import Reply, Request
+from service.requests.dispatcher import Dispatcher
 from tests.support.host import read
 from tests.support.keys import OPERATOR_KEY, PLATFORM_KEY
 from tests.support.published import as_published

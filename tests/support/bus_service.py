@@ -14,7 +14,7 @@ from service.bus.connection.micro import Identity
 from contracts.errors import NUMBERS, Code
 from contracts.subjects import EXECUTE_SUBJECT
 from service.messages import Handle, Reply, Request, ServiceOperation
-from service.responder import Responder, ResponderEvent, ResponderSettings
+from service.requests.responder import Responder, ResponderEvent, ResponderSettings
 
 HOST_OPS = ("list", "get", "create", "update", "delete", "getEndpoints")
 ADMIN_OPS = ("listSchedules", "runNow")

@@ -8,10 +8,10 @@ from uuid import UUID
 import asyncpg
 from msgspec import Struct, structs
 from service.bus.connection.client import Connection
+from service.worker.worker.firing import Call, Firing, FiringSettings
+from service.worker.worker.planner import PlannerSettings, plan_due
+from service.worker.worker.runner_client import Invoker
 
-from service.firing import Call, Firing, FiringSettings
-from service.invoker import Invoker
-from service.planner import PlannerSettings, plan_due
 from service.rules.outcomes import Outcome, RetryRules
 from service.rules.planning import Calendar
 from service.runtime.metrics import Metrics

@@ -7,7 +7,7 @@ from typing import Any
 
 import asyncpg
 
-from service.batches import Batches
+from service.requests.batcher import Batches
 from service.storage.acquire import acquired
 from service.storage.connection import Connection
 from tests.support.host import dispatcher

@@ -12,10 +12,10 @@ from msgspec import Struct, structs
 from contracts.context import Claims, Key, body_sha256, sign
 from contracts.encoding import Encoding, encode
 from contracts.subjects import CONTENT_TYPE_HEADER, CONTEXT_HEADER, HOST_AUDIENCE, host_subject
-from service.batches import Batches
-from service.dispatch import Dispatcher
 from service.flow_control.keyed_limiter import Turns
 from service.messages import Reply, Request
+from service.requests.batcher import Batches
+from service.requests.dispatcher import Dispatcher
 from service.rules.limits import Limits
 from service.runtime.metrics import Metrics
 from service.storage.acquire import acquired

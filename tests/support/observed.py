@@ -6,7 +6,7 @@ from contracts.admin import ADMIN_OPS
 from contracts.context import Reason
 from contracts.errors import Code
 from contracts.schedules import HOST_OPS
-from service.responder import ResponderEvent
+from service.requests.responder import ResponderEvent
 
 OPERATIONS = {*HOST_OPS, *ADMIN_OPS}
 STATUSES = {"ok", "refused", "failed"}

@@ -12,8 +12,8 @@ from msgspec import Struct
 
 from contracts.context import Claims
 from contracts.errors import Code, ServiceError
-from service.batches import Asking, Batches
-from service.operations.call import Answer, Call, Handler
+from service.operations.context import Answer, Call, Handler
+from service.requests.batcher import Asking, Batches
 from service.rules.limits import Limits
 from service.storage.connection import Connection
 from tests.support.eventually import eventually

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from service.worker.worker.firing.settings import FiringSettings
 from typer.testing import CliRunner
 
 from contracts import base64url
@@ -34,7 +35,6 @@ from contracts.schedules import HOST_OPS, EndpointInfo, ScheduleInfo
 from runner_bridge.executor import ExecutorSettings
 from runner_bridge.requests import RequestSettings
 from service.cli.main import program
-from service.firing.settings import FiringSettings
 from service.rules import cron, endpoints, fields, payload
 from service.rules.limits import Limits, too_many_schedules
 from service.rules.outcomes import RETRIED_4XX

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 import pytest
 import typer
 from msgspec import to_builtins
+from service.worker.worker.firing.settings import STEP_S, FiringSettings
 
 from runner_bridge.executor import ExecutorSettings
 from service.cli.main import program
-from service.firing.settings import STEP_S, FiringSettings
 from service.runtime.settings import Settings
 from tests.support.observed import PREFIX, SPECIFIED
 from tests.support.sources import ROOT

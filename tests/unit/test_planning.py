@@ -6,8 +6,8 @@ from uuid import UUID, uuid4
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from service.worker.worker.planner import Step, moved, ranked, step
 
-from service.planner import Step, moved, ranked, step
 from service.rules.planning import (
     Calendar,
     PlanningRules,

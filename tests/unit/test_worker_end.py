@@ -3,8 +3,7 @@
 import asyncio
 
 import asyncpg
-
-from service.worker import _reason
+from service.worker.worker.worker import _reason
 
 
 async def ended_by(error: Exception) -> str:

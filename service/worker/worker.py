@@ -11,16 +11,16 @@ from logging import getLogger
 import asyncpg
 from msgspec import Struct
 
-from service.consumer import Consumer, ConsumerSettings
-from service.firing import Call, Firing, FiringSettings
-from service.housekeeping import Housekeeper, HousekeepingSettings
-from service.invoker import Invoker
-from service.planner import Planner, PlannerSettings
 from service.rules.outcomes import Outcome
 from service.runtime.metrics import Metrics
 from service.storage import clock
 from service.storage.faults import in_words, is_unavailable
 from service.storage.listener import ListenerLostError
+from service.worker.worker.firing import Call, Firing, FiringSettings
+from service.worker.worker.job_consumer import Consumer, ConsumerSettings
+from service.worker.worker.maintenance import Housekeeper, HousekeepingSettings
+from service.worker.worker.planner import Planner, PlannerSettings
+from service.worker.worker.runner_client import Invoker
 
 log = getLogger(__name__)
 

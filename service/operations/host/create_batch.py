@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from contracts.errors import ServiceError
-from service.operations.access import denial
-from service.operations.call import Answer, Call
-from service.operations.host_changes import asked_by
-from service.operations.host_frame import (
+from service.operations.context import Answer, Call
+from service.operations.host.authorization import denial
+from service.operations.host.changes import asked_by
+from service.operations.host.transaction import (
     Ground,
     Made,
     ground_of,

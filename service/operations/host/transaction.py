@@ -11,8 +11,8 @@ from msgspec import Struct
 from contracts.errors import Code, ErrorBody, ServiceError
 from contracts.events import EventType
 from contracts.subjects import HOST_AUDIENCE
-from service.operations.access import absent, authorize, tenant_of
-from service.operations.call import Answer, Call
+from service.operations.context import Answer, Call
+from service.operations.host.authorization import absent, authorize, tenant_of
 from service.rules.endpoints import Manifest, Selector, choose, read_manifest
 from service.rules.limits import admit, remember
 from service.storage import changes, endpoints, installs

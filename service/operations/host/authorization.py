@@ -2,7 +2,7 @@
 
 from contracts.context import Claims
 from contracts.errors import Code, ServiceError
-from service.operations.call import Call
+from service.operations.context import Call
 from service.rules.capabilities import SCHEDULER, effective
 from service.storage import installs
 from service.storage.installs import Install

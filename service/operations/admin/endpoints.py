@@ -6,8 +6,8 @@ from contracts import admin_installs as contract
 from contracts.admin_installs import Problem
 from contracts.context import ALL_TENANTS
 from contracts.errors import Code
-from service.operations.admin_frame import Ground, Made, entry
-from service.operations.call import Answer, refusal
+from service.operations.admin.transaction import Ground, Made, entry
+from service.operations.context import Answer, refusal
 from service.rules.endpoints import Manifest, normal_method, normal_path, read_manifest
 from service.storage import endpoints, versions
 from service.storage.connection import Connection

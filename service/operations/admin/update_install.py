@@ -8,10 +8,10 @@ from contracts import admin_installs as contract
 from contracts.admin_installs import ScheduleTarget
 from contracts.errors import Code
 from contracts.events import EventType
-from service.operations.admin_frame import INSTALL_NOT_FOUND, Ground, Made, entry, told
-from service.operations.admin_installs import locked
-from service.operations.admin_materialise import materialised
-from service.operations.call import Answer, field_refusal, refusal
+from service.operations.admin.endpoints import materialised
+from service.operations.admin.installs import locked
+from service.operations.admin.transaction import INSTALL_NOT_FOUND, Ground, Made, entry, told
+from service.operations.context import Answer, field_refusal, refusal
 from service.rules.endpoints import read_manifest
 from service.rules.fields import REQUIRED
 from service.rules.planning import Calendar, UnplannableError

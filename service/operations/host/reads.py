@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from contracts.schedules import GetEndpointsOutput, GetOutput, ListOutput
-from service.operations.access import absent, authorize, denial, tenant_of
-from service.operations.call import Answer, Call, field_refusal
+from service.operations.context import Answer, Call, field_refusal
+from service.operations.host.authorization import absent, authorize, denial, tenant_of
 from service.operations.views import endpoint_infos, shown_info
 from service.rules.endpoints import read_manifest
 from service.rules.fields import check_schedule_id

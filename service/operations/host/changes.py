@@ -2,8 +2,8 @@
 
 from functools import partial
 
-from service.operations.call import Answer, Call
-from service.operations.host_frame import Asked, make
+from service.operations.context import Answer, Call
+from service.operations.host.transaction import Asked, make
 from service.operations.schedule_changes import create_schedule, delete_schedule, update_schedule
 from service.rules.fields import CheckedCreate, check_create, check_schedule_id, check_update
 

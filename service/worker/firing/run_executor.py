@@ -11,9 +11,6 @@ import asyncpg
 from msgspec import Struct
 
 from contracts.execution import ExecuteRequest
-from service.firing.decision import Fail, Skip, decide
-from service.firing.ledger import Begun, Finished, Later, Ledger, Settled
-from service.firing.settings import STEP_S, FiringSettings
 from service.flow_control.fair_limiter import Seats
 from service.flow_control.micro_batcher import Gather
 from service.rules.outcomes import Outcome
@@ -23,6 +20,9 @@ from service.storage import clock
 from service.storage.attempts import Ended
 from service.storage.faults import is_unavailable
 from service.storage.queue import Ticket
+from service.worker.worker.firing.attempt_store import Begun, Finished, Later, Ledger, Settled
+from service.worker.worker.firing.decision import Fail, Skip, decide
+from service.worker.worker.firing.settings import STEP_S, FiringSettings
 
 log = getLogger(__name__)
 

@@ -16,8 +16,8 @@ from contracts.admin import ADMIN_OPS
 from contracts.context import ALL_TENANTS
 from contracts.errors import Code, ErrorBody, ServiceError
 from contracts.events import EventType
-from service.operations.call import Answer, Call, field_refusal
-from service.operations.host_frame import replayed
+from service.operations.context import Answer, Call, field_refusal
+from service.operations.host.transaction import replayed
 from service.rules import admin_fields
 from service.storage import admin_records
 from service.storage.admin_records import Entry, Record, Told

@@ -20,11 +20,11 @@ from contracts.subjects import (
     TRACE_HEADER,
 )
 from contracts.tracing import trace_id
-from service.batches import Asking, Batches
 from service.flow_control.keyed_limiter import Turns
 from service.messages import KeySource, Reply, Request, gave_up
 from service.operations import HANDLERS
-from service.operations.call import Answer, Call, Clock
+from service.operations.context import Answer, Call, Clock
+from service.requests.batcher import Asking, Batches
 from service.rules.limits import Limits
 from service.runtime.logs import fields, tell
 from service.runtime.metrics import Metrics

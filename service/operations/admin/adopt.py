@@ -10,8 +10,8 @@ from msgspec import Struct
 from contracts import admin_installs as contract
 from contracts.admin_installs import Problem
 from contracts.context import ALL_TENANTS
-from service.operations.admin_frame import Ground, Made, entry, within
-from service.operations.call import Answer, field_refusal
+from service.operations.admin.transaction import Ground, Made, entry, within
+from service.operations.context import Answer, field_refusal
 from service.rules.planning import Calendar, UnplannableError
 from service.storage import adoption, pg_boss, reconcile, timers
 from service.storage.admin_records import Entry

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from contracts.errors import ServiceError
 from service.flow_control.micro_batcher import Gather
-from service.operations.call import Answer, Call, Handler, Together
+from service.operations.context import Answer, Call, Handler, Together
 from service.storage.connection import Connection
 from service.storage.faults import is_unavailable
 

@@ -9,9 +9,9 @@ from contracts import admin_schedules as contract
 from contracts.errors import Code
 from contracts.schedules import EndpointInfo
 from contracts.times import Instant, read_time, wire_time
-from service.operations.admin_frame import INSTALL_NOT_FOUND, within
-from service.operations.admin_views import admin_schedule_info, audit_entry, run_info
-from service.operations.call import Answer, Call, field_refusal, refusal
+from service.operations.admin.transaction import INSTALL_NOT_FOUND, within
+from service.operations.admin.views import admin_schedule_info, audit_entry, run_info
+from service.operations.context import Answer, Call, field_refusal, refusal
 from service.operations.views import endpoint_infos
 from service.rules import admin_fields, cursors
 from service.rules.endpoints import read_manifest

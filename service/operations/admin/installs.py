@@ -9,7 +9,7 @@ from msgspec import structs
 from contracts import admin_installs as contract
 from contracts.errors import Code
 from contracts.events import EventType
-from service.operations.admin_frame import (
+from service.operations.admin.transaction import (
     INSTALL_NOT_FOUND,
     Ground,
     Made,
@@ -17,7 +17,7 @@ from service.operations.admin_frame import (
     told,
     within,
 )
-from service.operations.call import Answer, field_refusal, refusal
+from service.operations.context import Answer, field_refusal, refusal
 from service.rules import payload
 from service.rules.endpoints import read_manifest
 from service.rules.planning import Calendar, UnplannableError

@@ -13,9 +13,9 @@ from contracts.admin_installs import Problem
 from contracts.admin_schedules import PortableExtension, PortableSchedule, RowError, TenantDocument
 from contracts.errors import Code
 from contracts.events import EventType
-from service.operations.admin_frame import Ground, Made, entry, told, within
-from service.operations.admin_materialise import materialised
-from service.operations.call import Answer, Call, field_refusal
+from service.operations.admin.endpoints import materialised
+from service.operations.admin.transaction import Ground, Made, entry, told, within
+from service.operations.context import Answer, Call, field_refusal
 from service.rules import admin_fields, cursors, payload
 from service.rules.endpoints import NOT_SCHEDULABLE, Manifest, choose, normal_path, read_manifest
 from service.rules.fields import NAME_TAKEN, CheckedCreate, check_create

@@ -12,9 +12,9 @@ from contracts import admin_installs as contract
 from contracts.admin_installs import Damage, DamageKind
 from contracts.context import ALL_TENANTS
 from contracts.events import EventType
-from service.operations.admin_adopt import take_over
-from service.operations.admin_frame import Ground, Made, entry, told, within
-from service.operations.call import Answer
+from service.operations.admin.adopt import take_over
+from service.operations.admin.transaction import Ground, Made, entry, told, within
+from service.operations.context import Answer
 from service.storage import adoption, damage, occurrences, queue, reconcile, removal, timers
 from service.storage.admin_records import Told
 from service.storage.damage import Place

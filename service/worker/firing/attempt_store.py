@@ -10,7 +10,6 @@ from time import monotonic
 import asyncpg
 from msgspec import Struct
 
-from service.firing.settings import FiringSettings
 from service.rules.outcomes import Outcome, retry_at
 from service.storage import attempts, clock, endings, invocations, next_slots
 from service.storage.acquire import acquired, by_keys
@@ -19,6 +18,7 @@ from service.storage.connection import Connection
 from service.storage.faults import is_unavailable
 from service.storage.invocations import Invocation
 from service.storage.queue import Ticket
+from service.worker.worker.firing.settings import FiringSettings
 
 log = getLogger(__name__)
 

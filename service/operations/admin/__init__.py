@@ -1,0 +1,1 @@
+"""The operations of operators and tenant administrators."""

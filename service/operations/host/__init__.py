@@ -1,0 +1,1 @@
+"""The operations of an extension on its own schedules."""

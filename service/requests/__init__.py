@@ -1,0 +1,1 @@
+"""From a message on the bus to its reply: responder, dispatcher, batches of like requests."""
