@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import asyncpg
 
 from bench.data import CRON, PATH, Install
-from service.storage.connection import Connection
+from service.storage.engine.connection import Connection
 
 LIST = """
 SELECT i.is_enabled, i.status, i.granted_caps::text, v.capabilities::text, c.providers::text,

@@ -17,7 +17,8 @@ from bench import data
 from bench.firing import BUNDLES, CONFIGURED, DUE, SAME_CRON, database, key_file, runner, worker
 from bench.firing_report import DEFAULT_ALG
 from devstack.embedded import Nats, Postgres, embedded_nats, embedded_postgres, private_directory
-from service.storage import clock, occurrences
+from service.storage.engine import clock
+from service.storage.runs import occurrences
 
 GREEDY, OTHERS, DUE_AT_ONCE = "greedy-1", 20, 10_000
 CALL_S, WATCHED_S, PREPARED_BEFORE_S = 30, 75, 15.0

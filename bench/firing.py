@@ -36,7 +36,7 @@ from contracts.context import generate_key, key_set_document
 from contracts.subjects import RUNNER_AUDIENCE
 from devstack.embedded import Nats, Postgres, embedded_nats, embedded_postgres, private_directory
 from devstack.embedded.servers import free_port
-from service.storage.migrate import migrate
+from service.storage.engine.migrate import migrate
 
 SIZES = (1_000, 10_000, 50_000)
 IDLE_REPEATS = 5

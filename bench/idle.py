@@ -5,10 +5,10 @@ import time
 
 import msgspec
 import uvloop
-from service.worker.worker.planner import Planner
 
 from service.runtime.metrics import Metrics
-from service.storage.pool import PoolSettings, open_pool
+from service.storage.engine.pool import PoolSettings, open_pool
+from service.worker.planner import Planner
 
 ROUNDS = 1500
 

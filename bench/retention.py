@@ -14,17 +14,18 @@ from uuid import UUID, uuid4
 import asyncpg
 import msgspec
 from msgspec import Struct
-from service.worker.worker.maintenance import (
+
+from devstack.embedded import embedded_postgres
+from service.storage.engine import clock
+from service.storage.engine.migrate import migrate
+from service.storage.records.expiry import Retention
+from service.storage.runs import history, occurrences, partitions
+from service.storage.runs.occurrences import Occurrence
+from service.worker.maintenance import (
     HousekeepingSettings,
     prepare_partitions,
     remove_expired,
 )
-
-from devstack.embedded import embedded_postgres
-from service.storage import clock, occurrences, partitions, run_pages
-from service.storage.expiry import Retention
-from service.storage.migrate import migrate
-from service.storage.occurrences import Occurrence
 
 RECORDS = 5_000_000
 DAYS = 60
@@ -79,7 +80,7 @@ async def page_ms(connection: asyncpg.Connection, now: datetime, back: timedelta
     """Milliseconds of a page of one schedule's history from so long ago; the median of 50."""
     took = []
     for number in range(50):
-        wanted = run_pages.Wanted(
+        wanted = history.Wanted(
             tenant_id=f"tenant-{number}",
             schedule_id=UUID(int=int(f"0x{number}", 16)),
             install_id=None,
@@ -87,7 +88,7 @@ async def page_ms(connection: asyncpg.Connection, now: datetime, back: timedelta
             after=(now - back, UUID(int=2**128 - 1)),
         )
         began = time.perf_counter()
-        rows = await run_pages.page(connection, wanted, 50)
+        rows = await history.page(connection, wanted, 50)
         took.append(time.perf_counter() - began)
         assert rows
     return sorted(took)[len(took) // 2] * 1000

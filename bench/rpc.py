@@ -43,7 +43,7 @@ from contracts.subjects import CONTENT_TYPE_HEADER, CONTEXT_HEADER, HOST_AUDIENC
 from devstack.embedded import embedded_nats, embedded_postgres, private_directory
 from devstack.embedded.servers import free_port
 from service.runtime.settings import Settings
-from service.storage.migrate import migrate
+from service.storage.engine.migrate import migrate
 
 ALGORITHMS = ("HS256", "EdDSA")
 CONCURRENCY = (1, 16, 64)

@@ -20,8 +20,8 @@ from devstack.processes import Program, Running, running
 from runner_bridge.dev_runner.build import BuildFailed, build_extension
 from runner_bridge.dev_runner.components import install as install_component
 from service.cli.errors import CommandError
-from service.storage.migrate import migrate
-from service.storage.registry import Registered, register
+from service.storage.engine.migrate import migrate
+from service.storage.platform.registry import Registered, register
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 SAMPLE = CHECKOUT / "examples" / "scheduler_demo"

@@ -23,8 +23,8 @@ from contracts.subjects import (
     admin_subject,
     host_subject,
 )
-from service.bus.connection.connection import Bus, BusUnavailableError
-from service.bus.connection.micro import Identity, own_ping
+from service.bus.connection import Bus, BusUnavailableError
+from service.bus.micro import Identity, own_ping
 from service.component_settings import limits, worker_settings
 from service.flow_control.keyed_limiter import Turns
 from service.messages import Handle, Refuse, ServiceOperation
@@ -60,11 +60,11 @@ from service.runtime.shutdown import (
     until_stopped,
 )
 from service.runtime.tracing import Spans, TracingUnavailableError, exported_spans, untraced
-from service.storage import citus
-from service.storage.acquire import acquired
-from service.worker.worker.outbox_publisher import EventSettings, Publisher
-from service.worker.worker.runner_client import Invoker
-from service.worker.worker.worker import Worker, WorkerEndedError
+from service.storage.engine import citus
+from service.storage.engine.acquire import acquired
+from service.worker.outbox_publisher import EventSettings, Publisher
+from service.worker.runner_client import Invoker
+from service.worker.worker import Worker, WorkerEndedError
 
 log = getLogger(__name__)
 

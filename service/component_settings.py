@@ -8,11 +8,11 @@ from service.rules.limits import Limits
 from service.rules.outcomes import RetryRules
 from service.rules.planning import PlanningRules
 from service.runtime.settings import Settings
-from service.storage.expiry import Retention
-from service.worker.worker.firing import FiringSettings
-from service.worker.worker.maintenance import HousekeepingSettings
-from service.worker.worker.planner import PlannerSettings
-from service.worker.worker.worker import WorkerSettings
+from service.storage.records.expiry import Retention
+from service.worker.firing import FiringSettings
+from service.worker.maintenance import HousekeepingSettings
+from service.worker.planner import PlannerSettings
+from service.worker.worker import WorkerSettings
 
 
 def limits(settings: Settings) -> Limits:

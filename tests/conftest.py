@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from devstack.embedded import Nats, Postgres, embedded_nats, embedded_postgres, private_directory
-from service.storage.migrate import migrate
+from service.storage.engine.migrate import migrate
 
 # A busy machine is no finding: properties are held by what they see, not by how fast it comes.
 settings.register_profile(

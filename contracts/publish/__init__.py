@@ -1,1 +1,1 @@
-"""Copies of the contract in other notations, made from its types: AsyncAPI, JSON Schema, TypeScript, WIT."""
+"""Copies of the contract made from its types: AsyncAPI, JSON Schema, TypeScript, WIT."""

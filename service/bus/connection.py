@@ -17,7 +17,7 @@ from msgspec import Struct
 from nats.aio.client import Server
 from nats.aio.subscription import Subscription
 
-from service.bus.connection.client import BusEvent, Connection, Observe, ignore
+from service.bus.client import BusEvent, Connection, Observe, ignore
 
 log = getLogger(__name__)
 

@@ -6,7 +6,7 @@ from secrets import token_hex
 import nats.errors
 from msgspec import Struct
 
-from service.bus.connection.client import Connection, read_headers
+from service.bus.client import Connection, read_headers
 
 _NO_RESPONDERS = b"NATS/1.0 503"
 

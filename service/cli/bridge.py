@@ -16,7 +16,7 @@ from contracts.subjects import HOST_AUDIENCE
 from runner_bridge.callback import Callback, sidecar
 from runner_bridge.executor import Executor, ExecutorSettings
 from runner_bridge.requests import SignedRequests, SigningKey
-from service.bus.connection.connection import Bus, BusUnavailableError, confirm_subscriptions
+from service.bus.connection import Bus, BusUnavailableError, confirm_subscriptions
 from service.cli.errors import EXIT_USAGE, CommandError
 from service.runtime import settings
 from service.runtime.logs import configure

@@ -15,7 +15,7 @@ from service.cli.loop import run
 from service.cli.output import progress
 from service.runtime import settings
 from service.runtime.logs import configure
-from service.storage import migrate as migrations
+from service.storage.engine import migrate as migrations
 
 
 def serve(

@@ -10,7 +10,7 @@ from msgspec import UNSET, Struct, field
 from contracts.context import Claims
 from contracts.errors import Code, ErrorBody
 from service.rules.limits import Limits
-from service.storage.connection import Connection
+from service.storage.engine.connection import Connection
 
 Clock = Callable[[datetime], datetime]
 """Turns the database's time into the service's: the identity, except where a test moves it."""

@@ -30,8 +30,8 @@ from service.rules.fields import (
 from service.rules.limits import too_many_schedules
 from service.rules.slots import next_slot
 from service.rules.zones import load
-from service.storage import schedules
-from service.storage.schedules import NewSchedule, Schedule
+from service.storage.schedules import rows
+from service.storage.schedules.rows import NewSchedule, Schedule
 
 T = TypeVar("T")
 
@@ -84,12 +84,12 @@ async def update_schedule(checked: CheckedUpdate, ground: Ground) -> Made | Erro
         return refusal(Code.CONFLICT, f"Schedule has revision {stored.revision} now")
     admit_change(ground)
     connection, install = ground.call.connection, ground.install
-    await schedules.update(connection, install, merged, checked.given, ground.now)
+    await rows.update(connection, install, merged, checked.given, ground.now)
     timer = (merged.due_at, merged.cron, merged.timezone)
     if timer != (stored.next_run_at, stored.cron, stored.timezone):
         # Also where both expressions have the same next slot: a timer says what it was made from,
         # and the planner fires none that was made from something else.
-        await schedules.set_timer(connection, install, merged)
+        await rows.set_timer(connection, install, merged)
     described = {name: value for name, value in _described(merged).items() if name in checked.given}
     return Made(UpdateOutput(success=True), merged.id, EventType.SCHEDULE_UPDATED, described)
 
@@ -102,7 +102,7 @@ async def delete_schedule(checked: CheckedId, ground: Ground) -> Made | ErrorBod
     if stored is None:
         return refusal(Code.NOT_FOUND, NOT_FOUND)
     admit_change(ground)
-    await schedules.delete(ground.call.connection, ground.install, stored.id)
+    await rows.delete(ground.call.connection, ground.install, stored.id)
     changes = {"name": stored.name, "cron": stored.cron, "timezone": stored.timezone}
     return Made(DeleteOutput(success=True), stored.id, EventType.SCHEDULE_DELETED, changes)
 

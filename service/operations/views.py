@@ -6,9 +6,9 @@ from contracts.schedules import EndpointInfo, ScheduleInfo
 from contracts.times import wire_time
 from service.rules import payload
 from service.rules.endpoints import Manifest, schedulable
-from service.storage.endpoints import Endpoint
-from service.storage.schedules import Schedule
-from service.storage.shown import ShownSchedule
+from service.storage.platform.endpoints import Endpoint
+from service.storage.schedules.owner_view import ShownSchedule
+from service.storage.schedules.rows import Schedule
 
 
 def schedule_info(row: Schedule) -> ScheduleInfo:

@@ -15,8 +15,8 @@ from msgspec import Struct
 from contracts.errors import ServiceError
 from service.flow_control.micro_batcher import Gather
 from service.operations.context import Answer, Call, Handler, Together
-from service.storage.connection import Connection
-from service.storage.faults import is_unavailable
+from service.storage.engine.connection import Connection
+from service.storage.engine.errors import is_unavailable
 
 log = getLogger(__name__)
 

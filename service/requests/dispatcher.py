@@ -28,8 +28,8 @@ from service.requests.batcher import Asking, Batches
 from service.rules.limits import Limits
 from service.runtime.logs import fields, tell
 from service.runtime.metrics import Metrics
-from service.storage.connection import Connection
-from service.storage.faults import is_unavailable
+from service.storage.engine.connection import Connection
+from service.storage.engine.errors import is_unavailable
 
 log = getLogger(__name__)
 

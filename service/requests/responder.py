@@ -24,9 +24,9 @@ from contracts.subjects import (
     ERROR_HEADER,
     SCHEDULER_QUEUE,
 )
-from service.bus.connection import micro
-from service.bus.connection.connection import Bus, confirm_subscriptions
-from service.bus.connection.micro import Identity, Statistics
+from service.bus import micro
+from service.bus.connection import Bus, confirm_subscriptions
+from service.bus.micro import Identity, Statistics
 from service.flow_control.work_queue import Intake, IntakeSettings
 from service.messages import Aside, Handle, Refuse, Reply, Request, ServiceOperation, gave_up
 

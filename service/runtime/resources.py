@@ -11,17 +11,17 @@ from typing import Any
 
 import asyncpg
 
-from service.bus.connection.client import BusEvent
-from service.bus.connection.connection import Bus, BusSettings, BusUnavailableError, connect, probe
+from service.bus.client import BusEvent
+from service.bus.connection import Bus, BusSettings, BusUnavailableError, connect, probe
 from service.runtime.health import Check, serve_health
 from service.runtime.key_file import KeyRing, KeysUnusableError
 from service.runtime.metrics import Metrics
 from service.runtime.settings import Settings
 from service.runtime.shutdown import first_of
-from service.storage.acquire import acquired
-from service.storage.faults import in_words, is_unavailable
-from service.storage.migrate import MigrationError, pending
-from service.storage.pool import PoolSettings, is_alive, open_pool
+from service.storage.engine.acquire import acquired
+from service.storage.engine.errors import in_words, is_unavailable
+from service.storage.engine.migrate import MigrationError, pending
+from service.storage.engine.pool import PoolSettings, is_alive, open_pool
 
 log = getLogger(__name__)
 

@@ -6,10 +6,11 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from service.storage import attempts, due, queue, timers
-from service.storage.attempts import Wanted
-from service.storage.connection import Connection, affected
-from service.storage.queue import ENTRYPOINT
+from service.storage.engine.connection import Connection, affected
+from service.storage.runs import attempts, queue
+from service.storage.runs.attempts import Wanted
+from service.storage.runs.queue import ENTRYPOINT
+from service.storage.schedules import firing_state, timers
 
 WITHOUT_INSTALL = """
 SELECT s.tenant_id::text AS tenant_id, s.id, s.install_id
@@ -107,7 +108,7 @@ async def remove_timers(connection: Connection, places: Sequence[Place]) -> int:
     enables a schedule writes its timer too, so under the timers' locks the look is the last word.
     """
     keys = await timers.lock(connection, [(each.tenant_id, each.schedule_id) for each in places])
-    there = await due.read(connection, keys)
+    there = await firing_state.read(connection, keys)
     gone = [key for key in keys if key not in there]
     await timers.remove(connection, gone)
     return len(gone)

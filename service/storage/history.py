@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from service.storage.connection import Connection
+from service.storage.engine.connection import Connection
 
 LATEST = """
 SELECT id, slot, kind, trigger, status, attempts, missed, queued_at, started_at, finished_at,

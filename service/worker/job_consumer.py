@@ -15,12 +15,12 @@ import asyncpg
 from msgspec import Struct
 
 from service.flow_control.micro_batcher import Gather
-from service.storage import queue
-from service.storage.acquire import acquired
-from service.storage.connection import Connection
-from service.storage.faults import is_unavailable
-from service.storage.listener import Listener, ListenerLostError, listening
-from service.storage.queue import Job, Ticket
+from service.storage.engine.acquire import acquired
+from service.storage.engine.connection import Connection
+from service.storage.engine.errors import is_unavailable
+from service.storage.runs import queue
+from service.storage.runs.queue import Job, Ticket
+from service.storage.runs.queue_listener import Listener, ListenerLostError, listening
 
 log = getLogger(__name__)
 

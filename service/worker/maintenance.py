@@ -14,13 +14,17 @@ from service.rules import zones
 from service.rules.planning import Calendar, UnplannableError
 from service.runtime.logs import fields
 from service.runtime.metrics import Metrics
-from service.storage import clock, damage, expiry, occurrences, partitions, queue, reconcile, timers
-from service.storage.acquire import acquired
-from service.storage.alone import try_lock
-from service.storage.connection import Connection
-from service.storage.expiry import Retention
-from service.storage.faults import is_unavailable
-from service.storage.timers import Timer
+from service.storage import consistency, damage
+from service.storage.engine import clock
+from service.storage.engine.acquire import acquired
+from service.storage.engine.advisory_lock import try_lock
+from service.storage.engine.connection import Connection
+from service.storage.engine.errors import is_unavailable
+from service.storage.records import expiry
+from service.storage.records.expiry import Retention
+from service.storage.runs import occurrences, partitions, queue
+from service.storage.schedules import timers
+from service.storage.schedules.timers import Timer
 
 log = getLogger(__name__)
 
@@ -103,7 +107,7 @@ async def mend(
     gone = await damage.timers_without_schedule(connection, None, settings.batch)
     async with connection.transaction():
         removed = await damage.remove_timers(connection, gone)
-    orphans = await reconcile.without_job(
+    orphans = await consistency.without_job(
         connection, now - settings.look_back, now - settings.orphaned_after, settings.batch
     )
     jobs = await queue.enqueue(connection, [occurrences.job(each, each.id) for each in orphans])
@@ -114,7 +118,7 @@ async def _add_timers(
     connection: Connection, now: datetime, settings: HousekeepingSettings, calendar: Calendar
 ) -> tuple[int, int]:
     added, complaints, after = 0, {}, NO_ID
-    while rows := await reconcile.without_timer(connection, after, settings.batch):
+    while rows := await consistency.without_timer(connection, after, settings.batch):
         after = rows[-1].schedule_id
         new = []
         for row in rows:
@@ -127,10 +131,10 @@ async def _add_timers(
                 new.append(
                     Timer(row.tenant_id, row.schedule_id, row.install_id, cron, zone, due_at)
                 )
-        await reconcile.own(connection, [timer.key for timer in new])
+        await consistency.own(connection, [timer.key for timer in new])
         await timers.add(connection, new)
         added += len(new)
-    await reconcile.complain(connection, complaints)
+    await consistency.complain(connection, complaints)
     return added, len(complaints)
 
 
@@ -143,7 +147,7 @@ async def follow_zone_data(
     how many were looked at.
     """
     release = release or zones.release()
-    if await reconcile.fact(connection, TZDATA_FACT) == release:
+    if await consistency.fact(connection, TZDATA_FACT) == release:
         return 0
     calendar, after, total = Calendar(), ("", NO_ID), 0
     while True:
@@ -154,7 +158,7 @@ async def follow_zone_data(
         if len(found) < batch:
             break
         after = found[-1].key
-    await reconcile.set_fact(connection, TZDATA_FACT, release)
+    await consistency.set_fact(connection, TZDATA_FACT, release)
     log.info("timers computed anew", extra=fields(zone_data=release, timers=total))
     return total
 

@@ -13,13 +13,13 @@ from msgspec import UNSET, Struct
 from contracts.events import Event, EventType
 from contracts.subjects import event_subject
 from contracts.times import wire_time
-from service.bus.connection.client import Connection
+from service.bus.client import Connection
 from service.rules.outcomes import clean
 from service.runtime.logs import fields
-from service.storage import outbox
-from service.storage.acquire import acquired
-from service.storage.faults import is_unavailable
-from service.storage.outbox import Pending
+from service.storage.engine.acquire import acquired
+from service.storage.engine.errors import is_unavailable
+from service.storage.records import outbox
+from service.storage.records.outbox import Pending
 
 log = getLogger(__name__)
 

@@ -18,13 +18,16 @@ from service.rules.planning import (
 )
 from service.runtime.logs import fields
 from service.runtime.metrics import Metrics
-from service.storage import clock, due, occurrences, reconcile, timers
-from service.storage.acquire import acquired
-from service.storage.connection import Connection
-from service.storage.due import Truth
-from service.storage.faults import is_unavailable
-from service.storage.occurrences import Occurrence
-from service.storage.timers import Timer
+from service.storage import consistency
+from service.storage.engine import clock
+from service.storage.engine.acquire import acquired
+from service.storage.engine.connection import Connection
+from service.storage.engine.errors import is_unavailable
+from service.storage.runs import occurrences
+from service.storage.runs.occurrences import Occurrence
+from service.storage.schedules import firing_state, timers
+from service.storage.schedules.firing_state import Truth
+from service.storage.schedules.timers import Timer
 
 log = getLogger(__name__)
 
@@ -71,7 +74,7 @@ async def plan_due(
         taken = await timers.take_due(connection, now, settings.batch)
         if not taken:
             return Planned()
-        truths = await due.read(connection, [timer.key for timer in taken])
+        truths = await firing_state.read(connection, [timer.key for timer in taken])
         steps: list[Step] = []
         for timer in taken:
             try:
@@ -229,4 +232,4 @@ class Planner:
                 why,
                 extra=fields(tenant_id=tenant_id, schedule_id=str(schedule_id)),
             )
-        await reconcile.complain(connection, planned.unplannable)
+        await consistency.complain(connection, planned.unplannable)

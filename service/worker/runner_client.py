@@ -22,8 +22,8 @@ from contracts.subjects import (
     IDEMPOTENCY_HEADER,
     RUNNER_AUDIENCE,
 )
-from service.bus.connection.client import Connection, write_headers
-from service.bus.connection.reply_inbox import Inbox
+from service.bus.client import Connection, write_headers
+from service.bus.reply_inbox import Inbox
 from service.rules.outcomes import Outcome, clean, of_answer
 from service.runtime.tracing import Calling, untraced
 

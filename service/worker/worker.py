@@ -13,14 +13,14 @@ from msgspec import Struct
 
 from service.rules.outcomes import Outcome
 from service.runtime.metrics import Metrics
-from service.storage import clock
-from service.storage.faults import in_words, is_unavailable
-from service.storage.listener import ListenerLostError
-from service.worker.worker.firing import Call, Firing, FiringSettings
-from service.worker.worker.job_consumer import Consumer, ConsumerSettings
-from service.worker.worker.maintenance import Housekeeper, HousekeepingSettings
-from service.worker.worker.planner import Planner, PlannerSettings
-from service.worker.worker.runner_client import Invoker
+from service.storage.engine import clock
+from service.storage.engine.errors import in_words, is_unavailable
+from service.storage.runs.queue_listener import ListenerLostError
+from service.worker.firing import Call, Firing, FiringSettings
+from service.worker.job_consumer import Consumer, ConsumerSettings
+from service.worker.maintenance import Housekeeper, HousekeepingSettings
+from service.worker.planner import Planner, PlannerSettings
+from service.worker.runner_client import Invoker
 
 log = getLogger(__name__)
 

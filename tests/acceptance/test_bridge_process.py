@@ -15,12 +15,12 @@ import asyncpg
 import msgspec
 import pytest
 from msgspec import Struct
-from service.worker.worker.runner_client import Invoker
 
 from contracts.context import key_set_document
 from contracts.execution import ExecuteRequest
 from devstack.embedded import Nats, embedded_nats
 from devstack.embedded.servers import free_port
+from service.worker.runner_client import Invoker
 from tests.support.keys import RUNNER_JWK, WORKER_KEY, write_key_set
 from tests.support.platform import Installed, install
 from tests.support.responders import PATIENT, Process, ready, responders

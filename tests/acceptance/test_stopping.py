@@ -12,7 +12,7 @@ import pytest
 
 from devstack.embedded import Nats, Postgres, embedded_postgres
 from devstack.embedded.servers import free_port
-from service.storage.migrate import migrate
+from service.storage.engine.migrate import migrate
 from tests.drill.stage import files
 from tests.support.command_line import CommandLine, command_line, in_one_line
 from tests.support.eventually import eventually

@@ -9,7 +9,7 @@ import pytest
 
 from devstack.embedded import Nats, Postgres, embedded_postgres
 from devstack.embedded.servers import Server
-from service.storage.migrate import migrate
+from service.storage.engine.migrate import migrate
 from tests.support.eventually import eventually
 from tests.support.platform import counts, install
 from tests.support.responders import PATIENT, clients, responders

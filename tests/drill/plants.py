@@ -11,16 +11,17 @@ from uuid import uuid4
 
 import asyncpg
 from msgspec import structs
-from service.worker.worker.planner import Step
-from service.worker.worker.runner_client import Invoker
 
 from contracts.execution import ExecuteRequest
 from service.cli.main import main
 from service.rules.outcomes import Outcome
-from service.storage import attempts, invocations, occurrences, timers
-from service.storage.connection import Connection
-from service.storage.invocations import Invocation
-from service.worker.worker import planner
+from service.storage.engine.connection import Connection
+from service.storage.runs import attempts, invocations, occurrences
+from service.storage.runs.invocations import Invocation
+from service.storage.schedules import timers
+from service.worker import planner
+from service.worker.planner import Step
+from service.worker.runner_client import Invoker
 
 IGNORED_EVERY = 200
 

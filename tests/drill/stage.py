@@ -11,7 +11,7 @@ from msgspec import Struct
 from contracts.context import key_set_document
 from devstack.embedded import Nats, Postgres, embedded_nats, embedded_postgres, private_directory
 from runner_bridge.client import SchedulerHost
-from service.storage.migrate import migrate
+from service.storage.engine.migrate import migrate
 from tests.drill.plants import Plant, prepare, program
 from tests.drill.runner import Recorder, connected, recorder
 from tests.drill.supervisor import Kept

@@ -7,8 +7,8 @@ import asyncpg
 import nats.errors
 import pytest
 
-from service.storage.acquire import acquired
-from service.storage.pool import PoolSettings, open_pool
+from service.storage.engine.acquire import acquired
+from service.storage.engine.pool import PoolSettings, open_pool
 from tests.support.trouble import frozen
 
 SIZE = 3

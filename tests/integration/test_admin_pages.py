@@ -8,7 +8,9 @@ import asyncpg
 import msgspec
 import pytest
 
-from service.storage import audit, listing, run_pages
+from service.storage.records import audit
+from service.storage.runs import history
+from service.storage.schedules import admin_search
 
 ID = UUID(int=7)
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -35,11 +37,11 @@ PAGES = {
     "audit of a tenant": (audit.OF_TENANT, ("tenant-7", audit.LONG_AGO, NOW, ID, 50)),
     "audit of an install": (audit.OF_INSTALL, ("tenant-7", audit.LONG_AGO, NOW, ID, 50, ID)),
     "audit of all": (audit.OF_ALL, (None, audit.LONG_AGO, NOW, ID, 50)),
-    "runs of a schedule": (run_pages.OF_SCHEDULE, ("tenant-7", ID, NOW, ID, None, 50)),
-    "runs of an install": (run_pages.OF_INSTALL, ("tenant-7", ID, NOW, ID, None, 50)),
-    "schedules of a tenant": (listing.OF_TENANT, ("tenant-7", ID, None, None, None, 50)),
-    "schedules of all": (listing.OF_ALL, ("tenant-7", ID, None, None, None, 50)),
-    "one schedule": (listing.ONE, (ID, "tenant-7")),
+    "runs of a schedule": (history.OF_SCHEDULE, ("tenant-7", ID, NOW, ID, None, 50)),
+    "runs of an install": (history.OF_INSTALL, ("tenant-7", ID, NOW, ID, None, 50)),
+    "schedules of a tenant": (admin_search.OF_TENANT, ("tenant-7", ID, None, None, None, 50)),
+    "schedules of all": (admin_search.OF_ALL, ("tenant-7", ID, None, None, None, 50)),
+    "one schedule": (admin_search.ONE, (ID, "tenant-7")),
 }
 SMALL = {"extension_api_endpoint"}
 """Empty here, and so read whole."""

@@ -7,13 +7,13 @@ from uuid import UUID
 
 import asyncpg
 import pytest
-from service.worker.worker.firing import FiringSettings
-from service.worker.worker.firing.attempt_store import Begun, Ledger
 
 from service.rules.limits import Limits
-from service.storage import clock
-from service.storage.occurrences import Occurrence, plan
-from service.storage.queue import Ticket
+from service.storage.engine import clock
+from service.storage.runs.occurrences import Occurrence, plan
+from service.storage.runs.queue import Ticket
+from service.worker.firing import FiringSettings
+from service.worker.firing.attempt_store import Begun, Ledger
 from tests.support.admin import Admin, register
 from tests.support.host import Caller, dispatcher
 from tests.support.platform import Installed

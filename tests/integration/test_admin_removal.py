@@ -8,17 +8,17 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 from msgspec import Struct
-from service.worker.worker.firing import FiringSettings
-from service.worker.worker.firing.attempt_store import Begun, Finished, Ledger
-from service.worker.worker.planner import PlannerSettings, plan_due
 
 from contracts.errors import Code
 from service.rules.limits import Limits
 from service.rules.outcomes import Outcome
 from service.rules.planning import Calendar
-from service.storage import clock
-from service.storage.connection import Connection
-from service.storage.queue import Ticket
+from service.storage.engine import clock
+from service.storage.engine.connection import Connection
+from service.storage.runs.queue import Ticket
+from service.worker.firing import FiringSettings
+from service.worker.firing.attempt_store import Begun, Finished, Ledger
+from service.worker.planner import PlannerSettings, plan_due
 from tests.support.admin import Admin, operator, register
 from tests.support.host import Caller, dispatcher, read
 from tests.support.platform import Installed

@@ -9,7 +9,7 @@ import pytest
 from msgspec import Struct
 
 from service.rules.limits import Limits
-from service.storage import occurrences, queue
+from service.storage.runs import occurrences, queue
 from tests.support.admin import Admin, operator, register
 from tests.support.host import dispatcher
 from tests.support.platform import add_version, counts, install

@@ -10,7 +10,7 @@ import pytest
 from msgspec import Struct
 
 from service.rules.limits import Limits
-from service.storage import occurrences
+from service.storage.runs import occurrences
 from tests.support.admin import Admin, operator, register
 from tests.support.host import dispatcher, read
 from tests.support.platform import counts

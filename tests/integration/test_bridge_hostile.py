@@ -6,13 +6,13 @@ from uuid import uuid4
 
 import msgspec
 import pytest
-from service.bus.connection.client import Connection
-from service.worker.worker.runner_client import Invoker
 
 from contracts.execution import ExecuteRequest
 from contracts.subjects import EXECUTE_SUBJECT
 from devstack.embedded.servers import free_port
 from devstack.processes import Program, running
+from service.bus.client import Connection
+from service.worker.runner_client import Invoker
 from tests.support.keys import WORKER_KEY, write_key_set
 from tests.support.raw_nats import a_wire, hpub, pub
 from tests.support.runner_stub import runner_stub

@@ -5,8 +5,10 @@ import time
 from pathlib import Path
 
 import pytest
-from service.bus.connection.client import BusEvent, Connection, read_headers
-from service.bus.connection.connection import (
+
+from devstack.embedded import Nats, embedded_nats
+from service.bus.client import BusEvent, Connection, read_headers
+from service.bus.connection import (
     BusSettings,
     BusUnavailableError,
     SubscriptionsDeniedError,
@@ -15,9 +17,7 @@ from service.bus.connection.connection import (
     connect,
     probe,
 )
-from service.bus.connection.micro import own_ping
-
-from devstack.embedded import Nats, embedded_nats
+from service.bus.micro import own_ping
 from service.requests.responder import ResponderEvent
 from tests.support.bus_service import a_bus, a_client, identity, serving
 from tests.support.eventually import eventually

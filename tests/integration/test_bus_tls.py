@@ -11,9 +11,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from msgspec import structs
-from service.bus.connection.connection import BusUnavailableError, connect, probe
 
 from devstack.embedded import embedded_nats
+from service.bus.connection import BusUnavailableError, connect, probe
 from service.runtime.resources import CannotServeError, bus_settings
 from service.runtime.settings import Settings
 

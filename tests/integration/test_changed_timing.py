@@ -3,10 +3,10 @@
 from datetime import timedelta
 
 import asyncpg
-from service.worker.worker.planner import PlannerSettings, plan_due
 
 from service.rules.limits import Limits
 from service.rules.planning import Calendar
+from service.worker.planner import PlannerSettings, plan_due
 from tests.support.host import Caller, dispatcher
 from tests.support.platform import install
 

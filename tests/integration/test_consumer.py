@@ -11,11 +11,12 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 from msgspec import structs
-from service.worker.worker.job_consumer import Consumer, ConsumerSettings, Handle
 
-from service.storage import clock, queue
-from service.storage.listener import ListenerLostError
-from service.storage.queue import Ticket
+from service.storage.engine import clock
+from service.storage.runs import queue
+from service.storage.runs.queue import Ticket
+from service.storage.runs.queue_listener import ListenerLostError
+from service.worker.job_consumer import Consumer, ConsumerSettings, Handle
 from tests.support.eventually import eventually
 
 SETTINGS = ConsumerSettings(batch=20, capacity=60, poll_s=0.2)

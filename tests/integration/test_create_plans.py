@@ -7,7 +7,8 @@ import asyncpg
 import msgspec
 import pytest
 
-from service.storage import changes, creates, installs, shown
+from service.storage.platform import installs
+from service.storage.schedules import change_context, create_batch, owner_view
 from tests.support.gathered import rows_read
 
 FILL = """
@@ -62,10 +63,10 @@ async def test_cost_follows_what_is_created_not_what_is_stored(database: str, pl
     await connection.execute(f"SET plan_cache_mode = {plans}")
     one: list[Any] = [each[0] for each in asked]
     for statement, most, values in (
-        (creates.LOCK, 32 * 3, asked[:2]),
-        (creates.LOOK_UP, 32 * (1 + 5 + 5 + 1), asked),
+        (create_batch.LOCK, 32 * 3, asked[:2]),
+        (create_batch.LOOK_UP, 32 * (1 + 5 + 5 + 1), asked),
         (installs.LOCK, 3, one[:2]),
-        (changes.LOAD, 1 + 5 + 5 + 1, [*one, None]),
+        (change_context.LOAD, 1 + 5 + 5 + 1, [*one, None]),
     ):
         async with connection.transaction():
             plan = await connection.fetchval(
@@ -81,7 +82,7 @@ async def test_statements_for_several_are_not_planned_each_time(database: str) -
     await connection.execute(FILL)
     rows = await connection.fetch("SELECT tenant_id, id FROM tenant_extension_install LIMIT 3")
     keys = [row["tenant_id"] for row in rows], [row["id"] for row in rows]
-    for statement in (creates.LOCK, installs.RIGHTS_OF, shown.LIST_MANY):
+    for statement in (create_batch.LOCK, installs.RIGHTS_OF, owner_view.LIST_MANY):
         for _ in range(8):
             await connection.fetch(statement, *keys)
         plans = await connection.fetchrow(

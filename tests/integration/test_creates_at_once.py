@@ -13,7 +13,8 @@ from contracts.schedules import CreateOutput
 from service.operations.context import Call
 from service.operations.host.create_batch import create_together
 from service.rules.limits import Limits
-from service.storage import creates, installs
+from service.storage.platform import installs
+from service.storage.schedules import create_batch
 from tests.support.eventually import eventually
 from tests.support.gathered import WRITTEN, Counted
 from tests.support.host import Caller
@@ -199,6 +200,6 @@ async def test_the_patience_of_a_batch_ends_with_it(pool: asyncpg.Pool) -> None:
     async with pool.acquire() as connection:
         await connection.execute("SET lock_timeout = '7s'")
         async with connection.transaction():
-            await creates.lock(connection, [only.tenant_id], [only.install_id])
-            assert await connection.fetchval("SHOW lock_timeout") == creates.PATIENCE
+            await create_batch.lock(connection, [only.tenant_id], [only.install_id])
+            assert await connection.fetchval("SHOW lock_timeout") == create_batch.PATIENCE
         assert await connection.fetchval("SHOW lock_timeout") == "7s"

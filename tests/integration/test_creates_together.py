@@ -12,7 +12,8 @@ from msgspec import Struct, structs
 
 from service.messages import Reply
 from service.rules.limits import Limits
-from service.storage import creates, installs
+from service.storage.platform import installs
+from service.storage.schedules import create_batch
 from tests.support.gathered import WRITTEN, Counted
 from tests.support.host import Caller, read
 from tests.support.platform import Installed, install
@@ -186,4 +187,4 @@ async def test_creates_together_answer_and_write_what_each_does_alone(
     for one, other in zip(left, right, strict=True):
         assert await left_by(pool, one) == await left_by(pool, other)
     assert at_once.statements[installs.LOCK] == LOCKED_ALONE
-    assert at_once.statements[creates.LOCK] < len(cases) / 4
+    assert at_once.statements[create_batch.LOCK] < len(cases) / 4

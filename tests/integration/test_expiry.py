@@ -5,9 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
-from service.worker.worker.maintenance import HousekeepingSettings, remove_expired
 
-from service.storage import alone, expiry
+from service.storage.engine import advisory_lock
+from service.storage.records import expiry
+from service.worker.maintenance import HousekeepingSettings, remove_expired
 from tests.support.eventually import eventually
 from tests.support.platform import waits_for_a_lock
 
@@ -106,7 +107,7 @@ async def test_one_process_at_a_time_removes_what_is_old(
     other = await asyncpg.connect(database)
     try:
         async with other.transaction():
-            assert await alone.try_lock(other, expiry.ALONE_KEY)
+            assert await advisory_lock.try_lock(other, expiry.ALONE_KEY)
             assert await remove_expired(connection, NOW, SETTINGS) == {}
         assert await remove_expired(connection, NOW, SETTINGS) == {"rate_windows": 1}
     finally:

@@ -7,15 +7,16 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import asyncpg
-from service.bus.connection.client import Connection
-from service.worker.worker.firing import FiringSettings
-from service.worker.worker.planner import PlannerSettings
-from service.worker.worker.runner_client import Invoker
-from service.worker.worker.worker import Worker, WorkerSettings
 
+from service.bus.client import Connection
 from service.rules.planning import PlanningRules
 from service.runtime.metrics import Metrics
-from service.storage import clock, occurrences
+from service.storage.engine import clock
+from service.storage.runs import occurrences
+from service.worker.firing import FiringSettings
+from service.worker.planner import PlannerSettings
+from service.worker.runner_client import Invoker
+from service.worker.worker import Worker, WorkerSettings
 from tests.support import registry
 from tests.support.bus_service import a_client
 from tests.support.eventually import eventually

@@ -10,7 +10,7 @@ import pytest
 
 from contracts.context import verify
 from contracts.subjects import CONTEXT_HEADER, DEADLINE_HEADER, RUNNER_AUDIENCE
-from service.storage.queue import Ticket
+from service.storage.runs.queue import Ticket
 from tests.support import registry
 from tests.support.firing_stack import SLOT, Stack, firing_stack
 from tests.support.keys import KEYS

@@ -7,10 +7,10 @@ from typing import Any
 import asyncpg
 import nats.errors
 import pytest
-from service.worker.worker.planner import PlannerSettings, plan_due
 
 from contracts.subjects import EXECUTE_SUBJECT
 from service.rules.planning import Calendar
+from service.worker.planner import PlannerSettings, plan_due
 from tests.support.eventually import eventually
 from tests.support.firing_stack import SLOT, Stack, firing_stack
 from tests.support.stub_runner import Seen, answering, status

@@ -7,11 +7,11 @@ from typing import Any
 
 import asyncpg
 import pytest
-from service.worker.worker.firing.attempt_store import Begun, Finished, Ledger
-from service.worker.worker.planner import PlannerSettings, plan_due
 
 from service.rules.outcomes import Outcome
 from service.rules.planning import Calendar
+from service.worker.firing.attempt_store import Begun, Finished, Ledger
+from service.worker.planner import PlannerSettings, plan_due
 from tests.support.eventually import eventually
 from tests.support.firing_stack import SLOT, Stack, firing_stack
 from tests.support.firing_stack import ticket as ticket_of

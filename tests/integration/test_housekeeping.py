@@ -6,7 +6,12 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
-from service.worker.worker.maintenance import (
+
+from service.rules.planning import Calendar
+from service.runtime.metrics import Metrics
+from service.storage import consistency, damage
+from service.storage.runs import partitions
+from service.worker.maintenance import (
     Housekeeper,
     HousekeepingSettings,
     Mended,
@@ -14,11 +19,7 @@ from service.worker.worker.maintenance import (
     mend,
     prepare_partitions,
 )
-from service.worker.worker.planner import PlannerSettings, plan_due
-
-from service.rules.planning import Calendar
-from service.runtime.metrics import Metrics
-from service.storage import damage, partitions, reconcile
+from service.worker.planner import PlannerSettings, plan_due
 from tests.support import registry
 from tests.support.registry import Installed
 
@@ -217,7 +218,7 @@ async def test_other_zone_data_mean_other_timers(
     assert await follow_zone_data(connection, NOW, "2099z", batch=10) == 25
     assert {await registry.due_at(connection, id_) for id_ in ids} == {NEXT}
     assert await registry.due_at(connection, overdue) == SLOT, "its slot is the planner's business"
-    assert await reconcile.fact(connection, "tzdata") == "2099z"
+    assert await consistency.fact(connection, "tzdata") == "2099z"
     assert await follow_zone_data(connection, NOW, "2099z") == 0
 
 

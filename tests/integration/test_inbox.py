@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 import nats.errors
 import pytest
 from nats.aio.msg import Msg
-from service.bus.connection.client import Connection, read_headers, write_headers
-from service.bus.connection.reply_inbox import Answer, Inbox
 
 from devstack.embedded import Nats
+from service.bus.client import Connection, read_headers, write_headers
+from service.bus.reply_inbox import Answer, Inbox
 from tests.support.bus_service import a_client
 from tests.support.eventually import eventually
 

@@ -10,7 +10,8 @@ import pytest
 from msgspec import structs
 
 from service.messages import Reply
-from service.storage import installs, shown
+from service.storage.platform import installs
+from service.storage.schedules import owner_view
 from tests.support.gathered import Counted, rows_read
 from tests.support.host import Caller, read
 from tests.support.platform import Installed, install
@@ -126,7 +127,7 @@ async def test_cost_follows_what_is_listed_not_what_is_stored(database: str, pla
     )
     keys = [row["tenant_id"] for row in rows], [row["id"] for row in rows]
     await connection.execute(f"SET plan_cache_mode = {plans}")
-    for statement, most in ((installs.RIGHTS_OF, 32), (shown.LIST_MANY, 32 * 10)):
+    for statement, most in ((installs.RIGHTS_OF, 32), (owner_view.LIST_MANY, 32 * 10)):
         plan = await connection.fetchval(
             f"EXPLAIN (ANALYZE, FORMAT JSON, TIMING off) {statement}", *keys
         )

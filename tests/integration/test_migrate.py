@@ -5,7 +5,7 @@ import asyncio
 import asyncpg
 import pytest
 
-from service.storage.migrate import MigrationError, as_sql, available, migrate, pending
+from service.storage.engine.migrate import MigrationError, as_sql, available, migrate, pending
 
 
 async def test_many_at_once_apply_each_migration_once(empty_database: str) -> None:

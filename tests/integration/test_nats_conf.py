@@ -9,16 +9,16 @@ from typing import Any
 
 import nats.errors
 import pytest
-from service.bus.connection.connection import (
+
+from devstack.embedded import Nats, ServerFailed, embedded_nats
+from service.bus.connection import (
     BusSettings,
     BusUnavailableError,
     confirm_subscriptions,
     connect,
     probe,
 )
-from service.bus.connection.micro import own_ping
-
-from devstack.embedded import Nats, ServerFailed, embedded_nats
+from service.bus.micro import own_ping
 from service.messages import Reply, Request
 from tests.support.bus_service import ADMIN_OPS, HOST_OPS, a_runner, identity
 from tests.support.eventually import eventually

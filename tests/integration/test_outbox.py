@@ -9,10 +9,10 @@ import asyncpg
 import msgspec
 import pytest
 from nats.aio.msg import Msg
-from service.bus.connection.client import Connection
-from service.worker.worker.outbox_publisher import EventSettings, Publisher
 
 from devstack.embedded import Nats
+from service.bus.client import Connection
+from service.worker.outbox_publisher import EventSettings, Publisher
 from tests.support.bus_service import a_client
 from tests.support.eventually import eventually
 

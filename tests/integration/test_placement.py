@@ -4,8 +4,8 @@ import re
 
 import asyncpg
 
-from service.storage import citus
-from service.storage.migrate import migrate
+from service.storage.engine import citus
+from service.storage.engine.migrate import migrate
 from tests.support.statements import Statement, statements
 
 PLATFORM_TENANT_TABLES = (

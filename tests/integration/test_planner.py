@@ -6,10 +6,11 @@ from uuid import UUID
 
 import asyncpg
 import pytest
-from service.worker.worker.planner import Planned, PlannerSettings, plan_due
 
 from service.rules.planning import Calendar, PlanningRules
-from service.storage import occurrences, timers
+from service.storage.runs import occurrences
+from service.storage.schedules import timers
+from service.worker.planner import Planned, PlannerSettings, plan_due
 from tests.support import registry
 from tests.support.registry import Installed
 

@@ -9,11 +9,11 @@ from uuid import UUID
 import asyncpg
 import msgspec
 import pytest
-from service.worker.worker.planner import PlannerSettings, plan_due
 
 from service.rules.planning import Calendar
-from service.storage import due, timers
-from service.storage.timers import Timer
+from service.storage.schedules import firing_state, timers
+from service.storage.schedules.timers import Timer
+from service.worker.planner import PlannerSettings, plan_due
 
 SLOT = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 FILL = """
@@ -82,9 +82,9 @@ async def test_statements_of_the_planner_use_indexes_only_over_a_million_timers(
         "take due": await scans(connection, timers.TAKE_DUE, SLOT, 1000),
         "move": await scans(connection, timers.MOVE, *columns),
         "remove": await scans(connection, timers.REMOVE, tenants, ids),
-        "schedules": await scans(connection, due.SCHEDULES, tenants, ids),
+        "schedules": await scans(connection, firing_state.SCHEDULES, tenants, ids),
         "installs": await scans(
-            connection, due.ENABLED_INSTALLS, tenants, [t.install_id for t in due_timers]
+            connection, firing_state.ENABLED_INSTALLS, tenants, [t.install_id for t in due_timers]
         ),
     }
     allowed = {"Index Scan", "Index Only Scan", "Bitmap Heap Scan"}

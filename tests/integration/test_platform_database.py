@@ -8,18 +8,18 @@ from uuid import UUID
 import asyncpg
 import pytest
 from msgspec import Struct
-from service.worker.worker.firing import FiringSettings
-from service.worker.worker.firing.attempt_store import Begun, Finished, Ledger
-from service.worker.worker.planner import PlannerSettings, plan_due
 
 from contracts.admin import ADMIN_OPS
 from contracts.schedules import HOST_OPS
 from service.rules.limits import Limits
 from service.rules.outcomes import Outcome
 from service.rules.planning import Calendar
-from service.storage import clock
-from service.storage.migrate import migrate
-from service.storage.queue import Ticket
+from service.storage.engine import clock
+from service.storage.engine.migrate import migrate
+from service.storage.runs.queue import Ticket
+from service.worker.firing import FiringSettings
+from service.worker.firing.attempt_store import Begun, Finished, Ledger
+from service.worker.planner import PlannerSettings, plan_due
 from tests.support.admin import Admin, operator, register
 from tests.support.host import Caller, dispatcher
 from tests.support.platform import Installed

@@ -5,7 +5,8 @@ from uuid import uuid4
 
 import asyncpg
 
-from service.storage import clock, queue
+from service.storage.engine import clock
+from service.storage.runs import queue
 
 BACKLOG, BATCH = 5_000, 100
 READ = """

@@ -6,8 +6,9 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from service.storage import clock, queue
-from service.storage.listener import PROBES, Listener, ListenerLostError, listening
+from service.storage.engine import clock
+from service.storage.runs import queue
+from service.storage.runs.queue_listener import PROBES, Listener, ListenerLostError, listening
 from tests.support.eventually import eventually
 
 

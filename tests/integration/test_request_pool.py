@@ -5,9 +5,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from service.storage import creates
-from service.storage.changes import ASKED
-from service.storage.pool import PoolSettings, open_pool
+from service.storage.engine.pool import PoolSettings, open_pool
+from service.storage.schedules import create_batch
+from service.storage.schedules.change_context import ASKED
 
 
 def scanned(node: dict[str, Any]) -> set[str]:
@@ -28,5 +28,5 @@ async def test_a_lookup_planned_over_empty_tables_uses_keys(
         await connection.execute("VACUUM ANALYZE")
         await connection.execute("SET plan_cache_mode = force_generic_plan")
         none: list[list[Any]] = [[] for _ in ASKED]
-        text = await connection.fetchval(f"EXPLAIN (FORMAT JSON) {creates.LOOK_UP}", *none)
+        text = await connection.fetchval(f"EXPLAIN (FORMAT JSON) {create_batch.LOOK_UP}", *none)
     assert scanned(msgspec.json.decode(text)[0]["Plan"]) & EMPTY == whole

@@ -6,8 +6,8 @@ from functools import partial
 import nats.errors
 import pytest
 from nats.aio.client import Client
-from service.bus.connection.client import BusEvent
 
+from service.bus.client import BusEvent
 from service.messages import Reply, Request
 from service.requests.responder import ResponderEvent
 from tests.support.bus_service import Gate, a_bus, a_client, echo, operations, serving

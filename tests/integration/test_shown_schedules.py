@@ -6,8 +6,8 @@ import asyncpg
 import pytest
 
 from contracts.times import wire_time
-from service.storage import shown
-from service.storage.shown import ShownSchedule
+from service.storage.schedules import owner_view
+from service.storage.schedules.owner_view import ShownSchedule
 from tests.support.platform import Installed, install
 
 INSERT = """
@@ -20,7 +20,9 @@ VALUES ($1, $2, '0 * * * *', $3, $4, $5, $6, NULL, NULL)
 async def only(pool: asyncpg.Pool, installed: Installed) -> ShownSchedule:
     """The one schedule of the install."""
     async with pool.acquire() as connection:
-        found = await shown.list_with_install(connection, installed.tenant_id, installed.install_id)
+        found = await owner_view.list_with_install(
+            connection, installed.tenant_id, installed.install_id
+        )
     assert found is not None
     (schedule,) = found[1]
     return schedule

@@ -9,14 +9,14 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode, format_span_id, format_trace_id
-from service.bus.connection.client import Connection
-from service.worker.worker.runner_client import Invoker
 
 from contracts.execution import ExecuteContext, ExecuteHttp, ExecuteLimits, ExecuteRequest
 from contracts.subjects import HOST_AUDIENCE, REQUEST_ID_HEADER, TRACE_HEADER
 from contracts.tracing import trace_id
+from service.bus.client import Connection
 from service.messages import Reply, Request
 from service.runtime.tracing import Spans, exported_spans
+from service.worker.runner_client import Invoker
 from tests.support.bus_service import a_client
 from tests.support.keys import WORKER_KEY
 from tests.support.stub_runner import status, stub_runner

@@ -9,17 +9,18 @@ from typing import Any
 import asyncpg
 import pytest
 from msgspec import structs
-from service.bus.connection.client import Connection
-from service.worker.worker.firing import FiringSettings
-from service.worker.worker.planner import PlannerSettings
-from service.worker.worker.runner_client import Invoker
-from service.worker.worker.worker import Worker, WorkerEndedError, WorkerSettings
 
 from devstack.embedded import Nats
+from service.bus.client import Connection
 from service.rules.outcomes import RetryRules
 from service.rules.planning import PlanningRules
 from service.runtime.metrics import Metrics
-from service.storage import clock, queue
+from service.storage.engine import clock
+from service.storage.runs import queue
+from service.worker.firing import FiringSettings
+from service.worker.planner import PlannerSettings
+from service.worker.runner_client import Invoker
+from service.worker.worker import Worker, WorkerEndedError, WorkerSettings
 from tests.support import registry
 from tests.support.bus_service import a_client
 from tests.support.eventually import eventually

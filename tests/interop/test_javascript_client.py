@@ -15,7 +15,6 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
-from service.worker.worker.runner_client import Invoker
 
 from contracts.context import (
     generate_key,
@@ -27,6 +26,7 @@ from contracts.context import (
 from contracts.execution import ExecuteRequest
 from contracts.subjects import HOST_AUDIENCE, RUNNER_AUDIENCE
 from devstack.embedded import Nats, embedded_nats
+from service.worker.runner_client import Invoker
 from tests.support.platform import Installed, install
 from tests.support.responders import responders
 from tests.support.shipped_nats import CONFIG, ENVIRONMENT, PASSWORDS, connected

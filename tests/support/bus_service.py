@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from nats.aio.client import Client
-from service.bus.connection.client import BusEvent, Connection, ignore
-from service.bus.connection.connection import Bus, BusSettings, connect
-from service.bus.connection.micro import Identity
 
 from contracts.errors import NUMBERS, Code
 from contracts.subjects import EXECUTE_SUBJECT
+from service.bus.client import BusEvent, Connection, ignore
+from service.bus.connection import Bus, BusSettings, connect
+from service.bus.micro import Identity
 from service.messages import Handle, Reply, Request, ServiceOperation
 from service.requests.responder import Responder, ResponderEvent, ResponderSettings
 

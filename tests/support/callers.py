@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from service.bus.connection.client import Connection
+from service.bus.client import Connection
 
 
 @asynccontextmanager

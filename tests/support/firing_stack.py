@@ -7,17 +7,17 @@ from uuid import UUID
 
 import asyncpg
 from msgspec import Struct, structs
-from service.bus.connection.client import Connection
-from service.worker.worker.firing import Call, Firing, FiringSettings
-from service.worker.worker.planner import PlannerSettings, plan_due
-from service.worker.worker.runner_client import Invoker
 
+from service.bus.client import Connection
 from service.rules.outcomes import Outcome, RetryRules
 from service.rules.planning import Calendar
 from service.runtime.metrics import Metrics
-from service.storage import occurrences
-from service.storage.connection import Connection as Database
-from service.storage.queue import Ticket
+from service.storage.engine.connection import Connection as Database
+from service.storage.runs import occurrences
+from service.storage.runs.queue import Ticket
+from service.worker.firing import Call, Firing, FiringSettings
+from service.worker.planner import PlannerSettings, plan_due
+from service.worker.runner_client import Invoker
 from tests.support import registry
 from tests.support.bus_service import a_client
 from tests.support.keys import WORKER_KEY

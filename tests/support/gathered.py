@@ -8,8 +8,8 @@ from typing import Any
 import asyncpg
 
 from service.requests.batcher import Batches
-from service.storage.acquire import acquired
-from service.storage.connection import Connection
+from service.storage.engine.acquire import acquired
+from service.storage.engine.connection import Connection
 from tests.support.host import dispatcher
 
 WRITTEN = (

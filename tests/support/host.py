@@ -18,7 +18,7 @@ from service.requests.batcher import Batches
 from service.requests.dispatcher import Dispatcher
 from service.rules.limits import Limits
 from service.runtime.metrics import Metrics
-from service.storage.acquire import acquired
+from service.storage.engine.acquire import acquired
 from tests.support.keys import RUNNER_KEY, KeyHolder
 from tests.support.platform import Installed
 from tests.support.published import as_published

@@ -1,11 +1,10 @@
 """The metrics as they are specified: what processes, alerts and dashboards are held to."""
 
-from service.bus.connection.client import BusEvent
-
 from contracts.admin import ADMIN_OPS
 from contracts.context import Reason
 from contracts.errors import Code
 from contracts.schedules import HOST_OPS
+from service.bus.client import BusEvent
 from service.requests.responder import ResponderEvent
 
 OPERATIONS = {*HOST_OPS, *ADMIN_OPS}

@@ -8,7 +8,7 @@ import asyncpg
 import msgspec
 from msgspec import Struct
 
-from service.storage.connection import Connection
+from service.storage.engine.connection import Connection
 
 
 class Installed(Struct, frozen=True):

@@ -12,12 +12,12 @@ from pathlib import Path
 import aiohttp
 from msgspec import Struct
 from nats.aio.client import Client
-from service.bus.connection.client import Connection
 
 from contracts.encoding import Encoding
 from devstack.embedded.servers import free_port
 from runner_bridge.client import InstallContext, SchedulerHost
 from runner_bridge.requests import RequestSettings, SignedRequests
+from service.bus.client import Connection
 from tests.support.eventually import eventually
 from tests.support.keys import RUNNER_KEY, write_key_set
 from tests.support.platform import Installed

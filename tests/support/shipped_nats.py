@@ -4,10 +4,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from service.bus.connection.client import Connection
-from service.bus.connection.connection import Bus
-
 from devstack.embedded import Nats
+from service.bus.client import Connection
+from service.bus.connection import Bus
 from service.messages import Handle
 from tests.support.bus_service import a_bus, a_client, echo, serving
 

@@ -21,8 +21,8 @@ class Statement(Struct, frozen=True):
 
 def statements() -> Iterator[Statement]:
     """Every statement that is a constant of its module, itself or as a member of a tuple."""
-    for found in pkgutil.iter_modules(service.storage.__path__):
-        module = importlib.import_module(f"service.storage.{found.name}")
+    for found in pkgutil.walk_packages(service.storage.__path__, "service.storage."):
+        module = importlib.import_module(found.name)
         for name, value in vars(module).items():
             if name.isupper() and isinstance(value, str) and STATEMENT.match(value):
-                yield Statement(f"{found.name}.{name}", value)
+                yield Statement(f"{found.name.rpartition('.')[2]}.{name}", value)

@@ -10,9 +10,9 @@ import msgspec
 from msgspec import Struct
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from service.bus.connection.client import Connection
 
 from contracts.subjects import EXECUTE_SUBJECT, IDEMPOTENCY_HEADER, RUNNER_QUEUE
+from service.bus.client import Connection
 
 OK = b'{"status":200,"headers":{}}'
 

@@ -15,7 +15,7 @@ from contracts.errors import Code, ServiceError
 from service.operations.context import Answer, Call, Handler
 from service.requests.batcher import Asking, Batches
 from service.rules.limits import Limits
-from service.storage.connection import Connection
+from service.storage.engine.connection import Connection
 from tests.support.eventually import eventually
 
 

@@ -2,7 +2,14 @@
 
 from msgspec import structs
 
-from service.storage.citus import DISTRIBUTED, ENDPOINTS, PLATFORM, SCHEDULES, State, placement
+from service.storage.engine.citus import (
+    DISTRIBUTED,
+    ENDPOINTS,
+    PLATFORM,
+    SCHEDULES,
+    State,
+    placement,
+)
 
 TYPES = {
     **dict.fromkeys(DISTRIBUTED, "text"),

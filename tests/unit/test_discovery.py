@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from service.bus.connection.micro import Identity, Statistics, info, own_ping, ping, stats, subjects
 
+from service.bus.micro import Identity, Statistics, info, own_ping, ping, stats, subjects
 from service.messages import ServiceOperation
 
 STARTED = datetime(2026, 3, 1, 12, 30, 15, 250000, tzinfo=UTC)

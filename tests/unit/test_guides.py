@@ -13,7 +13,6 @@ from urllib.parse import unquote
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from service.worker.worker.firing.settings import FiringSettings
 from typer.testing import CliRunner
 
 from contracts import base64url
@@ -39,6 +38,7 @@ from service.rules import cron, endpoints, fields, payload
 from service.rules.limits import Limits, too_many_schedules
 from service.rules.outcomes import RETRIED_4XX
 from service.runtime.settings import PREFIX, Settings
+from service.worker.firing.settings import FiringSettings
 
 DOCS = Path(__file__).parents[2] / "docs"
 RUNNER = (DOCS / "runner-integration.md").read_text()

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 import pytest
 import typer
 from msgspec import to_builtins
-from service.worker.worker.firing.settings import STEP_S, FiringSettings
 
 from runner_bridge.executor import ExecutorSettings
 from service.cli.main import program
 from service.runtime.settings import Settings
+from service.worker.firing.settings import STEP_S, FiringSettings
 from tests.support.observed import PREFIX, SPECIFIED
 from tests.support.sources import ROOT
 

@@ -6,7 +6,6 @@ from uuid import UUID, uuid4
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from service.worker.worker.planner import Step, moved, ranked, step
 
 from service.rules.planning import (
     Calendar,
@@ -19,9 +18,10 @@ from service.rules.planning import (
     spread,
 )
 from service.rules.slots import slots_between
-from service.storage.due import Truth
-from service.storage.occurrences import Occurrence, occurrence_id, slot_text
-from service.storage.timers import Timer
+from service.storage.runs.occurrences import Occurrence, occurrence_id, slot_text
+from service.storage.schedules.firing_state import Truth
+from service.storage.schedules.timers import Timer
+from service.worker.planner import Step, moved, ranked, step
 
 SLOT = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 RULES = PlanningRules()

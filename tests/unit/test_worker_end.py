@@ -3,7 +3,8 @@
 import asyncio
 
 import asyncpg
-from service.worker.worker.worker import _reason
+
+from service.worker.worker import _reason
 
 
 async def ended_by(error: Exception) -> str:

@@ -17,7 +17,7 @@ from contracts.context import ALL_TENANTS, InvalidKeySet, Key, parse_key_set, si
 from contracts.errors import Code, Outcome, ServiceError
 from contracts.subjects import ADMIN_AUDIENCE
 from runner_bridge.requests import RequestSettings, SignedRequests, Speaker
-from service.bus.connection.connection import Bus, BusUnavailableError, connect
+from service.bus.connection import Bus, BusUnavailableError, connect
 from service.cli import files
 from service.cli.errors import EXIT_UNAVAILABLE, EXIT_USAGE, STATUS_OF, CommandError
 from service.cli.output import progress, put_json

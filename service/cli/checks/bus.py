@@ -21,7 +21,7 @@ from contracts.subjects import (
     admin_subject,
     host_subject,
 )
-from service.bus.connection.connection import Bus, BusUnavailableError, connect, probe
+from service.bus.connection import Bus, BusUnavailableError, connect, probe
 from service.cli.checks.finding import Finding, note, ok, wrong
 from service.runtime.resources import SERVICE_NAME, bus_settings
 from service.runtime.settings import Settings

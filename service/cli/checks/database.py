@@ -8,7 +8,7 @@ import asyncpg
 from contracts.context import LEEWAY_S
 from service.cli.checks.finding import Finding, note, ok, wrong
 from service.runtime.settings import Settings
-from service.storage.migrate import MigrationError, pending
+from service.storage.engine.migrate import MigrationError, pending
 
 ABOUT = "database"
 PATIENCE_S = 5.0

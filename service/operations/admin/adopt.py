@@ -13,10 +13,11 @@ from contracts.context import ALL_TENANTS
 from service.operations.admin.transaction import Ground, Made, entry, within
 from service.operations.context import Answer, field_refusal
 from service.rules.planning import Calendar, UnplannableError
-from service.storage import adoption, pg_boss, reconcile, timers
-from service.storage.admin_records import Entry
-from service.storage.adoption import Key, Stranger
-from service.storage.timers import Timer
+from service.storage import consistency
+from service.storage.records.admin_change import Entry
+from service.storage.schedules import adoption, pg_boss, timers
+from service.storage.schedules.adoption import Key, Stranger
+from service.storage.schedules.timers import Timer
 
 NO_SCHEDULES = "No pg-boss schedules in this schema"
 INSTALL_GONE = "Its install is gone"
@@ -81,7 +82,7 @@ async def take_over(ground: Ground, installs: Sequence[Key]) -> Taken:
         if not stranger.timed:
             made.append(timer)
     owned = [(key[0], id_) for key, ids in taken.adopted.items() for id_ in ids]
-    await reconcile.own(connection, owned)
+    await consistency.own(connection, owned)
     await timers.add(connection, made)
     return taken
 

@@ -9,10 +9,10 @@ from contracts.errors import Code
 from service.operations.admin.transaction import Ground, Made, entry
 from service.operations.context import Answer, refusal
 from service.rules.endpoints import Manifest, normal_method, normal_path, read_manifest
-from service.storage import endpoints, versions
-from service.storage.connection import Connection
-from service.storage.endpoints import Endpoint
-from service.storage.versions import Version
+from service.storage.engine.connection import Connection
+from service.storage.platform import endpoints, versions
+from service.storage.platform.endpoints import Endpoint
+from service.storage.platform.versions import Version
 
 VERSION_NOT_FOUND = "Version not found"
 BATCH = 500

@@ -21,11 +21,12 @@ from service.operations.context import Answer, field_refusal, refusal
 from service.rules import payload
 from service.rules.endpoints import read_manifest
 from service.rules.planning import Calendar, UnplannableError
-from service.storage import endpoints, installs, listing, registry, removal, tenants, timers
-from service.storage.faults import referenced_by
-from service.storage.installs import Install
-from service.storage.registry import VersionDiffersError
-from service.storage.timers import Timer
+from service.storage.engine.errors import referenced_by
+from service.storage.platform import endpoints, installs, registry, removal, switches
+from service.storage.platform.installs import Install
+from service.storage.platform.registry import VersionDiffersError
+from service.storage.schedules import admin_search, timers
+from service.storage.schedules.timers import Timer
 
 NOT_JSON = "Must be JSON-serializable"
 MALFORMED = "Malformed endpoint"
@@ -82,7 +83,7 @@ async def set_install_enabled(
     if install.enabled == asked.enabled:
         return answer
     connection, tenant_id = ground.call.connection, install.tenant_id
-    await tenants.set_enabled(connection, tenant_id, install.id, asked.enabled, ground.now)
+    await switches.set_enabled(connection, tenant_id, install.id, asked.enabled, ground.now)
     if asked.enabled:
         await _skip_overdue(ground, tenant_id, install.id)
     changes = {"enabled": asked.enabled}
@@ -100,7 +101,7 @@ async def set_tenant_paused(ground: Ground, asked: contract.SetTenantPausedInput
     within(call, tenant_id)
     answer = contract.SetTenantPausedOutput(success=True)
     by = f"{call.claims.iss}/{call.claims.sub}"
-    if not await tenants.set_paused(call.connection, tenant_id, asked.paused, ground.now, by):
+    if not await switches.set_paused(call.connection, tenant_id, asked.paused, ground.now, by):
         return answer
     if not asked.paused:
         await _skip_overdue(ground, tenant_id, None)
@@ -158,7 +159,7 @@ async def purge_tenant(ground: Ground, asked: contract.PurgeTenantInput) -> Made
 async def locked(ground: Ground, install_id: UUID) -> Install | None:
     """Lock an install within the token's scope, None where there is none."""
     connection = ground.call.connection
-    tenant_id = await listing.tenant_of(connection, ground.scope, install_id)
+    tenant_id = await admin_search.tenant_of(connection, ground.scope, install_id)
     if tenant_id is not None:
         ground.call.found.update(tenant=tenant_id, install=str(install_id))
     return None if tenant_id is None else await installs.lock(connection, tenant_id, install_id)
@@ -179,7 +180,7 @@ async def _remove(ground: Ground, tenant_id: str, install_ids: list[UUID]) -> re
 async def _skip_overdue(ground: Ground, tenant_id: str, install_id: UUID | None) -> None:
     """Go on with the next slot: nothing of the time that is over is made up or counts as missed."""
     connection, calendar, moved = ground.call.connection, Calendar(), list[Timer]()
-    for timer in await tenants.overdue(connection, tenant_id, install_id, ground.now):
+    for timer in await switches.overdue(connection, tenant_id, install_id, ground.now):
         try:
             due_at = calendar.following(timer.cron, timer.timezone, ground.now)
         except UnplannableError:

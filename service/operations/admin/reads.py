@@ -18,7 +18,11 @@ from service.rules.endpoints import read_manifest
 from service.rules.fields import NOT_FOUND, REQUIRED, CheckedCreate, check_create
 from service.rules.slots import next_slots
 from service.rules.zones import load
-from service.storage import audit, clock, endpoints, listing, run_pages
+from service.storage.engine import clock
+from service.storage.platform import endpoints
+from service.storage.records import audit
+from service.storage.runs import history
+from service.storage.schedules import admin_search
 
 BY_ID, BY_TIME = tuple[str, UUID], tuple[Instant, UUID]
 """Keys of cursors."""
@@ -33,8 +37,8 @@ async def list_schedules(call: Call, asked: contract.ListSchedulesInput) -> Answ
     tenant_id = within(call, asked.tenant_id)
     install_id = None if asked.install_id is None else UUID(asked.install_id)
     if install_id is not None and tenant_id is None:
-        tenant_id = await listing.tenant_of(call.connection, None, install_id) or ""
-    wanted = listing.Wanted(
+        tenant_id = await admin_search.tenant_of(call.connection, None, install_id) or ""
+    wanted = admin_search.Wanted(
         tenant_id=tenant_id,
         install_id=install_id,
         enabled=asked.enabled,
@@ -42,7 +46,7 @@ async def list_schedules(call: Call, asked: contract.ListSchedulesInput) -> Answ
         after=_cursor(asked.cursor, BY_ID),
     )
     limit = asked.limit or USUAL_LIMIT
-    rows = await listing.page(call.connection, wanted, limit + 1)
+    rows = await admin_search.page(call.connection, wanted, limit + 1)
     shown, more = _cut(rows, limit, lambda row: len(row.schedule.payload or "") + 1000)
     return contract.ListSchedulesOutput(
         schedules=[admin_schedule_info(row) for row in shown],
@@ -52,7 +56,7 @@ async def list_schedules(call: Call, asked: contract.ListSchedulesInput) -> Answ
 
 async def get_schedule(call: Call, asked: contract.GetScheduleInput) -> Answer:
     """Answer one schedule of any install that the token may see."""
-    found = await listing.one(call.connection, within(call, None), UUID(asked.schedule_id))
+    found = await admin_search.one(call.connection, within(call, None), UUID(asked.schedule_id))
     if found is None:
         return refusal(Code.NOT_FOUND, NOT_FOUND)
     return contract.GetScheduleOutput(schedule=admin_schedule_info(found))
@@ -63,15 +67,15 @@ async def run_history(call: Call, asked: contract.RunHistoryInput) -> Answer:
     tenant_id = within(call, asked.tenant_id) or await _tenant_of(call, asked)
     if tenant_id is None:
         return contract.RunHistoryOutput(runs=[])
-    wanted = run_pages.Wanted(
+    wanted = history.Wanted(
         tenant_id=tenant_id,
         schedule_id=None if asked.schedule_id is None else UUID(asked.schedule_id),
         install_id=None if asked.install_id is None else UUID(asked.install_id),
         status=asked.status,
-        after=_cursor(asked.cursor, BY_TIME) or run_pages.NEWEST,
+        after=_cursor(asked.cursor, BY_TIME) or history.NEWEST,
     )
     limit = asked.limit or USUAL_LIMIT
-    rows = await run_pages.page(call.connection, wanted, limit + 1)
+    rows = await history.page(call.connection, wanted, limit + 1)
     shown, more = _cut(rows, limit, lambda row: len(row.error or "") + 1000)
     return contract.RunHistoryOutput(
         runs=[run_info(row) for row in shown],
@@ -107,7 +111,7 @@ async def audit_log(call: Call, asked: contract.AuditLogInput) -> Answer:
         tenant_id=within(call, asked.tenant_id),
         install_id=None if asked.install_id is None else UUID(asked.install_id),
         since=_instant(asked.since) or audit.LONG_AGO,
-        after=_cursor(asked.cursor, BY_TIME) or run_pages.NEWEST,
+        after=_cursor(asked.cursor, BY_TIME) or history.NEWEST,
     )
     limit = asked.limit or USUAL_LIMIT
     rows = await audit.page(call.connection, wanted, limit + 1)
@@ -121,16 +125,16 @@ async def audit_log(call: Call, asked: contract.AuditLogInput) -> Answer:
 async def _tenant_of(call: Call, asked: contract.RunHistoryInput) -> str | None:
     """Whose runs an operator means, who did not say."""
     if asked.schedule_id is not None:
-        found = await listing.one(call.connection, None, UUID(asked.schedule_id))
+        found = await admin_search.one(call.connection, None, UUID(asked.schedule_id))
         if found is not None:
             return found.tenant_id
     if asked.install_id is None:
         return None
-    return await listing.tenant_of(call.connection, None, UUID(asked.install_id))
+    return await admin_search.tenant_of(call.connection, None, UUID(asked.install_id))
 
 
 async def _endpoints(call: Call, install_id: UUID) -> list[EndpointInfo] | None:
-    tenant_id = await listing.tenant_of(call.connection, within(call, None), install_id)
+    tenant_id = await admin_search.tenant_of(call.connection, within(call, None), install_id)
     if tenant_id is None:
         return None
     found = await endpoints.list_with_install(call.connection, tenant_id, install_id)

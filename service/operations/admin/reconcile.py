@@ -15,9 +15,12 @@ from contracts.events import EventType
 from service.operations.admin.adopt import take_over
 from service.operations.admin.transaction import Ground, Made, entry, told, within
 from service.operations.context import Answer
-from service.storage import adoption, damage, occurrences, queue, reconcile, removal, timers
-from service.storage.admin_records import Told
+from service.storage import consistency, damage
 from service.storage.damage import Place
+from service.storage.platform import removal
+from service.storage.records.admin_change import Told
+from service.storage.runs import occurrences, queue
+from service.storage.schedules import adoption, timers
 
 MOST = 10_000
 EXAMPLES = 10
@@ -95,7 +98,7 @@ async def _schedules_without_endpoint(search: Search) -> Finding:
 
 async def _schedules_without_timer(search: Search) -> Finding:
     connection = search.ground.call.connection
-    rows = await reconcile.without_timer(connection, UUID(int=0), MOST, search.tenant_id)
+    rows = await consistency.without_timer(connection, UUID(int=0), MOST, search.tenant_id)
     ids = [row.schedule_id for row in rows]
     if search.dry_run or not rows:
         return ids, {}
@@ -129,7 +132,7 @@ async def _jobs_without_run(search: Search) -> Finding:
 
 async def _runs_without_job(search: Search) -> Finding:
     ground, connection = search.ground, search.ground.call.connection
-    found = await reconcile.without_job(
+    found = await consistency.without_job(
         connection, ground.now - LOOK_BACK, ground.now, MOST, search.tenant_id
     )
     ids = [each.id for each in found]

@@ -28,8 +28,12 @@ from service.rules.fields import (
     check_update,
 )
 from service.rules.limits import admit, remember
-from service.storage import bulk, endpoints, listing, manual_rate, occurrences, schedules
-from service.storage.installs import Install
+from service.storage.platform import endpoints
+from service.storage.platform.installs import Install
+from service.storage.records import manual_run_rate
+from service.storage.runs import occurrences
+from service.storage.schedules import admin_search, bulk
+from service.storage.schedules import rows as schedules
 
 ONE_ENDPOINT = "Give endpoint or endpointId, not both"
 
@@ -87,16 +91,16 @@ async def disable_all(ground: Ground, asked: admin_installs.DisableSchedulesInpu
 async def run_now(ground: Ground, asked: admin_schedules.RunNowInput) -> Made | Answer:
     """Plan a manual run for this minute; within it, it is the same run."""
     call, schedule_id = ground.call, UUID(asked.schedule_id)
-    found = await listing.one(call.connection, ground.scope, schedule_id)
+    found = await admin_search.one(call.connection, ground.scope, schedule_id)
     install = None if found is None else await locked(ground, found.install_id)
     # Again under the lock: it may have been deleted while we waited.
-    found = await listing.one(call.connection, ground.scope, schedule_id)
+    found = await admin_search.one(call.connection, ground.scope, schedule_id)
     if found is None or install is None:
         return refusal(Code.NOT_FOUND, NOT_FOUND)
     if not install.enabled:
         return refusal(Code.INSTALL_DISABLED, "Install is disabled")
     tenant_id, limit = install.tenant_id, call.limits.manual_runs_per_minute
-    accepted = await manual_rate.lock(call.connection, tenant_id)
+    accepted = await manual_run_rate.lock(call.connection, tenant_id)
     run_id, new = await occurrences.plan_manual_run(
         call.connection, tenant_id, install.id, schedule_id, ground.now
     )
@@ -107,7 +111,7 @@ async def run_now(ground: Ground, asked: admin_schedules.RunNowInput) -> Made | 
     if wait is not None:
         raise ServiceError(Code.RATE_LIMITED, "Too many manual runs", retry_after_ms=wait)
     kept = remember(accepted, ground.now, limit)
-    await manual_rate.store(call.connection, tenant_id, kept, ground.now)
+    await manual_run_rate.store(call.connection, tenant_id, kept, ground.now)
     changes = {"runId": run_id}
     entries = [entry(tenant_id, changes, install.id, schedule_id)]
     return Made(answer=answer, entries=entries, install_id=install.id)

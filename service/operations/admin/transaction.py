@@ -19,9 +19,9 @@ from contracts.events import EventType
 from service.operations.context import Answer, Call, field_refusal
 from service.operations.host.transaction import replayed
 from service.rules import admin_fields
-from service.storage import admin_records
-from service.storage.admin_records import Entry, Record, Told
-from service.storage.faults import is_deadlock, is_name_taken
+from service.storage.engine.errors import is_deadlock, is_name_taken
+from service.storage.records import admin_change
+from service.storage.records.admin_change import Entry, Record, Told
 
 INSTALL_NOT_FOUND = "Install not found"
 TRIES = 3
@@ -163,14 +163,14 @@ async def _once(call: Call, function: Judges) -> Answer:
     tenant_id, scope = claims.tenant_id or ALL_TENANTS, f"admin:{claims.sub}"
     try:
         async with call.connection.transaction():
-            read_at, replay = await admin_records.begin(
+            read_at, replay = await admin_change.begin(
                 call.connection, tenant_id, scope, claims.jti
             )
             if replay is not None:
                 return replayed(call, replay)
             now = call.clock(read_at)
             made = _made(await function(Ground(call, now)))
-            await admin_records.record(call.connection, _record(call, tenant_id, scope, made), now)
+            await admin_change.record(call.connection, _record(call, tenant_id, scope, made), now)
             return made.answer
     except _NothingChanged as nothing:
         return _ordered(call, nothing.answer)

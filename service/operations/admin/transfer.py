@@ -22,10 +22,12 @@ from service.rules.fields import NAME_TAKEN, CheckedCreate, check_create
 from service.rules.limits import too_many_schedules
 from service.rules.slots import next_slot
 from service.rules.zones import load
-from service.storage import installs, schedules, transfer, versions
-from service.storage.installs import Install
-from service.storage.schedules import NewSchedule
-from service.storage.transfer import Portable
+from service.storage.platform import installs, versions
+from service.storage.platform.installs import Install
+from service.storage.schedules import rows as schedules
+from service.storage.schedules import transfer
+from service.storage.schedules.rows import NewSchedule
+from service.storage.schedules.transfer import Portable
 
 FORMAT = 1
 BY_INSTALL: type[tuple[UUID, UUID]] = tuple[UUID, UUID]

@@ -16,11 +16,12 @@ from service.rules.endpoints import read_manifest
 from service.rules.fields import REQUIRED
 from service.rules.planning import Calendar, UnplannableError
 from service.rules.remap import Pinned, Remap, key_of, remap
-from service.storage import bulk, timers, versions
-from service.storage.installs import Install
-from service.storage.schedules import Schedule
-from service.storage.timers import Timer
-from service.storage.versions import Version
+from service.storage.platform import versions
+from service.storage.platform.installs import Install
+from service.storage.platform.versions import Version
+from service.storage.schedules import bulk, timers
+from service.storage.schedules.rows import Schedule
+from service.storage.schedules.timers import Timer
 
 ONE_VERSION = "Give version or versionId, not both"
 VERSION_NOT_FOUND = "Version not found"

@@ -7,9 +7,9 @@ from contracts.admin_schedules import AdminScheduleInfo, AuditEntry, RunInfo
 from contracts.times import wire_time
 from service.operations.views import schedule_info
 from service.rules.columns import read_container
-from service.storage.audit import EntryRow
-from service.storage.listing import Found
-from service.storage.run_pages import RunRow
+from service.storage.records.audit import EntryRow
+from service.storage.runs.history import RunRow
+from service.storage.schedules.admin_search import Found
 
 
 def admin_schedule_info(found: Found) -> AdminScheduleInfo:

@@ -4,8 +4,8 @@ from contracts.context import Claims
 from contracts.errors import Code, ServiceError
 from service.operations.context import Call
 from service.rules.capabilities import SCHEDULER, effective
-from service.storage import installs
-from service.storage.installs import Install
+from service.storage.platform import installs
+from service.storage.platform.installs import Install
 
 
 async def tenant_of(call: Call) -> str:

@@ -21,10 +21,10 @@ from service.operations.host.transaction import (
 )
 from service.operations.schedule_changes import new_schedule
 from service.rules.fields import CheckedCreate, check_create
-from service.storage import creates
-from service.storage.creates import Created
-from service.storage.faults import is_contended
-from service.storage.installs import Install
+from service.storage.engine.errors import is_contended
+from service.storage.platform.installs import Install
+from service.storage.schedules import create_batch
+from service.storage.schedules.create_batch import Created
 
 Outcome = Answer | Exception | None
 
@@ -65,7 +65,7 @@ async def create_together(calls: Sequence[Call]) -> list[Outcome]:
         async with connection.transaction():
             created = await _decide(wishes, outcomes)
             if created:
-                await creates.write(connection, created)
+                await create_batch.write(connection, created)
     except Exception as error:
         if not is_contended(error):
             raise
@@ -78,7 +78,7 @@ async def _decide(wishes: Sequence[_Wish], outcomes: list[Outcome]) -> list[Crea
     entitled = await _lock(wishes, outcomes)
     if not entitled:
         return []
-    loaded = await creates.look_up(
+    loaded = await create_batch.look_up(
         entitled[0].wish.call.connection,
         [
             question_of(each.wish.call, each.install, asked_by(each.wish.checked))
@@ -98,7 +98,7 @@ async def _decide(wishes: Sequence[_Wish], outcomes: list[Outcome]) -> list[Crea
 
 
 async def _lock(wishes: Sequence[_Wish], outcomes: list[Outcome]) -> list[_Entitled]:
-    installs = await creates.lock(
+    installs = await create_batch.lock(
         wishes[0].call.connection,
         [wish.tenant_id for wish in wishes],
         [wish.call.install_id for wish in wishes],

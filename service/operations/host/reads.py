@@ -8,12 +8,15 @@ from service.operations.host.authorization import absent, authorize, denial, ten
 from service.operations.views import endpoint_infos, shown_info
 from service.rules.endpoints import read_manifest
 from service.rules.fields import check_schedule_id
-from service.storage import endpoints, installs, shown
+from service.storage.platform import endpoints, installs
+from service.storage.schedules import owner_view
 
 
 async def list_schedules(call: Call) -> Answer:
     """Answer the install's schedules by creation time, then id."""
-    found = await shown.list_with_install(call.connection, await tenant_of(call), call.install_id)
+    found = await owner_view.list_with_install(
+        call.connection, await tenant_of(call), call.install_id
+    )
     if found is None:
         raise await absent(call)
     install, rows = found
@@ -39,7 +42,7 @@ async def list_together(calls: Sequence[Call]) -> list[Answer | Exception | None
         for place, install in enumerate(found)
         if install is not None and answers[place] is None
     ]
-    listed = await shown.list_many(
+    listed = await owner_view.list_many(
         connection,
         [install.tenant_id for _, install in allowed],
         [install.id for _, install in allowed],
@@ -53,7 +56,7 @@ async def list_together(calls: Sequence[Call]) -> list[Answer | Exception | None
 async def get_schedule(call: Call) -> Answer:
     """Answer one schedule, null where the install has no such schedule."""
     checked = check_schedule_id(call.raw)
-    found = await shown.get_with_install(
+    found = await owner_view.get_with_install(
         call.connection, await tenant_of(call), call.install_id, checked.schedule_id
     )
     if found is None:

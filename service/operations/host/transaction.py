@@ -15,11 +15,12 @@ from service.operations.context import Answer, Call
 from service.operations.host.authorization import absent, authorize, tenant_of
 from service.rules.endpoints import Manifest, Selector, choose, read_manifest
 from service.rules.limits import admit, remember
-from service.storage import changes, endpoints, installs
-from service.storage.changes import Loaded, Question, Record, Replay
-from service.storage.faults import is_name_taken
-from service.storage.installs import Install
-from service.storage.schedules import NewSchedule, Schedule
+from service.storage.engine.errors import is_name_taken
+from service.storage.platform import endpoints, installs
+from service.storage.platform.installs import Install
+from service.storage.schedules import change_context
+from service.storage.schedules.change_context import Loaded, Question, Record, Replay
+from service.storage.schedules.rows import NewSchedule, Schedule
 
 
 class Asked(Struct, frozen=True):
@@ -92,7 +93,7 @@ async def _once(call: Call, tenant_id: str, asked: Asked, apply: Apply) -> Answe
         outcome = await apply(ground)
         if isinstance(outcome, ErrorBody):
             return outcome
-        await changes.record(call.connection, record_of(ground, outcome), outcome.new)
+        await change_context.record(call.connection, record_of(ground, outcome), outcome.new)
         return outcome.answer
 
 
@@ -138,11 +139,11 @@ def ground_of(call: Call, install: Install, loaded: Loaded) -> Ground:
 async def survey(call: Call, install: Install, asked: Asked) -> Ground:
     """Look everything up that a change of this locked install stands on."""
     question = question_of(call, install, asked)
-    loaded = await changes.load(call.connection, question)
+    loaded = await change_context.load(call.connection, question)
     if asked.selector is not None and not loaded.materialised:
         entries = read_manifest(install.manifest).entries
         await endpoints.materialise(call.connection, install.version_id, entries)
-        loaded = await changes.load(call.connection, question)
+        loaded = await change_context.load(call.connection, question)
     return ground_of(call, install, loaded)
 
 

@@ -11,14 +11,15 @@ import asyncpg
 from msgspec import Struct
 
 from service.rules.outcomes import Outcome, retry_at
-from service.storage import attempts, clock, endings, invocations, next_slots
-from service.storage.acquire import acquired, by_keys
-from service.storage.attempts import Claimed, Ended, Run, Wanted, Wish
-from service.storage.connection import Connection
-from service.storage.faults import is_unavailable
-from service.storage.invocations import Invocation
-from service.storage.queue import Ticket
-from service.worker.worker.firing.settings import FiringSettings
+from service.storage.engine import clock
+from service.storage.engine.acquire import acquired, by_keys
+from service.storage.engine.connection import Connection
+from service.storage.engine.errors import is_unavailable
+from service.storage.runs import attempts, invocations, results, retry_bounds
+from service.storage.runs.attempts import Claimed, Ended, Run, Wanted, Wish
+from service.storage.runs.invocations import Invocation
+from service.storage.runs.queue import Ticket
+from service.worker.firing.settings import FiringSettings
 
 log = getLogger(__name__)
 
@@ -105,7 +106,7 @@ class Ledger:
                     connection, [Wanted(t.tenant_id, t.run_id, t.slot) for t in tickets]
                 )
                 again = [run for run in seen.values() if run.attempts > 0]
-                seen |= await next_slots.current(connection, again)
+                seen |= await retry_bounds.current(connection, again)
                 admitted = {key: admit(run, now, self._settings) for key, run in seen.items()}
                 wishes = {key: a for key, a in admitted.items() if isinstance(a, tuple)}
                 claimed = await attempts.claim(
@@ -155,12 +156,12 @@ class Ledger:
             now = await self._now(connection)
             async with by_keys(connection):
                 failed = [each.begun.run for each in finished if _may_be_retried(each)]
-                bounds = await next_slots.current(connection, failed)
+                bounds = await retry_bounds.current(connection, failed)
                 endings_ = [self._ending(each, now, bounds) for each in finished]
                 if not self._settings.sharded:
-                    await endings.lock_schedules(connection, endings_)
+                    await results.lock_schedules(connection, endings_)
                 written = await attempts.end(connection, endings_)
-                await endings.record(
+                await results.record(
                     connection, [each for each in endings_ if each.run.key in written], now
                 )
         return [

@@ -18,9 +18,9 @@ from contracts.execution import (
 from service.rules.capabilities import effective
 from service.rules.columns import read_container
 from service.rules.endpoints import normal_method, normal_path
-from service.storage.attempts import Run
-from service.storage.invocations import Invocation, Secrets
-from service.storage.occurrences import slot_text
+from service.storage.runs.attempts import Run
+from service.storage.runs.invocations import Invocation, Secrets
+from service.storage.runs.occurrences import slot_text
 
 ENDPOINT_GONE = "Endpoint is not declared by the installed version; schedule disabled"
 CONFIG_UNREADABLE = "The install's configuration cannot be read"

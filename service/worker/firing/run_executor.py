@@ -16,13 +16,13 @@ from service.flow_control.micro_batcher import Gather
 from service.rules.outcomes import Outcome
 from service.runtime.logs import fields
 from service.runtime.metrics import Metrics
-from service.storage import clock
-from service.storage.attempts import Ended
-from service.storage.faults import is_unavailable
-from service.storage.queue import Ticket
-from service.worker.worker.firing.attempt_store import Begun, Finished, Later, Ledger, Settled
-from service.worker.worker.firing.decision import Fail, Skip, decide
-from service.worker.worker.firing.settings import STEP_S, FiringSettings
+from service.storage.engine import clock
+from service.storage.engine.errors import is_unavailable
+from service.storage.runs.attempts import Ended
+from service.storage.runs.queue import Ticket
+from service.worker.firing.attempt_store import Begun, Finished, Later, Ledger, Settled
+from service.worker.firing.decision import Fail, Skip, decide
+from service.worker.firing.settings import STEP_S, FiringSettings
 
 log = getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""PostgreSQL itself: pools, connections, clock, locks, errors, migrations, several nodes."""

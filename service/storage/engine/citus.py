@@ -1,0 +1,135 @@
+"""Placement on a database with the Citus extension: what is distributed, referenced, or local.
+
+Timers, the queue and what is about no tenant stay on the coordinator: rows are taken from those
+with SKIP LOCKED, which does not exist across shards. What somebody has placed already stays there.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+
+from service.storage.engine.connection import Connection
+
+SCHEDULES = "public.tenant_extension_schedule"
+ENDPOINTS = "public.extension_api_endpoint"
+DISTRIBUTED = (
+    SCHEDULES,
+    "ext_scheduler.runs",
+    "ext_scheduler.active_runs",
+    "ext_scheduler.idempotency",
+    "ext_scheduler.rate_windows",
+    "ext_scheduler.audit",
+    "ext_scheduler.outbox",
+    "ext_scheduler.tenant_pauses",
+)
+"""By ``tenant_id``, in this order."""
+
+LOCAL = ("ext_scheduler.timers",)
+"""Per tenant, and on the coordinator all the same."""
+
+PRESENT = "SELECT to_regclass('pg_dist_partition') IS NOT NULL"
+
+PLATFORM = (
+    "public.tenant_extension_install",
+    "public.tenant_extension_install_config",
+    "public.tenant_extension_install_secrets",
+)
+"""The platform's tables per tenant: it decides about their place, and ours lie beside theirs."""
+
+PLACED = """
+SELECT format('%s.%s', n.nspname, c.relname) AS name,
+  coalesce(column_to_column_name(p.logicalrelid, p.partkey::text) = 'tenant_id', false) AS by_tenant
+FROM pg_dist_partition p JOIN pg_class c ON c.oid = p.logicalrelid
+JOIN pg_namespace n ON n.oid = c.relnamespace
+"""
+
+TENANT_TYPES = """
+SELECT format('%s.%s', table_schema, table_name) AS name, data_type
+FROM information_schema.columns WHERE column_name = 'tenant_id'
+"""
+
+HAS_ROWS = "SELECT EXISTS (SELECT FROM {table})"
+
+# A distributed table's keys contain its distribution column. Only on an empty table, which is to
+# say on one that our own migration has just made.
+REKEY = (
+    f"ALTER TABLE {SCHEDULES} DROP CONSTRAINT tenant_extension_schedule_pkey",
+    f"ALTER TABLE {SCHEDULES} ADD PRIMARY KEY (tenant_id, id)",
+    "DROP INDEX public.tenant_extension_schedule_name",
+    (
+        f"CREATE UNIQUE INDEX tenant_extension_schedule_name ON {SCHEDULES}"
+        " (tenant_id, install_id, name) WHERE name IS NOT NULL"
+    ),
+)
+
+OURS = """
+SELECT EXISTS (SELECT FROM pg_constraint c
+  WHERE c.conrelid = to_regclass('public.tenant_extension_schedule')
+    AND c.conname = 'tenant_extension_schedule_pkey'
+    AND pg_get_constraintdef(c.oid) = 'PRIMARY KEY (id)')
+  AND to_regclass('public.tenant_extension_schedule_name') IS NOT NULL
+"""
+
+
+class State(Struct, frozen=True):
+    """What is there: the tables placed already, which of them by tenant, and types of tenant ids.
+
+    ``fresh`` is whether the schedule table is ours and empty, so that its keys may change.
+    """
+
+    placed: frozenset[str]
+    by_tenant: frozenset[str]
+    types: Mapping[str, str]
+    fresh: bool
+
+
+def placement(state: State) -> list[str]:
+    """The statements that place what has no place yet; none the second time."""
+    statements = []
+    if ENDPOINTS not in state.placed:
+        statements.append(f"SELECT create_reference_table('{ENDPOINTS}')")
+    # A tenant's rows are together on a node if its ids are of one type.
+    companions: dict[str, str] = {}
+    for table in (*PLATFORM, *DISTRIBUTED):
+        kind = state.types.get(table, "text")
+        if table in PLATFORM and table not in state.by_tenant:
+            continue
+        if table == SCHEDULES and table not in state.placed and not state.fresh:
+            continue  # the platform keeps it on the coordinator: it stays as it was found
+        if table not in state.placed:
+            if table == SCHEDULES:
+                statements += REKEY
+            beside = companions.get(kind, "none")
+            statements.append(
+                f"SELECT create_distributed_table('{table}', 'tenant_id',"
+                f" colocate_with => '{beside}')"
+            )
+        companions.setdefault(kind, table)
+    return statements
+
+
+async def is_present(connection: Connection) -> bool:
+    """Tell whether the database has the extension."""
+    return await connection.fetchval(PRESENT) is True
+
+
+async def place(connection: Connection) -> Sequence[str]:
+    """Place the tables where the extension is present; return the statements that did it."""
+    if not await is_present(connection):
+        return []
+    statements = placement(await _state(connection))
+    async with connection.transaction():
+        for statement in statements:
+            await connection.execute(statement)
+    return statements
+
+
+async def _state(connection: Connection) -> State:
+    filled = await connection.fetchval(HAS_ROWS.format(table=SCHEDULES))
+    placed = await connection.fetch(PLACED)
+    return State(
+        placed=frozenset(row["name"] for row in placed),
+        by_tenant=frozenset(row["name"] for row in placed if row["by_tenant"]),
+        types={row["name"]: row["data_type"] for row in await connection.fetch(TENANT_TYPES)},
+        fresh=not filled and await connection.fetchval(OURS),
+    )

@@ -1,0 +1,1 @@
+"""The platform's tables: registry, versions, endpoints, installs and their switches."""

@@ -1,0 +1,1 @@
+"""What changes leave behind: audit, outbox, idempotency, and its expiry."""

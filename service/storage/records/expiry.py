@@ -1,0 +1,92 @@
+"""What is kept for a time only, removed in small batches: no long locks, no long transactions.
+
+One process at a time: rows of many tenants cannot be locked, nor skipped, where they are on several
+nodes.
+"""
+
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+
+from service.storage.engine.advisory_lock import try_lock
+from service.storage.engine.connection import Connection, affected
+
+# What is written anew in the meantime is looked at again by the outer condition, and stays.
+IDEMPOTENCY = """
+DELETE FROM ext_scheduler.idempotency t USING (
+  SELECT tenant_id, scope, jti FROM ext_scheduler.idempotency
+  WHERE created_at < $1::timestamptz ORDER BY created_at LIMIT $2::integer) o
+WHERE t.tenant_id = o.tenant_id AND t.scope = o.scope AND t.jti = o.jti
+"""
+
+RATE_WINDOWS = """
+DELETE FROM ext_scheduler.rate_windows t USING (
+  SELECT tenant_id, scope FROM ext_scheduler.rate_windows
+  WHERE updated_at < $1::timestamptz ORDER BY updated_at LIMIT $2::integer) o
+WHERE t.tenant_id = o.tenant_id AND t.scope = o.scope AND t.updated_at < $1
+"""
+
+AUDIT = """
+DELETE FROM ext_scheduler.audit t USING (
+  SELECT tenant_id, at, id FROM ext_scheduler.audit
+  WHERE at < $1::timestamptz ORDER BY at LIMIT $2::integer) o
+WHERE t.tenant_id = o.tenant_id AND t.at = o.at AND t.id = o.id
+"""
+
+# Rows that came when no partition stood ready for their week.
+DEFAULT_RUNS = """
+DELETE FROM ext_scheduler.runs_default t USING (
+  SELECT tenant_id, id, slot FROM ext_scheduler.runs_default
+  WHERE slot < $1::timestamptz LIMIT $2::integer) o
+WHERE t.tenant_id = o.tenant_id AND t.id = o.id AND t.slot = o.slot
+"""
+
+QUEUE_LOG = """
+DELETE FROM ext_scheduler.pgqueuer_log t USING (
+  SELECT id FROM ext_scheduler.pgqueuer_log
+  WHERE created < $1::timestamptz ORDER BY created LIMIT $2::integer) o
+WHERE t.id = o.id
+"""
+
+HOLDS = """
+DELETE FROM ext_scheduler.active_runs t USING (
+  SELECT tenant_id, schedule_id FROM ext_scheduler.active_runs
+  WHERE held_until < $1::timestamptz LIMIT $2::integer) o
+WHERE t.tenant_id = o.tenant_id AND t.schedule_id = o.schedule_id AND t.held_until < $1
+"""
+
+ALONE_KEY = 0x657874_65787069
+
+
+class Retention(Struct, frozen=True):
+    """How long things are kept."""
+
+    runs: timedelta = timedelta(days=30)
+    idempotency: timedelta = timedelta(hours=24)
+    rate_windows: timedelta = timedelta(minutes=1)
+    audit: timedelta = timedelta(days=400)
+    queue_log: timedelta = timedelta(days=1)
+    holds: timedelta = timedelta(days=1)
+
+
+def rules(retention: Retention) -> dict[str, tuple[str, timedelta]]:
+    """Return the statement and the age for each kind of row."""
+    return {
+        "idempotency": (IDEMPOTENCY, retention.idempotency),
+        "rate_windows": (RATE_WINDOWS, retention.rate_windows),
+        "audit": (AUDIT, retention.audit),
+        "runs_default": (DEFAULT_RUNS, retention.runs),
+        "queue_log": (QUEUE_LOG, retention.queue_log),
+        "active_runs": (HOLDS, retention.holds),
+    }
+
+
+async def remove_old(connection: Connection, statement: str, before: datetime, limit: int) -> int:
+    """Remove at most ``limit`` rows from before an instant; return how many it were.
+
+    It is 0 while another process is at it.
+    """
+    async with connection.transaction():
+        if not await try_lock(connection, ALONE_KEY):
+            return 0
+        return affected(await connection.execute(statement, before, limit))

@@ -1,0 +1,1 @@
+"""Occurrences and their runs: queue, attempts, results, history, partitions."""

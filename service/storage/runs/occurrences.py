@@ -1,0 +1,136 @@
+"""Occurrences: a run record and a queued job for it, written together, once per slot."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from uuid import UUID, uuid5
+
+from msgspec import Struct
+
+from service.storage.engine.connection import Connection
+from service.storage.runs import queue
+
+NAMESPACE = UUID("6f3b9d52-8c1e-5b7a-9e44-2d0c7f6a1b35")
+"""Fixed for ever: every attempt anywhere derives the same idempotency key from it."""
+
+INSERT_RUNS = """
+INSERT INTO ext_scheduler.runs
+  (tenant_id, id, install_id, schedule_id, slot, kind, trigger, missed, next_slot, queued_at)
+SELECT o.*, $10::timestamptz
+FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::uuid[], $5::timestamptz[], $6::text[],
+  $7::text[], $8::integer[], $9::timestamptz[]) AS o
+ON CONFLICT (tenant_id, schedule_id, slot, kind) DO NOTHING
+RETURNING tenant_id, schedule_id
+"""
+
+NEXT_SLOT = """
+SELECT due_at FROM ext_scheduler.timers
+WHERE tenant_id = $1::text AND schedule_id = $2::uuid AND due_at > $3::timestamptz
+"""
+
+
+class Occurrence(Struct, frozen=True, kw_only=True):
+    """One schedule at one slot.
+
+    ``kind`` is scheduled or manual, ``trigger`` schedule, catchup or run_now;
+    ``missed`` are the earlier slots that it stands for, ``next_slot`` the schedule's following one.
+    ``priority`` and ``delay`` are for the queue.
+    """
+
+    tenant_id: str
+    install_id: UUID
+    schedule_id: UUID
+    slot: datetime
+    kind: str = "scheduled"
+    trigger: str = "schedule"
+    missed: int = 0
+    next_slot: datetime | None = None
+    priority: int = 0
+    delay: timedelta = timedelta(0)
+
+    @property
+    def id(self) -> UUID:
+        """The run's id, and the idempotency key of each of its attempts."""
+        return occurrence_id(self.schedule_id, self.slot, self.kind)
+
+
+@lru_cache(maxsize=1024)
+def slot_text(slot: datetime) -> str:
+    """``YYYY-MM-DDTHH:MM:SSZ``."""
+    return slot.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def occurrence_id(schedule_id: UUID, slot: datetime, kind: str) -> UUID:
+    """Derive the id of an occurrence."""
+    return uuid5(NAMESPACE, f"{schedule_id}:{slot_text(slot)}:{kind}")
+
+
+async def plan(
+    connection: Connection, occurrences: Sequence[Occurrence], now: datetime
+) -> set[tuple[str, UUID]]:
+    """Write run records and enqueue their jobs, in the connection's transaction.
+
+    Returns (tenant, schedule) of those that are new: the others have been planned before. At most
+    one occurrence per schedule may be given.
+    """
+    if not occurrences:
+        return set()
+    ids = [each.id for each in occurrences]
+    rows = await connection.fetch(
+        INSERT_RUNS,
+        [o.tenant_id for o in occurrences],
+        ids,
+        [o.install_id for o in occurrences],
+        [o.schedule_id for o in occurrences],
+        [o.slot for o in occurrences],
+        [o.kind for o in occurrences],
+        [o.trigger for o in occurrences],
+        [o.missed for o in occurrences],
+        [o.next_slot for o in occurrences],
+        now,
+    )
+    new = {(row[0], row[1]) for row in rows}
+    pairs = zip(occurrences, ids, strict=True)
+    jobs = [job(o, id_) for o, id_ in pairs if (o.tenant_id, o.schedule_id) in new]
+    await queue.enqueue(connection, jobs)
+    return new
+
+
+def job(occurrence: Occurrence, run_id: UUID) -> queue.NewJob:
+    """Return the job that carries an occurrence out."""
+    return queue.NewJob(
+        ticket=queue.Ticket(occurrence.tenant_id, run_id, occurrence.schedule_id, occurrence.slot),
+        dedupe_key=queue.dedupe_key(
+            occurrence.install_id,
+            occurrence.schedule_id,
+            slot_text(occurrence.slot),
+            occurrence.kind,
+        ),
+        priority=occurrence.priority,
+        delay=occurrence.delay,
+    )
+
+
+async def plan_manual_run(
+    connection: Connection,
+    tenant_id: str,
+    install_id: UUID,
+    schedule_id: UUID,
+    now: datetime,
+) -> tuple[UUID, bool]:
+    """Plan a manual run for the current minute, in the connection's transaction.
+
+    Returns its id and whether it is new: within one minute it is the same run.
+    """
+    slot = now.astimezone(UTC).replace(second=0, microsecond=0)
+    occurrence = Occurrence(
+        tenant_id=tenant_id,
+        install_id=install_id,
+        schedule_id=schedule_id,
+        slot=slot,
+        kind="manual",
+        trigger="run_now",
+        next_slot=await connection.fetchval(NEXT_SLOT, tenant_id, schedule_id, now),
+    )
+    new = await plan(connection, [occurrence], now)
+    return occurrence.id, bool(new)

@@ -1,0 +1,105 @@
+"""The partitions of the run records: one for each week of slots, made ahead and dropped whole."""
+
+from datetime import UTC, datetime, timedelta
+
+from msgspec import Struct
+
+from service.storage.engine.advisory_lock import try_lock
+from service.storage.engine.connection import Connection
+
+WEEK = timedelta(days=7)
+_MONDAY = datetime(2024, 1, 1, tzinfo=UTC)
+
+LIST = """
+SELECT c.relname AS name
+FROM pg_inherits h JOIN pg_class c ON c.oid = h.inhrelid
+WHERE h.inhparent = 'ext_scheduler.runs'::regclass AND c.relname ~ '^runs_[0-9]{8}$'
+"""
+
+# Names and bounds are made here from dates alone: statements of this kind take no parameters.
+CREATE = """
+CREATE TABLE ext_scheduler.{name} PARTITION OF ext_scheduler.runs
+FOR VALUES FROM ('{start}') TO ('{end}') WITH (fillfactor = 50)
+"""
+
+DROP = "DROP TABLE ext_scheduler.{name}"
+
+IN_DEFAULT = """
+SELECT EXISTS (
+  SELECT 1 FROM ext_scheduler.runs_default
+  WHERE slot >= $1::timestamptz AND slot < $2::timestamptz)
+"""
+
+PATIENCE = "SET LOCAL lock_timeout = '2s'"
+
+# One process at a time: looking into the default partition and then attaching beside it would be
+# a deadlock between two.
+ALONE_KEY = 0x657874_70617274
+
+
+class Week(Struct, frozen=True):
+    """A week of slots, from Monday 00:00 UTC, end exclusive."""
+
+    start: datetime
+
+    @property
+    def end(self) -> datetime:
+        """The first instant that is not in it."""
+        return self.start + WEEK
+
+    @property
+    def name(self) -> str:
+        """The partition's name, without schema."""
+        return f"runs_{self.start:%Y%m%d}"
+
+
+def week_of(instant: datetime) -> Week:
+    """Return the week that an instant is in."""
+    return Week(_MONDAY + (instant - _MONDAY) // WEEK * WEEK)
+
+
+async def existing(connection: Connection) -> list[Week]:
+    """Return the weeks that have a partition, in order."""
+    names = [row["name"] for row in await connection.fetch(LIST)]
+    starts = [datetime.strptime(name[5:], "%Y%m%d").replace(tzinfo=UTC) for name in names]
+    return [Week(start) for start in sorted(starts)]
+
+
+async def make_ahead(connection: Connection, now: datetime, weeks: int = 3) -> list[str]:
+    """Make the partitions of last week, this one and the next ones; return the new names.
+
+    A week that has rows in the default partition already stays there. Leaves it to another process
+    that is at it; then DuplicateTableError is possible. Waits at most two seconds for running
+    statements, and raises LockNotAvailableError then.
+    """
+    have = {week.start for week in await existing(connection)}
+    made = []
+    for number in range(-1, weeks + 1):
+        week = week_of(now + number * WEEK)
+        if week.start in have:
+            continue
+        async with connection.transaction():
+            await connection.execute(PATIENCE)
+            if not await try_lock(connection, ALONE_KEY):
+                break
+            if await connection.fetchval(IN_DEFAULT, week.start, week.end):
+                continue
+            await connection.execute(
+                CREATE.format(
+                    name=week.name, start=week.start.isoformat(), end=week.end.isoformat()
+                )
+            )
+            made.append(week.name)
+    return made
+
+
+async def drop_before(connection: Connection, oldest: datetime) -> list[str]:
+    """Drop the partitions all of whose slots are before ``oldest``; return their names."""
+    dropped = []
+    for week in await existing(connection):
+        if week.end <= oldest:
+            async with connection.transaction():
+                await connection.execute(PATIENCE)
+                await connection.execute(DROP.format(name=week.name))
+            dropped.append(week.name)
+    return dropped

@@ -1,0 +1,1 @@
+"""Schedule rows and their timers."""

@@ -1,0 +1,102 @@
+"""Schedules as administrators look for them: across installs, and for operators across tenants."""
+
+from uuid import UUID
+
+import asyncpg
+from msgspec import Struct
+
+from service.storage.engine.connection import Connection
+from service.storage.schedules.rows import COLUMNS, JOINS, Schedule, from_columns
+
+_FILTERS = """
+  AND ($3::uuid IS NULL OR s.install_id = $3)
+  AND ($4::boolean IS NULL OR coalesce(s.enabled, false) = $4)
+  AND ($5::boolean IS NULL OR (s.last_run_status IS NOT DISTINCT FROM 'error') = $5)
+"""
+
+# The page is cut first and then joined: otherwise the join might be made with all there is.
+OF_TENANT = f"""
+SELECT s.tenant_id::text AS tenant_id, s.install_id, {COLUMNS}
+FROM (
+  SELECT * FROM tenant_extension_schedule s
+  WHERE s.tenant_id = $1::text AND s.id > $2::uuid {_FILTERS}
+  ORDER BY s.tenant_id, s.id
+  LIMIT $6::integer
+) s
+{JOINS}
+ORDER BY s.tenant_id, s.id
+"""
+
+OF_ALL = f"""
+SELECT s.tenant_id::text AS tenant_id, s.install_id, {COLUMNS}
+FROM (
+  SELECT * FROM tenant_extension_schedule s
+  WHERE (s.tenant_id, s.id) > ($1::text, $2::uuid) {_FILTERS}
+  ORDER BY s.tenant_id, s.id
+  LIMIT $6::integer
+) s
+{JOINS}
+ORDER BY s.tenant_id, s.id
+"""
+
+ONE = f"""
+SELECT s.tenant_id::text AS tenant_id, s.install_id, {COLUMNS}
+FROM tenant_extension_schedule s
+{JOINS}
+WHERE s.id = $1::uuid AND ($2::text IS NULL OR s.tenant_id = $2)
+"""
+
+TENANT_OF_INSTALL = """
+SELECT i.tenant_id::text FROM tenant_extension_install i
+WHERE i.id = $1::uuid AND ($2::text IS NULL OR i.tenant_id = $2)
+"""
+
+
+class Found(Struct, frozen=True):
+    """A schedule and whose it is."""
+
+    tenant_id: str
+    install_id: UUID
+    schedule: Schedule
+
+
+class Wanted(Struct, frozen=True, kw_only=True):
+    """Filters, None where all will do; ``after`` is (tenant, id) of the last one seen."""
+
+    tenant_id: str | None
+    install_id: UUID | None = None
+    enabled: bool | None = None
+    failing: bool | None = None
+    after: tuple[str, UUID] | None = None
+
+
+async def page(connection: Connection, wanted: Wanted, limit: int) -> list[Found]:
+    """Return at most ``limit`` schedules by tenant, then id."""
+    after_tenant, after_id = wanted.after or ("", UUID(int=0))
+    rows = await connection.fetch(
+        OF_ALL if wanted.tenant_id is None else OF_TENANT,
+        after_tenant if wanted.tenant_id is None else wanted.tenant_id,
+        after_id,
+        wanted.install_id,
+        wanted.enabled,
+        wanted.failing,
+        limit,
+    )
+    return [found for row in rows if (found := _found(row)) is not None]
+
+
+async def one(connection: Connection, tenant_id: str | None, schedule_id: UUID) -> Found | None:
+    """Return a schedule of a tenant, or of any where ``tenant_id`` is None."""
+    row = await connection.fetchrow(ONE, schedule_id, tenant_id)
+    return None if row is None else _found(row)
+
+
+async def tenant_of(connection: Connection, tenant_id: str | None, install_id: UUID) -> str | None:
+    """Return whose an install is; None unless it is this tenant's, where one is given."""
+    found: str | None = await connection.fetchval(TENANT_OF_INSTALL, install_id, tenant_id)
+    return found
+
+
+def _found(row: asyncpg.Record) -> Found | None:
+    schedule = from_columns(row)
+    return None if schedule is None else Found(row["tenant_id"], row["install_id"], schedule)

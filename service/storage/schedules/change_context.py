@@ -1,0 +1,221 @@
+"""What a change needs to know, and what it leaves behind besides the change itself."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+from msgspec import Struct, structs
+
+from service.storage.engine.connection import Connection
+from service.storage.engine.parameters import one_row, parameters
+from service.storage.schedules.rows import (
+    COLUMNS,
+    INSERTING,
+    JOINS,
+    NEW_COLUMNS,
+    NewSchedule,
+    Schedule,
+    from_columns,
+    values,
+)
+
+ASKED = {
+    "tenant_id": "text",
+    "install_id": "uuid",
+    "scope": "text",
+    "jti": "uuid",
+    "version_id": "uuid",
+    "name": "text",
+    "path": "text",
+}
+"""A ``Question`` but for the schedule, as columns."""
+
+
+def lookups(q: Mapping[str, str]) -> str:
+    """Select what is true of an install; ``q`` says where the columns of ``ASKED`` are.
+
+    Paths are compared after the rule for paths: trimmed, one leading slash, runs of slashes as one;
+    most are in that form already. A version without any endpoint gives no array members at all.
+    Rows without a type of their own do not travel between nodes: hence an array, and texts.
+    """
+    return f"""
+  clock_timestamp() AS now,
+  (SELECT ARRAY [convert_to(r.op, 'UTF8'), convert_to(r.body_sha256, 'UTF8'), r.result]
+    FROM ext_scheduler.idempotency r
+    WHERE r.tenant_id = {q["tenant_id"]} AND r.scope = {q["scope"]} AND r.jti = {q["jti"]}
+    ) AS replay,
+  (SELECT w.accepted FROM ext_scheduler.rate_windows w
+    WHERE w.tenant_id = {q["tenant_id"]} AND w.scope = {q["scope"]}) AS accepted,
+  (SELECT count(*) FROM tenant_extension_schedule n
+    WHERE n.tenant_id = {q["tenant_id"]} AND n.install_id = {q["install_id"]}) AS schedules,
+  (SELECT n.id FROM tenant_extension_schedule n
+    WHERE n.tenant_id = {q["tenant_id"]} AND n.install_id = {q["install_id"]}
+      AND n.name = {q["name"]}) AS name_holder,
+  ARRAY (SELECT CASE WHEN p.path = {q["path"]}
+      OR ((p.path NOT LIKE '/%' OR p.path LIKE '%//%' OR p.path LIKE '% ')
+        AND regexp_replace('/' || btrim(p.path), '/+', '/', 'g') = {q["path"]})
+      THEN p.id::text || upper(btrim(p.method)) END
+    FROM extension_api_endpoint p WHERE p.version_id = {q["version_id"]}) AS endpoints
+"""
+
+
+# Parameters, not columns made of them: on several nodes no lookup may depend on another table.
+LOAD = f"""
+SELECT {lookups(parameters({**ASKED, "schedule_id": "uuid"}))}, {COLUMNS}
+FROM (SELECT) AS nothing
+LEFT JOIN (
+  SELECT * FROM tenant_extension_schedule
+  WHERE tenant_id = $1 AND install_id = $2 AND id = $8::uuid) AS s ON true
+{JOINS}
+"""
+
+UUID_LENGTH = 36
+
+RECORD_COLUMNS = {
+    "tenant_id": "text",
+    "install_id": "uuid",
+    "schedule_id": "uuid",
+    "scope": "text",
+    "jti": "uuid",
+    "op": "text",
+    "body_sha256": "text",
+    "result": "bytea",
+    "actor": "text",
+    "changes": "jsonb",
+    "event": "text",
+    "data": "jsonb",
+    "at": "timestamptz",
+}
+"""A ``Record`` but for ``accepted``, as columns."""
+
+RECORDING = """
+replay AS (
+  INSERT INTO ext_scheduler.idempotency
+    (tenant_id, scope, jti, op, body_sha256, result, created_at)
+  SELECT tenant_id, scope, jti, op, body_sha256, result, at FROM made
+), entry AS (
+  INSERT INTO ext_scheduler.audit
+    (tenant_id, at, install_id, schedule_id, op, trigger, actor, request_id, changes)
+  SELECT tenant_id, at, install_id, schedule_id, op, 'host_api', actor, jti::text, changes FROM made
+), told AS (
+  INSERT INTO ext_scheduler.outbox (tenant_id, install_id, schedule_id, type, at, data)
+  SELECT tenant_id, install_id, schedule_id, event, at, data FROM made
+)
+INSERT INTO ext_scheduler.rate_windows (tenant_id, scope, accepted, updated_at)
+SELECT tenant_id, scope, accepted, at FROM made
+ON CONFLICT (tenant_id, scope) DO UPDATE
+  SET accepted = excluded.accepted, updated_at = excluded.updated_at
+"""
+"""What changes leave behind, for a WITH in which ``made`` has the columns and ``accepted``."""
+
+_ONE = {**RECORD_COLUMNS, "accepted": "timestamptz[]"}
+RECORD = f"WITH made AS ({one_row(_ONE)}), {RECORDING}"
+# Each statement is a round trip, and the install stays locked meanwhile.
+RECORD_CREATED = f"WITH made AS ({one_row({**_ONE, **NEW_COLUMNS})}), {INSERTING}, {RECORDING}"
+
+
+class Replay(Struct, frozen=True):
+    """The stored outcome of an earlier request with the same jti; ``result`` is MessagePack."""
+
+    op: str
+    body_sha256: str
+    result: bytes
+
+
+class Loaded(Struct, frozen=True):
+    """What is true under the install's lock. ``endpoints`` are (id, method) at the path."""
+
+    now: datetime
+    replay: Replay | None
+    accepted: Sequence[datetime]
+    schedules: int
+    name_holder: UUID | None
+    materialised: bool
+    endpoints: Sequence[tuple[UUID, str]]
+    schedule: Schedule | None = None
+
+
+class Question(Struct, frozen=True, kw_only=True):
+    """What to look up: a name taken, a path declared, a schedule; None where it does not matter."""
+
+    tenant_id: str
+    install_id: UUID
+    scope: str
+    jti: UUID
+    version_id: UUID
+    name: str | None = None
+    path: str | None = None
+    schedule_id: UUID | None = None
+
+
+class Record(Struct, frozen=True, kw_only=True):
+    """A host change's replay record, audit entry, event and rate window.
+
+    ``changes`` and the event's ``data`` are JSON text, ``result`` is MessagePack.
+    """
+
+    tenant_id: str
+    install_id: UUID
+    schedule_id: UUID
+    scope: str
+    jti: UUID
+    op: str
+    body_sha256: str
+    result: bytes
+    actor: str
+    changes: str
+    event: str
+    data: str
+    at: datetime
+    accepted: Sequence[datetime]
+
+
+def question_values(question: Question) -> tuple[object, ...]:
+    """Return the columns of ``ASKED``, and the schedule's id."""
+    return structs.astuple(question)
+
+
+def record_values(record: Record) -> tuple[object, ...]:
+    """Return the columns of ``RECORD_COLUMNS``, and ``accepted``."""
+    return structs.astuple(record)
+
+
+def _replay(op: bytes, body_sha256: bytes, result: bytes) -> Replay:
+    return Replay(op.decode(), body_sha256.decode(), result)
+
+
+def from_lookups(row: asyncpg.Record, schedule: Schedule | None = None) -> Loaded:
+    """Read the columns that ``lookups`` selects."""
+    return Loaded(
+        now=row["now"],
+        replay=None if row["replay"] is None else _replay(*row["replay"]),
+        accepted=row["accepted"] or (),
+        schedules=row["schedules"],
+        name_holder=row["name_holder"],
+        materialised=bool(row["endpoints"]),
+        endpoints=[
+            (UUID(found[:UUID_LENGTH]), found[UUID_LENGTH:])
+            for found in row["endpoints"]
+            if found is not None
+        ],
+        schedule=schedule,
+    )
+
+
+async def load(connection: Connection, question: Question) -> Loaded:
+    """Look everything up in one statement; call it with the install's row locked."""
+    row = await connection.fetchrow(LOAD, *question_values(question))
+    assert row is not None  # noqa: S101 -- the statement selects from one row
+    return from_lookups(row, from_columns(row))
+
+
+async def record(connection: Connection, record: Record, new: NewSchedule | None = None) -> None:
+    """Write what the change leaves behind, in the change's own transaction.
+
+    With ``new``, write that schedule (the record's ``schedule_id``) and its timer as well.
+    """
+    if new is None:
+        await connection.execute(RECORD, *record_values(record))
+    else:
+        await connection.execute(RECORD_CREATED, *record_values(record), *values(new))

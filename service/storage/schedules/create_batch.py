@@ -1,0 +1,93 @@
+"""Several schedules, each of another install: locked, looked up and written by a statement each."""
+
+from collections.abc import Sequence
+from itertools import accumulate, chain, islice
+from uuid import UUID
+
+from msgspec import Struct
+
+from service.storage.engine.connection import Connection
+from service.storage.engine.parameters import many_rows
+from service.storage.platform.installs import RIGHTS_COLUMNS, RIGHTS_FROM, Install, from_row
+from service.storage.schedules.change_context import (
+    ASKED,
+    RECORD_COLUMNS,
+    RECORDING,
+    Loaded,
+    Question,
+    Record,
+    from_lookups,
+    lookups,
+    question_values,
+    record_values,
+)
+from service.storage.schedules.rows import INSERTING, NEW_COLUMNS, NewSchedule, values
+
+PATIENCE = "100ms"
+"""How long one of several may keep the others waiting: a name that another session has just taken
+and not yet committed."""
+
+# What another session has locked is left out, not waited for.
+LOCK = f"""
+SELECT given.place, {RIGHTS_COLUMNS}, v.api_endpoints::text AS manifest,
+  v.id AS joined_version_id
+{RIGHTS_FROM}
+JOIN {many_rows({"tenant_id": "text", "install_id": "uuid"})}
+  ON given.tenant_id = i.tenant_id AND given.install_id = i.id
+WHERE (SELECT set_config('lock_timeout', '{PATIENCE}', true)) IS NOT NULL
+FOR NO KEY UPDATE OF i SKIP LOCKED
+"""
+
+LOOK_UP = f"""
+SELECT given.place, {lookups({name: f"given.{name}" for name in ASKED})} FROM {many_rows(ASKED)}
+"""
+
+# An array of arrays has to be a rectangle, so the windows come as parts of one array.
+_PARTS = {"first_accepted": "integer", "last_accepted": "integer"}
+_WRITTEN = {**RECORD_COLUMNS, **NEW_COLUMNS, **_PARTS}
+WRITE = f"""
+WITH made AS (
+  SELECT *, (${len(_WRITTEN) + 1}::timestamptz[])[first_accepted:last_accepted] AS accepted
+  FROM {many_rows(_WRITTEN)}
+), {INSERTING}, {RECORDING}
+"""
+
+
+class Created(Struct, frozen=True):
+    """A schedule to be written, and what its creation leaves behind."""
+
+    new: NewSchedule
+    record: Record
+
+
+async def lock(
+    connection: Connection, tenant_ids: Sequence[str], install_ids: Sequence[UUID]
+) -> list[Install | None]:
+    """Lock the rows of these installs until the transaction ends; return them with manifests.
+
+    None for what that tenant has not, and for what another session holds or has just changed. The
+    rest of the transaction waits for no lock longer than ``PATIENCE``.
+    """
+    locked: list[Install | None] = [None] * len(install_ids)
+    for row in await connection.fetch(LOCK, tenant_ids, install_ids):
+        # Another version than the row has now: see ``installs.lock``.
+        if row["joined_version_id"] == row["version_id"]:
+            locked[row["place"] - 1] = from_row(row, row["manifest"])
+    return locked
+
+
+async def look_up(connection: Connection, questions: Sequence[Question]) -> list[Loaded]:
+    """Answer each question; call it with the installs' rows locked, in a later statement."""
+    columns = zip(*map(question_values, questions), strict=True)
+    rows = await connection.fetch(LOOK_UP, *islice(columns, len(ASKED)))
+    return [from_lookups(row) for row in sorted(rows, key=lambda row: row["place"])]
+
+
+async def write(connection: Connection, created: Sequence[Created]) -> None:
+    """Write schedules, timers, and what their creations leave behind."""
+    columns = [*zip(*(record_values(each.record) for each in created), strict=True)]
+    windows = columns.pop()
+    columns += zip(*(values(each.new) for each in created), strict=True)
+    last = [*accumulate(map(len, windows))]
+    first = [end - len(window) + 1 for end, window in zip(last, windows, strict=True)]
+    await connection.execute(WRITE, *columns, first, last, [*chain.from_iterable(windows)])

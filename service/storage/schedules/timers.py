@@ -1,0 +1,160 @@
+"""Timers: the next slot of each enabled schedule. A copy; the schedule row is the truth.
+
+Whoever changes a schedule locks its row first and its timer after it; the planner locks timers
+alone, and skips those that are locked.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from msgspec import Struct
+
+from service.storage.engine.connection import Connection
+
+NEXT_DUE = "SELECT due_at FROM ext_scheduler.timers ORDER BY due_at LIMIT 1"
+
+COUNT_DUE = "SELECT count(*) FROM ext_scheduler.timers WHERE due_at <= $1::timestamptz"
+
+TAKE_DUE = """
+SELECT tenant_id, schedule_id, install_id, cron, timezone, due_at, missed
+FROM ext_scheduler.timers
+WHERE due_at <= $1::timestamptz
+ORDER BY due_at
+LIMIT $2::integer
+FOR UPDATE SKIP LOCKED
+"""
+
+MOVE = """
+UPDATE ext_scheduler.timers t
+SET install_id = m.install_id, cron = m.cron, timezone = m.timezone, due_at = m.due_at,
+  missed = m.missed
+FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::timestamptz[],
+  $7::integer[]) AS m (tenant_id, schedule_id, install_id, cron, timezone, due_at, missed)
+WHERE t.tenant_id = m.tenant_id AND t.schedule_id = m.schedule_id
+"""
+
+ADVANCE = """
+UPDATE ext_scheduler.timers t SET due_at = m.due_at, missed = m.missed
+FROM unnest($1::text[], $2::uuid[], $3::timestamptz[], $4::integer[])
+  AS m (tenant_id, schedule_id, due_at, missed)
+WHERE t.tenant_id = m.tenant_id AND t.schedule_id = m.schedule_id
+"""
+
+LOCK = """
+SELECT t.tenant_id, t.schedule_id
+FROM ext_scheduler.timers t
+JOIN unnest($1::text[], $2::uuid[]) AS w (tenant_id, schedule_id)
+  ON t.tenant_id = w.tenant_id AND t.schedule_id = w.schedule_id
+FOR UPDATE OF t SKIP LOCKED
+"""
+
+REMOVE = """
+DELETE FROM ext_scheduler.timers t
+USING unnest($1::text[], $2::uuid[]) AS gone (tenant_id, schedule_id)
+WHERE t.tenant_id = gone.tenant_id AND t.schedule_id = gone.schedule_id
+"""
+
+ADD = """
+INSERT INTO ext_scheduler.timers
+  (tenant_id, schedule_id, install_id, cron, timezone, due_at, missed)
+SELECT * FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::timestamptz[],
+  $7::integer[])
+ON CONFLICT (tenant_id, schedule_id) DO NOTHING
+"""
+
+TAKE_FUTURE = """
+SELECT tenant_id, schedule_id, install_id, cron, timezone, due_at, missed
+FROM ext_scheduler.timers
+WHERE (tenant_id, schedule_id) > ($1::text, $2::uuid) AND due_at > $3::timestamptz
+ORDER BY tenant_id, schedule_id
+LIMIT $4::integer
+FOR UPDATE
+"""
+
+
+class Timer(Struct, frozen=True):
+    """The next slot of a schedule, and what it was computed from.
+
+    ``missed`` counts the slots gone by for which no run record stands yet.
+    """
+
+    tenant_id: str
+    schedule_id: UUID
+    install_id: UUID
+    cron: str
+    timezone: str
+    due_at: datetime
+    missed: int = 0
+
+    @property
+    def key(self) -> tuple[str, UUID]:
+        """Tenant and schedule."""
+        return self.tenant_id, self.schedule_id
+
+    def same_but_when(self, other: "Timer") -> bool:
+        """Whether it was computed from the same as another timer of the schedule."""
+        return (
+            self.timezone == other.timezone
+            and self.cron == other.cron
+            and self.install_id == other.install_id
+        )
+
+
+async def next_due(connection: Connection) -> datetime | None:
+    """Return the earliest due instant of all timers, None where there are no timers."""
+    due: datetime | None = await connection.fetchval(NEXT_DUE)
+    return due
+
+
+async def count_due(connection: Connection, now: datetime) -> int:
+    """Count the timers that are due."""
+    count: int = await connection.fetchval(COUNT_DUE, now)
+    return count
+
+
+async def take_due(connection: Connection, now: datetime, limit: int) -> list[Timer]:
+    """Lock due timers that nobody else has locked, earliest first."""
+    return [Timer(*row) for row in await connection.fetch(TAKE_DUE, now, limit)]
+
+
+async def take_future(
+    connection: Connection, after: tuple[str, UUID], now: datetime, limit: int
+) -> list[Timer]:
+    """Lock timers that are not due yet, in the order of their keys, beyond ``after``."""
+    return [Timer(*row) for row in await connection.fetch(TAKE_FUTURE, *after, now, limit)]
+
+
+async def lock(connection: Connection, keys: Sequence[tuple[str, UUID]]) -> list[tuple[str, UUID]]:
+    """Lock the timers of these schedules that nobody else has locked; return which those are."""
+    rows = await connection.fetch(LOCK, [key[0] for key in keys], [key[1] for key in keys])
+    return [(row[0], row[1]) for row in rows]
+
+
+async def move(connection: Connection, timers: Sequence[Timer]) -> None:
+    """Make the stored timers of these schedules equal to the given ones."""
+    if timers:
+        await connection.execute(MOVE, *_columns(timers))
+
+
+async def advance(connection: Connection, timers: Sequence[Timer]) -> None:
+    """Move the stored timers of these schedules on; what they are made from stays as it is."""
+    if timers:
+        columns = [(t.tenant_id, t.schedule_id, t.due_at, t.missed) for t in timers]
+        await connection.execute(ADVANCE, *map(list, zip(*columns, strict=True)))
+
+
+async def add(connection: Connection, timers: Sequence[Timer]) -> None:
+    """Insert timers; where there is one already, it stays."""
+    if timers:
+        await connection.execute(ADD, *_columns(timers))
+
+
+async def remove(connection: Connection, keys: Sequence[tuple[str, UUID]]) -> None:
+    """Remove the timers of these schedules."""
+    if keys:
+        await connection.execute(REMOVE, [key[0] for key in keys], [key[1] for key in keys])
+
+
+def _columns(timers: Sequence[Timer]) -> tuple[list[object], ...]:
+    return tuple([getattr(timer, name) for timer in timers] for name in Timer.__struct_fields__)

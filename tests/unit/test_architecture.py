@@ -1,0 +1,150 @@
+"""The shape of the code: import arrows, a home for each library, nothing unfinished.
+
+Every check is tried on a planted violation, so that none can pass by looking at nothing.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.support.sources import (
+    ROOT,
+    Rule,
+    Source,
+    empty_names,
+    is_python,
+    machine_bound,
+    sources,
+    strangers,
+    too_long,
+    unexplained,
+    unfinished,
+)
+
+PYTHON_RULES: list[Rule] = [strangers, unexplained, too_long, empty_names]
+TEXT_RULES: list[Rule] = [unfinished, machine_bound]
+PACKAGES = ("contracts", "devstack", "runner_bridge", "service")
+
+
+@pytest.mark.parametrize("rule", PYTHON_RULES, ids=lambda rule: rule.__name__)
+def test_every_module_keeps_the_rule(rule: Rule) -> None:
+    modules = [source for source in sources() if is_python(source)]
+    assert len(modules) > 50
+    assert [complaint for module in modules for complaint in rule(module)] == []
+
+
+@pytest.mark.parametrize("rule", TEXT_RULES, ids=lambda rule: rule.__name__)
+def test_every_file_keeps_the_rule(rule: Rule) -> None:
+    assert [complaint for source in sources() for complaint in rule(source)] == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "path", "text"),
+    [
+        (strangers, "service/requests/responder.py", "import croniter"),
+        (strangers, "service/operations/schedules.py", "from pgqueuer.queries import Queries"),
+        (strangers, "service/worker/planner.py", "def f():\n    import nats.aio.client"),
+        (strangers, "service/rules/cron.py", "import asyncpg"),
+        (strangers, "contracts/events.py", "from prometheus_client import Counter"),
+        (unfinished, "service/app.py", "# TO" + "DO: later"),
+        (unfinished, "service/app.py", "raise Not" + "ImplementedError"),
+        (unfinished, "tests/unit/test_x.py", "@pytest.mark.sk" + "ip(reason='slow')"),
+        (unfinished, "tests/unit/test_x.py", "from unittest" + ".mock import patch"),
+        (machine_bound, "docs/start.md", "cd /wo" + "rk/scheduler"),
+        (machine_bound, "Makefile", "pip install -i https://pypi." + "org/simple"),
+        (unexplained, "service/app.py", "x = f()  # no" + "qa: S608"),
+        (unexplained, "service/app.py", "x = f()  # no" + "qa"),
+        (unexplained, "service/app.py", "x = f()  # type: " + "ignore[arg-type]"),
+        (too_long, "service/app.py", "x = 1\n" * 301),
+        (empty_names, "service/app.py", "class Schedule" + "Manager: ..."),
+    ],
+)
+def test_a_planted_violation_is_found(rule: Rule, path: str, text: str) -> None:
+    assert rule(Source(path, text))
+
+
+@pytest.mark.parametrize(
+    ("rule", "path", "text"),
+    [
+        (strangers, "service/rules/cron.py", "from croniter import croniter"),
+        (strangers, "tests/unit/test_cron.py", "import croniter"),
+        (machine_bound, "README.md", "see https://example.org/work/here and ./home/x"),
+        (
+            unexplained,
+            "a.py",
+            "x = f()  # no" + "qa: S608 - the names are constants of this module",
+        ),
+        (unexplained, "a.py", "x = f()  # type: " + "ignore[arg-type]  # the stubs lack None"),
+        (too_long, "service/app.py", "x = 1\n" * 300),
+    ],
+)
+def test_what_is_right_is_left_alone(rule: Rule, path: str, text: str) -> None:
+    assert rule(Source(path, text)) == []
+
+
+def test_every_library_that_is_asked_for_is_pinned() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    asked = [text for group in groups for text in group]
+    names = {normalized(re.split(r"[\[<>=!~; ]", text)[0]) for text in asked} - {"ext-scheduler"}
+    pins = (ROOT / "constraints.txt").read_text().splitlines()
+    pinned = {normalized(line.partition("==")[0]) for line in pins if "==" in line}
+    assert len(names) > 20
+    assert names - pinned == set()
+
+
+def normalized(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def arrows(tree: Path) -> subprocess.CompletedProcess[str]:
+    """What import-linter says about the packages in ``tree``."""
+    program = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports())"
+    return subprocess.run(
+        [sys.executable, "-c", program], cwd=tree, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture
+def copied_tree(tmp_path: Path) -> Path:
+    """A copy of the packages, to plant violations in."""
+    for package in PACKAGES:
+        shutil.copytree(
+            ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+def test_the_import_arrows_hold() -> None:
+    verdict = arrows(ROOT)
+    assert verdict.returncode == 0, verdict.stdout
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("contracts/errors.py", "import service.messages"),
+        ("contracts/errors.py", "import runner_bridge"),
+        ("contracts/errors.py", "import nats"),
+        ("runner_bridge/__init__.py", "import service.messages"),
+        ("service/requests/dispatcher.py", "import runner_bridge"),
+        ("service/rules/cron.py", "import service.storage"),
+        ("service/storage/platform/installs.py", "import service.operations"),
+        ("service/requests/dispatcher.py", "import service.requests.responder"),
+        ("service/app.py", "import devstack"),
+        ("service/operations/__init__.py", "import service.requests"),
+        ("service/a_module_without_a_place.py", ""),
+    ],
+)
+def test_a_planted_wrong_import_is_found(copied_tree: Path, module: str, line: str) -> None:
+    with (copied_tree / module).open("a") as planted:
+        planted.write(f"\n{line}\n")
+    verdict = arrows(copied_tree)
+    assert verdict.returncode == 1, verdict.stdout + verdict.stderr
+    assert "BROKEN" in verdict.stdout or "a_module_without_a_place" in verdict.stdout
