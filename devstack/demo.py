@@ -16,13 +16,13 @@ from contracts.schedules import GetInput, ScheduleInfo
 from contracts.subjects import HOST_AUDIENCE
 from contracts.times import read_time
 from devstack.console import countdown, detail, step, table
+from devstack.errors import INTERRUPTED, StackError
 from devstack.extension_calls import call_extension
 from devstack.processes import first_to_end, last_words
 from devstack.stack import TENANT, Stack, running_stack
 from runner_bridge.client import InstallContext, SchedulerHost
 from runner_bridge.requests import SignedRequests
-from service.cli.errors import CommandError
-from service.storage.history import Run, latest
+from service.storage.runs.history import Run, latest
 
 EVERY_MINUTE = "* * * * *"
 PATIENCE = timedelta(seconds=30)
@@ -31,7 +31,7 @@ SETTLED = {"success", "error", "skipped", "skipped_overlap"}
 
 
 def run() -> None:
-    """Show the whole path. Raises CommandError when a step of it does not happen."""
+    """Show the whole path. Raises StackError when a step of it does not happen."""
     interruptible(_demo())
 
 
@@ -40,7 +40,7 @@ def interruptible(work: Coroutine[Any, Any, None]) -> None:
     try:
         asyncio.run(work)
     except KeyboardInterrupt:
-        raise CommandError("interrupted; everything is stopped and removed", 130) from None
+        raise StackError("interrupted; everything is stopped and removed", INTERRUPTED) from None
 
 
 async def _demo() -> None:
@@ -48,16 +48,16 @@ async def _demo() -> None:
     async with running_stack(min_interval_minutes=1) as stack:
         try:
             await unless_one_ends(story(stack), stack)
-        except (CommandError, ServiceError) as error:
+        except (StackError, ServiceError) as error:
             step(f"That did not happen: {error}")
             for program in stack.programs:
                 detail(last_words(program))
-            raise CommandError(f"the demo failed: {str(error).splitlines()[0]}") from None
+            raise StackError(f"the demo failed: {str(error).splitlines()[0]}") from None
     step("Done: it all happened.")
 
 
 async def unless_one_ends(work: Coroutine[Any, Any, None], stack: Stack) -> None:
-    """Do ``work``; raise CommandError at once when one of the processes ends meanwhile."""
+    """Do ``work``; raise StackError at once when one of the processes ends meanwhile."""
     watch = asyncio.create_task(first_to_end(stack.programs))
     doing = asyncio.create_task(work)
     try:
@@ -92,10 +92,10 @@ async def extension_sets_itself_up(stack: Stack) -> None:
     first = await call_extension(stack, "POST", "/api/setup", {"heartbeat": EVERY_MINUTE})
     detail(f"created: {', '.join(first['created']) or 'nothing'}")
     if sorted(first["created"]) != ["heartbeat", "status"]:
-        raise CommandError(f"setup did not create its two schedules: {first}")
+        raise StackError(f"setup did not create its two schedules: {first}")
     second = await call_extension(stack, "POST", "/api/setup", {"heartbeat": EVERY_MINUTE})
     if second["created"] or second["failed"]:
-        raise CommandError(f"a second setup changed something: {second}")
+        raise StackError(f"a second setup changed something: {second}")
     detail("a second call creates nothing")
 
 
@@ -113,7 +113,7 @@ async def watch_one_slot(stack: Stack, client: Client) -> None:
     )
     heartbeat = next((s for s in schedules if s.name == "heartbeat"), None)
     if heartbeat is None or heartbeat.next_run_at is None:
-        raise CommandError("the bus knows no heartbeat schedule that is due")
+        raise StackError("the bus knows no heartbeat schedule that is due")
     slot = read_time(heartbeat.next_run_at)
     step(f"The heartbeat is due at {slot:%H:%M:%S} UTC: the planner makes a run of that slot,")
     detail("pgqueuer hands it to a worker, which asks the Runner over NATS to call the extension.")
@@ -133,7 +133,7 @@ def speaking_for_the_sample(stack: Stack, client: Client) -> SchedulerHost:
 
 
 async def settled_run(stack: Stack, schedule_id: UUID, slot: datetime) -> Run:
-    """The run of that slot, once it has ended well. Raises CommandError when it does not."""
+    """The run of that slot, once it has ended well. Raises StackError when it does not."""
     step("The run is in the database: ext_scheduler.runs.")
     give_up = asyncio.get_running_loop().time() + PATIENCE.total_seconds()
     connection = await asyncpg.connect(stack.postgres.dsn)
@@ -148,12 +148,12 @@ async def settled_run(stack: Stack, schedule_id: UUID, slot: datetime) -> Run:
             if asyncio.get_running_loop().time() > give_up:
                 found = "no run" if run is None else f"a run that is {run.status}: {run.error}"
                 seconds = PATIENCE.total_seconds()
-                raise CommandError(f"{seconds:.0f} s after its slot there is {found}")
+                raise StackError(f"{seconds:.0f} s after its slot there is {found}")
             await asyncio.sleep(0.1)
     finally:
         await connection.close()
     if run.status != "success":
-        raise CommandError(f"the run ended as {run.status}: {run.error}")
+        raise StackError(f"the run ended as {run.status}: {run.error}")
     return run
 
 
@@ -172,7 +172,7 @@ async def tell_schedule(host: SchedulerHost, heartbeat: ScheduleInfo, run: Run) 
     step("The schedule knows of it as well: ext.scheduler.get.")
     now = (await host.get(GetInput(heartbeat.id))).schedule
     if now is None or now.last_run_at is None or now.last_run_status != run.status:
-        raise CommandError(f"the schedule does not know of its run: {now}")
+        raise StackError(f"the schedule does not know of its run: {now}")
     detail(f"lastRunAt {now.last_run_at}, lastRunStatus {now.last_run_status}")
     detail(f"nextRunAt {now.next_run_at}")
 
@@ -182,6 +182,6 @@ async def tell_memory(stack: Stack, run: Run) -> None:
     step("And the extension remembers being called: its GET /api/status, through /v1/execute.")
     memory = (await call_extension(stack, "GET", "/api/status"))["heartbeat"]
     if not memory or memory["idempotency_key"] != str(run.id):
-        raise CommandError(f"the extension remembers another call, or none: {memory}")
+        raise StackError(f"the extension remembers another call, or none: {memory}")
     detail(f"calls     {memory['calls']}, payload {memory['payload']}")
     detail(f"key       {memory['idempotency_key']}: the run's id")

@@ -23,7 +23,7 @@ CALLS = {
 
 
 def run() -> None:
-    """Keep the whole system running, until Ctrl-C. Raises CommandError when a part of it ends."""
+    """Keep the whole system running, until Ctrl-C. Raises StackError when a part of it ends."""
     interruptible(_dev())
 
 

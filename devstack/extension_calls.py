@@ -16,8 +16,8 @@ from contracts.execution import (
     ExecuteRequest,
     ExecuteResponse,
 )
+from devstack.errors import StackError
 from devstack.stack import TENANT, Stack
-from service.cli.errors import CommandError
 
 LIMIT_MS = 30_000
 PATIENCE_S = 300.0
@@ -52,7 +52,7 @@ def execute_request(stack: Stack, method: str, path: str, body: object = None) -
 async def call_extension(stack: Stack, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401 - any JSON value
     """Call the sample through the Runner's /v1/execute; return its answer, read as JSON.
 
-    Raises CommandError when it does not answer with success.
+    Raises StackError when it does not answer with success.
     """
     document = msgspec.json.encode(execute_request(stack, method, path, body))
     limit = aiohttp.ClientTimeout(total=LIMIT_MS / 1000 + 5)
@@ -60,10 +60,10 @@ async def call_extension(stack: Stack, method: str, path: str, body: object = No
         async with asyncio.timeout(PATIENCE_S), aiohttp.ClientSession(timeout=limit) as session:
             answer = await executed(session, stack.runner_url, document)
     except (aiohttp.ClientError, TimeoutError, msgspec.MsgspecError) as error:
-        raise CommandError(f"the Runner did not answer {method} {path}: {error!r}") from None
+        raise StackError(f"the Runner did not answer {method} {path}: {error!r}") from None
     text = base64.b64decode(answer.body_b64 or "").decode()
     if answer.error or answer.status >= 400:
-        raise CommandError(f"{method} {path} ended with {answer.status}: {answer.error or text}")
+        raise StackError(f"{method} {path} ended with {answer.status}: {answer.error or text}")
     return msgspec.json.decode(text)
 
 

@@ -13,7 +13,7 @@ import aiohttp
 from msgspec import Struct
 
 from devstack.embedded import guard
-from service.cli.errors import CommandError
+from devstack.errors import StackError
 from service.runtime.settings import PREFIX
 
 READY_SECONDS = 150.0
@@ -51,7 +51,7 @@ class Running(Struct, frozen=True):
 async def running(program: Program, directory: Path) -> AsyncIterator[Running]:
     """Run a program, ready, for the length of the block; then stop it as an operator would.
 
-    ``directory`` gets its log. Raises CommandError when it does not become ready, or does not end
+    ``directory`` gets its log. Raises StackError when it does not become ready, or does not end
     with status 0 once it is asked to.
     """
     started = _start(program, directory)
@@ -63,16 +63,16 @@ async def running(program: Program, directory: Path) -> AsyncIterator[Running]:
         raise
     status = await _stop(started)
     if status != 0:
-        raise CommandError(_account(started, f"ended with status {status} when asked to stop"))
+        raise StackError(_account(started, f"ended with status {status} when asked to stop"))
 
 
 async def first_to_end(programs: Iterable[Running]) -> None:
-    """Return never, while all of them run. Raises CommandError about the first that ends."""
+    """Return never, while all of them run. Raises StackError about the first that ends."""
     watched = list(programs)
     while True:
         for started in watched:
             if (status := started.process.poll()) is not None:
-                raise CommandError(_account(started, f"ended by itself with status {status}"))
+                raise StackError(_account(started, f"ended by itself with status {status}"))
         await asyncio.sleep(0.2)
 
 
@@ -101,7 +101,7 @@ async def _until_ready(started: Running) -> None:
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
         while time.monotonic() < deadline:
             if (status := started.process.poll()) is not None:
-                raise CommandError(_account(started, f"ended with status {status} while starting"))
+                raise StackError(_account(started, f"ended with status {status} while starting"))
             try:
                 async with session.get(started.program.ready_url) as response:
                     answer = f"{response.status} {await response.text()}"
@@ -110,7 +110,7 @@ async def _until_ready(started: Running) -> None:
             except (aiohttp.ClientError, TimeoutError) as error:
                 answer = str(error)
             await asyncio.sleep(0.05)
-    raise CommandError(
+    raise StackError(
         _account(started, f"was not ready within {READY_SECONDS:.0f} s; it last said: {answer}")
     )
 

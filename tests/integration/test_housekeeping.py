@@ -9,7 +9,7 @@ import pytest
 
 from service.rules.planning import Calendar
 from service.runtime.metrics import Metrics
-from service.storage import consistency, damage
+from service.storage import consistency
 from service.storage.runs import partitions
 from service.worker.maintenance import (
     Housekeeper,
@@ -161,11 +161,11 @@ async def test_timer_of_a_schedule_enabled_after_the_look_stays(
     connection: asyncpg.Connection, made: Installed
 ) -> None:
     id_ = await registry.schedule(connection, made, due_at=SLOT, enabled=False)
-    found = await damage.timers_without_schedule(connection, None, 10)
+    found = await consistency.timers_without_schedule(connection, None, 10)
     assert [place.schedule_id for place in found] == [id_]
     await enable(connection, id_)
     async with connection.transaction():
-        assert await damage.remove_timers(connection, found) == 0
+        assert await consistency.remove_timers(connection, found) == 0
     assert await registry.due_at(connection, id_) == NEXT
 
 

@@ -11,9 +11,9 @@ import pytest
 
 from devstack.embedded import Nats, private_directory
 from devstack.embedded.servers import free_port
+from devstack.errors import StackError
 from devstack.processes import Program, Running, first_to_end, running
 from devstack.stack import write_keys
-from service.cli.errors import CommandError
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ async def test_a_program_runs_ready_for_the_length_of_the_block(
 
 async def test_a_program_that_cannot_start_is_quoted(home: Path) -> None:
     refused = bridge(home, "nats://127.0.0.1:9", log_level="no-such-level")
-    with pytest.raises(CommandError, match=r"bridge ended with status 2 while starting") as failure:
+    with pytest.raises(StackError, match=r"bridge ended with status 2 while starting") as failure:
         async with running(refused, home / "bridge"):
             pass
     assert "no-such-level".upper() in str(failure.value).upper()
@@ -64,7 +64,7 @@ async def test_a_program_that_cannot_start_is_quoted(home: Path) -> None:
 async def test_a_program_that_ends_by_itself_is_noticed(started: Running) -> None:
     watching = asyncio.create_task(first_to_end([started]))
     os.kill(started.pid, signal.SIGTERM)
-    with pytest.raises(CommandError, match="bridge ended by itself with status 0"):
+    with pytest.raises(StackError, match="bridge ended by itself with status 0"):
         await asyncio.wait_for(watching, timeout=60)
 
 
@@ -72,7 +72,7 @@ async def test_a_program_that_was_killed_is_a_failure(home: Path, nats_server: N
     block = running(bridge(home, nats_server.url), home / "bridge")
     program = await block.__aenter__()
     program.process.kill()
-    with pytest.raises(CommandError, match="ended with status -9 when asked to stop"):
+    with pytest.raises(StackError, match="ended with status -9 when asked to stop"):
         await block.__aexit__(None, None, None)
 
 

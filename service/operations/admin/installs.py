@@ -180,7 +180,7 @@ async def _remove(ground: Ground, tenant_id: str, install_ids: list[UUID]) -> re
 async def _skip_overdue(ground: Ground, tenant_id: str, install_id: UUID | None) -> None:
     """Go on with the next slot: nothing of the time that is over is made up or counts as missed."""
     connection, calendar, moved = ground.call.connection, Calendar(), list[Timer]()
-    for timer in await switches.overdue(connection, tenant_id, install_id, ground.now):
+    for timer in await timers.overdue(connection, tenant_id, install_id, ground.now):
         try:
             due_at = calendar.following(timer.cron, timer.timezone, ground.now)
         except UnplannableError:

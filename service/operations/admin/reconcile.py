@@ -15,8 +15,8 @@ from contracts.events import EventType
 from service.operations.admin.adopt import take_over
 from service.operations.admin.transaction import Ground, Made, entry, told, within
 from service.operations.context import Answer
-from service.storage import consistency, damage
-from service.storage.damage import Place
+from service.storage import consistency
+from service.storage.consistency import Place
 from service.storage.platform import removal
 from service.storage.records.admin_change import Told
 from service.storage.runs import occurrences, queue
@@ -65,7 +65,7 @@ def _damage(kind: DamageKind, found: Sequence[object], repaired: Mapping[str, in
 
 async def _schedules_without_install(search: Search) -> Finding:
     connection = search.ground.call.connection
-    found = await damage.without_install(connection, search.tenant_id, MOST)
+    found = await consistency.without_install(connection, search.tenant_id, MOST)
     ids = [place.schedule_id for place in found]
     if search.dry_run:
         return ids, {}
@@ -81,12 +81,12 @@ async def _schedules_without_install(search: Search) -> Finding:
 
 async def _schedules_without_endpoint(search: Search) -> Finding:
     ground, connection = search.ground, search.ground.call.connection
-    found = await damage.without_endpoint(connection, search.tenant_id, MOST)
+    found = await consistency.without_endpoint(connection, search.tenant_id, MOST)
     ids = [place.schedule_id for place in found]
     if search.dry_run or not found:
         return ids, {}
     await _lock_installs(search, found)
-    done = await damage.disable(connection, found, ENDPOINT_GONE, ground.now)
+    done = await consistency.disable(connection, found, ENDPOINT_GONE, ground.now)
     await timers.remove(connection, [(place.tenant_id, place.schedule_id) for place in done])
     data = {"error": ENDPOINT_GONE}
     search.events.extend(
@@ -110,24 +110,26 @@ async def _schedules_without_timer(search: Search) -> Finding:
 
 async def _timers_without_schedule(search: Search) -> Finding:
     connection = search.ground.call.connection
-    found = await damage.timers_without_schedule(connection, search.tenant_id, MOST)
+    found = await consistency.timers_without_schedule(connection, search.tenant_id, MOST)
     ids = [place.schedule_id for place in found]
     if search.dry_run or not found:
         return ids, {}
     # Again under the locks: one of them may have been enabled while we waited.
     await _lock_installs(search, found)
-    found = await damage.timers_without_schedule(connection, search.tenant_id, MOST)
+    found = await consistency.timers_without_schedule(connection, search.tenant_id, MOST)
     await timers.remove(connection, [(place.tenant_id, place.schedule_id) for place in found])
     return ids, _by_tenant(found)
 
 
 async def _jobs_without_run(search: Search) -> Finding:
     connection = search.ground.call.connection
-    found = await damage.jobs_without_run(connection, search.tenant_id, MOST)
+    found = await consistency.jobs_without_run(connection, search.tenant_id, MOST)
     if search.dry_run or not found:
         return found, {}
     # Whose they were is in nobody's books any more.
-    return found, {search.tenant_id or ALL_TENANTS: await damage.remove_jobs(connection, found)}
+    return found, {
+        search.tenant_id or ALL_TENANTS: await consistency.remove_jobs(connection, found)
+    }
 
 
 async def _runs_without_job(search: Search) -> Finding:

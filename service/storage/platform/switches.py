@@ -4,7 +4,6 @@ from datetime import datetime
 from uuid import UUID
 
 from service.storage.engine.connection import Connection
-from service.storage.schedules.timers import Timer
 
 # 'enabled' is the one status that counts; switching on sets it, switching off leaves it as it is.
 SET_ENABLED = """
@@ -20,16 +19,6 @@ ON CONFLICT (tenant_id) DO NOTHING
 """
 
 RESUME = "DELETE FROM ext_scheduler.tenant_pauses WHERE tenant_id = $1::text"
-
-# Slots that went by while nothing might fire, and that no planner has moved on from yet.
-OVERDUE = """
-SELECT tenant_id, schedule_id, install_id, cron, timezone, due_at, missed
-FROM ext_scheduler.timers
-WHERE tenant_id = $1::text AND ($2::uuid IS NULL OR install_id = $2)
-  AND due_at <= $3::timestamptz
-ORDER BY schedule_id
-FOR UPDATE
-"""
 
 
 async def set_enabled(
@@ -48,10 +37,3 @@ async def set_paused(
     else:
         tag = await connection.execute(RESUME, tenant_id)
     return not tag.endswith(" 0")
-
-
-async def overdue(
-    connection: Connection, tenant_id: str, install_id: UUID | None, now: datetime
-) -> list[Timer]:
-    """Lock and return the timers of a tenant, or of one install, that are due."""
-    return [Timer(*row) for row in await connection.fetch(OVERDUE, tenant_id, install_id, now)]

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from uuid import UUID
 
+import msgspec
 from msgspec import Struct
 
 from service.storage.engine.connection import Connection
@@ -32,6 +33,15 @@ ORDER BY r.slot DESC, r.id DESC
 LIMIT $6::integer
 """
 
+LATEST = """
+SELECT id, slot, kind, trigger, status, attempts, missed, queued_at, started_at, finished_at,
+       duration_ms, http_status, error, worker
+FROM ext_scheduler.runs
+WHERE tenant_id = $1::text AND install_id = $2::uuid AND schedule_id = $3::uuid
+ORDER BY slot DESC, id
+LIMIT $4::integer
+"""
+
 NEWEST = (datetime(9999, 1, 1, tzinfo=UTC), UUID(int=2**128 - 1))
 """What every run comes after."""
 
@@ -58,6 +68,25 @@ class RunRow(Struct, frozen=True):
     worker: str | None
 
 
+class Run(Struct, frozen=True):
+    """One occurrence; instants in UTC, ``http_status`` and ``error`` of its last attempt."""
+
+    id: UUID
+    slot: datetime
+    kind: str
+    trigger: str
+    status: str
+    attempts: int
+    missed: int
+    queued_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    duration_ms: int | None
+    http_status: int | None
+    error: str | None
+    worker: str | None
+
+
 class Wanted(Struct, frozen=True, kw_only=True):
     """Whose runs: of a schedule where one is given, else of an install."""
 
@@ -80,3 +109,11 @@ async def page(connection: Connection, wanted: Wanted, limit: int) -> list[RunRo
         limit,
     )
     return [RunRow(*row) for row in rows]
+
+
+async def latest(
+    connection: Connection, tenant_id: str, install_id: UUID, schedule_id: UUID, limit: int
+) -> list[Run]:
+    """Return the last runs of a schedule, newest first."""
+    rows = await connection.fetch(LATEST, tenant_id, install_id, schedule_id, limit)
+    return [msgspec.convert(dict(row), Run) for row in rows]

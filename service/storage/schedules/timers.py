@@ -72,6 +72,16 @@ LIMIT $4::integer
 FOR UPDATE
 """
 
+# Slots that went by while nothing might fire, and that no planner has moved on from yet.
+OVERDUE = """
+SELECT tenant_id, schedule_id, install_id, cron, timezone, due_at, missed
+FROM ext_scheduler.timers
+WHERE tenant_id = $1::text AND ($2::uuid IS NULL OR install_id = $2)
+  AND due_at <= $3::timestamptz
+ORDER BY schedule_id
+FOR UPDATE
+"""
+
 
 class Timer(Struct, frozen=True):
     """The next slot of a schedule, and what it was computed from.
@@ -158,3 +168,10 @@ async def remove(connection: Connection, keys: Sequence[tuple[str, UUID]]) -> No
 
 def _columns(timers: Sequence[Timer]) -> tuple[list[object], ...]:
     return tuple([getattr(timer, name) for timer in timers] for name in Timer.__struct_fields__)
+
+
+async def overdue(
+    connection: Connection, tenant_id: str, install_id: UUID | None, now: datetime
+) -> list[Timer]:
+    """Lock and return the timers of a tenant, or of one install, that are due."""
+    return [Timer(*row) for row in await connection.fetch(OVERDUE, tenant_id, install_id, now)]
