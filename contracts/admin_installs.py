@@ -181,7 +181,7 @@ class ReconcileInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw
     dry_run: bool = False
 
 
-DamageKind = Literal[
+InconsistencyKind = Literal[
     "schedule_without_timer",
     "timer_without_schedule",
     "schedule_without_install",
@@ -191,19 +191,19 @@ DamageKind = Literal[
 ]
 
 
-class Damage(Struct, frozen=True, rename="camel", kw_only=True):
-    """One kind of damage: how often it was found and repaired, and some of the ids."""
+class Inconsistency(Struct, frozen=True, rename="camel", kw_only=True):
+    """One kind of inconsistency: the number found and repaired, and some of the ids."""
 
-    kind: DamageKind
+    kind: InconsistencyKind
     found: int
     repaired: int
     examples: list[str]
 
 
 class ReconcileOutput(Outcome, frozen=True, kw_only=True):
-    """Every kind of damage that was found; empty where all is well."""
+    """Every kind of inconsistency found; empty when there is none."""
 
-    damage: list[Damage] = field(default_factory=list)
+    inconsistencies: list[Inconsistency] = field(default_factory=list)
 
 
 class BackfillEndpointsInput(Struct, frozen=True, rename="camel", omit_defaults=True):

@@ -207,13 +207,6 @@ declare module "ext-scheduler" {
     name?: string | null;
     payload?: Record<string, unknown> | unknown[] | null;
   }
-  /** One kind of damage: how often it was found and repaired, and some of the ids. */
-  export interface Damage {
-    kind: "job_without_run" | "run_without_job" | "schedule_without_endpoint" | "schedule_without_install" | "schedule_without_timer" | "timer_without_schedule";
-    found: number;
-    repaired: number;
-    examples: string[];
-  }
   /** One schedule by its UUID. */
   export interface DeleteInput {
     scheduleId: string;
@@ -376,6 +369,13 @@ declare module "ext-scheduler" {
     created?: number | null;
     rowErrors?: RowError[];
   }
+  /** One kind of inconsistency: the number found and repaired, and some of the ids. */
+  export interface Inconsistency {
+    kind: "job_without_run" | "run_without_job" | "schedule_without_endpoint" | "schedule_without_install" | "schedule_without_timer" | "timer_without_schedule";
+    found: number;
+    repaired: number;
+    examples: string[];
+  }
   /** Of the version that the install has now. */
   export interface ListEndpointsInput {
     /** A UUID */
@@ -479,14 +479,14 @@ declare module "ext-scheduler" {
     tenantId?: string | null;
     dryRun?: boolean;
   }
-  /** Every kind of damage that was found; empty where all is well. */
+  /** Every kind of inconsistency found; empty when there is none. */
   export interface ReconcileOutput {
     success: boolean;
     code?: Code | null;
     error?: string | null;
     fieldErrors?: Record<string, string> | null;
     retryAfterMs?: number | null;
-    damage?: Damage[];
+    inconsistencies?: Inconsistency[];
   }
   /** One version of an extension, installed in one tenant. `grants` are capabilities. */
   export interface RegisterInstallInput {

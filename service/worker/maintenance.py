@@ -1,4 +1,4 @@
-"""What keeps the tables small and whole: partitions, expiry, and mending what does not fit."""
+"""What keeps the tables small and whole: partitions, expiry, and the repair of inconsistencies."""
 
 import asyncio
 import random
@@ -48,8 +48,8 @@ class HousekeepingSettings(Struct, frozen=True):
     look_back: timedelta = timedelta(hours=2)
 
 
-class Mended(Struct, frozen=True):
-    """What a reconciliation found and repaired."""
+class RepairReport(Struct, frozen=True):
+    """What one repair changed, and how many schedules it could not plan."""
 
     timers_added: int = 0
     timers_removed: int = 0
@@ -99,9 +99,9 @@ async def remove_expired(
     return removed
 
 
-async def mend(
+async def repair(
     connection: Connection, now: datetime, settings: HousekeepingSettings, calendar: Calendar
-) -> Mended:
+) -> RepairReport:
     """Repair what another program, or an accident, left: the cheap part of a reconciliation."""
     added, unplannable = await _add_timers(connection, now, settings, calendar)
     gone = await consistency.timers_without_schedule(connection, None, settings.batch)
@@ -111,7 +111,7 @@ async def mend(
         connection, now - settings.look_back, now - settings.orphaned_after, settings.batch
     )
     jobs = await queue.enqueue(connection, [occurrences.job(each, each.id) for each in orphans])
-    return Mended(added, removed, jobs, unplannable)
+    return RepairReport(added, removed, jobs, unplannable)
 
 
 async def _add_timers(
@@ -200,7 +200,7 @@ class Housekeeper:
         await asyncio.gather(
             self._every(settings.gauges_every, self.measure, stopping),
             self._every(settings.expiry_every, self.expire, stopping),
-            self._every(settings.reconcile_every, self.mend, stopping),
+            self._every(settings.reconcile_every, self.repair, stopping),
             self._every(settings.partitions_every, self.prepare, stopping),
         )
 
@@ -238,7 +238,7 @@ class Housekeeper:
         if removed:
             log.info("removed what was too old", extra=fields(**removed))
 
-    async def mend(self) -> None:
+    async def repair(self) -> None:
         """Reconcile, unless another worker is at it."""
         async with acquired(self._pool) as guard, guard.transaction():
             if not await try_lock(guard, LOCK_KEY):
@@ -246,6 +246,6 @@ class Housekeeper:
             # On a connection of its own, statement by statement: no row is locked for long.
             async with acquired(self._pool) as connection:
                 now = await self._now(connection)
-                mended = await mend(connection, now, self._settings, self._calendar)
-        if mended != Mended():
-            log.warning("mended", extra=fields(**structs.asdict(mended)))
+                report = await repair(connection, now, self._settings, self._calendar)
+        if report != RepairReport():
+            log.warning("repaired inconsistencies", extra=fields(**structs.asdict(report)))

@@ -138,17 +138,20 @@ async def test_a_schema_without_pg_boss_is_a_field_error(setting: Setting, schem
     assert list(answer["fieldErrors"]) == ["pgBossSchema"]
 
 
-async def damage(setting: Setting, **body: Any) -> dict[str, tuple[int, int]]:
+async def inconsistencies(setting: Setting, **body: Any) -> dict[str, tuple[int, int]]:
     answer = await setting.admin("reconcile", **body)
     assert answer["success"], answer
-    return {each["kind"]: (each["found"], each["repaired"]) for each in answer.get("damage", [])}
+    return {
+        each["kind"]: (each["found"], each["repaired"])
+        for each in answer.get("inconsistencies", [])
+    }
 
 
 async def check(setting: Setting, kind: str) -> None:
     """Found and left by a dry run, repaired, and then no more."""
-    assert await damage(setting, dryRun=True) == {kind: (1, 0)}
-    assert await damage(setting) == {kind: (1, 1)}
-    assert await damage(setting) == {}
+    assert await inconsistencies(setting, dryRun=True) == {kind: (1, 0)}
+    assert await inconsistencies(setting) == {kind: (1, 1)}
+    assert await inconsistencies(setting) == {}
 
 
 async def test_a_schedule_without_timer_gets_one(setting: Setting) -> None:
@@ -169,7 +172,7 @@ async def test_a_timer_without_schedule_goes(setting: Setting) -> None:
 
 async def test_a_timer_of_a_disabled_schedule_goes(setting: Setting) -> None:
     id_ = await setting.foreign()
-    await damage(setting)
+    await inconsistencies(setting)
     await setting.pool.execute("UPDATE tenant_extension_schedule SET enabled = false")
     await check(setting, "timer_without_schedule")
     assert id_ not in await setting.timers()
@@ -202,14 +205,14 @@ async def test_a_schedule_whose_endpoint_is_gone_is_disabled(setting: Setting) -
 async def planned(setting: Setting) -> None:
     """A queued occurrence of a sound schedule."""
     id_ = await setting.foreign()
-    await damage(setting)
+    await inconsistencies(setting)
     now = datetime.now(UTC).replace(second=0, microsecond=0)
     each = occurrences.Occurrence(
         tenant_id="tenant-1", install_id=setting.install_id, schedule_id=id_, slot=now
     )
     async with setting.pool.acquire() as connection:
         await occurrences.plan(connection, [each], now)
-    assert await damage(setting) == {}
+    assert await inconsistencies(setting) == {}
 
 
 async def test_a_run_without_job_gets_one(setting: Setting) -> None:
@@ -231,8 +234,8 @@ async def test_a_job_without_run_goes(setting: Setting) -> None:
 
 async def test_what_cannot_be_repaired_is_reported_again(setting: Setting) -> None:
     await setting.foreign(cron="nonsense")
-    assert await damage(setting) == {"schedule_without_timer": (1, 0)}
-    assert await damage(setting) == {"schedule_without_timer": (1, 0)}
+    assert await inconsistencies(setting) == {"schedule_without_timer": (1, 0)}
+    assert await inconsistencies(setting) == {"schedule_without_timer": (1, 0)}
 
 
 async def test_the_repairs_of_one_tenant_leave_the_other_alone(setting: Setting) -> None:
@@ -243,7 +246,7 @@ async def test_the_repairs_of_one_tenant_leave_the_other_alone(setting: Setting)
     other = Admin(setting.admin.dispatcher, tenant_id="tenant-2")
     assert (await other("reconcile")) == {"success": True}
     everything = await operator(setting.admin.dispatcher)("reconcile")
-    assert len(everything["damage"]) == 2
+    assert len(everything["inconsistencies"]) == 2
 
 
 async def test_a_tenant_reads_in_its_own_audit_what_an_operator_repaired(setting: Setting) -> None:

@@ -1,4 +1,4 @@
-"""Partitions, expiry, mending and zone data against a real database."""
+"""Partitions, expiry, repair and zone data against a real database."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -14,10 +14,10 @@ from service.storage.runs import partitions
 from service.worker.maintenance import (
     Housekeeper,
     HousekeepingSettings,
-    Mended,
+    RepairReport,
     follow_zone_data,
-    mend,
     prepare_partitions,
+    repair,
 )
 from service.worker.planner import PlannerSettings, plan_due
 from tests.support import registry
@@ -107,13 +107,13 @@ async def test_enabled_row_of_somebody_else_gets_a_timer_from_now(
     connection: asyncpg.Connection, made: Installed
 ) -> None:
     id_ = await registry.schedule(connection, made)
-    assert (await mend(connection, NOW, SETTINGS, Calendar())).timers_added == 1
+    assert (await repair(connection, NOW, SETTINGS, Calendar())).timers_added == 1
     assert await registry.due_at(connection, id_) == NEXT
     row = await connection.fetchrow("SELECT * FROM tenant_extension_schedule")
     assert row is not None
     assert row["job_id"] == id_
     assert row["runner_schedule_id"] == f"extsched:{made.install_id}:{id_}"
-    assert await mend(connection, NOW, SETTINGS, Calendar()) == Mended()
+    assert await repair(connection, NOW, SETTINGS, Calendar()) == RepairReport()
 
 
 async def test_disabled_or_orphaned_rows_get_none(
@@ -123,7 +123,7 @@ async def test_disabled_or_orphaned_rows_get_none(
     gone = await registry.install(connection, "tenant-b")
     await registry.schedule(connection, gone)
     await connection.execute("DELETE FROM tenant_extension_install WHERE id = $1", gone.install_id)
-    assert await mend(connection, NOW, SETTINGS, Calendar()) == Mended()
+    assert await repair(connection, NOW, SETTINGS, Calendar()) == RepairReport()
 
 
 async def test_row_that_cannot_be_planned_says_why_and_stops_nobody(
@@ -131,8 +131,8 @@ async def test_row_that_cannot_be_planned_says_why_and_stops_nobody(
 ) -> None:
     bad = [await registry.schedule(connection, made, cron="rubbish") for _ in range(25)]
     good = await registry.schedule(connection, made)
-    mended = await mend(connection, NOW, SETTINGS, Calendar())
-    assert (mended.timers_added, mended.unplannable) == (1, 25)
+    report = await repair(connection, NOW, SETTINGS, Calendar())
+    assert (report.timers_added, report.unplannable) == (1, 25)
     assert await registry.due_at(connection, good) == NEXT
     error = await connection.fetchval(
         "SELECT last_error FROM tenant_extension_schedule WHERE id = $1", bad[0]
@@ -145,7 +145,7 @@ async def test_timer_without_its_schedule_is_removed(
 ) -> None:
     id_ = await registry.schedule(connection, made, due_at=NEXT)
     await connection.execute("UPDATE tenant_extension_schedule SET enabled = false")
-    assert (await mend(connection, NOW, SETTINGS, Calendar())).timers_removed == 1
+    assert (await repair(connection, NOW, SETTINGS, Calendar())).timers_removed == 1
     assert await registry.due_at(connection, id_) is None
 
 
@@ -178,7 +178,7 @@ async def test_timer_of_a_schedule_being_enabled_stays(
         async with changing.transaction():
             await enable(changing, id_)
             async with asyncio.timeout(60):  # neither waited for nor removed
-                assert (await mend(connection, NOW, SETTINGS, Calendar())).timers_removed == 0
+                assert (await repair(connection, NOW, SETTINGS, Calendar())).timers_removed == 0
         assert await registry.due_at(changing, id_) == NEXT
     finally:
         await changing.close()
@@ -190,10 +190,10 @@ async def test_queued_run_without_a_job_gets_one(
     await registry.schedule(connection, made, due_at=SLOT)
     await plan_due(connection, NOW, PlannerSettings(), Calendar())
     later = NOW + timedelta(minutes=3)
-    assert (await mend(connection, later, SETTINGS, Calendar())).jobs_added == 0
+    assert (await repair(connection, later, SETTINGS, Calendar())).jobs_added == 0
     before = await connection.fetchrow("DELETE FROM ext_scheduler.pgqueuer RETURNING *")
-    assert (await mend(connection, NOW, SETTINGS, Calendar())).jobs_added == 0, "too soon to tell"
-    assert (await mend(connection, later, SETTINGS, Calendar())).jobs_added == 1
+    assert (await repair(connection, NOW, SETTINGS, Calendar())).jobs_added == 0, "too soon to tell"
+    assert (await repair(connection, later, SETTINGS, Calendar())).jobs_added == 1
     after = await connection.fetchrow("SELECT * FROM ext_scheduler.pgqueuer")
     assert before is not None
     assert after is not None
@@ -206,7 +206,7 @@ async def test_ended_run_gets_no_new_job(connection: asyncpg.Connection, made: I
     await connection.execute("DELETE FROM ext_scheduler.pgqueuer")
     await connection.execute("UPDATE ext_scheduler.runs SET status = 'success'")
     later = NOW + timedelta(minutes=3)
-    assert await mend(connection, later, SETTINGS, Calendar()) == Mended()
+    assert await repair(connection, later, SETTINGS, Calendar()) == RepairReport()
 
 
 async def test_other_zone_data_mean_other_timers(
@@ -230,9 +230,9 @@ async def test_housekeeper_mends_only_while_nobody_else_does(
     housekeeper = Housekeeper(pool, metrics)
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1)", 0x657874_686F757365)
-        await housekeeper.mend()
+        await housekeeper.repair()
         assert await registry.due_at(connection, id_) is None
-    await housekeeper.mend()
+    await housekeeper.repair()
     assert await registry.due_at(connection, id_) is not None
     await connection.execute("UPDATE ext_scheduler.timers SET due_at = now()")
     await housekeeper.expire()

@@ -156,7 +156,7 @@ async def test_every_operation_works_on_the_platforms_own_tables(
     await ask(admin, "setTenantPaused", tenantId="tenant-1", paused=True)
     await ask(admin, "setTenantPaused", tenantId="tenant-1", paused=False)
     await pool.execute("DELETE FROM ext_scheduler.timers")
-    assert len((await ask(admin, "reconcile", dryRun=True))["damage"]) == 1
+    assert len((await ask(admin, "reconcile", dryRun=True))["inconsistencies"]) == 1
     assert (await ask(admin, "adopt"))["adopted"] == 2
     await ask(walk.operator, "backfillEndpoints")
     document = (await ask(admin, "exportTenant", tenantId="tenant-1"))["document"]

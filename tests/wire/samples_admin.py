@@ -137,8 +137,8 @@ INSTALL_SAMPLES: dict[str, tuple[Struct, Struct]] = {
         installs.ReconcileInput(tenant_id=TENANT_ID),
         installs.ReconcileOutput(
             success=True,
-            damage=[
-                installs.Damage(
+            inconsistencies=[
+                installs.Inconsistency(
                     kind="schedule_without_timer", found=1, repaired=1, examples=[SCHEDULE_ID]
                 )
             ],

@@ -253,7 +253,7 @@ SHAPES = [
         name="reconcile",
         summary="Find schedules, timers, runs and jobs that do not fit together, and repair them.",
         examples=("reconcile --dry-run", "reconcile --tenant acme"),
-        done="everything fits together",
+        done="no inconsistencies found",
     ),
 ]
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from contracts import admin_installs as contract
-from contracts.admin_installs import Damage, DamageKind
+from contracts.admin_installs import Inconsistency, InconsistencyKind
 from contracts.context import ALL_TENANTS
 from contracts.events import EventType
 from service.operations.admin.adopt import take_over
@@ -42,12 +42,14 @@ Finding: TypeAlias = tuple[Sequence[object], Mapping[str, int]]
 
 
 async def run(ground: Ground, asked: contract.ReconcileInput) -> Made | Answer:
-    """Look for every kind of damage, in an order in which no repair makes more of it."""
+    """Look for every kind of inconsistency, in an order in which no repair causes another."""
     tenant_id = within(ground.call, asked.tenant_id)
     search = Search(ground, tenant_id, asked.dry_run, [])
     findings = {kind: await look(search) for kind, look in _KINDS.items()}
-    told = [_damage(kind, *finding) for kind, finding in findings.items()]
-    answer = contract.ReconcileOutput(success=True, damage=[each for each in told if each.found])
+    told = [_inconsistency(kind, *finding) for kind, finding in findings.items()]
+    answer = contract.ReconcileOutput(
+        success=True, inconsistencies=[each for each in told if each.found]
+    )
     changes: dict[str, dict[str, int]] = defaultdict(dict)
     for kind, (_, repaired) in findings.items():
         for owner in (owner for owner, count in repaired.items() if count):
@@ -58,9 +60,13 @@ async def run(ground: Ground, asked: contract.ReconcileInput) -> Made | Answer:
     return Made(answer=answer, entries=entries, events=search.events)
 
 
-def _damage(kind: DamageKind, found: Sequence[object], repaired: Mapping[str, int]) -> Damage:
+def _inconsistency(
+    kind: InconsistencyKind, found: Sequence[object], repaired: Mapping[str, int]
+) -> Inconsistency:
     examples = [str(each) for each in found[:EXAMPLES]]
-    return Damage(kind=kind, found=len(found), repaired=sum(repaired.values()), examples=examples)
+    return Inconsistency(
+        kind=kind, found=len(found), repaired=sum(repaired.values()), examples=examples
+    )
 
 
 async def _schedules_without_install(search: Search) -> Finding:
@@ -155,7 +161,7 @@ async def _lock_installs(search: Search, found: Sequence[Place]) -> None:
     await adoption.lock_installs(search.ground.call.connection, keys)
 
 
-_KINDS: dict[DamageKind, Callable[[Search], Awaitable[Finding]]] = {
+_KINDS: dict[InconsistencyKind, Callable[[Search], Awaitable[Finding]]] = {
     "schedule_without_install": _schedules_without_install,
     "schedule_without_endpoint": _schedules_without_endpoint,
     "schedule_without_timer": _schedules_without_timer,
