@@ -21,13 +21,14 @@ from contracts.publish.schemas import (
 from contracts.schedules import HOST_OPS
 from contracts.subjects import ADMIN_AUDIENCE, HOST_AUDIENCE
 
-_SCALARS = {
+_JSON_SCALARS = {
     "string": "string",
     "integer": "number",
     "number": "number",
     "boolean": "boolean",
     "null": "null",
 }
+_WIT_SCALARS = {"string": "string", "bool": "boolean"}
 
 
 def declarations() -> str:
@@ -51,29 +52,43 @@ def declarations() -> str:
 
 
 def _extension() -> Iterator[str]:
-    yield f"export type SchedulerError = {_union(wit.errors())};"
+    yield f"export type SchedulerError = {_union(wit.error_names())};"
     for name, fields in wit.records().items():
         yield f"export interface {_pascal(name)} {{"
         for field in fields:
             yield from _comment(field.doc, "  ")
             optional = "?" if field.type.startswith("option<") else ""
-            yield f"  {_camel(field.name)}{optional}: {_of_wit(field.type.removeprefix('option'))};"
+            written = from_wit(field.type, f"{name}.{field.name}")
+            yield f"  {_camel(field.name)}{optional}: {written};"
         yield "}"
     for function in wit.functions():
         parameters = ", ".join(
-            f"{_camel(each.name)}: {_of_wit(each.type)}" for each in function.parameters
+            f"{_camel(field.name)}: {from_wit(field.type, f'{function.name}.{field.name}')}"
+            for field in function.parameters
         )
-        answer = _of_wit(function.answer)
-        if function.answer.startswith("option<"):
-            answer += " | undefined"
-        yield f"export function {_camel(function.name)}({parameters}): {answer};"
+        result = from_wit(function.result, f"the result of {function.name}")
+        if function.result.startswith("option<"):
+            result += " | undefined"
+        yield f"export function {_camel(function.name)}({parameters}): {result};"
 
 
-def _of_wit(text: str) -> str:
+def from_wit(text: str, member: str) -> str:
+    """Write a WIT type as TypeScript; an option is the type itself.
+
+    Raises:
+        UnknownType: it is none of those that the interface has; the message names ``member``.
+    """
     if "<" in text:
         outer, _, inner = text.removesuffix(">").partition("<")
-        return f"{_of_wit(inner)}[]" if outer == "list" else _of_wit(inner)
-    return {"string": "string", "bool": "boolean"}.get(text, _pascal(text))
+        written = from_wit(inner, member)
+        if outer not in {"list", "option"}:
+            raise wit.UnknownType(f"{member}: {text} has no TypeScript type")
+        return f"{written}[]" if outer == "list" else written
+    if text in _WIT_SCALARS:
+        return _WIT_SCALARS[text]
+    if text not in wit.records():
+        raise wit.UnknownType(f"{member}: {text} has no TypeScript type")
+    return _pascal(text)
 
 
 def _bus() -> Iterator[str]:
@@ -114,34 +129,44 @@ def _codes(codes: Sequence[Code]) -> str:
 def _type(name: str, schema: Mapping[str, Any]) -> Iterator[str]:
     yield from _comment(schema.get("description", ""))
     if "properties" not in schema and schema.get("type") != "object":
-        yield f"export type {name} = {_written(schema)};"
+        yield f"export type {name} = {from_schema(schema, name)};"
         return
     required = set(schema.get("required", ()))
     yield f"export interface {name} {{"
     for member, part in schema.get("properties", {}).items():
         yield from _comment(part.get("description", ""), "  ")
-        yield f"  {member}{'' if member in required else '?'}: {_written(part)};"
+        optional = "" if member in required else "?"
+        yield f"  {member}{optional}: {from_schema(part, f'{name}.{member}')};"
     yield "}"
 
 
-def _written(schema: Mapping[str, Any]) -> str:
-    """Write a schema as a type."""
+def from_schema(schema: Mapping[str, Any], member: str) -> str:
+    """Write a JSON Schema as a TypeScript type; one that allows everything is ``unknown``.
+
+    Raises:
+        UnknownType: a schema of another kind; the message names ``member``.
+    """
     match schema:
         case {"$ref": str(name)}:
             written = name
-        case {"anyOf": [*parts]}:
-            written = " | ".join(map(_written, parts))
+        case {"anyOf": [*alternatives]}:
+            written = " | ".join(from_schema(schema, member) for schema in alternatives)
         case {"const": value}:
             written = json.dumps(value)
         case {"enum": [*values]}:
             written = _union(values)
         case {"type": "array"}:
-            inner = _written(schema.get("items", {}))
+            inner = from_schema(schema.get("items", {}), member)
             written = f"({inner})[]" if " " in inner else f"{inner}[]"
         case {"type": "object"}:
-            written = f"Record<string, {_written(schema.get('additionalProperties', {}))}>"
+            inner = from_schema(schema.get("additionalProperties", {}), member)
+            written = f"Record<string, {inner}>"
+        case {"type": str(name)} if name in _JSON_SCALARS:
+            written = _JSON_SCALARS[name]
+        case _ if schema.keys() <= {"description", "default"}:
+            written = "unknown"
         case _:
-            written = _SCALARS.get(schema.get("type", ""), "unknown")
+            raise wit.UnknownType(f"{member}: {dict(schema)} has no TypeScript type")
     return written
 
 

@@ -6,8 +6,10 @@ such as payloads, travel as JSON text.
 """
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType, NoneType
-from typing import Any, get_args, get_origin, get_type_hints
+from functools import reduce
+from operator import or_
+from types import MappingProxyType, NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from msgspec import Struct, UnsetType
 
@@ -24,7 +26,7 @@ ERRORS = (
     Code.DENIED,
     Code.INTERNAL,
 )
-"""What a read may fail with; a change tells of its failure in its result."""
+"""What a read may fail with; a change reports its failure in its result."""
 
 JSON_TEXT = "JSON text."
 _DOCS = {
@@ -47,11 +49,15 @@ class Function(Struct, frozen=True):
 
     name: str
     parameters: Sequence[Field]
-    answer: str
+    result: str
     fails: bool
 
 
-class _Shape(Struct, frozen=True):
+class UnknownType(TypeError):
+    """A type of the contract that has no counterpart; the message names the type and its member."""
+
+
+class _RecordSpec(Struct, frozen=True):
     type: type[Struct]
     fields: tuple[str, ...]
     loose: frozenset[str] = frozenset()
@@ -59,9 +65,9 @@ class _Shape(Struct, frozen=True):
 
 
 _INPUT = ("endpoint", "cron", "timezone", "enabled", "name", "payload")
-_RECORDS: Mapping[str, _Shape] = MappingProxyType(
+_RECORDS: Mapping[str, _RecordSpec] = MappingProxyType(
     {
-        "schedule-info": _Shape(
+        "schedule-info": _RecordSpec(
             schedules.ScheduleInfo,
             (
                 "id",
@@ -79,21 +85,21 @@ _RECORDS: Mapping[str, _Shape] = MappingProxyType(
             ),
             loose=frozenset({"created_at"}),
         ),
-        "endpoint-info": _Shape(
+        "endpoint-info": _RecordSpec(
             schedules.EndpointInfo, ("id", "method", "path", "handler", "schedulable")
         ),
-        "create-schedule-input": _Shape(schedules.CreateInput, _INPUT),
-        "create-schedule-result": _Shape(
+        "create-schedule-input": _RecordSpec(schedules.CreateInput, _INPUT),
+        "create-schedule-result": _RecordSpec(
             schedules.CreateOutput, ("success", "schedule_id", "error", "field_errors")
         ),
-        "update-schedule-input": _Shape(schedules.UpdateInput, _INPUT),
-        "update-schedule-result": _Shape(
+        "update-schedule-input": _RecordSpec(schedules.UpdateInput, _INPUT),
+        "update-schedule-result": _RecordSpec(
             schedules.UpdateOutput, ("success", "error", "field_errors")
         ),
-        "delete-schedule-result": _Shape(schedules.DeleteOutput, ("success", "error")),
+        "delete-schedule-result": _RecordSpec(schedules.DeleteOutput, ("success", "error")),
     }
 )
-_NAMES: Mapping[str, str] = MappingProxyType(
+FUNCTION_NAMES: Mapping[str, str] = MappingProxyType(
     {
         "list": "list-schedules",
         "get": "get-schedule",
@@ -103,22 +109,34 @@ _NAMES: Mapping[str, str] = MappingProxyType(
         "getEndpoints": "get-endpoints",
     }
 )
-_OF_TYPE = {shape.type: name for name, shape in _RECORDS.items()}
+"""Host operation → its function in the interface."""
+_RECORD_NAMES = {spec.type: name for name, spec in _RECORDS.items()}
+_JSON_CONTAINERS = (dict[str, Any], list[Any], dict[str, str])
+_SCALARS: Mapping[Any, str] = MappingProxyType({bool: "bool", str: "string"})
 
 
-def errors() -> list[str]:
-    """Give the cases of the error enum, in order."""
+def error_names() -> list[str]:
+    """Return the cases of the error enum, in order."""
     return [code.value.lower().replace("_", "-") for code in ERRORS]
 
 
 def records() -> dict[str, list[Field]]:
-    """Give the fields of every record."""
-    return {name: _fields(shape) for name, shape in _RECORDS.items()}
+    """Return the fields of every record.
+
+    Raises:
+        UnknownType: a field has no WIT type.
+    """
+    return {name: _fields(spec) for name, spec in _RECORDS.items()}
 
 
 def functions() -> list[Function]:
-    """Give the function of every host operation."""
-    return [_function(op, row) for op, row in HOST_OPS.items()]
+    """Return the function of every host operation.
+
+    Raises:
+        UnknownType: a parameter or result has no WIT type.
+        LookupError: an operation has no function name.
+    """
+    return [function_of(op, operation) for op, operation in HOST_OPS.items()]
 
 
 def scheduler_package() -> str:
@@ -148,7 +166,7 @@ def scheduler_package() -> str:
 
 def error_enum() -> str:
     """Write the error enum."""
-    cases = "".join(f"        {case},\n" for case in errors())
+    cases = "".join(f"        {case},\n" for case in error_names())
     return f"    enum {ERROR} {{\n{cases}    }}"
 
 
@@ -163,45 +181,81 @@ def record(name: str, fields: Sequence[Field]) -> str:
 
 def signature(function: Function) -> str:
     """Write a function."""
-    parameters = ", ".join(f"{each.name}: {each.type}" for each in function.parameters)
-    answer = f"result<{function.answer}, {ERROR}>" if function.fails else function.answer
-    return f"    {function.name}: func({parameters}) -> {answer};"
+    parameters = ", ".join(f"{field.name}: {field.type}" for field in function.parameters)
+    result = f"result<{function.result}, {ERROR}>" if function.fails else function.result
+    return f"    {function.name}: func({parameters}) -> {result};"
 
 
-def _function(op: str, row: Operation) -> Function:
-    taken = get_type_hints(row.input)
+def wit_type(annotation: Any, member: str) -> str:  # noqa: ANN401 - an annotation may be anything
+    """Write the type of ``member``: text, flag, record, list of records, or JSON as text.
+
+    Raises:
+        UnknownType: none of these; the message names ``member``.
+    """
+    alternatives = [kind for kind in get_args(annotation) if kind not in {NoneType, UnsetType}]
+    if _is_union(annotation) and len(alternatives) < len(get_args(annotation)):
+        return f"option<{wit_type(reduce(or_, alternatives), member)}>"
+    if annotation in _SCALARS:
+        return _SCALARS[annotation]
+    if annotation in _RECORD_NAMES:
+        return _RECORD_NAMES[annotation]
+    if get_origin(annotation) is list and alternatives[0] in _RECORD_NAMES:
+        return f"list<{_RECORD_NAMES[alternatives[0]]}>"
+    if _is_json(annotation):
+        return "string"
+    raise UnknownType(f"{member}: {annotation} has no WIT type; see wit_type in {__name__}")
+
+
+def _is_union(annotation: Any) -> bool:  # noqa: ANN401 - likewise
+    return get_origin(annotation) in {Union, UnionType}
+
+
+def _is_json(annotation: Any) -> bool:  # noqa: ANN401 - likewise
+    kinds = get_args(annotation) if _is_union(annotation) else (annotation,)
+    return all(kind in _JSON_CONTAINERS for kind in kinds)
+
+
+def function_of(op: str, operation: Operation) -> Function:
+    """Return the function of a host operation.
+
+    Raises:
+        UnknownType: a parameter or the result has no WIT type.
+        LookupError: the operation has no function name.
+    """
+    if op not in FUNCTION_NAMES:
+        raise LookupError(f"host operation {op!r} has no name in FUNCTION_NAMES of {__name__}")
+    inputs = get_type_hints(operation.input)
     parameters = []
-    if "schedule_id" in taken:
-        parameters.append(Field("schedule-id", _wit(taken["schedule_id"])))
-    if row.input in _OF_TYPE:
-        parameters.append(Field("input", _OF_TYPE[row.input]))
-    if row.mutates:
-        answer = _OF_TYPE[row.output]
-    else:
-        [member] = get_type_hints(row.output).values()
-        answer = _wit(member)
-    return Function(_NAMES[op], parameters, answer, fails=not row.mutates)
+    if "schedule_id" in inputs:
+        member = f"{operation.input.__name__}.schedule_id"
+        parameters.append(Field("schedule-id", wit_type(inputs["schedule_id"], member)))
+    if operation.input in _RECORD_NAMES:
+        parameters.append(Field("input", _RECORD_NAMES[operation.input]))
+    result = _result_type(operation)
+    return Function(FUNCTION_NAMES[op], parameters, result, fails=not operation.mutates)
 
 
-def _fields(shape: _Shape) -> list[Field]:
-    hints = get_type_hints(shape.type)
+def _result_type(operation: Operation) -> str:
+    output = operation.output
+    if operation.mutates:
+        if output not in _RECORD_NAMES:
+            raise UnknownType(f"{output.__name__} has no record; see _RECORDS in {__name__}")
+        return _RECORD_NAMES[output]
+    members = get_type_hints(output)
+    if len(members) != 1:
+        raise UnknownType(f"{output.__name__} has {len(members)} members; a read returns one")
+    [(name, annotation)] = members.items()
+    return wit_type(annotation, f"{output.__name__}.{name}")
+
+
+def _fields(spec: _RecordSpec) -> list[Field]:
+    hints = get_type_hints(spec.type)
     fields = []
-    for name in shape.fields:
-        written = _wit(hints[name])
-        if name in shape.loose:
+    for name in spec.fields:
+        written = wit_type(hints[name], f"{spec.type.__name__}.{name}")
+        if name in spec.loose:
             written = f"option<{written}>"
-        cleared = name == "payload" and shape.type is schedules.UpdateInput
+        cleared = name == "payload" and spec.type is schedules.UpdateInput
         doc = _CLEARED if cleared else _DOCS.get(name, "")
         fields.append(Field(name.replace("_", "-"), written, doc))
     return fields
-
-
-def _wit(annotation: Any) -> str:  # noqa: ANN401 - an annotation may be anything
-    """Write a type: text, flag, record, list of records; whatever else is JSON, is text."""
-    members = get_args(annotation)
-    if NoneType in members or UnsetType in members:
-        [first, *_] = [each for each in members if each not in {NoneType, UnsetType}]
-        return f"option<{_wit(first)}>"
-    if get_origin(annotation) is list and members[0] in _OF_TYPE:
-        return f"list<{_wit(members[0])}>"
-    return "bool" if annotation is bool else _OF_TYPE.get(annotation, "string")
