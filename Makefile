@@ -17,11 +17,12 @@ help: ## this list
 venv: ## create .venv and install the pinned versions (every other target does this by itself)
 	@$(PYTHON) .ci/bootstrap.py
 
-check: venv ## formatting, lint, strict types, import arrows: what runs before the tests
+check: venv ## formatting, lint, strict types, import layers, recipes: what runs before the tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.support.recipes
 
 test: venv ## all tests, on embedded PostgreSQL and NATS (PYTEST_ARGS="-k name" narrows them)
 	$(BIN)/pytest -n 2 --ignore=tests/interop $(PYTEST_ARGS)

@@ -7,6 +7,7 @@ import asyncpg
 import pytest
 from msgspec import Struct
 
+from contracts.schedules import CreateInput
 from service.rules.limits import Limits
 from tests.support.admin import Admin, register
 from tests.support.host import dispatcher, read
@@ -38,6 +39,31 @@ async def fill(move: Move) -> None:
     ):
         created = await move.source("createSchedule", installId=move.install_id, **body)
         assert created["success"], created
+
+
+EVERY_FIELD: dict[str, Any] = {
+    "endpoint": "/b",
+    "cron": "30 4 * * 2",
+    "timezone": "Europe/Berlin",
+    "enabled": False,
+    "name": "every field",
+    "payload": {"n": 1},
+}
+"""A value of each field of ``create``, none of them the default."""
+
+
+async def test_an_export_and_an_import_carry_every_field(move: Move) -> None:
+    assert set(EVERY_FIELD) == set(CreateInput.__struct_encode_fields__)
+    body = {"installId": move.install_id, **EVERY_FIELD}
+    assert (await move.source("createSchedule", **body))["success"]
+    document = (await move.source("exportTenant", tenantId="tenant-1"))["document"]
+    await move.target("importTenant", tenantId="tenant-2", document=document)
+    [original] = (await move.source("listSchedules"))["schedules"]
+    [copy] = (await move.target("listSchedules"))["schedules"]
+    carried = {"endpointMethod", "endpointPath", *EVERY_FIELD} - {"endpoint"}
+    assert {name: copy[name] for name in carried} == {name: original[name] for name in carried}
+    given = {name: value for name, value in EVERY_FIELD.items() if name != "endpoint"}
+    assert {name: copy[name] for name in given} == given
 
 
 def portable(document: dict[str, Any]) -> list[str]:
