@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv check test test-interop bench-rpc bench-firing bench-retention fmt drill demo dev api clean
+.PHONY: help venv check test test-fast test-interop bench-rpc bench-firing bench-retention fmt drill demo dev api clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | \
@@ -26,6 +26,9 @@ check: venv ## formatting, lint, strict types, import layers, recipes: what runs
 
 test: venv ## all tests, on embedded PostgreSQL and NATS (PYTEST_ARGS="-k name" narrows them)
 	$(BIN)/pytest -n 2 --ignore=tests/interop $(PYTEST_ARGS)
+
+test-fast: venv ## unit and wire tests without the sweeps over all zones (one file: .venv/bin/pytest FILE)
+	$(BIN)/pytest -n 2 -m "not sweep" tests/unit tests/wire $(PYTEST_ARGS)
 
 test-interop: venv ## guests and clients in other languages (needs node and npm)
 	$(BIN)/pytest tests/interop $(PYTEST_ARGS)

@@ -1,6 +1,12 @@
 """Real neighbours for every test: a database cloned from a migrated template, a NATS server.
 
-One PostgreSQL server serves all tests of a process; with xdist each worker has its own.
+One PostgreSQL server serves all tests of a process; with xdist each worker has its own. Servers
+start when the first test asks for them, so that a file costs what it uses:
+
+    .venv/bin/pytest tests/unit/test_cron.py
+    .venv/bin/pytest tests/integration/test_planner.py -k lock
+
+`make test-fast` runs what needs no server, without the sweeps over all time zones.
 """
 
 import asyncio
@@ -74,7 +80,7 @@ async def empty_database(postgres: Postgres) -> AsyncIterator[str]:
 async def database(postgres: Postgres) -> AsyncIterator[str]:
     """DSN of a freshly migrated database, dropped afterwards."""
     name = f"test_{next(numbers)}"
-    await administer(postgres, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    await administer(postgres, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY FILE_COPY")
     yield postgres.dsn_of(name)
     await administer(postgres, f"DROP DATABASE {name} WITH (FORCE)")
 

@@ -31,6 +31,7 @@ def recorded_changes(name: str) -> list[tuple[int, int, int]]:
     return changes
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("initial", sorted({name[0] for name in zones.names()}))
 def test_every_recorded_change_starts_a_stretch(initial: str) -> None:
     for name in sorted(name for name in zones.names() if name[0] == initial):

@@ -193,6 +193,7 @@ def changes(name: str) -> list[int]:
 AROUND = ["30 1 * * *", "0,20,40 0,2 * * *", "*/20 0-3 * * *", "0 3,23 * * *", "10 */2 * * *"]
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("initial", sorted({name[0] for name in zones.names()}))
 def test_every_zone_around_its_latest_change(initial: str) -> None:
     seen = set()
