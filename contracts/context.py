@@ -49,7 +49,7 @@ __all__ = [
 TOKEN_TYPE = "ext-context+jwt"  # noqa: S105 - a media type, no secret
 MAX_TOKEN_BYTES = 4096
 MAX_LIFETIME_S = 120
-USUAL_LIFETIME_S = 60
+DEFAULT_LIFETIME_S = 60
 LEEWAY_S = 10
 ALL_TENANTS = "*"
 """The ``tenant_id`` of a platform operator."""

@@ -1,8 +1,8 @@
-"""The HTTP callback that an unmodified Runner makes, answered over the bus.
+"""The HTTP callback of an unmodified Runner, answered over the bus.
 
-A Runner throws away the body of anything but a 2xx, so a structured negative result is a 200 with
-``success: false``; only what kept an operation from being considered has its number as status.
-Members that are null are left out, as a Runner would hand an extension the text ``null``.
+A Runner discards the body of anything but a 2xx, so a structured negative result is a 200 with
+``success: false``; only a service error has its number as status. Members that are null are left
+out, as a Runner would pass an extension the text ``null``.
 """
 
 import hmac
@@ -29,12 +29,12 @@ log = getLogger(__name__)
 
 PATH = "/api/internal/ext-scheduler/install/{install_id}"
 TOKEN_HEADER = "x-runner-auth"  # noqa: S105 - the name of a header
-# More than the bus takes: a payload arrives as JSON text within JSON, and shrinks on the way.
+# More than the bus accepts: a payload arrives as JSON text within JSON, and is unescaped here.
 MAX_BODY_BYTES = 1_048_576
 
 
-class Callback:
-    """Answers one Runner, or several that share ``token``, which must not be empty."""
+class CallbackHandler:
+    """Serves one Runner, or several that share ``token``, which must not be empty."""
 
     def __init__(self, requests: SignedRequests, token: str) -> None:
         if not token:
@@ -42,8 +42,8 @@ class Callback:
         self._requests = requests
         self._token = token.encode()
 
-    async def answer(self, request: web.Request) -> web.Response:
-        """Carry out one operation; every failure is a JSON body with its code."""
+    async def handle(self, request: web.Request) -> web.Response:
+        """Call one operation; answer a failure with a JSON body that has its code."""
         try:
             self._authenticate(request)
             traceparent = trace_headers(request.headers).get(TRACE_HEADER)
@@ -56,17 +56,17 @@ class Callback:
         return _json(200, _without_nulls(outcome))
 
     def _authenticate(self, request: web.Request) -> None:
-        given = request.headers.get(TOKEN_HEADER, "").encode(errors="replace")
-        if not hmac.compare_digest(given, self._token):
+        token = request.headers.get(TOKEN_HEADER, "").encode(errors="replace")
+        if not hmac.compare_digest(token, self._token):
             raise ServiceError(Code.UNAUTHORIZED, "Not authorized")
 
 
 def sidecar(
-    callback: Callback, session: ClientSession, platform_url: str | None
+    callback: CallbackHandler, session: ClientSession, platform_url: str | None
 ) -> web.Application:
     """Serve the callback, and forward every other path to the platform where there is one."""
     application = web.Application()
-    application.router.add_route("POST", PATH, callback.answer)
+    application.router.add_route("POST", PATH, callback.handle)
     if platform_url:
         forward = Passthrough(session, platform_url).forward
         application.router.add_route("*", "/{path:.*}", forward)
@@ -93,21 +93,21 @@ async def _body(request: web.Request) -> dict[str, Any]:
 
 
 def _operation(members: dict[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    """Split what the Runner sent into the operation's wire name and its fields."""
+    """Return the operation's wire name and its fields from the Runner's body."""
     op = members.pop("operation", None)
     if not isinstance(op, str) or op not in HOST_OPS:
         _invalid("Unknown operation")
     if isinstance(members.get("payload"), str):
         members["payload"] = _payload(members["payload"], op)
-    if not _is_carried(members.get("payload")):
+    if not _is_encodable(members.get("payload")):
         members["payload"] = [math.nan]
     return op, members
 
 
-def _is_carried(payload: object) -> bool:
-    """Whether the bus can carry it: not so an integer beyond 64 bits, or a lone surrogate.
+def _is_encodable(payload: object) -> bool:
+    """Return whether MessagePack can hold it: no integer beyond 64 bits, no lone surrogate.
 
-    The service refuses NaN by the same rule, and then names the field beside the others.
+    The service refuses NaN by the same rule, and reports the field along with the others.
     """
     try:
         encode(payload, Encoding.MSGPACK)
@@ -122,7 +122,7 @@ def _payload(text: str, op: str) -> object:
     try:
         return msgspec.json.decode(text.encode())
     except (msgspec.MsgspecError, RecursionError, ValueError):
-        # The text itself is no payload either, and so becomes a field error beside the others.
+        # The service refuses a text as a payload, and reports it along with the other field errors.
         return text
 
 

@@ -1,7 +1,7 @@
 """The scheduler as a Python host embeds it: one method per operation, under the same name.
 
-What an extension asked for comes back as a typed result, also when it is negative (``success`` is
-false and the field errors are there). What kept the operation from being considered at all raises
+The outcome of an operation is returned as its typed output, also when it is negative (``success``
+is false and the field errors are set). What kept it from being considered at all raises
 ``contracts.errors.ServiceError``.
 """
 
@@ -27,7 +27,7 @@ from contracts.schedules import (
     UpdateOutput,
 )
 from contracts.subjects import HOST_AUDIENCE
-from runner_bridge.requests import SignedRequests, Speaker
+from runner_bridge.requests import Principal, SignedRequests
 
 __all__ = ["InstallContext", "SchedulerHost"]
 
@@ -35,10 +35,10 @@ T = TypeVar("T", bound=Struct)
 
 
 class InstallContext(Struct, frozen=True, kw_only=True):
-    """The install that a host speaks for, as far as the host knows it.
+    """The install that a host acts for, as far as the host knows it.
 
-    What is given is checked against the database. ``providers`` are the capabilities granted to
-    this execution; when given, ``cap:scheduler.manage`` must be among them.
+    Members that are set are checked against the database. ``providers`` are the capabilities that
+    this execution was granted; when set, ``cap:scheduler.manage`` must be among them.
     """
 
     install_id: UUID
@@ -49,7 +49,7 @@ class InstallContext(Struct, frozen=True, kw_only=True):
 
 
 class SchedulerHost:
-    """The host operations, speaking for one install.
+    """The host operations, on behalf of one install.
 
     ``jti`` repeats an earlier request: a change is made at most once for each, and its stored
     result returned. All methods raise ServiceError, see ``SignedRequests.ask``.
@@ -60,7 +60,7 @@ class SchedulerHost:
     ) -> None:
         self._requests = requests
         self._traceparent = traceparent
-        self._speaker = Speaker(
+        self._principal = Principal(
             audience=HOST_AUDIENCE,
             install_id=install.install_id,
             tenant_id=install.tenant_id,
@@ -82,7 +82,7 @@ class SchedulerHost:
         return await self._ask("create", request, CreateOutput, jti)
 
     async def update(self, request: UpdateInput, *, jti: UUID | None = None) -> UpdateOutput:
-        """Change a schedule; fields left UNSET stay as they are."""
+        """Change a schedule; fields left UNSET are unchanged."""
         return await self._ask("update", request, UpdateOutput, jti)
 
     async def delete(self, request: DeleteInput, *, jti: UUID | None = None) -> DeleteOutput:
@@ -94,16 +94,16 @@ class SchedulerHost:
         return await self._ask("getEndpoints", GetEndpointsInput(), GetEndpointsOutput)
 
     async def call(self, op: str, fields: Mapping[str, Any], *, jti: UUID | None = None) -> Struct:
-        """Ask for an operation by its wire name with fields nobody has checked yet.
+        """Call an operation by its wire name with unchecked fields.
 
-        The service judges them, so that whoever sent them gets its field errors.
+        The service validates them, so that the extension gets its field errors.
 
         Raises:
             KeyError: no such operation.
         """
         return await self._ask(op, fields, HOST_OPS[op].output, jti)
 
-    async def _ask(self, op: str, fields: object, answer: type[T], jti: UUID | None = None) -> T:
+    async def _ask(self, op: str, fields: object, output: type[T], jti: UUID | None = None) -> T:
         return await self._requests.ask(
-            self._speaker, op, fields, answer, jti=jti, traceparent=self._traceparent
+            self._principal, op, fields, output, jti=jti, traceparent=self._traceparent
         )

@@ -1,7 +1,7 @@
-"""Carries execute requests from the bus to the Runner: verified first, posted untouched.
+"""Forwards execute requests from the bus to the Runner: verified first, posted unchanged.
 
-Every request gets a reply. What goes wrong on this side is an ``ExecuteResponse`` with an
-``error``: 4xx where another attempt is pointless, 408 or 5xx where it is not.
+Every request gets a reply. A failure on this side is an ``ExecuteResponse`` with an ``error``: 4xx
+where a retry is pointless, 408 or 5xx where it is not.
 """
 
 import asyncio
@@ -32,45 +32,46 @@ from contracts.subjects import (
     RUNNER_QUEUE,
 )
 from contracts.tracing import trace_headers
-from runner_bridge.runner import Posted, RunnerFailed, post_execution
+from runner_bridge.runner import RunnerFailed, RunnerRequest, post_execution
 
 log = getLogger(__name__)
 
 # Reached only when the event loop is blocked: a callback never waits for the Runner.
 PENDING_MESSAGES = 4096
 PENDING_BYTES = 64 * 1024 * 1024
-LONGEST_TIMEOUT_MS = 600_000
+MAX_TIMEOUT_MS = 600_000
 
-Verifying = Callable[[], KeySet]
-"""Gives the keys to verify with, asked at each request, so that keys can be rotated meanwhile."""
+KeyProvider = Callable[[], KeySet]
+"""Returns the keys to verify with; called for each request, so that keys can be rotated."""
 
 
 class ExecutorSettings(Struct, frozen=True, kw_only=True):
-    """Where the Runner is and how much it gets at once; seconds.
+    """Where the Runner is, how many executions it gets at once, and timeouts in seconds.
 
-    ``runner_url`` has no path of an operation: ``/v1/execute`` is added. ``margin`` is what the
-    HTTP call may take beyond the request's own ``timeout_ms``; the worker waits longer still.
+    ``runner_url`` is the base URL: ``/v1/execute`` is added. At most ``concurrency`` executions are
+    in flight and ``max_waiting`` wait. ``margin_s`` is what the HTTP call may take beyond the
+    request's own ``timeout_ms``; the worker waits longer still.
     """
 
     runner_url: str
     concurrency: int = 64
-    waiting: int = 1024
-    margin: float = 3.0
-    drain_patience: float = 35.0
+    max_waiting: int = 1024
+    margin_s: float = 3.0
+    drain_timeout_s: float = 35.0
     reply_prefixes: tuple[str, ...] = ("_INBOX", "_R_.")
 
 
 class Executor:
     """Answers ``ext.runner.execute`` on one connection; ``start`` it once, ``stop`` it once.
 
-    Connection and session stay their opener's to close.
+    The caller closes the connection and the session.
     """
 
     def __init__(
         self,
         connection: Client,
         session: ClientSession,
-        keys: Verifying,
+        keys: KeyProvider,
         settings: ExecutorSettings,
     ) -> None:
         self._connection = connection
@@ -82,12 +83,12 @@ class Executor:
         self._subscription: Subscription | None = None
 
     @property
-    def in_hand(self) -> int:
-        """Requests taken and not yet answered."""
+    def in_flight(self) -> int:
+        """The number of requests received and not yet answered."""
         return len(self._tasks)
 
     async def start(self) -> None:
-        """Subscribe, and return when the server knows it."""
+        """Subscribe; return when the server has confirmed it."""
         self._subscription = await self._connection.subscribe(
             EXECUTE_SUBJECT,
             queue=RUNNER_QUEUE,
@@ -98,31 +99,31 @@ class Executor:
         await self._connection.flush()
 
     async def stop(self) -> None:
-        """Take no more, answer everything taken, flush; what takes too long is answered as well."""
+        """Unsubscribe, answer every request received, flush; cancel what outlasts the timeout."""
         if self._subscription is not None and not self._connection.is_closed:
             try:
                 await self._subscription.drain()  # type: ignore[no-untyped-call] # the library's
             except (nats.errors.Error, OSError) as error:
-                log.warning("execute subscription not drained: %r", error)
+                log.warning("failed to drain the execute subscription: %r", error)
         if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=self._settings.drain_patience)
+            _, late = await asyncio.wait(self._tasks, timeout=self._settings.drain_timeout_s)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
         if self._connection.is_connected:
-            await self._settle()
+            await self._flush()
 
-    async def _settle(self) -> None:
+    async def _flush(self) -> None:
         try:
             await self._connection.flush(timeout=2)
         except (nats.errors.Error, OSError) as error:
-            log.warning("last execute replies perhaps not sent: %r", error)
+            log.warning("failed to flush execute replies: %r", error)
 
     async def _receive(self, message: Msg) -> None:
         if not message.reply.startswith(self._settings.reply_prefixes):
-            log.warning("execute request dropped: no reply can go to %r", message.reply)
+            log.warning("execute request dropped: reply subject %r is not allowed", message.reply)
             return
-        if len(self._tasks) >= self._settings.concurrency + self._settings.waiting:
+        if len(self._tasks) >= self._settings.concurrency + self._settings.max_waiting:
             await self._reply(message, None, failure(503, "Bridge is busy"))
             return
         task = asyncio.create_task(self._answer(message))
@@ -130,28 +131,28 @@ class Executor:
         task.add_done_callback(self._tasks.discard)
 
     async def _answer(self, message: Msg) -> None:
-        """The outer edge: whatever happens inside, there is a reply."""
+        """Reply to a request, also where carrying it out fails in an unforeseen way."""
         claims: Claims | None = None
         try:
             async with self._slots:
-                claims = self._verified(message)
-                body = await self._executed(message, claims)
+                claims = self._verify(message)
+                body = await self._execute(message, claims)
         except asyncio.CancelledError:
             await self._reply(message, claims, failure(503, "Bridge is stopping"))
             raise
         except ContextRefused as refused:
             log.warning("execute request refused: %s", refused.reason)
-            # Expired is also what a caller is who gave up: another attempt has a fresh token.
+            # A token also expires when its caller has timed out: a retry has a fresh one.
             status = 408 if refused.reason is Reason.EXPIRED else 401
             body = failure(status, "Execute request is not authorized")
         except RunnerFailed as failed:
             body = failure(failed.status, str(failed))
         except Exception:
-            log.exception("fault while executing")
+            log.exception("unexpected error while executing")
             body = failure(500, "Bridge failed")
         await self._reply(message, claims, body)
 
-    def _verified(self, message: Msg) -> Claims:
+    def _verify(self, message: Msg) -> Claims:
         return verify(
             (message.headers or {}).get(CONTEXT_HEADER),
             self._keys(),
@@ -161,11 +162,11 @@ class Executor:
             now=time.time(),
         )
 
-    async def _executed(self, message: Msg, claims: Claims) -> bytes:
-        """Post what is verified.
+    async def _execute(self, message: Msg, claims: Claims) -> bytes:
+        """Post a verified request and return the Runner's response.
 
         Raises:
-            RunnerFailed: there is no answer of the Runner to pass on.
+            RunnerFailed: there is no response to forward.
         """
         headers = message.headers or {}
         if gave_up(headers.get(DEADLINE_HEADER), claims, time.time()):
@@ -174,13 +175,13 @@ class Executor:
             request = decode(message.data, ExecuteRequest, Encoding.JSON)
         except MalformedBody as malformed:
             raise RunnerFailed(400, f"Execute request: {malformed}") from None
-        if not 0 < request.limits.timeout_ms <= LONGEST_TIMEOUT_MS:
+        if not 0 < request.limits.timeout_ms <= MAX_TIMEOUT_MS:
             raise RunnerFailed(400, "Execute request: timeout_ms is out of range")
-        call = Posted(
+        call = RunnerRequest(
             url=f"{self._settings.runner_url.rstrip('/')}/v1/execute",
             body=message.data,
             headers=runner_headers(request, headers, str(claims.jti)),
-            timeout=request.limits.timeout_ms / 1000 + self._settings.margin,
+            timeout_s=request.limits.timeout_ms / 1000 + self._settings.margin_s,
         )
         return await post_execution(self._session, call)
 
@@ -193,7 +194,7 @@ class Executor:
         try:
             await self._connection.publish(message.reply, body, headers=headers)
         except (nats.errors.Error, OSError) as error:
-            log.warning("execute reply not sent: %r", error, extra={"request_id": request_id})
+            log.warning("failed to send execute reply: %r", error, extra={"request_id": request_id})
 
 
 def gave_up(deadline: str | None, claims: Claims, now: float) -> bool:
@@ -211,10 +212,10 @@ def gave_up(deadline: str | None, claims: Claims, now: float) -> bool:
 def runner_headers(
     request: ExecuteRequest, headers: dict[str, str], request_id: str
 ) -> dict[str, str]:
-    """Give the headers of the post.
+    """Return the headers of the HTTP request.
 
     Raises:
-        RunnerFailed: one of them cannot stand in an HTTP header. What is not ASCII goes as UTF-8.
+        RunnerFailed: a value is not allowed in an HTTP header. What is not ASCII goes as UTF-8.
     """
     given = {
         "content-type": Encoding.JSON.value,
@@ -231,5 +232,5 @@ def runner_headers(
 
 
 def failure(status: int, error: str) -> bytes:
-    """Write the reply for a request that the Runner did not answer."""
+    """Return the reply for a request that the Runner did not answer."""
     return encode(ExecuteResponse(status=status, error=error), Encoding.JSON)

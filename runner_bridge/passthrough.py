@@ -1,4 +1,4 @@
-"""Forwards HTTP requests to the platform as they are, body by body, both ways."""
+"""Forwards HTTP requests to the platform unchanged, streaming both bodies."""
 
 from logging import getLogger
 
@@ -23,48 +23,50 @@ HOP_BY_HOP = frozenset(
         "upgrade",
     }
 )
-# The next connection has a host of its own, and this end has already said "continue".
+# The next connection has a host of its own, and "100 continue" was sent already.
 NOT_FORWARDED = HOP_BY_HOP | {"host", "expect"}
 _ADDED_BY_LIBRARY = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 
 
 class Passthrough:
-    """Forwards to ``base_url``; the session stays its opener's to close."""
+    """Forwards requests to ``base_url``; the caller closes the session."""
 
     def __init__(self, session: ClientSession, base_url: str) -> None:
         self._session = session
         self._base_url = base_url.rstrip("/")
 
     async def forward(self, request: web.Request) -> web.StreamResponse:
-        """Send the request on and its answer back, redirects and errors included."""
+        """Forward a request and return its response, redirects and errors included."""
         try:
             async with self._session.request(
                 request.method,
                 URL(self._base_url + request.raw_path, encoded=True),
-                headers=_kept(request.headers, NOT_FORWARDED),
+                headers=_filter_headers(request.headers, NOT_FORWARDED),
                 data=request.content.iter_any() if request.can_read_body else None,
                 skip_auto_headers=_ADDED_BY_LIBRARY,
                 timeout=ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
                 allow_redirects=False,
                 auto_decompress=False,
-            ) as answer:
-                return await _relay(request, answer)
+            ) as upstream:
+                return await _relay(request, upstream)
         except (ClientError, OSError, TimeoutError) as error:
-            log.warning("platform cannot be reached: %r", error)
+            log.warning("platform unavailable: %r", error)
             return web.json_response({"error": "Platform cannot be reached"}, status=502)
 
 
-async def _relay(request: web.Request, answer: ClientResponse) -> web.StreamResponse:
+async def _relay(request: web.Request, upstream: ClientResponse) -> web.StreamResponse:
     response = web.StreamResponse(
-        status=answer.status, reason=answer.reason, headers=_kept(answer.headers, HOP_BY_HOP)
+        status=upstream.status,
+        reason=upstream.reason,
+        headers=_filter_headers(upstream.headers, HOP_BY_HOP),
     )
     await response.prepare(request)
     try:
-        async for chunk in answer.content.iter_any():
+        async for chunk in upstream.content.iter_any():
             await response.write(chunk)
     except (ClientError, OSError) as error:
-        # Half an answer is out: only a broken connection tells the caller that the rest is missing.
-        log.warning("forwarding broke off: %r", error)
+        # Part of the response is sent: only a closed connection tells the caller that it is cut.
+        log.warning("upstream aborted: %r", error)
         if request.transport is not None:
             request.transport.abort()
         return response
@@ -72,9 +74,9 @@ async def _relay(request: web.Request, answer: ClientResponse) -> web.StreamResp
     return response
 
 
-def _kept(headers: CIMultiDictProxy[str], dropped: frozenset[str]) -> CIMultiDict[str]:
-    named = headers.get("connection", "").lower().replace(" ", "").split(",")
-    without = dropped.union(named)
+def _filter_headers(headers: CIMultiDictProxy[str], dropped: frozenset[str]) -> CIMultiDict[str]:
+    connection_headers = headers.get("connection", "").lower().replace(" ", "").split(",")
+    removed = dropped.union(connection_headers)
     return CIMultiDict(
-        (name, value) for name, value in headers.items() if name.lower() not in without
+        (name, value) for name, value in headers.items() if name.lower() not in removed
     )

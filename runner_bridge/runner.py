@@ -1,4 +1,4 @@
-"""One call of the Runner's ``/v1/execute``: its answer as it came, or why there is none."""
+"""One call of the Runner's ``/v1/execute``: its response unchanged, or why there is none."""
 
 import asyncio
 from collections.abc import Mapping
@@ -13,45 +13,45 @@ MAX_RESPONSE_BYTES = 262_144
 
 
 class RunnerFailed(Exception):
-    """No answer of the Runner to pass on; ``status`` as an HTTP gateway would give it."""
+    """The Runner gave no usable response; ``status`` is what an HTTP gateway would return."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
 
 
-class Posted(Struct, frozen=True):
-    """What is posted; ``timeout`` in seconds, from connecting to the last byte."""
+class RunnerRequest(Struct, frozen=True):
+    """An HTTP request to the Runner; ``timeout_s`` from connecting to the last byte."""
 
     url: str
     body: bytes
     headers: Mapping[str, str]
-    timeout: float
+    timeout_s: float
 
 
-async def post_execution(session: ClientSession, call: Posted) -> bytes:
-    """Post an execution and give the Runner's JSON document byte for byte.
+async def post_execution(session: ClientSession, request: RunnerRequest) -> bytes:
+    """Post an execution and return the Runner's JSON document byte for byte.
 
     Raises:
         RunnerFailed: down (502), slow (504), too large or no ``ExecuteResponse`` (502).
     """
     try:
         async with session.post(
-            call.url,
-            data=call.body,
+            request.url,
+            data=request.body,
             # A compressed answer could be far larger than what arrives.
-            headers={**call.headers, "accept-encoding": "identity"},
-            timeout=ClientTimeout(total=call.timeout),
+            headers={**request.headers, "accept-encoding": "identity"},
+            timeout=ClientTimeout(total=request.timeout_s),
             allow_redirects=False,
         ) as response:
-            return _checked(response.status, await _limited(response))
+            return _check_response(response.status, await _read_limited(response))
     except TimeoutError:
         raise RunnerFailed(504, "Runner did not answer in time") from None
     except (ClientError, OSError) as error:
         raise RunnerFailed(502, f"Runner cannot be reached: {type(error).__name__}") from None
 
 
-async def _limited(response: ClientResponse) -> bytes:
+async def _read_limited(response: ClientResponse) -> bytes:
     if response.headers.get("content-encoding", "identity").lower() != "identity":
         raise RunnerFailed(502, "Runner answered in an encoding that was not asked for")
     try:
@@ -61,7 +61,7 @@ async def _limited(response: ClientResponse) -> bytes:
     raise RunnerFailed(502, "Runner answered more than 256 KiB")
 
 
-def _checked(status: int, body: bytes) -> bytes:
+def _check_response(status: int, body: bytes) -> bytes:
     try:
         answer = decode(body, ExecuteResponse, Encoding.JSON)
     except MalformedBody:

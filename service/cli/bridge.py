@@ -13,9 +13,9 @@ from aiohttp import web
 
 from contracts.context import InvalidKeySet, signing_key
 from contracts.subjects import HOST_AUDIENCE
-from runner_bridge.callback import Callback, sidecar
+from runner_bridge.callback import CallbackHandler, sidecar
 from runner_bridge.executor import Executor, ExecutorSettings
-from runner_bridge.requests import SignedRequests, SigningKey
+from runner_bridge.requests import SignedRequests, SigningKeyProvider
 from service.bus.connection import Bus, BusUnavailableError, confirm_subscriptions
 from service.cli.errors import EXIT_USAGE, CommandError
 from service.runtime import settings
@@ -73,7 +73,7 @@ async def _bridge(chosen: Settings) -> None:
         if chosen.callback_token_file:
             await stack.enter_async_context(_callbacks(chosen, bus, session))
         executor = Executor(bus.client, session, keys.current, executing)
-        metrics.inflight.labels("execution").set_function(lambda: executor.in_hand)
+        metrics.inflight.labels("execution").set_function(lambda: executor.in_flight)
         await executor.start()
         stack.push_async_callback(executor.stop)
         await _granted(bus)
@@ -93,7 +93,9 @@ async def _callbacks(
     chosen: Settings, bus: Bus, session: aiohttp.ClientSession
 ) -> AsyncIterator[None]:
     """Answer the Runner's callbacks for the length of the block."""
-    callback = Callback(SignedRequests(bus.client, host_key(chosen.host_key_file)), _token(chosen))
+    callback = CallbackHandler(
+        SignedRequests(bus.client, host_key(chosen.host_key_file)), _token(chosen)
+    )
     runner = web.AppRunner(sidecar(callback, session, chosen.platform_url or None), access_log=None)
     await runner.setup()
     try:
@@ -108,7 +110,7 @@ async def _callbacks(
         await runner.cleanup()
 
 
-def host_key(file: str) -> SigningKey:
+def host_key(file: str) -> SigningKeyProvider:
     """Return what gives the key for host calls, which may be rotated meanwhile.
 
     Raises CommandError when there is none now.

@@ -16,9 +16,9 @@ from contracts import base64url
 from contracts.admin import ADMIN_OPS
 from contracts.context import (
     ALL_TENANTS,
+    DEFAULT_LIFETIME_S,
     LEEWAY_S,
     MAX_LIFETIME_S,
-    USUAL_LIFETIME_S,
     Claims,
     ContextRefused,
     InvalidKeySet,
@@ -89,7 +89,7 @@ def mint(
     permission: Annotated[list[str], typer.Option(help="Permission (admin); repeatable.")] = [],
     lifetime: Annotated[
         int, typer.Option(help="Seconds until it expires.", min=1, max=MAX_LIFETIME_S)
-    ] = USUAL_LIFETIME_S,
+    ] = DEFAULT_LIFETIME_S,
     request_id: Annotated[UUID | None, typer.Option(help="Id of a request to repeat.")] = None,
 ) -> None:
     """Print a signed context for one request: its operation and its exact body."""

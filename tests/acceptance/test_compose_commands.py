@@ -30,7 +30,7 @@ from tests.support.sources import ROOT
 RUNNER_ANSWERED = """SELECT error FROM ext_scheduler.runs
 WHERE status = 'error' AND http_status IS NOT NULL"""
 NODES = ("nats-1", "nats-2", "nats-3")
-LASTING = RequestSettings(total=60.0)
+LASTING = RequestSettings(total_timeout_s=60.0)
 
 
 @pytest.fixture(scope="module")

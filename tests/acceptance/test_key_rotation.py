@@ -20,7 +20,7 @@ from tests.support.platform import Installed, install
 from tests.support.responders import PATIENT, clients, responders
 
 CALLERS = 4
-ONCE = RequestSettings(attempt=60.0, total=60.0)
+ONCE = RequestSettings(attempt_timeout_s=60.0, total_timeout_s=60.0)
 ROTATE = ("keys", "rotate", "--private", "runner.json", "--public", "keys.json")
 
 

@@ -13,7 +13,7 @@ from contracts.context import signing_key
 from contracts.encoding import Encoding, decode_map
 from contracts.errors import NUMBERS, Code, ErrorBody
 from contracts.schedules import CreateOutput, GetOutput, ListOutput, ScheduleInfo, UpdateOutput
-from runner_bridge.callback import MAX_BODY_BYTES, Callback, sidecar
+from runner_bridge.callback import MAX_BODY_BYTES, CallbackHandler, sidecar
 from runner_bridge.requests import RequestSettings, SignedRequests
 from service.rules.payload import check
 from tests.support.callers import connected
@@ -25,7 +25,12 @@ from tests.wire.samples_host import EMPTY_SCHEDULE, INSTALL_ID, SCHEDULE, SCHEDU
 TOKEN = "shared-token"
 PATH = f"/api/internal/ext-scheduler/install/{INSTALL_ID}"
 # Asked a single time, however long the answer takes.
-ONCE = RequestSettings(attempt=60.0, total=60.0, first_pause=60.0, longest_pause=60.0)
+ONCE = RequestSettings(
+    attempt_timeout_s=60.0,
+    total_timeout_s=60.0,
+    first_delay_s=60.0,
+    max_delay_s=60.0,
+)
 
 
 class Runner:
@@ -66,7 +71,7 @@ async def platform() -> AsyncIterator[RunnerStub]:
 async def runner(nats_url: str, platform: RunnerStub) -> AsyncIterator[Runner]:
     async with connected(nats_url) as client, ClientSession() as session:
         requests = SignedRequests(client, lambda: signing_key(KEYS, HOST), ONCE)
-        server = TestServer(sidecar(Callback(requests, TOKEN), session, platform.url))
+        server = TestServer(sidecar(CallbackHandler(requests, TOKEN), session, platform.url))
         await server.start_server()
         try:
             yield Runner(session, str(server.make_url("")).rstrip("/"))
@@ -212,7 +217,7 @@ async def test_an_install_that_cannot_exist_is_404(runner: Runner) -> None:
 async def test_a_callback_without_a_token_is_not_built(nats_url: str) -> None:
     async with connected(nats_url) as client:
         with pytest.raises(ValueError, match="needs a token"):
-            Callback(SignedRequests(client, lambda: signing_key(KEYS, HOST)), "")
+            CallbackHandler(SignedRequests(client, lambda: signing_key(KEYS, HOST)), "")
 
 
 async def test_the_trace_goes_on(runner: Runner, service: SchedulerStub) -> None:

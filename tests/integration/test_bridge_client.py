@@ -43,8 +43,13 @@ INSTALL = InstallContext(
     providers=("cap:scheduler.manage",),
 )
 # Quick to ask again, and patient with every attempt: a second one would be a finding.
-PATIENT = RequestSettings(attempt=60.0, total=60.0, first_pause=0.01, longest_pause=0.02)
-HASTY = structs.replace(PATIENT, attempt=0.2)
+PATIENT = RequestSettings(
+    attempt_timeout_s=60.0,
+    total_timeout_s=60.0,
+    first_delay_s=0.01,
+    max_delay_s=0.02,
+)
+HASTY = structs.replace(PATIENT, attempt_timeout_s=0.2)
 UNAVAILABLE = ErrorBody(code=Code.UNAVAILABLE, error="Busy")
 CREATE = CreateInput(endpoint="/api/x", cron="0 * * * *")
 CREATED = CreateOutput(success=True)
@@ -208,7 +213,7 @@ async def test_the_time_for_a_request_is_bounded(
     service.answer = lambda _: answer
     began = time.monotonic()
     with pytest.raises(ServiceError) as caught:
-        await host_on(bus, structs.replace(HASTY, total=3.0)).list()
+        await host_on(bus, structs.replace(HASTY, total_timeout_s=3.0)).list()
     assert caught.value.code is Code.UNAVAILABLE
     assert time.monotonic() - began < 30
     assert len(service.messages) > 1
@@ -216,13 +221,13 @@ async def test_the_time_for_a_request_is_bounded(
 
 async def test_no_service_at_all_is_unavailable(bus: Client) -> None:
     with pytest.raises(ServiceError, match="No scheduler service is running"):
-        await host_on(bus, structs.replace(PATIENT, first_pause=60.0)).list()
+        await host_on(bus, structs.replace(PATIENT, first_delay_s=60.0)).list()
 
 
 async def test_a_closed_connection_is_unavailable_at_once(bus: Client) -> None:
     await bus.close()
     with pytest.raises(ServiceError) as caught:
-        await host_on(bus, structs.replace(PATIENT, total=60.0)).list()
+        await host_on(bus, structs.replace(PATIENT, total_timeout_s=60.0)).list()
     assert caught.value.code is Code.UNAVAILABLE
 
 

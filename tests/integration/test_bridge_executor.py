@@ -33,7 +33,7 @@ async def stub() -> AsyncIterator[RunnerStub]:
 
 @pytest.fixture
 async def executor(nats_url: str, stub: RunnerStub) -> AsyncIterator[Executor]:
-    async with executing(nats_url, stub.url, margin=0.2) as executor:
+    async with executing(nats_url, stub.url, margin_s=0.2) as executor:
         yield executor
 
 

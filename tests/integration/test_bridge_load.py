@@ -28,9 +28,9 @@ async def test_many_requests_are_in_hand_at_once_but_no_more_than_allowed(
     nats_url: str, bus: Client, stub: RunnerStub
 ) -> None:
     release = stub.hold()
-    async with executing(nats_url, stub.url, concurrency=3, waiting=4) as executor:
+    async with executing(nats_url, stub.url, concurrency=3, max_waiting=4) as executor:
         asked = [asyncio.create_task(ask_result(bus)) for _ in range(7)]
-        await eventually(lambda: stub.in_hand == 3 and executor.in_hand == 7)
+        await eventually(lambda: stub.in_hand == 3 and executor.in_flight == 7)
         refused = await ask_result(bus)
         assert (refused.status, refused.error) == (503, "Bridge is busy")
         release.set()
@@ -49,7 +49,7 @@ async def test_stopping_answers_what_is_in_hand(
         stopping = asyncio.create_task(executor.stop())
         release.set()
         await stopping
-        assert executor.in_hand == 0
+        assert executor.in_flight == 0
         assert [answer.status for answer in await asyncio.gather(*asked)] == [200] * 5
 
 
@@ -57,9 +57,9 @@ async def test_stopping_does_not_wait_for_ever_and_is_never_silent(
     nats_url: str, bus: Client, stub: RunnerStub
 ) -> None:
     stub.hold()
-    async with executing(nats_url, stub.url, concurrency=1, drain_patience=0.05) as executor:
+    async with executing(nats_url, stub.url, concurrency=1, drain_timeout_s=0.05) as executor:
         asked = [asyncio.create_task(ask_result(bus)) for _ in range(3)]
-        await eventually(lambda: executor.in_hand == 3)
+        await eventually(lambda: executor.in_flight == 3)
         await executor.stop()
         answers = await asyncio.gather(*asked)
     assert [answer.error for answer in answers] == ["Bridge is stopping"] * 3

@@ -27,7 +27,12 @@ pytestmark = pytest.mark.timeout(300)
 
 INSTALL = UUID(int=7)
 # Asked a single time, however long the answer takes.
-ONCE = RequestSettings(attempt=60.0, total=60.0, first_pause=60.0, longest_pause=60.0)
+ONCE = RequestSettings(
+    attempt_timeout_s=60.0,
+    total_timeout_s=60.0,
+    first_delay_s=60.0,
+    max_delay_s=60.0,
+)
 
 
 @pytest.fixture

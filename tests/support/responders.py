@@ -128,7 +128,7 @@ def host(
     patience: float = 60.0,
 ) -> SchedulerHost:
     """The scheduler as this install's Runner embeds it; patient (s), for times of trouble."""
-    settings = RequestSettings(encoding=encoding, attempt=3.0, total=patience)
+    settings = RequestSettings(encoding=encoding, attempt_timeout_s=3.0, total_timeout_s=patience)
     requests = SignedRequests(client, lambda: RUNNER_KEY, settings)
     return SchedulerHost(
         requests, InstallContext(install_id=installed.install_id, tenant_id=installed.tenant_id)

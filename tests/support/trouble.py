@@ -29,7 +29,12 @@ SOON_S = 45.0
 
 def once(client: Client, installed: Installed, within: float = CALLER_WAITS_S) -> SchedulerHost:
     """The scheduler for this install, asked a single time; ``within`` is also its deadline."""
-    settings = RequestSettings(attempt=within, total=within, first_pause=999, longest_pause=999)
+    settings = RequestSettings(
+        attempt_timeout_s=within,
+        total_timeout_s=within,
+        first_delay_s=999,
+        max_delay_s=999,
+    )
     requests = SignedRequests(client, lambda: RUNNER_KEY, settings)
     return SchedulerHost(
         requests, InstallContext(install_id=installed.install_id, tenant_id=installed.tenant_id)

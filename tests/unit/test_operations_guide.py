@@ -79,7 +79,7 @@ def test_the_guide_names_no_file_that_is_not_there() -> None:
 
 
 def test_timeouts_of_a_call_nest_by_two_or_three_seconds() -> None:
-    firing, margin = FiringSettings(), ExecutorSettings(runner_url="").margin
+    firing, margin = FiringSettings(), ExecutorSettings(runner_url="").margin_s
     bridge_s = firing.runner_timeout_s + margin
     assert 2 <= margin <= 3
     assert 2 <= firing.call_timeout_s - bridge_s <= 3

@@ -16,7 +16,7 @@ from contracts.admin import ADMIN_OPS, AdminOperation
 from contracts.context import ALL_TENANTS, InvalidKeySet, Key, parse_key_set, signing_key
 from contracts.errors import Code, Outcome, ServiceError
 from contracts.subjects import ADMIN_AUDIENCE
-from runner_bridge.requests import RequestSettings, SignedRequests, Speaker
+from runner_bridge.requests import Principal, RequestSettings, SignedRequests
 from service.bus.connection import Bus, BusUnavailableError, connect
 from service.cli import files
 from service.cli.errors import EXIT_UNAVAILABLE, EXIT_USAGE, STATUS_OF, CommandError
@@ -73,7 +73,7 @@ class Asking:
         try:
             async with progress(lambda: doing or f"waiting for {op}"):
                 return await self._requests(op).ask(
-                    self._speaker(operation, fields),
+                    self._principal(operation, fields),
                     op,
                     fields,
                     operation.output,
@@ -84,7 +84,9 @@ class Asking:
 
     def _requests(self, op: str) -> SignedRequests:
         patience = self.caller.timeout or (LONG_PATIENCE_S if op in LONG else USUAL_PATIENCE_S)
-        settings = RequestSettings(attempt=float(patience), total=float(patience))
+        settings = RequestSettings(
+            attempt_timeout_s=float(patience), total_timeout_s=float(patience)
+        )
         return SignedRequests(self._bus.client, lambda: self._key, settings)
 
     def _jti(self, operation: AdminOperation, fields: Mapping[str, Any]) -> UUID:
@@ -103,7 +105,7 @@ class Asking:
             return fields
         return {**fields, "tenantId": tenant}
 
-    def _speaker(self, operation: AdminOperation, fields: Mapping[str, Any]) -> Speaker:
+    def _principal(self, operation: AdminOperation, fields: Mapping[str, Any]) -> Principal:
         if operation.operator_only or (self._key.operator and not self.caller.tenant):
             tenant = ALL_TENANTS
         else:
@@ -114,7 +116,7 @@ class Asking:
                 " key may leave it out",
                 EXIT_USAGE,
             )
-        return Speaker(
+        return Principal(
             audience=ADMIN_AUDIENCE,
             sub=self.caller.subject,
             tenant_id=tenant,

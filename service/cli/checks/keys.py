@@ -9,7 +9,7 @@ from uuid import uuid4
 import msgspec
 
 from contracts.context import (
-    USUAL_LIFETIME_S,
+    DEFAULT_LIFETIME_S,
     Claims,
     ContextRefused,
     InvalidKeySet,
@@ -88,7 +88,7 @@ def _signer(about: str, file: Path, audience: str, keys: KeySet | None) -> Findi
             iss=key.issuer,
             aud=audience,
             iat=now,
-            exp=now + USUAL_LIFETIME_S,
+            exp=now + DEFAULT_LIFETIME_S,
             jti=uuid4(),
             op="check",
             body_sha256=body_sha256(b""),
