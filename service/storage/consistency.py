@@ -12,6 +12,7 @@ from service.storage.runs.attempts import Wanted
 from service.storage.runs.occurrences import Occurrence
 from service.storage.runs.queue import ENTRYPOINT
 from service.storage.schedules import firing_state, timers
+from service.storage.schedules.disabling import ScheduleRef
 
 # An install that is gone fires nothing; a disabled one keeps its timers.
 WITHOUT_TIMER = """
@@ -82,15 +83,6 @@ ORDER BY s.id
 LIMIT $2::integer
 """
 
-DISABLE = """
-UPDATE tenant_extension_schedule s
-SET enabled = false, job_id = NULL, runner_schedule_id = NULL, last_error = $3::text,
-  revision = coalesce(s.revision, 1) + 1, updated_at = $4::timestamptz
-WHERE s.tenant_id = ANY ($1::text[]) AND s.id = ANY ($2::uuid[]) AND s.enabled
-  AND NOT EXISTS (SELECT FROM extension_api_endpoint e WHERE e.id = s.endpoint_id)
-RETURNING s.tenant_id::text AS tenant_id, s.id, s.install_id
-"""
-
 JOBS = """
 SELECT q.id, q.payload FROM ext_scheduler.pgqueuer q
 WHERE q.entrypoint = $1::text AND q.status = 'queued' AND q.id > $2::bigint
@@ -123,14 +115,6 @@ class Row(Struct, frozen=True):
     install_id: UUID
     cron: str | None
     timezone: str | None
-
-
-class Place(Struct, frozen=True):
-    """A schedule, or what should be one."""
-
-    tenant_id: str
-    schedule_id: UUID
-    install_id: UUID
 
 
 async def without_timer(
@@ -189,42 +173,35 @@ async def set_fact(connection: Connection, key: str, value: str) -> None:
     await connection.execute(SET_FACT, key, value)
 
 
-async def without_install(connection: Connection, tenant_id: str | None, limit: int) -> list[Place]:
+async def without_install(
+    connection: Connection, tenant_id: str | None, limit: int
+) -> list[ScheduleRef]:
     """Return schedules whose install is gone."""
-    return [Place(*row) for row in await connection.fetch(WITHOUT_INSTALL, tenant_id, limit)]
+    return [ScheduleRef(*row) for row in await connection.fetch(WITHOUT_INSTALL, tenant_id, limit)]
 
 
 async def without_endpoint(
     connection: Connection, tenant_id: str | None, limit: int
-) -> list[Place]:
+) -> list[ScheduleRef]:
     """Return enabled schedules whose endpoint's row is gone."""
-    return [Place(*row) for row in await connection.fetch(WITHOUT_ENDPOINT, tenant_id, limit)]
-
-
-async def disable(
-    connection: Connection, places: Sequence[Place], why: str, now: datetime
-) -> list[Place]:
-    """Disable those of these schedules whose endpoint is still gone; return which those were."""
-    tenants = sorted({place.tenant_id for place in places})
-    ids = [place.schedule_id for place in places]
-    return [Place(*row) for row in await connection.fetch(DISABLE, tenants, ids, why, now)]
+    return [ScheduleRef(*row) for row in await connection.fetch(WITHOUT_ENDPOINT, tenant_id, limit)]
 
 
 async def timers_without_schedule(
     connection: Connection, tenant_id: str | None, limit: int
-) -> list[Place]:
+) -> list[ScheduleRef]:
     """Return timers whose schedule is gone or disabled."""
     rows = await connection.fetch(TIMERS_WITHOUT_SCHEDULE, tenant_id, limit)
-    return [Place(*row) for row in rows]
+    return [ScheduleRef(*row) for row in rows]
 
 
-async def remove_timers(connection: Connection, places: Sequence[Place]) -> int:
+async def remove_timers(connection: Connection, refs: Sequence[ScheduleRef]) -> int:
     """Remove those of these timers whose schedule is still gone or disabled; return how many.
 
     Timers that a change, or the planner, is at are left alone. Call it in a transaction: who
     enables a schedule writes its timer too, so under the timers' locks the look is the last word.
     """
-    keys = await timers.lock(connection, [(each.tenant_id, each.schedule_id) for each in places])
+    keys = await timers.lock(connection, [(each.tenant_id, each.schedule_id) for each in refs])
     there = await firing_state.read(connection, keys)
     gone = [key for key in keys if key not in there]
     await timers.remove(connection, gone)

@@ -19,7 +19,7 @@ from service.runtime.logs import fields
 from service.storage.engine.acquire import acquired
 from service.storage.engine.errors import is_unavailable
 from service.storage.records import outbox
-from service.storage.records.outbox import Pending
+from service.storage.records.outbox import PendingEvent
 
 log = getLogger(__name__)
 
@@ -101,7 +101,7 @@ class Publisher:
                 await outbox.remove(connection, pending)
         return len(pending)
 
-    async def _publish(self, pending: list[Pending]) -> None:
+    async def _publish(self, pending: list[PendingEvent]) -> None:
         reconnects = self._client.stats["reconnects"]
         messages = [message for event in pending if (message := _message(event))]
         await self._client.publish_all(messages)
@@ -111,7 +111,7 @@ class Publisher:
             raise nats.errors.ConnectionReconnectingError
 
 
-def _message(event: Pending) -> tuple[str, bytes] | None:
+def _message(event: PendingEvent) -> tuple[str, bytes] | None:
     """Subject and body; None where there can be none, which is logged."""
     try:
         return _subject(event.tenant_id, str(event.install_id), event.type), body(event)
@@ -121,7 +121,7 @@ def _message(event: Pending) -> tuple[str, bytes] | None:
         return None
 
 
-def body(event: Pending) -> bytes:
+def body(event: PendingEvent) -> bytes:
     """The event as JSON, of whatever type: a newer release may have left one unknown to this."""
     return msgspec.json.encode(
         Event(

@@ -8,6 +8,7 @@ import asyncpg
 import msgspec
 import pytest
 
+from service.storage.engine import keyset
 from service.storage.records import audit
 from service.storage.runs import history
 from service.storage.schedules import admin_search
@@ -34,9 +35,9 @@ INSERT INTO ext_scheduler.timers (tenant_id, schedule_id, install_id, cron, time
 SELECT tenant_id, id, install_id, cron, 'UTC', now() FROM tenant_extension_schedule;
 """
 PAGES = {
-    "audit of a tenant": (audit.OF_TENANT, ("tenant-7", audit.LONG_AGO, NOW, ID, 50)),
-    "audit of an install": (audit.OF_INSTALL, ("tenant-7", audit.LONG_AGO, NOW, ID, 50, ID)),
-    "audit of all": (audit.OF_ALL, (None, audit.LONG_AGO, NOW, ID, 50)),
+    "audit of a tenant": (audit.OF_TENANT, ("tenant-7", keyset.EARLIEST, NOW, ID, 50)),
+    "audit of an install": (audit.OF_INSTALL, ("tenant-7", keyset.EARLIEST, NOW, ID, 50, ID)),
+    "audit of all": (audit.OF_ALL, (None, keyset.EARLIEST, NOW, ID, 50)),
     "runs of a schedule": (history.OF_SCHEDULE, ("tenant-7", ID, NOW, ID, None, 50)),
     "runs of an install": (history.OF_INSTALL, ("tenant-7", ID, NOW, ID, None, 50)),
     "schedules of a tenant": (admin_search.OF_TENANT, ("tenant-7", ID, None, None, None, 50)),

@@ -14,15 +14,16 @@ from service.operations.admin.transaction import (
     Ground,
     Made,
     entry,
-    told,
+    make_event,
     within,
 )
 from service.operations.context import Answer, field_refusal, refusal
 from service.rules import payload
 from service.rules.endpoints import read_manifest
 from service.rules.planning import Calendar, UnplannableError
+from service.storage import removal
 from service.storage.engine.errors import referenced_by
-from service.storage.platform import endpoints, installs, registry, removal, switches
+from service.storage.platform import endpoints, installs, registry, switches
 from service.storage.platform.installs import Install
 from service.storage.platform.registry import VersionDiffersError
 from service.storage.schedules import admin_search, timers
@@ -91,7 +92,7 @@ async def set_install_enabled(
         answer=answer,
         entries=[entry(tenant_id, changes, install.id)],
         install_id=install.id,
-        events=[told(EventType.INSTALL_UPDATED, tenant_id, install.id, changes)],
+        events=[make_event(EventType.INSTALL_UPDATED, tenant_id, install.id, changes)],
     )
 
 
@@ -122,7 +123,7 @@ async def uninstall(ground: Ground, asked: contract.UninstallInput) -> Made | An
             success=True, schedules_removed=removed.schedules, runs_removed=removed.runs
         ),
         entries=[entry(install.tenant_id, changes, install.id)],
-        events=[told(EventType.INSTALL_REMOVED, install.tenant_id, install.id, changes)],
+        events=[make_event(EventType.INSTALL_REMOVED, install.tenant_id, install.id, changes)],
     )
 
 
@@ -152,7 +153,7 @@ async def purge_tenant(ground: Ground, asked: contract.PurgeTenantInput) -> Made
     return Made(
         answer=answer,
         entries=[entry(tenant_id, {**changes, "installs": ids})],
-        events=[told(EventType.INSTALL_REMOVED, tenant_id, id_, {}) for id_ in ids],
+        events=[make_event(EventType.INSTALL_REMOVED, tenant_id, id_, {}) for id_ in ids],
     )
 
 

@@ -19,6 +19,7 @@ from service.rules.fields import NOT_FOUND, REQUIRED, CheckedCreate, check_creat
 from service.rules.slots import next_slots
 from service.rules.zones import load
 from service.storage.engine import clock
+from service.storage.engine.keyset import EARLIEST, NEWEST
 from service.storage.platform import endpoints
 from service.storage.records import audit
 from service.storage.runs import history
@@ -72,7 +73,7 @@ async def run_history(call: Call, asked: contract.RunHistoryInput) -> Answer:
         schedule_id=None if asked.schedule_id is None else UUID(asked.schedule_id),
         install_id=None if asked.install_id is None else UUID(asked.install_id),
         status=asked.status,
-        after=_cursor(asked.cursor, BY_TIME) or history.NEWEST,
+        after=_cursor(asked.cursor, BY_TIME) or NEWEST,
     )
     limit = asked.limit or USUAL_LIMIT
     rows = await history.page(call.connection, wanted, limit + 1)
@@ -110,8 +111,8 @@ async def audit_log(call: Call, asked: contract.AuditLogInput) -> Answer:
     wanted = audit.Wanted(
         tenant_id=within(call, asked.tenant_id),
         install_id=None if asked.install_id is None else UUID(asked.install_id),
-        since=_instant(asked.since) or audit.LONG_AGO,
-        after=_cursor(asked.cursor, BY_TIME) or history.NEWEST,
+        since=_instant(asked.since) or EARLIEST,
+        after=_cursor(asked.cursor, BY_TIME) or NEWEST,
     )
     limit = asked.limit or USUAL_LIMIT
     rows = await audit.page(call.connection, wanted, limit + 1)

@@ -13,14 +13,13 @@ from contracts.admin_installs import Inconsistency, InconsistencyKind
 from contracts.context import ALL_TENANTS
 from contracts.events import EventType
 from service.operations.admin.adopt import take_over
-from service.operations.admin.transaction import Ground, Made, entry, told, within
+from service.operations.admin.transaction import Ground, Made, entry, make_event, within
 from service.operations.context import Answer
-from service.storage import consistency
-from service.storage.consistency import Place
-from service.storage.platform import removal
-from service.storage.records.admin_change import Told
+from service.storage import consistency, removal
+from service.storage.records.outbox import OutboxEvent
 from service.storage.runs import occurrences, queue
 from service.storage.schedules import adoption, timers
+from service.storage.schedules.disabling import ScheduleRef, disable
 
 MOST = 10_000
 EXAMPLES = 10
@@ -34,7 +33,7 @@ class Search(Struct, frozen=True):
     ground: Ground
     tenant_id: str | None
     dry_run: bool
-    events: list[Told]
+    events: list[OutboxEvent]
 
 
 Finding: TypeAlias = tuple[Sequence[object], Mapping[str, int]]
@@ -92,11 +91,13 @@ async def _schedules_without_endpoint(search: Search) -> Finding:
     if search.dry_run or not found:
         return ids, {}
     await _lock_installs(search, found)
-    done = await consistency.disable(connection, found, ENDPOINT_GONE, ground.now)
-    await timers.remove(connection, [(place.tenant_id, place.schedule_id) for place in done])
+    errors = {(place.tenant_id, place.schedule_id): ENDPOINT_GONE for place in found}
+    done = await disable(connection, errors, ground.now, only_without_endpoint=True)
     data = {"error": ENDPOINT_GONE}
     search.events.extend(
-        told(EventType.SCHEDULE_DISABLED, each.tenant_id, each.install_id, data, each.schedule_id)
+        make_event(
+            EventType.SCHEDULE_DISABLED, each.tenant_id, each.install_id, data, each.schedule_id
+        )
         for each in done
     )
     return ids, _by_tenant(done)
@@ -152,11 +153,11 @@ async def _runs_without_job(search: Search) -> Finding:
     return ids, {owner: await queue.enqueue(connection, own) for owner, own in jobs.items()}
 
 
-def _by_tenant(places: Sequence[Place]) -> Mapping[str, int]:
+def _by_tenant(places: Sequence[ScheduleRef]) -> Mapping[str, int]:
     return Counter(place.tenant_id for place in places)
 
 
-async def _lock_installs(search: Search, found: Sequence[Place]) -> None:
+async def _lock_installs(search: Search, found: Sequence[ScheduleRef]) -> None:
     keys = sorted({(place.tenant_id, place.install_id) for place in found})
     await adoption.lock_installs(search.ground.call.connection, keys)
 

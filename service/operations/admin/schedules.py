@@ -11,7 +11,7 @@ from contracts.admin import ADMIN_OPS
 from contracts.errors import Code, ErrorBody, ServiceError
 from contracts.events import EventType
 from service.operations.admin.installs import locked
-from service.operations.admin.transaction import INSTALL_NOT_FOUND, Ground, Made, entry, told
+from service.operations.admin.transaction import INSTALL_NOT_FOUND, Ground, Made, entry, make_event
 from service.operations.context import Answer, field_refusal, refusal
 from service.operations.host import transaction
 from service.operations.host.transaction import Asked
@@ -82,7 +82,7 @@ async def disable_all(ground: Ground, asked: admin_installs.DisableSchedulesInpu
         install_id=install.id,
         entries=[entry(tenant_id, {"disabled": done.disabled}, install.id)],
         events=[
-            told(EventType.SCHEDULE_DISABLED, tenant_id, install.id, data, id_)
+            make_event(EventType.SCHEDULE_DISABLED, tenant_id, install.id, data, id_)
             for id_ in done.disabled
         ],
     )
@@ -211,5 +211,5 @@ def _told(install: Install, outcome: transaction.Made | ErrorBody) -> Made | Ans
         answer=outcome.answer,
         install_id=install.id,
         entries=[entry(tenant_id, outcome.changes, install.id, id_)],
-        events=[told(outcome.event, tenant_id, install.id, data, id_)],
+        events=[make_event(outcome.event, tenant_id, install.id, data, id_)],
     )

@@ -21,7 +21,8 @@ from service.operations.host.transaction import replayed
 from service.rules import admin_fields
 from service.storage.engine.errors import is_deadlock, is_name_taken
 from service.storage.records import admin_change
-from service.storage.records.admin_change import Entry, Record, Told
+from service.storage.records.admin_change import Entry, Record
+from service.storage.records.outbox import OutboxEvent
 
 INSTALL_NOT_FOUND = "Install not found"
 TRIES = 3
@@ -45,7 +46,7 @@ class Made(Struct, frozen=True, kw_only=True):
     answer: Answer
     entries: Sequence[Entry]
     install_id: UUID | None = None
-    events: Sequence[Told] = ()
+    events: Sequence[OutboxEvent] = ()
 
 
 Reads = Callable[[Call, Any], Awaitable[Answer]]
@@ -140,16 +141,22 @@ def entry(
     return Entry(tenant_id, install_id, schedule_id, msgspec.json.encode(changes).decode())
 
 
-def told(
+def make_event(
     kind: EventType,
     tenant_id: str,
     install_id: UUID,
     data: Mapping[str, Any],
     schedule_id: UUID | None = None,
-) -> Told:
+) -> OutboxEvent:
     """Make an event."""
     encoded = msgspec.json.encode(data).decode()
-    return Told(tenant_id, install_id, schedule_id, kind.value, encoded)
+    return OutboxEvent(
+        tenant_id=tenant_id,
+        install_id=install_id,
+        schedule_id=schedule_id,
+        type=kind.value,
+        data=encoded,
+    )
 
 
 class _NothingChanged(Exception):

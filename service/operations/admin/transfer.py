@@ -14,7 +14,7 @@ from contracts.admin_schedules import PortableExtension, PortableSchedule, RowEr
 from contracts.errors import Code
 from contracts.events import EventType
 from service.operations.admin.endpoints import materialised
-from service.operations.admin.transaction import Ground, Made, entry, told, within
+from service.operations.admin.transaction import Ground, Made, entry, make_event, within
 from service.operations.context import Answer, Call, field_refusal
 from service.rules import admin_fields, cursors, payload
 from service.rules.endpoints import NOT_SCHEDULABLE, Manifest, choose, normal_path, read_manifest
@@ -262,7 +262,7 @@ def _made(tenant_id: str, work: Import, answer: contract.ImportTenantOutput) -> 
         install_id=next(iter(created)) if len(created) == 1 else None,
         entries=[entry(tenant_id, {"created": ids}, install) for install, ids in created.items()],
         events=[
-            told(EventType.SCHEDULE_CREATED, tenant_id, install.id, data, new.id)
+            make_event(EventType.SCHEDULE_CREATED, tenant_id, install.id, data, new.id)
             for install, new in work.new
         ],
     )

@@ -10,7 +10,7 @@ from contracts.errors import Code
 from contracts.events import EventType
 from service.operations.admin.endpoints import materialised
 from service.operations.admin.installs import locked
-from service.operations.admin.transaction import INSTALL_NOT_FOUND, Ground, Made, entry, told
+from service.operations.admin.transaction import INSTALL_NOT_FOUND, Ground, Made, entry, make_event
 from service.operations.context import Answer, field_refusal, refusal
 from service.rules.endpoints import read_manifest
 from service.rules.fields import REQUIRED
@@ -115,7 +115,7 @@ async def _apply(
     connection, tenant_id, now = ground.call.connection, install.tenant_id, ground.now
     await versions.move(connection, tenant_id, install.id, version.id, now)
     await bulk.point(connection, tenant_id, install.id, dict(plan.targets))
-    await bulk.disable_missing(connection, tenant_id, install.id, list(plan.lost), now)
+    await bulk.disable_missing(connection, tenant_id, plan.lost, now)
     due = _timers(install, [each for each in stored if each.id in set(plan.back)], now)
     await bulk.enable_again(connection, tenant_id, install.id, list(plan.back), now)
     await timers.remove(connection, [timer.key for timer in due])
@@ -152,13 +152,13 @@ def _made(
         install_id=install.id,
         entries=[entry(tenant_id, changes, install.id)],
         events=[
-            told(EventType.INSTALL_UPDATED, tenant_id, install.id, moved),
+            make_event(EventType.INSTALL_UPDATED, tenant_id, install.id, moved),
             *(
-                told(EventType.SCHEDULE_DISABLED, tenant_id, install.id, disabled, id_)
+                make_event(EventType.SCHEDULE_DISABLED, tenant_id, install.id, disabled, id_)
                 for id_ in plan.lost
             ),
             *(
-                told(EventType.SCHEDULE_UPDATED, tenant_id, install.id, fields, id_)
+                make_event(EventType.SCHEDULE_UPDATED, tenant_id, install.id, fields, id_)
                 for id_ in plan.back
             ),
         ],

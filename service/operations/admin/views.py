@@ -7,7 +7,7 @@ from contracts.admin_schedules import AdminScheduleInfo, AuditEntry, RunInfo
 from contracts.times import wire_time
 from service.operations.views import schedule_info
 from service.rules.columns import read_container
-from service.storage.records.audit import EntryRow
+from service.storage.records.audit import AuditRow
 from service.storage.runs.history import RunRow
 from service.storage.schedules.admin_search import Found
 
@@ -35,7 +35,7 @@ def run_info(row: RunRow) -> RunInfo:
     return RunInfo(**values)
 
 
-def audit_entry(row: EntryRow) -> AuditEntry:
+def audit_entry(row: AuditRow) -> AuditEntry:
     """Show an audit entry."""
     changes = read_container(row.changes)
     shown = dict(changes) if isinstance(changes, dict) else {}

@@ -18,8 +18,9 @@ from service.rules.limits import admit, remember
 from service.storage.engine.errors import is_name_taken
 from service.storage.platform import endpoints, installs
 from service.storage.platform.installs import Install
+from service.storage.records.replay import Replay
 from service.storage.schedules import change_context
-from service.storage.schedules.change_context import Loaded, Question, Record, Replay
+from service.storage.schedules.change_context import Loaded, Question, Record
 from service.storage.schedules.rows import NewSchedule, Schedule
 
 

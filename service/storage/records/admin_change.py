@@ -7,7 +7,10 @@ from uuid import UUID
 from msgspec import Struct
 
 from service.storage.engine.connection import Connection
-from service.storage.schedules.change_context import Replay
+from service.storage.records import audit, outbox
+from service.storage.records.audit import NewAuditEntry
+from service.storage.records.outbox import OutboxEvent
+from service.storage.records.replay import Replay
 
 # Equal requests wait here for each other: the second then finds what the first has stored.
 LOCK_TEXT = "SELECT pg_advisory_xact_lock(hashtextextended($1::text, 0))"
@@ -25,22 +28,6 @@ INSERT INTO ext_scheduler.idempotency
 VALUES ($1::text, $2::text, $3::uuid, $4::text, $5::text, $6::bytea, $7::timestamptz, $8::uuid)
 """
 
-AUDIT = """
-INSERT INTO ext_scheduler.audit
-  (tenant_id, at, install_id, schedule_id, op, trigger, actor, request_id, changes)
-SELECT e.tenant_id, $1::timestamptz, e.install_id, e.schedule_id, $2::text, 'admin', $3::text,
-  $4::text, e.changes::jsonb
-FROM unnest($5::text[], $6::uuid[], $7::uuid[], $8::text[])
-  AS e (tenant_id, install_id, schedule_id, changes)
-"""
-
-EVENTS = """
-INSERT INTO ext_scheduler.outbox (tenant_id, install_id, schedule_id, type, at, data)
-SELECT e.tenant_id, e.install_id, e.schedule_id, e.type, $1::timestamptz, e.data::jsonb
-FROM unnest($2::text[], $3::uuid[], $4::uuid[], $5::text[], $6::text[])
-  AS e (tenant_id, install_id, schedule_id, type, data)
-"""
-
 
 class Entry(Struct, frozen=True):
     """One audit entry; ``changes`` is JSON text."""
@@ -49,16 +36,6 @@ class Entry(Struct, frozen=True):
     install_id: UUID | None
     schedule_id: UUID | None
     changes: str
-
-
-class Told(Struct, frozen=True):
-    """One event; ``data`` is JSON text."""
-
-    tenant_id: str
-    install_id: UUID
-    schedule_id: UUID | None
-    type: str
-    data: str
 
 
 class Record(Struct, frozen=True, kw_only=True):
@@ -73,7 +50,7 @@ class Record(Struct, frozen=True, kw_only=True):
     install_id: UUID | None
     actor: str
     entries: Sequence[Entry]
-    events: Sequence[Told]
+    events: Sequence[OutboxEvent]
 
 
 async def lock_text(connection: Connection, text: str) -> None:
@@ -107,24 +84,21 @@ async def record(connection: Connection, record: Record, now: datetime) -> None:
         now,
         record.install_id,
     )
-    await connection.execute(
-        AUDIT,
+    await audit.insert(
+        connection,
+        [
+            NewAuditEntry(
+                tenant_id=entry.tenant_id,
+                install_id=entry.install_id,
+                schedule_id=entry.schedule_id,
+                op=record.op,
+                trigger="admin",
+                actor=record.actor,
+                request_id=str(record.jti),
+                changes=entry.changes,
+            )
+            for entry in record.entries
+        ],
         now,
-        record.op,
-        record.actor,
-        str(record.jti),
-        [entry.tenant_id for entry in record.entries],
-        [entry.install_id for entry in record.entries],
-        [entry.schedule_id for entry in record.entries],
-        [entry.changes for entry in record.entries],
     )
-    if record.events:
-        await connection.execute(
-            EVENTS,
-            now,
-            [event.tenant_id for event in record.events],
-            [event.install_id for event in record.events],
-            [event.schedule_id for event in record.events],
-            [event.type for event in record.events],
-            [event.data for event in record.events],
-        )
+    await outbox.insert(connection, record.events, now)

@@ -1,12 +1,34 @@
-"""Audit entries by keyset, newest first."""
+"""Audit entries: written with the change that they describe, read by keyset, newest first."""
 
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from service.storage.engine.connection import Connection
-from service.storage.runs.history import NEWEST
+from service.storage.engine.keyset import EARLIEST, NEWEST
+from service.storage.engine.parameters import many_rows
+
+NEW_COLUMNS = {
+    "tenant_id": "text",
+    "install_id": "uuid",
+    "schedule_id": "uuid",
+    "op": "text",
+    "trigger": "text",
+    "actor": "text",
+    "request_id": "text",
+    "changes": "jsonb",
+    "at": "timestamptz",
+}
+"""A ``NewAuditEntry`` and its time, as columns."""
+
+_NEW = ", ".join(NEW_COLUMNS)
+
+# Of a relation with these columns. A statement that writes more than entries contains it as a CTE.
+INSERTION = f"INSERT INTO ext_scheduler.audit ({_NEW}) SELECT {_NEW} FROM {{rows}}"
+
+INSERT = INSERTION.format(rows=many_rows(NEW_COLUMNS))
 
 COLUMNS = """
   a.id, a.at, a.tenant_id, a.install_id, a.actor, a.trigger, a.op, a.changes::text AS changes,
@@ -39,10 +61,21 @@ ORDER BY a.at DESC, a.id DESC
 LIMIT $5::integer
 """
 
-LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+
+class NewAuditEntry(Struct, frozen=True, kw_only=True):
+    """An entry to be written; ``changes`` is JSON text."""
+
+    tenant_id: str
+    install_id: UUID | None
+    schedule_id: UUID | None
+    op: str
+    trigger: str
+    actor: str
+    request_id: str
+    changes: str
 
 
-class EntryRow(Struct, frozen=True):
+class AuditRow(Struct, frozen=True):
     """An audit entry; ``changes`` is JSON text."""
 
     id: UUID
@@ -62,15 +95,22 @@ class Wanted(Struct, frozen=True, kw_only=True):
 
     tenant_id: str | None
     install_id: UUID | None
-    since: datetime = LONG_AGO
+    since: datetime = EARLIEST
     after: tuple[datetime, UUID] = NEWEST
 
 
-async def page(connection: Connection, wanted: Wanted, limit: int) -> list[EntryRow]:
+async def insert(connection: Connection, entries: Sequence[NewAuditEntry], at: datetime) -> None:
+    """Write entries, in the transaction of what they describe."""
+    if entries:
+        columns = zip(*map(structs.astuple, entries), strict=True)
+        await connection.execute(INSERT, *map(list, columns), [at] * len(entries))
+
+
+async def page(connection: Connection, wanted: Wanted, limit: int) -> list[AuditRow]:
     """Return at most ``limit`` entries, newest first."""
     values = (wanted.tenant_id, wanted.since, *wanted.after, limit)
     if wanted.install_id is not None:
         rows = await connection.fetch(OF_INSTALL, *values, wanted.install_id)
     else:
         rows = await connection.fetch(OF_TENANT if wanted.tenant_id else OF_ALL, *values)
-    return [EntryRow(*row) for row in rows]
+    return [AuditRow(*row) for row in rows]

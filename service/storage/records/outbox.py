@@ -1,13 +1,32 @@
-"""Events that were committed and are still to be published."""
+"""Events: written with the change that they report, published after it was committed."""
 
 from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from service.storage.engine.advisory_lock import try_lock
 from service.storage.engine.connection import Connection
+from service.storage.engine.parameters import many_rows
+
+NEW_COLUMNS = {
+    "tenant_id": "text",
+    "install_id": "uuid",
+    "schedule_id": "uuid",
+    "run_id": "uuid",
+    "type": "text",
+    "data": "jsonb",
+    "at": "timestamptz",
+}
+"""An ``OutboxEvent`` and its time, as columns."""
+
+_NEW = ", ".join(NEW_COLUMNS)
+
+# Of a relation with these columns. A statement that writes more than events contains it as a CTE.
+INSERTION = f"INSERT INTO ext_scheduler.outbox ({_NEW}) SELECT {_NEW} FROM {{rows}}"
+
+INSERT = INSERTION.format(rows=many_rows(NEW_COLUMNS))
 
 TAKE = """
 SELECT tenant_id, id, install_id, schedule_id, run_id, type, at, data::text
@@ -26,7 +45,18 @@ WHERE o.tenant_id = p.tenant_id AND o.id = p.id
 """
 
 
-class Pending(Struct, frozen=True):
+class OutboxEvent(Struct, frozen=True, kw_only=True):
+    """An event to be written; ``data`` is JSON text."""
+
+    tenant_id: str
+    install_id: UUID
+    schedule_id: UUID | None = None
+    run_id: UUID | None = None
+    type: str
+    data: str
+
+
+class PendingEvent(Struct, frozen=True):
     """An event to be published; ``data`` is JSON text."""
 
     tenant_id: str
@@ -39,20 +69,27 @@ class Pending(Struct, frozen=True):
     data: str
 
 
-async def take(connection: Connection, limit: int, *, alone: bool = False) -> list[Pending]:
+async def insert(connection: Connection, events: Sequence[OutboxEvent], at: datetime) -> None:
+    """Write events, in the transaction of what they report."""
+    if events:
+        columns = zip(*map(structs.astuple, events), strict=True)
+        await connection.execute(INSERT, *map(list, columns), [at] * len(events))
+
+
+async def take(connection: Connection, limit: int, *, alone: bool = False) -> list[PendingEvent]:
     """Return the oldest events that nobody else publishes until this transaction ends.
 
     They are locked one by one; ``alone``, for rows on several nodes, which cannot be, is for one
     publisher at a time, and gives none to the others.
     """
     if not alone:
-        return [Pending(*row) for row in await connection.fetch(TAKE_FREE, limit)]
+        return [PendingEvent(*row) for row in await connection.fetch(TAKE_FREE, limit)]
     if not await try_lock(connection, ALONE_KEY):
         return []
-    return [Pending(*row) for row in await connection.fetch(TAKE, limit)]
+    return [PendingEvent(*row) for row in await connection.fetch(TAKE, limit)]
 
 
-async def remove(connection: Connection, published: Sequence[Pending]) -> None:
+async def remove(connection: Connection, published: Sequence[PendingEvent]) -> None:
     """Forget events that have been published."""
     await connection.execute(
         REMOVE, [event.tenant_id for event in published], [event.id for event in published]

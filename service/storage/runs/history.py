@@ -1,12 +1,13 @@
 """Run records by keyset, newest first: a page costs the same however much history there is."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
 from msgspec import Struct
 
 from service.storage.engine.connection import Connection
+from service.storage.engine.keyset import NEWEST
 
 COLUMNS = """
   r.id, r.tenant_id, r.install_id, r.schedule_id, r.slot, r.kind, r.trigger, r.status, r.attempts,
@@ -41,9 +42,6 @@ WHERE tenant_id = $1::text AND install_id = $2::uuid AND schedule_id = $3::uuid
 ORDER BY slot DESC, id
 LIMIT $4::integer
 """
-
-NEWEST = (datetime(9999, 1, 1, tzinfo=UTC), UUID(int=2**128 - 1))
-"""What every run comes after."""
 
 
 class RunRow(Struct, frozen=True):

@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from uuid import UUID
 
 import msgspec
 
 from service.storage.engine.connection import Connection
+from service.storage.records import audit, outbox
+from service.storage.records.audit import NewAuditEntry
+from service.storage.records.outbox import OutboxEvent
 from service.storage.runs.attempts import Ended
 from service.storage.runs.occurrences import slot_text
+from service.storage.schedules.disabling import disable
 
 LOCK_SCHEDULES = """
 SELECT FROM unnest($1::text[], $2::uuid[]) AS w (tenant_id, id)
@@ -25,42 +28,6 @@ FROM unnest($1::text[], $2::uuid[], $3::timestamptz[], $4::timestamptz[], $5::te
   AS e (tenant_id, schedule_id, slot, started_at, status, error)
 WHERE s.id = e.schedule_id AND s.tenant_id = e.tenant_id
   AND (s.last_run_slot IS NULL OR s.last_run_slot <= e.slot)
-"""
-
-# Looked at again under the lock: the install may have been updated since the run was loaded.
-DISABLE = """
-UPDATE tenant_extension_schedule s
-SET enabled = false, job_id = NULL, runner_schedule_id = NULL, updated_at = $4::timestamptz,
-  last_error = d.error
-FROM unnest($1::text[], $2::uuid[], $3::text[]) AS d (tenant_id, schedule_id, error)
-WHERE s.id = d.schedule_id AND s.tenant_id = d.tenant_id AND s.enabled
-  AND NOT EXISTS (
-    SELECT FROM tenant_extension_install i
-    JOIN extension_api_endpoint p ON p.version_id = i.version_id
-    WHERE i.id = s.install_id AND i.tenant_id = s.tenant_id AND p.id = s.endpoint_id)
-RETURNING s.tenant_id::text, s.id, s.install_id, s.last_error
-"""
-
-REMOVE_TIMERS = """
-DELETE FROM ext_scheduler.timers t
-USING unnest($1::text[], $2::uuid[]) AS d (tenant_id, schedule_id)
-WHERE t.tenant_id = d.tenant_id AND t.schedule_id = d.schedule_id
-"""
-
-AUDIT = """
-INSERT INTO ext_scheduler.audit
-  (tenant_id, at, install_id, schedule_id, op, trigger, actor, request_id, changes)
-SELECT d.tenant_id, $4::timestamptz, d.install_id, d.schedule_id, 'disable', 'service', 'worker',
-  d.run_id, '{"enabled": [true, false]}'
-FROM unnest($1::text[], $2::uuid[], $3::uuid[], $5::text[])
-  AS d (tenant_id, install_id, schedule_id, run_id)
-"""
-
-EVENTS = """
-INSERT INTO ext_scheduler.outbox (tenant_id, install_id, schedule_id, run_id, type, at, data)
-SELECT e.tenant_id, e.install_id, e.schedule_id, e.run_id, e.type, $1::timestamptz, e.data::jsonb
-FROM unnest($2::text[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::text[])
-  AS e (tenant_id, install_id, schedule_id, run_id, type, data)
 """
 
 
@@ -96,13 +63,10 @@ async def record(connection: Connection, endings: Sequence[Ended], now: datetime
     events = [_event(ended) for ended in recorded]
     if any(ended.disable for ended in recorded):
         events += await _disable(connection, [e for e in recorded if e.disable], now)
-    await connection.execute(EVENTS, now, *map(list, zip(*events, strict=True)))
+    await outbox.insert(connection, events, now)
 
 
-EventRow = tuple[str, UUID, UUID, UUID | None, str, str]
-
-
-def _event(ended: Ended) -> EventRow:
+def _event(ended: Ended) -> OutboxEvent:
     run = ended.run
     data = {
         "slot": slot_text(run.slot),
@@ -113,37 +77,51 @@ def _event(ended: Ended) -> EventRow:
     }
     if ended.error is not None:
         data["error"] = ended.error
-    kind = "run.succeeded" if ended.status == "success" else "run.failed"
-    text = msgspec.json.encode(data).decode()
-    return run.tenant_id, run.install_id, run.schedule_id, run.id, kind, text
+    return OutboxEvent(
+        tenant_id=run.tenant_id,
+        install_id=run.install_id,
+        schedule_id=run.schedule_id,
+        run_id=run.id,
+        type="run.succeeded" if ended.status == "success" else "run.failed",
+        data=msgspec.json.encode(data).decode(),
+    )
 
 
 async def _disable(
     connection: Connection, endings: Sequence[Ended], now: datetime
-) -> list[EventRow]:
-    runs = {(e.run.tenant_id, e.run.schedule_id): e.run.id for e in endings}
-    rows = await connection.fetch(
-        DISABLE,
-        [e.run.tenant_id for e in endings],
-        [e.run.schedule_id for e in endings],
-        [e.error for e in endings],
+) -> list[OutboxEvent]:
+    """Disable the schedules that still lack their endpoint; return the events that report it."""
+    by_schedule = {(e.run.tenant_id, e.run.schedule_id): e for e in endings}
+    disabled = await disable(
+        connection,
+        {key: ended.error for key, ended in by_schedule.items()},
         now,
+        only_without_endpoint=True,
+        raise_revision=False,
     )
-    if not rows:
-        return []
-    tenants, schedules = [row["tenant_id"] for row in rows], [row["id"] for row in rows]
-    installs = [row["install_id"] for row in rows]
-    ids = [str(runs[tenant, id_]) for tenant, id_ in zip(tenants, schedules, strict=True)]
-    await connection.execute(REMOVE_TIMERS, tenants, schedules)
-    await connection.execute(AUDIT, tenants, installs, schedules, now, ids)
-    return [
-        (
-            row["tenant_id"],
-            row["install_id"],
-            row["id"],
-            None,
-            "schedule.disabled",
-            msgspec.json.encode({"error": row["last_error"]}).decode(),
+    entries, events = [], []
+    for ref in disabled:
+        ended = by_schedule[ref.tenant_id, ref.schedule_id]
+        entries.append(
+            NewAuditEntry(
+                tenant_id=ref.tenant_id,
+                install_id=ref.install_id,
+                schedule_id=ref.schedule_id,
+                op="disable",
+                trigger="service",
+                actor="worker",
+                request_id=str(ended.run.id),
+                changes='{"enabled": [true, false]}',
+            )
         )
-        for row in rows
-    ]
+        events.append(
+            OutboxEvent(
+                tenant_id=ref.tenant_id,
+                install_id=ref.install_id,
+                schedule_id=ref.schedule_id,
+                type="schedule.disabled",
+                data=msgspec.json.encode({"error": ended.error}).decode(),
+            )
+        )
+    await audit.insert(connection, entries, now)
+    return events

@@ -8,6 +8,8 @@ import asyncpg
 from msgspec import Struct
 
 from service.storage.engine.connection import Connection
+from service.storage.schedules import timers
+from service.storage.schedules.disabling import disable
 from service.storage.schedules.rows import COLUMNS, JOINS, Schedule, from_columns
 
 # Rows are locked in one order, as where runs end: two of them cannot wait for each other.
@@ -24,30 +26,10 @@ WHERE s.tenant_id = $1::text AND s.install_id = $2::uuid
 ORDER BY s.created_at, s.id
 """
 
-DISABLE_ALL = """
-UPDATE tenant_extension_schedule s
-SET enabled = false, job_id = NULL, runner_schedule_id = NULL, missing_endpoint = false,
-  revision = coalesce(s.revision, 1) + 1, updated_at = $3::timestamptz
-WHERE s.tenant_id = $1::text AND s.install_id = $2::uuid
-  AND (s.enabled OR s.missing_endpoint)
-RETURNING s.id
-"""
-
-REMOVE_TIMERS = """
-DELETE FROM ext_scheduler.timers WHERE tenant_id = $1::text AND install_id = $2::uuid
-"""
-
 POINT = """
 UPDATE tenant_extension_schedule s SET endpoint_id = w.endpoint_id
 FROM unnest($3::uuid[], $4::uuid[]) AS w (id, endpoint_id)
 WHERE s.tenant_id = $1::text AND s.install_id = $2::uuid AND s.id = w.id
-"""
-
-DISABLE_MISSING = """
-UPDATE tenant_extension_schedule s
-SET enabled = false, job_id = NULL, runner_schedule_id = NULL, missing_endpoint = true,
-  last_error = $4::text, revision = coalesce(s.revision, 1) + 1, updated_at = $5::timestamptz
-WHERE s.tenant_id = $1::text AND s.install_id = $2::uuid AND s.id = ANY ($3::uuid[])
 """
 
 ENABLE_AGAIN = """
@@ -57,11 +39,6 @@ SET enabled = true, job_id = s.id,
   missing_endpoint = false, last_error = NULLIF(s.last_error, $4::text),
   revision = coalesce(s.revision, 1) + 1, updated_at = $5::timestamptz
 WHERE s.tenant_id = $1::text AND s.install_id = $2::uuid AND s.id = ANY ($3::uuid[])
-"""
-
-DELETE_TIMERS = """
-DELETE FROM ext_scheduler.timers
-WHERE tenant_id = $1::text AND schedule_id = ANY ($2::uuid[])
 """
 
 MISSING_ENDPOINT = "Disabled due to missing endpoint on extension update"
@@ -85,11 +62,15 @@ async def disable_all(
     connection: Connection, tenant_id: str, install_id: UUID, now: datetime
 ) -> Disabled:
     """Disable all schedules of an install, and none of them waits for its endpoint any more."""
-    before = await lock_all(connection, tenant_id, install_id)
-    enabled = [schedule.id for schedule in before if schedule.enabled]
-    rows = await connection.fetch(DISABLE_ALL, tenant_id, install_id, now)
-    await connection.execute(REMOVE_TIMERS, tenant_id, install_id)
-    return Disabled(enabled, len(rows))
+    stored = await lock_all(connection, tenant_id, install_id)
+    errors = {
+        (tenant_id, schedule.id): None
+        for schedule in stored
+        if schedule.enabled or schedule.missing_endpoint
+    }
+    touched = await disable(connection, errors, now, missing_endpoint=False)
+    await timers.remove_of_installs(connection, tenant_id, [install_id])
+    return Disabled([schedule.id for schedule in stored if schedule.enabled], len(touched))
 
 
 async def point(
@@ -100,11 +81,11 @@ async def point(
 
 
 async def disable_missing(
-    connection: Connection, tenant_id: str, install_id: UUID, ids: list[UUID], now: datetime
+    connection: Connection, tenant_id: str, ids: Sequence[UUID], now: datetime
 ) -> None:
-    """Disable schedules that have lost their endpoint, marked so that they can come back."""
-    await connection.execute(DISABLE_MISSING, tenant_id, install_id, ids, MISSING_ENDPOINT, now)
-    await connection.execute(DELETE_TIMERS, tenant_id, ids)
+    """Disable schedules without an endpoint, marked to be enabled when it is there again."""
+    errors = {(tenant_id, id_): MISSING_ENDPOINT for id_ in ids}
+    await disable(connection, errors, now, missing_endpoint=True)
 
 
 async def enable_again(

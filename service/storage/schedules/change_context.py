@@ -9,6 +9,8 @@ from msgspec import Struct, structs
 
 from service.storage.engine.connection import Connection
 from service.storage.engine.parameters import one_row, parameters
+from service.storage.records import audit, outbox
+from service.storage.records.replay import Replay
 from service.storage.schedules.rows import (
     COLUMNS,
     INSERTING,
@@ -89,18 +91,18 @@ RECORD_COLUMNS = {
 }
 """A ``Record`` but for ``accepted``, as columns."""
 
-RECORDING = """
+_ENTRIES = "(SELECT *, 'host_api' AS trigger, jti::text AS request_id FROM made) AS entries"
+_EVENTS = "(SELECT *, event AS type, NULL::uuid AS run_id FROM made) AS events"
+
+RECORDING = f"""
 replay AS (
   INSERT INTO ext_scheduler.idempotency
     (tenant_id, scope, jti, op, body_sha256, result, created_at)
   SELECT tenant_id, scope, jti, op, body_sha256, result, at FROM made
 ), entry AS (
-  INSERT INTO ext_scheduler.audit
-    (tenant_id, at, install_id, schedule_id, op, trigger, actor, request_id, changes)
-  SELECT tenant_id, at, install_id, schedule_id, op, 'host_api', actor, jti::text, changes FROM made
+  {audit.INSERTION.format(rows=_ENTRIES)}
 ), told AS (
-  INSERT INTO ext_scheduler.outbox (tenant_id, install_id, schedule_id, type, at, data)
-  SELECT tenant_id, install_id, schedule_id, event, at, data FROM made
+  {outbox.INSERTION.format(rows=_EVENTS)}
 )
 INSERT INTO ext_scheduler.rate_windows (tenant_id, scope, accepted, updated_at)
 SELECT tenant_id, scope, accepted, at FROM made
@@ -113,14 +115,6 @@ _ONE = {**RECORD_COLUMNS, "accepted": "timestamptz[]"}
 RECORD = f"WITH made AS ({one_row(_ONE)}), {RECORDING}"
 # Each statement is a round trip, and the install stays locked meanwhile.
 RECORD_CREATED = f"WITH made AS ({one_row({**_ONE, **NEW_COLUMNS})}), {INSERTING}, {RECORDING}"
-
-
-class Replay(Struct, frozen=True):
-    """The stored outcome of an earlier request with the same jti; ``result`` is MessagePack."""
-
-    op: str
-    body_sha256: str
-    result: bytes
 
 
 class Loaded(Struct, frozen=True):

@@ -11,6 +11,7 @@ from msgspec import Struct, structs
 from service.storage.engine.connection import Connection
 from service.storage.engine.parameters import one_row
 from service.storage.platform.installs import Install
+from service.storage.schedules import timers
 
 COLUMNS = """
   s.id, s.endpoint_id, e.method AS endpoint_method, e.path AS endpoint_path,
@@ -84,14 +85,9 @@ ON CONFLICT (tenant_id, schedule_id) DO UPDATE SET
   cron = excluded.cron, timezone = excluded.timezone, due_at = excluded.due_at, missed = 0
 """
 
-REMOVE_TIMER = """
-DELETE FROM ext_scheduler.timers WHERE tenant_id = $1::text AND schedule_id = $2::uuid
-"""
-
-DELETE = """
-WITH timer AS (
-  DELETE FROM ext_scheduler.timers WHERE tenant_id = $1::text AND schedule_id = $3::uuid
-)
+_ONE = {"tenant_ids": "ARRAY [$1::text]", "schedule_ids": "ARRAY [$3::uuid]"}
+DELETE = f"""
+WITH timer AS ({timers.REMOVAL.format(**_ONE)})
 DELETE FROM tenant_extension_schedule
 WHERE tenant_id = $1 AND install_id = $2::uuid AND id = $3
 """
@@ -192,7 +188,7 @@ async def update(
 async def set_timer(connection: Connection, install: Install, new: NewSchedule) -> None:
     """Make the timer what ``new`` says: due at ``due_at``, or none."""
     if new.due_at is None:
-        await connection.execute(REMOVE_TIMER, install.tenant_id, new.id)
+        await timers.remove(connection, [(install.tenant_id, new.id)])
         return
     await connection.execute(
         SET_TIMER, install.tenant_id, new.id, install.id, new.cron, new.timezone, new.due_at

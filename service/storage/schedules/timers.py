@@ -49,10 +49,19 @@ JOIN unnest($1::text[], $2::uuid[]) AS w (tenant_id, schedule_id)
 FOR UPDATE OF t SKIP LOCKED
 """
 
-REMOVE = """
+# Of two arrays of one length. A statement that writes the schedule row too contains it as a CTE.
+REMOVAL = """
 DELETE FROM ext_scheduler.timers t
-USING unnest($1::text[], $2::uuid[]) AS gone (tenant_id, schedule_id)
-WHERE t.tenant_id = gone.tenant_id AND t.schedule_id = gone.schedule_id
+USING unnest({tenant_ids}, {schedule_ids}) AS removed (tenant_id, schedule_id)
+WHERE t.tenant_id = removed.tenant_id AND t.schedule_id = removed.schedule_id
+"""
+
+REMOVE = REMOVAL.format(tenant_ids="$1::text[]", schedule_ids="$2::uuid[]")
+
+LOCK_OF_INSTALLS = """
+SELECT t.tenant_id, t.schedule_id FROM ext_scheduler.timers t
+WHERE t.tenant_id = $1::text AND t.install_id = ANY ($2::uuid[])
+ORDER BY t.schedule_id FOR UPDATE
 """
 
 ADD = """
@@ -164,6 +173,14 @@ async def remove(connection: Connection, keys: Sequence[tuple[str, UUID]]) -> No
     """Remove the timers of these schedules."""
     if keys:
         await connection.execute(REMOVE, [key[0] for key in keys], [key[1] for key in keys])
+
+
+async def remove_of_installs(
+    connection: Connection, tenant_id: str, install_ids: Sequence[UUID]
+) -> None:
+    """Remove all timers of installs, those without a schedule included, in the order of ids."""
+    rows = await connection.fetch(LOCK_OF_INSTALLS, tenant_id, install_ids)
+    await remove(connection, [(row["tenant_id"], row["schedule_id"]) for row in rows])
 
 
 def _columns(timers: Sequence[Timer]) -> tuple[list[object], ...]:

@@ -11,6 +11,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from service.storage.engine.connection import Connection, affected
+from service.storage.schedules import timers
 
 LOCK_TENANTS_INSTALLS = """
 SELECT i.id FROM tenant_extension_install i
@@ -21,16 +22,6 @@ LOCK_SCHEDULES = """
 SELECT s.id FROM tenant_extension_schedule s
 WHERE s.tenant_id = $1::text AND s.install_id = ANY ($2::uuid[])
 ORDER BY s.id FOR UPDATE
-"""
-
-LOCK_TIMERS = """
-SELECT t.schedule_id FROM ext_scheduler.timers t
-WHERE t.tenant_id = $1::text AND t.install_id = ANY ($2::uuid[])
-ORDER BY t.schedule_id FOR UPDATE
-"""
-
-TIMERS = """
-DELETE FROM ext_scheduler.timers WHERE tenant_id = $1::text AND install_id = ANY ($2::uuid[])
 """
 
 SCHEDULES = """
@@ -177,8 +168,7 @@ async def remove(connection: Connection, tenant_id: str, install_ids: Sequence[U
     """Remove installs with everything of theirs but the audit; their rows are locked already."""
     locked = await connection.fetch(LOCK_SCHEDULES, tenant_id, install_ids)
     schedules = [row["id"] for row in locked]
-    await connection.fetch(LOCK_TIMERS, tenant_id, install_ids)
-    await connection.execute(TIMERS, tenant_id, install_ids)
+    await timers.remove_of_installs(connection, tenant_id, install_ids)
     await connection.execute(SCHEDULES, tenant_id, install_ids)
     runs = await _remove_runs(connection, tenant_id, install_ids, schedules)
     await connection.execute(JOBS, [f"extsched:{id_}:%" for id_ in install_ids])
