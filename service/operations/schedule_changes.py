@@ -11,8 +11,8 @@ from msgspec import UNSET, UnsetType
 from contracts.errors import Code, ErrorBody
 from contracts.events import EventType
 from contracts.schedules import CreateOutput, DeleteOutput, UpdateOutput
+from service.operations.change_context import Ground, Made, admit_change
 from service.operations.context import field_refusal, refusal
-from service.operations.host.transaction import Ground, Made, admit_change
 from service.rules import payload
 from service.rules.cron import Cron, InvalidCronError, parse
 from service.rules.endpoints import NOT_SCHEDULABLE

@@ -10,11 +10,11 @@ from contracts import admin_installs, admin_schedules
 from contracts.admin import ADMIN_OPS
 from contracts.errors import Code, ErrorBody, ServiceError
 from contracts.events import EventType
+from service.operations import change_context
 from service.operations.admin.installs import locked
 from service.operations.admin.transaction import INSTALL_NOT_FOUND, Ground, Made, entry, make_event
+from service.operations.change_context import Asked
 from service.operations.context import Answer, field_refusal, refusal
-from service.operations.host import transaction
-from service.operations.host.transaction import Asked
 from service.operations.schedule_changes import create_schedule, delete_schedule, update_schedule
 from service.rules import admin_fields
 from service.rules.endpoints import NOT_SCHEDULABLE, Selector, normal_method, normal_path
@@ -62,7 +62,7 @@ async def delete(ground: Ground) -> Made | Answer:
     if install is None:
         return refusal(Code.NOT_FOUND, INSTALL_NOT_FOUND)
     asked = Asked(schedule_id=checked.schedule_id)
-    standing = await transaction.survey(ground.call, install, asked)
+    standing = await change_context.survey(ground.call, install, asked)
     return _told(install, await delete_schedule(checked, standing))
 
 
@@ -120,7 +120,7 @@ async def run_now(ground: Ground, asked: admin_schedules.RunNowInput) -> Made | 
 async def _with_endpoint(
     ground: Ground,
     checked: Checked,
-    apply: Callable[[Checked, transaction.Ground], Awaitable[transaction.Made | ErrorBody]],
+    apply: Callable[[Checked, change_context.Ground], Awaitable[change_context.Made | ErrorBody]],
 ) -> Made | Answer:
     """Put ``endpointId`` into the terms of the host operations, and apply one of them."""
     raw = ground.call.raw
@@ -141,11 +141,11 @@ async def _with_endpoint(
         if selector is None:
             own["endpointId"] = NOT_SCHEDULABLE
     checked = _aimed(checked, selector, {**errors, **own}, by_id=by_id)
-    standing = await transaction.survey(ground.call, install, _asked(checked))
+    standing = await change_context.survey(ground.call, install, _asked(checked))
     outcome = await apply(checked, standing)
     if isinstance(outcome, ErrorBody) and selector is not None:
         outcome = _renamed(outcome)
-    if isinstance(outcome, transaction.Made) and outcome.new is not None:
+    if isinstance(outcome, change_context.Made) and outcome.new is not None:
         await schedules.insert(ground.call.connection, install, outcome.new, standing.now)
     return _told(install, outcome)
 
@@ -201,7 +201,7 @@ def _renamed(outcome: ErrorBody) -> ErrorBody:
     return structs.replace(outcome, field_errors=errors)
 
 
-def _told(install: Install, outcome: transaction.Made | ErrorBody) -> Made | Answer:
+def _told(install: Install, outcome: change_context.Made | ErrorBody) -> Made | Answer:
     """Tell of a change to a schedule what an administrator's change leaves behind."""
     if isinstance(outcome, ErrorBody):
         return outcome

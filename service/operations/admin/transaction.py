@@ -16,8 +16,8 @@ from contracts.admin import ADMIN_OPS
 from contracts.context import ALL_TENANTS
 from contracts.errors import Code, ErrorBody, ServiceError
 from contracts.events import EventType
+from service.operations.change_context import replayed
 from service.operations.context import Answer, Call, field_refusal
-from service.operations.host.transaction import replayed
 from service.rules import admin_fields
 from service.storage.engine.errors import is_deadlock, is_name_taken
 from service.storage.records import admin_change

@@ -2,8 +2,9 @@
 
 from functools import partial
 
+from service.operations.change_context import Asked
 from service.operations.context import Answer, Call
-from service.operations.host.transaction import Asked, make
+from service.operations.host.transaction import make
 from service.operations.schedule_changes import create_schedule, delete_schedule, update_schedule
 from service.rules.fields import CheckedCreate, check_create, check_schedule_id, check_update
 

@@ -8,17 +8,11 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from contracts.errors import ServiceError
+from service.operations.change_context import Ground, Made, ground_of, question_of, replayed
 from service.operations.context import Answer, Call
 from service.operations.host.authorization import denial
 from service.operations.host.changes import asked_by
-from service.operations.host.transaction import (
-    Ground,
-    Made,
-    ground_of,
-    question_of,
-    record_of,
-    replayed,
-)
+from service.operations.host.transaction import record_of
 from service.operations.schedule_changes import new_schedule
 from service.rules.fields import CheckedCreate, check_create
 from service.storage.engine.errors import is_contended
