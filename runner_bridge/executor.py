@@ -18,6 +18,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from contracts.context import Claims, ContextRefused, KeySet, Reason, verify
+from contracts.deadline import deadline_passed
 from contracts.encoding import Encoding, MalformedBody, decode, encode
 from contracts.execution import ExecuteRequest, ExecuteResponse
 from contracts.subjects import (
@@ -169,7 +170,9 @@ class Executor:
             RunnerFailed: there is no response to forward.
         """
         headers = message.headers or {}
-        if gave_up(headers.get(DEADLINE_HEADER), claims, time.time()):
+        now = time.time()
+        # Without the leeway for clocks that differ: what is verified may still be too late.
+        if claims.exp <= now or deadline_passed(headers.get(DEADLINE_HEADER), now):
             raise RunnerFailed(408, "Caller gave up before the Runner was called")
         try:
             request = decode(message.data, ExecuteRequest, Encoding.JSON)
@@ -195,18 +198,6 @@ class Executor:
             await self._connection.publish(message.reply, body, headers=headers)
         except (nats.errors.Error, OSError) as error:
             log.warning("failed to send execute reply: %r", error, extra={"request_id": request_id})
-
-
-def gave_up(deadline: str | None, claims: Claims, now: float) -> bool:
-    """Whether nobody waits any more: ``deadline`` in decimal Unix ms, ``now`` in Unix seconds.
-
-    The leeway for clocks that differ does not count here: what is verified may still be too late.
-    """
-    if claims.exp <= now:
-        return True
-    if deadline is None or len(deadline) > 16 or not (deadline.isascii() and deadline.isdigit()):
-        return False
-    return int(deadline) <= now * 1000
 
 
 def runner_headers(

@@ -47,16 +47,6 @@ class ServiceOperation(Struct, frozen=True):
     output_schema: dict[str, Any]
 
 
-def gave_up(deadline: str | None, now: float) -> bool:
-    """Whether the caller no longer waits: ``deadline`` is decimal Unix ms, ``now`` Unix seconds.
-
-    A header that is no such number says nothing.
-    """
-    if deadline is None or len(deadline) > 16 or not (deadline.isascii() and deadline.isdigit()):
-        return False
-    return int(deadline) <= now * 1000
-
-
 Handle = Callable[[Request], Awaitable[Reply]]
 Refuse = Callable[[Request, Code, str], Reply]
 """Answers a request without working on it: with the given code, and why."""

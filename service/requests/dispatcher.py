@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from contracts import encoding
 from contracts.context import LEEWAY_S, Claims, ContextRefused, verify
+from contracts.deadline import deadline_passed
 from contracts.encoding import MAX_BODY_BYTES, Encoding, MalformedBody, UnknownContentType
 from contracts.errors import NUMBERS, Code, ErrorBody, Outcome, ServiceError
 from contracts.subjects import (
@@ -21,7 +22,7 @@ from contracts.subjects import (
 )
 from contracts.tracing import trace_id
 from service.flow_control.keyed_limiter import Turns
-from service.messages import KeySource, Reply, Request, gave_up
+from service.messages import KeySource, Reply, Request
 from service.operations import HANDLERS
 from service.operations.context import Answer, Call, Clock
 from service.requests.batcher import Asking, Batches
@@ -142,7 +143,9 @@ class Dispatcher(Struct, frozen=True, kw_only=True):
     def _check_wanted(self, request: Request, claims: Claims) -> None:
         """Raise ServiceError UNAVAILABLE when the caller gave up while the request waited."""
         now = self.wall_clock()
-        if claims.exp + LEEWAY_S <= now or gave_up(request.headers.get(DEADLINE_HEADER), now):
+        if claims.exp + LEEWAY_S <= now or deadline_passed(
+            request.headers.get(DEADLINE_HEADER), now
+        ):
             raise ServiceError(Code.UNAVAILABLE, WAITED_TOO_LONG)
 
     def _explain(self, error: Exception, request: Request, claims: Claims | None) -> ErrorBody:

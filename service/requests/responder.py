@@ -17,6 +17,7 @@ from msgspec import Struct
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from contracts.deadline import deadline_passed
 from contracts.errors import Code
 from contracts.subjects import (
     DEADLINE_HEADER,
@@ -28,7 +29,7 @@ from service.bus import micro
 from service.bus.connection import Bus, confirm_subscriptions
 from service.bus.micro import Identity, Statistics
 from service.flow_control.work_queue import Intake, IntakeSettings
-from service.messages import Aside, Handle, Refuse, Reply, Request, ServiceOperation, gave_up
+from service.messages import Aside, Handle, Refuse, Reply, Request, ServiceOperation
 
 log = getLogger(__name__)
 
@@ -193,7 +194,7 @@ class Responder:
         log.debug("message dropped: %s", event, extra={"reply_to": reply_to})
 
     async def _answer(self, arrival: _Arrival) -> None:
-        if gave_up(arrival.request.headers.get(DEADLINE_HEADER), time.time()):
+        if deadline_passed(arrival.request.headers.get(DEADLINE_HEADER), time.time()):
             self._observe(ResponderEvent.DEADLINE_PASSED)
             await self._turn_away(arrival, CALLER_GONE)
             return

@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from service.messages import Reply, Request, gave_up
+from contracts.deadline import deadline_passed
+from service.messages import Reply, Request
 from service.requests.responder import ResponderEvent
 from tests.support.bus_service import Gate, a_bus, a_client, echo, operations, serving
 from tests.support.eventually import eventually
@@ -191,7 +192,7 @@ async def test_a_request_whose_caller_gave_up_while_it_waited_is_not_worked_on(
 def test_a_deadline_counts_only_as_a_decimal_number_in_the_past(
     deadline: str | None, passed: bool
 ) -> None:
-    assert gave_up(deadline, 1000.0) is passed
+    assert deadline_passed(deadline, 1000.0) is passed
 
 
 @pytest.mark.parametrize("fault", [RuntimeError("secret"), asyncio.CancelledError(), KeyError()])
