@@ -1,4 +1,4 @@
-"""Stretches of time during which a zone keeps one offset from UTC.
+"""Periods of time during which a zone keeps one offset from UTC.
 
 Minutes everywhere: UTC minutes since 1970, wall minutes = UTC minutes + offset. Exact from 1973 on,
 when the last zone had given up an offset with seconds.
@@ -20,10 +20,10 @@ _PROBE = 5 * 1440
 _BLOCK = 64 * _PROBE
 
 
-class Stretch(Struct, frozen=True):
+class OffsetPeriod(Struct, frozen=True):
     """``start <= minute < end`` with one ``offset``; ``before`` is the one just before ``start``.
 
-    Where no change is near, a stretch begins or ends without one: then ``before`` is ``offset``.
+    Where no change is near, a period begins or ends without one: then ``before`` is ``offset``.
     """
 
     start: int
@@ -32,24 +32,24 @@ class Stretch(Struct, frozen=True):
     before: int
 
 
-def stretch_at(zone: ZoneInfo, minute: int) -> Stretch:
-    """The stretch that a UTC minute lies in; its start is a clock change or a year away."""
-    starts, stretches = _stretches(zone, minute // _BLOCK)
-    return stretches[bisect_right(starts, minute) - 1]
+def offset_period_at(zone: ZoneInfo, minute: int) -> OffsetPeriod:
+    """The period that a UTC minute lies in; its start is a clock change or a year away."""
+    starts, periods = _offset_periods(zone, minute // _BLOCK)
+    return periods[bisect_right(starts, minute) - 1]
 
 
 @lru_cache(maxsize=8192)
-def _stretches(zone: ZoneInfo, block: int) -> tuple[list[int], list[Stretch]]:
+def _offset_periods(zone: ZoneInfo, block: int) -> tuple[list[int], list[OffsetPeriod]]:
     start = (block - 1) * _BLOCK
     before = _offset(zone, start)
     changes = [change for near in (-1, 0, 1) for change in _changes(zone, block + near)]
     ends = [*changes, (block + 2) * _BLOCK]
-    stretches = []
+    periods = []
     for end in ends:
         offset = _offset(zone, start)
-        stretches.append(Stretch(start=start, end=end, offset=offset, before=before))
+        periods.append(OffsetPeriod(start=start, end=end, offset=offset, before=before))
         start, before = end, offset
-    return [stretch.start for stretch in stretches], stretches
+    return [period.start for period in periods], periods
 
 
 @lru_cache(maxsize=8192)

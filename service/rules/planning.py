@@ -23,7 +23,7 @@ class PlanningRules(Struct, frozen=True):
     catchup_spread: timedelta = timedelta(seconds=30)
 
 
-class Verdict(Struct, frozen=True):
+class DueDecision(Struct, frozen=True):
     """What a due timer comes to. ``slot`` is None where nothing fires.
 
     ``missed`` are slots that are neither fired now nor were before; ``following`` is when the
@@ -40,7 +40,7 @@ class UnplannableError(Exception):
     """The row's expression or zone means nothing; ``str()`` of it says which and why."""
 
 
-class Calendar:
+class SlotCache:
     """Slots of expressions in zones, each pair computed once until its next slot has come.
 
     Not for several threads. Raises UnplannableError for what others wrote into the rows.
@@ -49,7 +49,7 @@ class Calendar:
     def __init__(self, size: int = 20_000) -> None:
         self._size = size
         self._following: dict[tuple[str, str], tuple[datetime, datetime]] = {}
-        self._verdicts: dict[tuple[str, str, datetime], tuple[datetime, Verdict]] = {}
+        self._decisions: dict[tuple[str, str, datetime], tuple[datetime, DueDecision]] = {}
 
     def following(self, cron: str | None, timezone: str | None, now: datetime) -> datetime:
         """The first slot after now."""
@@ -63,19 +63,19 @@ class Calendar:
         self._following[key] = (now, slot)
         return slot
 
-    def judge(
+    def evaluate_due(
         self, cron: str, timezone: str, due_at: datetime, now: datetime, rules: PlanningRules
-    ) -> Verdict:
+    ) -> DueDecision:
         """What becomes of a timer of this pair that is due since ``due_at``."""
         key = (cron, timezone, due_at)
-        known = self._verdicts.get(key)
+        known = self._decisions.get(key)
         if known is not None and known[0] == now:
             return known[1]
-        verdict = judge(*read(cron, timezone), due_at, now, rules)
-        if len(self._verdicts) >= self._size:
-            self._verdicts.clear()
-        self._verdicts[key] = (now, verdict)
-        return verdict
+        decision = evaluate_due(*read(cron, timezone), due_at, now, rules)
+        if len(self._decisions) >= self._size:
+            self._decisions.clear()
+        self._decisions[key] = (now, decision)
+        return decision
 
 
 def read(cron: str | None, timezone: str | None) -> tuple[Cron, ZoneInfo]:
@@ -100,9 +100,9 @@ def is_slot(cron: str | None, timezone: str | None, instant: datetime) -> bool:
         return False
 
 
-def judge(
+def evaluate_due(
     cron: Cron, zone: ZoneInfo, due_at: datetime, now: datetime, rules: PlanningRules
-) -> Verdict:
+) -> DueDecision:
     """What becomes of a due timer.
 
     Up to ``late_after`` late, and with no further slot gone by, it fires as it should. Otherwise
@@ -111,15 +111,15 @@ def judge(
     following = next_slot(cron, zone, now)
     latest = latest_slot(cron, zone, due_at, now)
     if latest is None and now - due_at <= rules.late_after:
-        return Verdict(slot=due_at, catchup=False, missed=0, following=following)
+        return DueDecision(slot=due_at, catchup=False, missed=0, following=following)
     missed = 0
     if latest is not None:
         # Those in [due_at, latest): as many as in (due_at, latest].
         missed = count_between(cron, zone, due_at, latest)
     slot = latest or due_at
     if rules.catchup_window and now - slot <= rules.catchup_window:
-        return Verdict(slot=slot, catchup=True, missed=missed, following=following)
-    return Verdict(slot=None, catchup=False, missed=missed + 1, following=following)
+        return DueDecision(slot=slot, catchup=True, missed=missed, following=following)
+    return DueDecision(slot=None, catchup=False, missed=missed + 1, following=following)
 
 
 def spread(schedule_id: UUID, over: timedelta) -> timedelta:

@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct
 
 from service.rules.cron import MINUTES_PER_DAY, Cron
-from service.rules.offsets import EPOCH, MINUTE, stretch_at
+from service.rules.offsets import EPOCH, MINUTE, offset_period_at
 
 _EPOCH_DAY = EPOCH.toordinal()
 
@@ -61,7 +61,7 @@ def count_between(cron: Cron, zone: ZoneInfo, after: datetime, until: datetime) 
 
 
 class _Span(Struct, frozen=True):
-    """Part of a stretch: the walls ``low <= wall < high`` fire at ``wall - offset``.
+    """Part of a period: the walls ``low <= wall < high`` fire at ``wall - offset``.
 
     ``made_up``: skipped wall times fire at ``start``, the first instant after the gap.
     """
@@ -76,19 +76,19 @@ class _Span(Struct, frozen=True):
 def _spans(cron: Cron, zone: ZoneInfo, after: int, until: int) -> Iterator[_Span]:
     start = after + 1
     while start <= until:
-        stretch = stretch_at(zone, start)
-        low = start + stretch.offset
+        period = offset_period_at(zone, start)
+        low = start + period.offset
         made_up = False
         if cron.fixed:
             # How far the wall clock had come before it jumped: what lies between that and ``low``
             # was skipped (the clock went forward) or has fired before (it went back).
-            reached = stretch.start + stretch.before
-            if start == stretch.start and reached < low:
+            reached = period.start + period.before
+            if start == period.start and reached < low:
                 made_up = _wall_from(cron, reached) < low != _wall_from(cron, low)
             low = max(low, reached)
-        high = min(stretch.end, until + 1) + stretch.offset
-        yield _Span(start=start, made_up=made_up, low=low, high=high, offset=stretch.offset)
-        start = stretch.end
+        high = min(period.end, until + 1) + period.offset
+        yield _Span(start=start, made_up=made_up, low=low, high=high, offset=period.offset)
+        start = period.end
 
 
 def _ascending(cron: Cron, zone: ZoneInfo, after: int, until: int) -> Iterator[datetime]:

@@ -15,7 +15,7 @@ from service.storage.schedules import firing_state, timers
 from service.storage.schedules.disabling import ScheduleRef
 
 # An install that is gone fires nothing; a disabled one keeps its timers.
-WITHOUT_TIMER = """
+SCHEDULES_WITHOUT_TIMER = """
 SELECT s.tenant_id::text AS tenant_id, s.id, s.install_id, s.cron, s.timezone
 FROM tenant_extension_schedule s
 JOIN tenant_extension_install i ON i.id = s.install_id AND i.tenant_id = s.tenant_id
@@ -26,7 +26,7 @@ ORDER BY s.id
 LIMIT $2::integer
 """
 
-WITHOUT_JOB = """
+RUNS_WITHOUT_JOB = """
 SELECT r.tenant_id, r.install_id, r.schedule_id, r.slot, r.kind, r.trigger
 FROM ext_scheduler.runs r
 LEFT JOIN ext_scheduler.pgqueuer q ON q.status IN ('queued', 'picked')
@@ -42,29 +42,29 @@ LIMIT $3::integer
 """
 
 # The platform looks for enabled rows without a job, and would give them one of its own.
-OWN = """
+CLAIM_OWNERSHIP = """
 UPDATE tenant_extension_schedule s
 SET job_id = s.id, runner_schedule_id = 'extsched:' || s.install_id::text || ':' || s.id::text
 FROM unnest($1::text[], $2::uuid[]) AS w (tenant_id, schedule_id)
 WHERE s.tenant_id = w.tenant_id AND s.id = w.schedule_id AND s.enabled
 """
 
-COMPLAIN = """
+SET_LAST_ERRORS = """
 UPDATE tenant_extension_schedule s SET last_error = w.error
 FROM unnest($1::text[], $2::uuid[], $3::text[]) AS w (tenant_id, schedule_id, error)
 WHERE s.tenant_id = w.tenant_id AND s.id = w.schedule_id
   AND s.last_error IS DISTINCT FROM w.error
 """
 
-FACT = "SELECT value FROM ext_scheduler.facts WHERE key = $1::text"
+METADATA_VALUE = "SELECT value FROM ext_scheduler.facts WHERE key = $1::text"
 
-SET_FACT = """
+SET_METADATA_VALUE = """
 INSERT INTO ext_scheduler.facts (key, value) VALUES ($1::text, $2::text)
 ON CONFLICT (key) DO UPDATE SET value = excluded.value
 """
 
 
-WITHOUT_INSTALL = """
+SCHEDULES_WITHOUT_INSTALL = """
 SELECT s.tenant_id::text AS tenant_id, s.id, s.install_id
 FROM tenant_extension_schedule s
 LEFT JOIN tenant_extension_install i ON i.tenant_id = s.tenant_id AND i.id = s.install_id
@@ -73,7 +73,7 @@ ORDER BY s.id
 LIMIT $2::integer
 """
 
-WITHOUT_ENDPOINT = """
+SCHEDULES_WITHOUT_ENDPOINT = """
 SELECT s.tenant_id::text AS tenant_id, s.id, s.install_id
 FROM tenant_extension_schedule s
 JOIN tenant_extension_install i ON i.tenant_id = s.tenant_id AND i.id = s.install_id
@@ -107,7 +107,7 @@ LIMIT $2::integer
 BATCH = 1000
 
 
-class Row(Struct, frozen=True):
+class UntimedSchedule(Struct, frozen=True):
     """An enabled schedule row without a timer; others may have written anything into it."""
 
     tenant_id: str
@@ -117,14 +117,17 @@ class Row(Struct, frozen=True):
     timezone: str | None
 
 
-async def without_timer(
+async def schedules_without_timer(
     connection: Connection, after: UUID, limit: int, tenant_id: str | None = None
-) -> list[Row]:
+) -> list[UntimedSchedule]:
     """Return enabled schedules without a timer, of one tenant or all, by id, beyond ``after``."""
-    return [Row(*row) for row in await connection.fetch(WITHOUT_TIMER, after, limit, tenant_id)]
+    return [
+        UntimedSchedule(*row)
+        for row in await connection.fetch(SCHEDULES_WITHOUT_TIMER, after, limit, tenant_id)
+    ]
 
 
-async def without_job(
+async def runs_without_job(
     connection: Connection,
     since: datetime,
     until: datetime,
@@ -132,7 +135,7 @@ async def without_job(
     tenant_id: str | None = None,
 ) -> list[Occurrence]:
     """Return occurrences planned in a time that are not ended and that no job stands for."""
-    rows = await connection.fetch(WITHOUT_JOB, since, until, limit, tenant_id)
+    rows = await connection.fetch(RUNS_WITHOUT_JOB, since, until, limit, tenant_id)
     return [
         Occurrence(
             tenant_id=row["tenant_id"],
@@ -146,45 +149,51 @@ async def without_job(
     ]
 
 
-async def own(connection: Connection, keys: list[tuple[str, UUID]]) -> None:
+async def claim_ownership(connection: Connection, keys: list[tuple[str, UUID]]) -> None:
     """Mark enabled schedules as driven by this service."""
-    await connection.execute(OWN, [key[0] for key in keys], [key[1] for key in keys])
+    await connection.execute(CLAIM_OWNERSHIP, [key[0] for key in keys], [key[1] for key in keys])
 
 
-async def complain(connection: Connection, complaints: dict[tuple[str, UUID], str]) -> None:
+async def set_last_errors(connection: Connection, errors: dict[tuple[str, UUID], str]) -> None:
     """Say on schedules why they cannot be planned."""
-    if complaints:
+    if errors:
         await connection.execute(
-            COMPLAIN,
-            [key[0] for key in complaints],
-            [key[1] for key in complaints],
-            list(complaints.values()),
+            SET_LAST_ERRORS,
+            [key[0] for key in errors],
+            [key[1] for key in errors],
+            list(errors.values()),
         )
 
 
-async def fact(connection: Connection, key: str) -> str | None:
+async def metadata_value(connection: Connection, key: str) -> str | None:
     """Return a fact about the installation."""
-    value: str | None = await connection.fetchval(FACT, key)
+    value: str | None = await connection.fetchval(METADATA_VALUE, key)
     return value
 
 
-async def set_fact(connection: Connection, key: str, value: str) -> None:
+async def set_metadata_value(connection: Connection, key: str, value: str) -> None:
     """Note a fact about the installation."""
-    await connection.execute(SET_FACT, key, value)
+    await connection.execute(SET_METADATA_VALUE, key, value)
 
 
-async def without_install(
+async def schedules_without_install(
     connection: Connection, tenant_id: str | None, limit: int
 ) -> list[ScheduleRef]:
     """Return schedules whose install is gone."""
-    return [ScheduleRef(*row) for row in await connection.fetch(WITHOUT_INSTALL, tenant_id, limit)]
+    return [
+        ScheduleRef(*row)
+        for row in await connection.fetch(SCHEDULES_WITHOUT_INSTALL, tenant_id, limit)
+    ]
 
 
-async def without_endpoint(
+async def schedules_without_endpoint(
     connection: Connection, tenant_id: str | None, limit: int
 ) -> list[ScheduleRef]:
     """Return enabled schedules whose endpoint's row is gone."""
-    return [ScheduleRef(*row) for row in await connection.fetch(WITHOUT_ENDPOINT, tenant_id, limit)]
+    return [
+        ScheduleRef(*row)
+        for row in await connection.fetch(SCHEDULES_WITHOUT_ENDPOINT, tenant_id, limit)
+    ]
 
 
 async def timers_without_schedule(

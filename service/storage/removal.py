@@ -159,7 +159,7 @@ async def lock_installs_of(connection: Connection, tenant_id: str) -> list[UUID]
     return [row["id"] for row in await connection.fetch(LOCK_TENANTS_INSTALLS, tenant_id)]
 
 
-async def strays_of(connection: Connection, tenant_id: str) -> list[UUID]:
+async def orphaned_installs(connection: Connection, tenant_id: str) -> list[UUID]:
     """Return installs that are gone and yet have left something."""
     return [row["install_id"] for row in await connection.fetch(STRAYS, tenant_id)]
 
@@ -181,7 +181,7 @@ async def remove(connection: Connection, tenant_id: str, install_ids: Sequence[U
     return Removed(installs, len(schedules), runs)
 
 
-async def forget_tenant(connection: Connection, tenant_id: str) -> int:
+async def delete_tenant_state(connection: Connection, tenant_id: str) -> int:
     """Remove what a tenant has apart from its installs, the audit excepted; return how many rows.
 
     Runs that are being claimed let go of their schedule by themselves.

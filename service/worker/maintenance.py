@@ -11,7 +11,7 @@ import asyncpg
 from msgspec import Struct, structs
 
 from service.rules import zones
-from service.rules.planning import Calendar, UnplannableError
+from service.rules.planning import SlotCache, UnplannableError
 from service.runtime.logs import fields
 from service.runtime.metrics import Metrics
 from service.storage import consistency
@@ -100,14 +100,14 @@ async def remove_expired(
 
 
 async def repair(
-    connection: Connection, now: datetime, settings: HousekeepingSettings, calendar: Calendar
+    connection: Connection, now: datetime, settings: HousekeepingSettings, slot_cache: SlotCache
 ) -> RepairReport:
     """Repair what another program, or an accident, left: the cheap part of a reconciliation."""
-    added, unplannable = await _add_timers(connection, now, settings, calendar)
+    added, unplannable = await _add_timers(connection, now, settings, slot_cache)
     gone = await consistency.timers_without_schedule(connection, None, settings.batch)
     async with connection.transaction():
         removed = await consistency.remove_timers(connection, gone)
-    orphans = await consistency.without_job(
+    orphans = await consistency.runs_without_job(
         connection, now - settings.look_back, now - settings.orphaned_after, settings.batch
     )
     jobs = await queue.enqueue(connection, [occurrences.job(each, each.id) for each in orphans])
@@ -115,26 +115,26 @@ async def repair(
 
 
 async def _add_timers(
-    connection: Connection, now: datetime, settings: HousekeepingSettings, calendar: Calendar
+    connection: Connection, now: datetime, settings: HousekeepingSettings, slot_cache: SlotCache
 ) -> tuple[int, int]:
     added, complaints, after = 0, {}, NO_ID
-    while rows := await consistency.without_timer(connection, after, settings.batch):
+    while rows := await consistency.schedules_without_timer(connection, after, settings.batch):
         after = rows[-1].schedule_id
         new = []
         for row in rows:
             cron, zone = row.cron or "", row.timezone or "UTC"
             try:
-                due_at = calendar.following(cron, zone, now)
+                due_at = slot_cache.following(cron, zone, now)
             except UnplannableError as error:
                 complaints[row.tenant_id, row.schedule_id] = str(error)
             else:
                 new.append(
                     Timer(row.tenant_id, row.schedule_id, row.install_id, cron, zone, due_at)
                 )
-        await consistency.own(connection, [timer.key for timer in new])
+        await consistency.claim_ownership(connection, [timer.key for timer in new])
         await timers.add(connection, new)
         added += len(new)
-    await consistency.complain(connection, complaints)
+    await consistency.set_last_errors(connection, complaints)
     return added, len(complaints)
 
 
@@ -147,25 +147,25 @@ async def follow_zone_data(
     how many were looked at.
     """
     release = release or zones.release()
-    if await consistency.fact(connection, TZDATA_FACT) == release:
+    if await consistency.metadata_value(connection, TZDATA_FACT) == release:
         return 0
-    calendar, after, total = Calendar(), ("", NO_ID), 0
+    slot_cache, after, total = SlotCache(), ("", NO_ID), 0
     while True:
         async with connection.transaction():
             found = await timers.take_future(connection, after, now, batch)
-            await timers.move(connection, [_recomputed(timer, now, calendar) for timer in found])
+            await timers.move(connection, [_recomputed(timer, now, slot_cache) for timer in found])
         total += len(found)
         if len(found) < batch:
             break
         after = found[-1].key
-    await consistency.set_fact(connection, TZDATA_FACT, release)
+    await consistency.set_metadata_value(connection, TZDATA_FACT, release)
     log.info("timers computed anew", extra=fields(zone_data=release, timers=total))
     return total
 
 
-def _recomputed(timer: Timer, now: datetime, calendar: Calendar) -> Timer:
+def _recomputed(timer: Timer, now: datetime, slot_cache: SlotCache) -> Timer:
     try:
-        due_at = calendar.following(timer.cron, timer.timezone, now)
+        due_at = slot_cache.following(timer.cron, timer.timezone, now)
     except UnplannableError:
         return timer  # the planner says so when it is due
     return structs.replace(timer, due_at=due_at)
@@ -185,7 +185,7 @@ class Housekeeper:
         self._metrics = metrics
         self._settings = settings or HousekeepingSettings()
         self._now = now
-        self._calendar = Calendar()
+        self._slot_cache = SlotCache()
 
     async def prepare(self) -> None:
         """What must be done before anything is planned."""
@@ -246,6 +246,6 @@ class Housekeeper:
             # On a connection of its own, statement by statement: no row is locked for long.
             async with acquired(self._pool) as connection:
                 now = await self._now(connection)
-                report = await repair(connection, now, self._settings, self._calendar)
+                report = await repair(connection, now, self._settings, self._slot_cache)
         if report != RepairReport():
             log.warning("repaired inconsistencies", extra=fields(**structs.asdict(report)))

@@ -11,8 +11,8 @@ import asyncpg
 from msgspec import Struct, structs
 
 from service.rules.planning import (
-    Calendar,
     PlanningRules,
+    SlotCache,
     UnplannableError,
     spread,
 )
@@ -26,7 +26,7 @@ from service.storage.engine.errors import is_unavailable
 from service.storage.runs import occurrences
 from service.storage.runs.occurrences import Occurrence
 from service.storage.schedules import firing_state, timers
-from service.storage.schedules.firing_state import Truth
+from service.storage.schedules.firing_state import ScheduleState
 from service.storage.schedules.timers import Timer
 
 log = getLogger(__name__)
@@ -66,7 +66,7 @@ class Step(Struct, frozen=True):
 
 
 async def plan_due(
-    connection: Connection, now: datetime, settings: PlannerSettings, calendar: Calendar
+    connection: Connection, now: datetime, settings: PlannerSettings, slot_cache: SlotCache
 ) -> Planned:
     """Plan one batch of due timers in one transaction."""
     unplannable: dict[tuple[str, UUID], str] = {}
@@ -74,11 +74,11 @@ async def plan_due(
         taken = await timers.take_due(connection, now, settings.batch)
         if not taken:
             return Planned()
-        truths = await firing_state.read(connection, [timer.key for timer in taken])
+        states = await firing_state.read(connection, [timer.key for timer in taken])
         steps: list[Step] = []
         for timer in taken:
             try:
-                steps.append(step(timer, truths.get(timer.key), now, settings.rules, calendar))
+                steps.append(step(timer, states.get(timer.key), now, settings.rules, slot_cache))
             except UnplannableError as error:
                 unplannable[timer.key] = str(error)
         planned = await occurrences.plan(connection, ranked(steps), now)
@@ -97,35 +97,39 @@ async def plan_due(
 
 
 def step(
-    timer: Timer, truth: Truth | None, now: datetime, rules: PlanningRules, calendar: Calendar
+    timer: Timer,
+    truth: ScheduleState | None,
+    now: datetime,
+    rules: PlanningRules,
+    slot_cache: SlotCache,
 ) -> Step:
     """What becomes of a due timer, the schedule row being the truth. Raises UnplannableError."""
     if truth is None:
         return Step(None)
     cron, timezone = truth.cron or "", truth.timezone or "UTC"
     if (cron, timezone) != (timer.cron, timer.timezone) or not truth.fires:
-        following = calendar.following(cron, timezone, now)
+        following = slot_cache.following(cron, timezone, now)
         return Step(_next(timer, truth, following, timer.missed))
-    verdict = calendar.judge(cron, timezone, timer.due_at, now, rules)
-    missed = timer.missed + verdict.missed
+    decision = slot_cache.evaluate_due(cron, timezone, timer.due_at, now, rules)
+    missed = timer.missed + decision.missed
     occurrence = None
-    if verdict.slot is not None:
+    if decision.slot is not None:
         occurrence = Occurrence(
             tenant_id=timer.tenant_id,
             install_id=truth.install_id,
             schedule_id=timer.schedule_id,
-            slot=verdict.slot.replace(second=0, microsecond=0),
-            trigger="catchup" if verdict.catchup else "schedule",
+            slot=decision.slot.replace(second=0, microsecond=0),
+            trigger="catchup" if decision.catchup else "schedule",
             missed=missed,
-            next_slot=verdict.following,
+            next_slot=decision.following,
             delay=spread(timer.schedule_id, rules.catchup_spread)
-            if verdict.catchup
+            if decision.catchup
             else timedelta(0),
         )
-    return Step(_next(timer, truth, verdict.following, missed), occurrence, verdict.missed)
+    return Step(_next(timer, truth, decision.following, missed), occurrence, decision.missed)
 
 
-def _next(timer: Timer, truth: Truth, due_at: datetime, missed: int) -> Timer:
+def _next(timer: Timer, truth: ScheduleState, due_at: datetime, missed: int) -> Timer:
     return Timer(
         tenant_id=timer.tenant_id,
         schedule_id=timer.schedule_id,
@@ -176,7 +180,7 @@ class Planner:
         self._metrics = metrics
         self._settings = settings or PlannerSettings()
         self._now = now
-        self._calendar = Calendar()
+        self._slot_cache = SlotCache()
         self._limit = self._settings.first
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -211,7 +215,7 @@ class Planner:
                 return min(due_at - now, settings.poll) if due_at else settings.poll
             limited = structs.replace(settings, batch=min(self._limit, settings.batch))
             self._limit = 2 * limited.batch
-            planned = await plan_due(connection, now, limited, self._calendar)
+            planned = await plan_due(connection, now, limited, self._slot_cache)
             await self._complain(connection, planned)
         self._metrics.missed_slots.inc(planned.missed)
         if planned.taken == 0:
@@ -232,4 +236,4 @@ class Planner:
                 why,
                 extra=fields(tenant_id=tenant_id, schedule_id=str(schedule_id)),
             )
-        await consistency.complain(connection, planned.unplannable)
+        await consistency.set_last_errors(connection, planned.unplannable)

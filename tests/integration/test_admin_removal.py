@@ -12,7 +12,7 @@ from msgspec import Struct
 from contracts.errors import Code
 from service.rules.limits import Limits
 from service.rules.outcomes import Outcome
-from service.rules.planning import Calendar
+from service.rules.planning import SlotCache
 from service.storage.engine import clock
 from service.storage.engine.connection import Connection
 from service.storage.runs.queue import Ticket
@@ -100,7 +100,7 @@ async def plan(connection: Connection, tenant_id: str) -> None:
         tenant_id,
     )
     now = await clock.read(connection)
-    await plan_due(connection, now, PlannerSettings(), Calendar())
+    await plan_due(connection, now, PlannerSettings(), SlotCache())
 
 
 def ledger(pool: asyncpg.Pool) -> Ledger:

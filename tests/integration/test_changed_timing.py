@@ -5,7 +5,7 @@ from datetime import timedelta
 import asyncpg
 
 from service.rules.limits import Limits
-from service.rules.planning import Calendar
+from service.rules.planning import SlotCache
 from service.worker.planner import PlannerSettings, plan_due
 from tests.support.host import Caller, dispatcher
 from tests.support.platform import install
@@ -21,7 +21,7 @@ async def test_a_slot_that_old_and_new_expression_share_is_fired(pool: asyncpg.P
     assert (timer["cron"], timer["timezone"]) == tuple(same.values())
     async with pool.acquire() as connection:
         later = timer["due_at"] + timedelta(seconds=1)
-        planned = await plan_due(connection, later, PlannerSettings(), Calendar())
+        planned = await plan_due(connection, later, PlannerSettings(), SlotCache())
     assert planned.occurrences == 1
     assert await pool.fetchval("SELECT slot FROM ext_scheduler.runs") == timer["due_at"]
 

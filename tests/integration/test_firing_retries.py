@@ -9,7 +9,7 @@ import nats.errors
 import pytest
 
 from contracts.subjects import EXECUTE_SUBJECT
-from service.rules.planning import Calendar
+from service.rules.planning import SlotCache
 from service.worker.planner import PlannerSettings, plan_due
 from tests.support.eventually import eventually
 from tests.support.firing_stack import SLOT, Stack, firing_stack
@@ -148,7 +148,7 @@ async def retime(stack: Stack, cron: str, due_at: datetime) -> None:
 async def plan(stack: Stack) -> None:
     """Let a planner do what is due."""
     async with stack.pool.acquire() as connection:
-        await plan_due(connection, stack.clock.now, PlannerSettings(), Calendar())
+        await plan_due(connection, stack.clock.now, PlannerSettings(), SlotCache())
 
 
 @pytest.mark.parametrize("planned", [False, True])

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from service.rules.outcomes import Outcome
-from service.rules.planning import Calendar
+from service.rules.planning import SlotCache
 from service.worker.firing.attempt_store import Begun, Finished, Ledger
 from service.worker.planner import PlannerSettings, plan_due
 from tests.support.eventually import eventually
@@ -141,7 +141,7 @@ async def test_ending_a_lost_run_does_not_hold_up_the_next_one(stack: Stack) -> 
     await die_calling(stack, lost)
     stack.clock.forward(300)
     async with stack.pool.acquire() as connection:
-        await plan_due(connection, stack.clock.now, PlannerSettings(), Calendar())
+        await plan_due(connection, stack.clock.now, PlannerSettings(), SlotCache())
     following = ticket_of(lost.tenant_id, lost.schedule_id, SLOT + timedelta(minutes=5))
     ledger = Ledger(stack.pool, stack.settings, stack.clock)
     [begun] = await ledger.begin([lost])

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from service.rules.planning import Calendar
+from service.rules.planning import SlotCache
 from service.runtime.metrics import Metrics
 from service.storage import consistency
 from service.storage.runs import partitions
@@ -107,13 +107,13 @@ async def test_enabled_row_of_somebody_else_gets_a_timer_from_now(
     connection: asyncpg.Connection, made: Installed
 ) -> None:
     id_ = await registry.schedule(connection, made)
-    assert (await repair(connection, NOW, SETTINGS, Calendar())).timers_added == 1
+    assert (await repair(connection, NOW, SETTINGS, SlotCache())).timers_added == 1
     assert await registry.due_at(connection, id_) == NEXT
     row = await connection.fetchrow("SELECT * FROM tenant_extension_schedule")
     assert row is not None
     assert row["job_id"] == id_
     assert row["runner_schedule_id"] == f"extsched:{made.install_id}:{id_}"
-    assert await repair(connection, NOW, SETTINGS, Calendar()) == RepairReport()
+    assert await repair(connection, NOW, SETTINGS, SlotCache()) == RepairReport()
 
 
 async def test_disabled_or_orphaned_rows_get_none(
@@ -123,7 +123,7 @@ async def test_disabled_or_orphaned_rows_get_none(
     gone = await registry.install(connection, "tenant-b")
     await registry.schedule(connection, gone)
     await connection.execute("DELETE FROM tenant_extension_install WHERE id = $1", gone.install_id)
-    assert await repair(connection, NOW, SETTINGS, Calendar()) == RepairReport()
+    assert await repair(connection, NOW, SETTINGS, SlotCache()) == RepairReport()
 
 
 async def test_row_that_cannot_be_planned_says_why_and_stops_nobody(
@@ -131,7 +131,7 @@ async def test_row_that_cannot_be_planned_says_why_and_stops_nobody(
 ) -> None:
     bad = [await registry.schedule(connection, made, cron="rubbish") for _ in range(25)]
     good = await registry.schedule(connection, made)
-    report = await repair(connection, NOW, SETTINGS, Calendar())
+    report = await repair(connection, NOW, SETTINGS, SlotCache())
     assert (report.timers_added, report.unplannable) == (1, 25)
     assert await registry.due_at(connection, good) == NEXT
     error = await connection.fetchval(
@@ -145,7 +145,7 @@ async def test_timer_without_its_schedule_is_removed(
 ) -> None:
     id_ = await registry.schedule(connection, made, due_at=NEXT)
     await connection.execute("UPDATE tenant_extension_schedule SET enabled = false")
-    assert (await repair(connection, NOW, SETTINGS, Calendar())).timers_removed == 1
+    assert (await repair(connection, NOW, SETTINGS, SlotCache())).timers_removed == 1
     assert await registry.due_at(connection, id_) is None
 
 
@@ -178,7 +178,7 @@ async def test_timer_of_a_schedule_being_enabled_stays(
         async with changing.transaction():
             await enable(changing, id_)
             async with asyncio.timeout(60):  # neither waited for nor removed
-                assert (await repair(connection, NOW, SETTINGS, Calendar())).timers_removed == 0
+                assert (await repair(connection, NOW, SETTINGS, SlotCache())).timers_removed == 0
         assert await registry.due_at(changing, id_) == NEXT
     finally:
         await changing.close()
@@ -188,12 +188,14 @@ async def test_queued_run_without_a_job_gets_one(
     connection: asyncpg.Connection, made: Installed
 ) -> None:
     await registry.schedule(connection, made, due_at=SLOT)
-    await plan_due(connection, NOW, PlannerSettings(), Calendar())
+    await plan_due(connection, NOW, PlannerSettings(), SlotCache())
     later = NOW + timedelta(minutes=3)
-    assert (await repair(connection, later, SETTINGS, Calendar())).jobs_added == 0
+    assert (await repair(connection, later, SETTINGS, SlotCache())).jobs_added == 0
     before = await connection.fetchrow("DELETE FROM ext_scheduler.pgqueuer RETURNING *")
-    assert (await repair(connection, NOW, SETTINGS, Calendar())).jobs_added == 0, "too soon to tell"
-    assert (await repair(connection, later, SETTINGS, Calendar())).jobs_added == 1
+    assert (await repair(connection, NOW, SETTINGS, SlotCache())).jobs_added == 0, (
+        "too soon to tell"
+    )
+    assert (await repair(connection, later, SETTINGS, SlotCache())).jobs_added == 1
     after = await connection.fetchrow("SELECT * FROM ext_scheduler.pgqueuer")
     assert before is not None
     assert after is not None
@@ -202,11 +204,11 @@ async def test_queued_run_without_a_job_gets_one(
 
 async def test_ended_run_gets_no_new_job(connection: asyncpg.Connection, made: Installed) -> None:
     await registry.schedule(connection, made, due_at=SLOT)
-    await plan_due(connection, NOW, PlannerSettings(), Calendar())
+    await plan_due(connection, NOW, PlannerSettings(), SlotCache())
     await connection.execute("DELETE FROM ext_scheduler.pgqueuer")
     await connection.execute("UPDATE ext_scheduler.runs SET status = 'success'")
     later = NOW + timedelta(minutes=3)
-    assert await repair(connection, later, SETTINGS, Calendar()) == RepairReport()
+    assert await repair(connection, later, SETTINGS, SlotCache()) == RepairReport()
 
 
 async def test_other_zone_data_mean_other_timers(
@@ -218,7 +220,7 @@ async def test_other_zone_data_mean_other_timers(
     assert await follow_zone_data(connection, NOW, "2099z", batch=10) == 25
     assert {await registry.due_at(connection, id_) for id_ in ids} == {NEXT}
     assert await registry.due_at(connection, overdue) == SLOT, "its slot is the planner's business"
-    assert await consistency.fact(connection, "tzdata") == "2099z"
+    assert await consistency.metadata_value(connection, "tzdata") == "2099z"
     assert await follow_zone_data(connection, NOW, "2099z") == 0
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from service.rules.planning import Calendar, PlanningRules
+from service.rules.planning import PlanningRules, SlotCache
 from service.storage.runs import occurrences
 from service.storage.schedules import timers
 from service.worker.planner import Planned, PlannerSettings, plan_due
@@ -28,7 +28,7 @@ async def made(connection: asyncpg.Connection) -> Installed:
 async def plan(
     connection: asyncpg.Connection, now: datetime = NOW, settings: PlannerSettings = SETTINGS
 ) -> Planned:
-    return await plan_due(connection, now, settings, Calendar())
+    return await plan_due(connection, now, settings, SlotCache())
 
 
 async def jobs(connection: asyncpg.Connection) -> list[asyncpg.Record]:
@@ -190,9 +190,9 @@ async def test_planners_at_once_plan_each_slot_once(
     small = PlannerSettings(batch=7)
 
     async def planner() -> int:
-        calendar, total = Calendar(), 0
+        slot_cache, total = SlotCache(), 0
         async with pool.acquire() as own:
-            while (planned := await plan_due(own, NOW, small, calendar)).taken:
+            while (planned := await plan_due(own, NOW, small, slot_cache)).taken:
                 total += planned.occurrences
         return total
 

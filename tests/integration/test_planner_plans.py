@@ -10,7 +10,7 @@ import asyncpg
 import msgspec
 import pytest
 
-from service.rules.planning import Calendar
+from service.rules.planning import SlotCache
 from service.storage.schedules import firing_state, timers
 from service.storage.schedules.timers import Timer
 from service.worker.planner import PlannerSettings, plan_due
@@ -96,13 +96,13 @@ async def test_a_batch_is_planned_by_a_fixed_number_of_statements(
 ) -> None:
     statements: list[str] = []
     connection.add_query_logger(lambda query: statements.append(query.query))
-    settings, calendar = PlannerSettings(), Calendar()
+    settings, slot_cache = PlannerSettings(), SlotCache()
     # The first time, the driver asks for the types of the parameters besides.
-    await plan_due(connection, SLOT, settings, calendar)
+    await plan_due(connection, SLOT, settings, slot_cache)
     counts = []
     for minute in (1, 10):
         statements.clear()
-        planned = await plan_due(connection, SLOT + timedelta(minutes=minute), settings, calendar)
+        planned = await plan_due(connection, SLOT + timedelta(minutes=minute), settings, slot_cache)
         counts.append((planned.occurrences, len(statements)))
     assert [occurrences for occurrences, _ in counts] == [100, 900]
     assert counts[0][1] == counts[1][1] <= 12

@@ -13,7 +13,7 @@ from contracts.admin import ADMIN_OPS
 from contracts.schedules import HOST_OPS
 from service.rules.limits import Limits
 from service.rules.outcomes import Outcome
-from service.rules.planning import Calendar
+from service.rules.planning import SlotCache
 from service.storage.engine import clock
 from service.storage.engine.migrate import migrate
 from service.storage.runs.queue import Ticket
@@ -106,7 +106,7 @@ async def fire(pool: asyncpg.Pool, schedule_id: str) -> None:
     await pool.execute("UPDATE ext_scheduler.timers SET due_at = date_trunc('minute', now())")
     async with pool.acquire() as connection:
         planned = await plan_due(
-            connection, await clock.read(connection), PlannerSettings(), Calendar()
+            connection, await clock.read(connection), PlannerSettings(), SlotCache()
         )
         assert planned.occurrences == 1
     row = await pool.fetchrow(

@@ -10,7 +10,7 @@ from msgspec import Struct, structs
 
 from service.bus.client import Connection
 from service.rules.outcomes import Outcome, RetryRules
-from service.rules.planning import Calendar
+from service.rules.planning import SlotCache
 from service.runtime.metrics import Metrics
 from service.storage.engine.connection import Connection as Database
 from service.storage.runs import occurrences
@@ -82,7 +82,7 @@ class Stack(Struct):
         async with self.pool.acquire() as connection:
             made = made or self.made
             id_ = await registry.schedule(connection, made, due_at=slot, **row)  # type: ignore[arg-type]  # passed through
-            await plan_due(connection, slot, PlannerSettings(), Calendar())
+            await plan_due(connection, slot, PlannerSettings(), SlotCache())
         return ticket(made.tenant_id, id_, slot)
 
     async def manual(self, schedule_id: UUID) -> Ticket:

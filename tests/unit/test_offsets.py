@@ -6,7 +6,7 @@ from importlib import resources
 import pytest
 
 from service.rules import zones
-from service.rules.offsets import EPOCH, MINUTE, stretch_at
+from service.rules.offsets import EPOCH, MINUTE, offset_period_at
 
 FIRST = 3 * 366 * 1440
 LAST = 90 * 366 * 1440
@@ -42,11 +42,11 @@ def test_every_recorded_change_starts_a_stretch(initial: str) -> None:
         minute = FIRST
         last = recorded[-1][0] if recorded else FIRST
         while minute <= last:
-            stretch = stretch_at(zone, minute)
-            assert stretch.start <= minute < stretch.end
-            if stretch.before != stretch.offset and stretch.start > FIRST:
-                found.append((stretch.start, stretch.before, stretch.offset))
-            minute = stretch.end
+            period = offset_period_at(zone, minute)
+            assert period.start <= minute < period.end
+            if period.before != period.offset and period.start > FIRST:
+                found.append((period.start, period.before, period.offset))
+            minute = period.end
         assert found == recorded
 
 
@@ -54,7 +54,7 @@ def test_changes_of_the_far_future_follow_the_rule() -> None:
     zone = zones.load("Europe/Berlin")
     assert zone is not None
     year = EPOCH.replace(year=2090)
-    spring = stretch_at(zone, (year.replace(month=5) - EPOCH) // MINUTE)
+    spring = offset_period_at(zone, (year.replace(month=5) - EPOCH) // MINUTE)
     assert EPOCH + spring.start * MINUTE == year.replace(month=3, day=26, hour=1)
     assert (spring.before, spring.offset) == (60, 120)
 
@@ -62,5 +62,5 @@ def test_changes_of_the_far_future_follow_the_rule() -> None:
 def test_a_zone_without_changes_is_one_stretch_at_a_time() -> None:
     zone = zones.load("Asia/Kolkata")
     assert zone is not None
-    stretch = stretch_at(zone, (EPOCH.replace(year=2026) - EPOCH) // MINUTE)
-    assert stretch.offset == stretch.before == 330
+    period = offset_period_at(zone, (EPOCH.replace(year=2026) - EPOCH) // MINUTE)
+    assert period.offset == period.before == 330

@@ -8,18 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.rules.planning import (
-    Calendar,
+    DueDecision,
     PlanningRules,
+    SlotCache,
     UnplannableError,
-    Verdict,
+    evaluate_due,
     is_slot,
-    judge,
     read,
     spread,
 )
 from service.rules.slots import slots_between
 from service.storage.runs.occurrences import Occurrence, occurrence_id, slot_text
-from service.storage.schedules.firing_state import Truth
+from service.storage.schedules.firing_state import ScheduleState
 from service.storage.schedules.timers import Timer
 from service.worker.planner import Step, moved, ranked, step
 
@@ -33,27 +33,27 @@ def at(seconds: float) -> datetime:
     return SLOT + timedelta(seconds=seconds)
 
 
-def verdict(seconds: float, cron: str = CRON, rules: PlanningRules = RULES) -> Verdict:
-    return judge(*read(cron, "UTC"), SLOT, at(seconds), rules)
+def decision(seconds: float, cron: str = CRON, rules: PlanningRules = RULES) -> DueDecision:
+    return evaluate_due(*read(cron, "UTC"), SLOT, at(seconds), rules)
 
 
 @pytest.mark.parametrize("late", [0, 0.5, 30])
 def test_slot_fires_while_it_is_not_late(late: float) -> None:
-    assert verdict(late) == Verdict(SLOT, catchup=False, missed=0, following=at(300))
+    assert decision(late) == DueDecision(SLOT, catchup=False, missed=0, following=at(300))
 
 
 def test_late_slot_is_caught_up_with() -> None:
-    assert verdict(30.001) == Verdict(SLOT, catchup=True, missed=0, following=at(300))
+    assert decision(30.001) == DueDecision(SLOT, catchup=True, missed=0, following=at(300))
 
 
 def test_slot_past_which_another_went_by_is_missed() -> None:
-    assert verdict(300) == Verdict(at(300), catchup=True, missed=1, following=at(600))
-    assert verdict(1000) == Verdict(at(900), catchup=True, missed=3, following=at(1200))
+    assert decision(300) == DueDecision(at(300), catchup=True, missed=1, following=at(600))
+    assert decision(1000) == DueDecision(at(900), catchup=True, missed=3, following=at(1200))
 
 
 @pytest.mark.parametrize(("late", "fires"), [(3600, True), (3600.001, False), (86_399, False)])
 def test_window_bounds_how_old_a_fired_slot_may_be(late: float, fires: bool) -> None:
-    found = verdict(late, "0 12 * * *")
+    found = decision(late, "0 12 * * *")
     assert (found.slot is not None) is fires
     assert found.missed == (0 if fires else 1)
     assert found.following == SLOT + timedelta(days=1)
@@ -61,9 +61,9 @@ def test_window_bounds_how_old_a_fired_slot_may_be(late: float, fires: bool) -> 
 
 def test_window_of_zero_never_catches_up() -> None:
     never = PlanningRules(catchup_window=timedelta(0))
-    assert verdict(31, rules=never) == Verdict(None, False, 1, at(300))
-    assert verdict(300, rules=never) == Verdict(None, False, 2, at(600))
-    assert verdict(30, rules=never).slot == SLOT
+    assert decision(31, rules=never) == DueDecision(None, False, 1, at(300))
+    assert decision(300, rules=never) == DueDecision(None, False, 2, at(600))
+    assert decision(30, rules=never).slot == SLOT
 
 
 @given(
@@ -80,7 +80,7 @@ def test_every_slot_is_fired_or_counted(
     first = slots_between(*pair, SLOT, SLOT + timedelta(days=40))[0]
     now = first + timedelta(minutes=minutes, seconds=seconds)
     rules = PlanningRules(catchup_window=timedelta(hours=window))
-    found = judge(*pair, first, now, rules)
+    found = evaluate_due(*pair, first, now, rules)
     passed = [first, *slots_between(*pair, first, now)]
     assert (found.slot is not None) + found.missed == len(passed)
     assert found.slot in (None, passed[-1])
@@ -101,12 +101,14 @@ def timer(**changes: object) -> Timer:
     return Timer(**(values | changes))  # type: ignore[arg-type]  # checked by the tests that read it
 
 
-def truth(cron: str | None = CRON, timezone: str | None = "UTC", fires: bool = True) -> Truth:
-    return Truth(INSTALL, cron, timezone, fires)
+def truth(
+    cron: str | None = CRON, timezone: str | None = "UTC", fires: bool = True
+) -> ScheduleState:
+    return ScheduleState(INSTALL, cron, timezone, fires)
 
 
-def planned(of: Timer, row: Truth | None, seconds: float = 1) -> Step:
-    return step(of, row, at(seconds), RULES, Calendar())
+def planned(of: Timer, row: ScheduleState | None, seconds: float = 1) -> Step:
+    return step(of, row, at(seconds), RULES, SlotCache())
 
 
 def test_timer_whose_row_is_gone_goes() -> None:
@@ -116,7 +118,7 @@ def test_timer_whose_row_is_gone_goes() -> None:
 @pytest.mark.parametrize(
     "row", [truth("0 0 * * *"), truth(timezone="Asia/Tokyo"), truth(fires=False)]
 )
-def test_nothing_is_made_up_for_what_changed_or_is_off(row: Truth) -> None:
+def test_nothing_is_made_up_for_what_changed_or_is_off(row: ScheduleState) -> None:
     found = planned(timer(missed=3), row, 7200)
     assert found.occurrence is None
     assert found.missed == 0
@@ -172,14 +174,14 @@ def test_spread_is_steady_and_covers_its_time() -> None:
 
 
 def test_calendar_computes_a_pair_until_its_slot_has_come() -> None:
-    calendar = Calendar(size=2)
-    assert calendar.following(CRON, "UTC", at(1)) == at(300)
-    assert calendar.following(CRON, "UTC", at(299)) == at(300)
-    assert calendar.following(CRON, "UTC", at(300)) == at(600)
-    assert calendar.following(CRON, "UTC", at(-1)) == SLOT, "a clock that stepped back"
+    slot_cache = SlotCache(size=2)
+    assert slot_cache.following(CRON, "UTC", at(1)) == at(300)
+    assert slot_cache.following(CRON, "UTC", at(299)) == at(300)
+    assert slot_cache.following(CRON, "UTC", at(300)) == at(600)
+    assert slot_cache.following(CRON, "UTC", at(-1)) == SLOT, "a clock that stepped back"
     for hour in range(10):
-        assert calendar.following(f"0 {hour} * * *", None, SLOT).hour == hour
-        judged = calendar.judge(f"0 {hour} * * *", "UTC", SLOT, at(1), RULES)
+        assert slot_cache.following(f"0 {hour} * * *", None, SLOT).hour == hour
+        judged = slot_cache.evaluate_due(f"0 {hour} * * *", "UTC", SLOT, at(1), RULES)
         assert judged.following.hour == hour
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from service.rules import zones
 from service.rules.cron import Cron, parse
-from service.rules.offsets import EPOCH, MINUTE, stretch_at
+from service.rules.offsets import EPOCH, MINUTE, offset_period_at
 from service.rules.slots import (
     count_between,
     latest_slot,
@@ -183,10 +183,10 @@ def changes(name: str) -> list[int]:
     minute, last = 5 * 366 * 1440, 70 * 366 * 1440
     found = []
     while minute < last:
-        stretch = stretch_at(zone, minute)
-        if stretch.before != stretch.offset:
-            found.append(stretch.start)
-        minute = stretch.end
+        period = offset_period_at(zone, minute)
+        if period.before != period.offset:
+            found.append(period.start)
+        minute = period.end
     return found
 
 

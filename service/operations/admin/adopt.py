@@ -12,7 +12,7 @@ from contracts.admin_installs import Problem
 from contracts.context import ALL_TENANTS
 from service.operations.admin.transaction import Ground, Made, entry, within
 from service.operations.context import Answer, field_refusal
-from service.rules.planning import Calendar, UnplannableError
+from service.rules.planning import SlotCache, UnplannableError
 from service.storage import consistency
 from service.storage.records.admin_change import Entry
 from service.storage.schedules import adoption, pg_boss, timers
@@ -65,13 +65,13 @@ async def adopt(ground: Ground, asked: contract.AdoptInput) -> Made | Answer:
 
 async def take_over(ground: Ground, installs: Sequence[Key]) -> Taken:
     """Give the enabled schedules of these installs timers, where they have none, and mark them."""
-    connection, calendar = ground.call.connection, Calendar()
+    connection, slot_cache = ground.call.connection, SlotCache()
     there = await adoption.lock_installs(connection, installs)
     taken, made = Taken(defaultdict(list), {}), list[Timer]()
     for stranger in await adoption.strangers(connection, installs):
         key = (stranger.tenant_id, stranger.install_id)
         try:
-            timer = _timer(ground, stranger, calendar)
+            timer = _timer(ground, stranger, slot_cache)
         except UnplannableError as error:
             taken.refused[stranger.id] = str(error)
             continue
@@ -82,14 +82,14 @@ async def take_over(ground: Ground, installs: Sequence[Key]) -> Taken:
         if not stranger.timed:
             made.append(timer)
     owned = [(key[0], id_) for key, ids in taken.adopted.items() for id_ in ids]
-    await consistency.own(connection, owned)
+    await consistency.claim_ownership(connection, owned)
     await timers.add(connection, made)
     return taken
 
 
-def _timer(ground: Ground, stranger: Stranger, calendar: Calendar) -> Timer:
+def _timer(ground: Ground, stranger: Stranger, slot_cache: SlotCache) -> Timer:
     cron, timezone = stranger.cron or "", stranger.timezone or "UTC"
-    due_at = calendar.following(cron, timezone, ground.now)
+    due_at = slot_cache.following(cron, timezone, ground.now)
     return Timer(stranger.tenant_id, stranger.id, stranger.install_id, cron, timezone, due_at)
 
 

@@ -20,7 +20,7 @@ from service.operations.admin.transaction import (
 from service.operations.context import Answer, field_refusal, refusal
 from service.rules import payload
 from service.rules.endpoints import read_manifest
-from service.rules.planning import Calendar, UnplannableError
+from service.rules.planning import SlotCache, UnplannableError
 from service.storage import removal
 from service.storage.engine.errors import referenced_by
 from service.storage.platform import endpoints, installs, registry, switches
@@ -132,11 +132,11 @@ async def purge_tenant(ground: Ground, asked: contract.PurgeTenantInput) -> Made
     call, tenant_id = ground.call, asked.tenant_id
     within(call, tenant_id)
     ids = await removal.lock_installs_of(call.connection, tenant_id)
-    strays = await removal.strays_of(call.connection, tenant_id)
+    strays = await removal.orphaned_installs(call.connection, tenant_id)
     removed = await _remove(ground, tenant_id, [*ids, *strays])
     if isinstance(removed, str):
         return refusal(Code.CONFLICT, removed)
-    forgotten = await removal.forget_tenant(call.connection, tenant_id)
+    forgotten = await removal.delete_tenant_state(call.connection, tenant_id)
     answer = contract.PurgeTenantOutput(
         success=True,
         installs_removed=removed.installs,
@@ -180,10 +180,10 @@ async def _remove(ground: Ground, tenant_id: str, install_ids: list[UUID]) -> re
 
 async def _skip_overdue(ground: Ground, tenant_id: str, install_id: UUID | None) -> None:
     """Go on with the next slot: nothing of the time that is over is made up or counts as missed."""
-    connection, calendar, moved = ground.call.connection, Calendar(), list[Timer]()
+    connection, slot_cache, moved = ground.call.connection, SlotCache(), list[Timer]()
     for timer in await timers.overdue(connection, tenant_id, install_id, ground.now):
         try:
-            due_at = calendar.following(timer.cron, timer.timezone, ground.now)
+            due_at = slot_cache.following(timer.cron, timer.timezone, ground.now)
         except UnplannableError:
             continue  # the planner says so on the schedule
         moved.append(structs.replace(timer, due_at=due_at))

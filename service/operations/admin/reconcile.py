@@ -70,7 +70,7 @@ def _inconsistency(
 
 async def _schedules_without_install(search: Search) -> Finding:
     connection = search.ground.call.connection
-    found = await consistency.without_install(connection, search.tenant_id, MOST)
+    found = await consistency.schedules_without_install(connection, search.tenant_id, MOST)
     ids = [place.schedule_id for place in found]
     if search.dry_run:
         return ids, {}
@@ -86,7 +86,7 @@ async def _schedules_without_install(search: Search) -> Finding:
 
 async def _schedules_without_endpoint(search: Search) -> Finding:
     ground, connection = search.ground, search.ground.call.connection
-    found = await consistency.without_endpoint(connection, search.tenant_id, MOST)
+    found = await consistency.schedules_without_endpoint(connection, search.tenant_id, MOST)
     ids = [place.schedule_id for place in found]
     if search.dry_run or not found:
         return ids, {}
@@ -105,7 +105,9 @@ async def _schedules_without_endpoint(search: Search) -> Finding:
 
 async def _schedules_without_timer(search: Search) -> Finding:
     connection = search.ground.call.connection
-    rows = await consistency.without_timer(connection, UUID(int=0), MOST, search.tenant_id)
+    rows = await consistency.schedules_without_timer(
+        connection, UUID(int=0), MOST, search.tenant_id
+    )
     ids = [row.schedule_id for row in rows]
     if search.dry_run or not rows:
         return ids, {}
@@ -141,7 +143,7 @@ async def _jobs_without_run(search: Search) -> Finding:
 
 async def _runs_without_job(search: Search) -> Finding:
     ground, connection = search.ground, search.ground.call.connection
-    found = await consistency.without_job(
+    found = await consistency.runs_without_job(
         connection, ground.now - LOOK_BACK, ground.now, MOST, search.tenant_id
     )
     ids = [each.id for each in found]

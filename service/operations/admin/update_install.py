@@ -14,7 +14,7 @@ from service.operations.admin.transaction import INSTALL_NOT_FOUND, Ground, Made
 from service.operations.context import Answer, field_refusal, refusal
 from service.rules.endpoints import read_manifest
 from service.rules.fields import REQUIRED
-from service.rules.planning import Calendar, UnplannableError
+from service.rules.planning import SlotCache, UnplannableError
 from service.rules.remap import Pinned, Remap, key_of, remap
 from service.storage.platform import versions
 from service.storage.platform.installs import Install
@@ -124,10 +124,10 @@ async def _apply(
 
 def _timers(install: Install, schedules: Sequence[Schedule], now: datetime) -> list[Timer]:
     """Timers from now. What cannot be planned gets none: the planner says so on the schedule."""
-    calendar, made = Calendar(), []
+    slot_cache, made = SlotCache(), []
     for each in schedules:
         try:
-            due_at = calendar.following(each.cron, each.timezone, now)
+            due_at = slot_cache.following(each.cron, each.timezone, now)
         except UnplannableError:
             continue
         made.append(Timer(install.tenant_id, each.id, install.id, each.cron, each.timezone, due_at))

@@ -28,7 +28,7 @@ SELECT p.tenant_id FROM ext_scheduler.tenant_pauses p WHERE p.tenant_id = ANY ($
 """
 
 
-class Truth(Struct, frozen=True):
+class ScheduleState(Struct, frozen=True):
     """An enabled schedule row; ``fires`` unless its install is disabled or its tenant paused.
 
     ``cron`` may be anything, None included, where others wrote the row.
@@ -42,7 +42,7 @@ class Truth(Struct, frozen=True):
 
 async def read(
     connection: Connection, keys: Sequence[tuple[str, UUID]]
-) -> dict[tuple[str, UUID], Truth]:
+) -> dict[tuple[str, UUID], ScheduleState]:
     """Return the rows of those of these schedules (tenant, id) that exist and are enabled."""
     tenants = _distinct(tenant for tenant, _ in keys)
     rows = await connection.fetch(SCHEDULES, tenants, [schedule for _, schedule in keys])
@@ -54,7 +54,7 @@ async def read(
     paused = {row["tenant_id"] for row in await connection.fetch(PAUSED_TENANTS, tenants)}
     enabled = {(row["tenant_id"], row["id"]) for row in installs}
     return {
-        (row["tenant_id"], row["id"]): Truth(
+        (row["tenant_id"], row["id"]): ScheduleState(
             install_id=row["install_id"],
             cron=row["cron"],
             timezone=row["timezone"],
