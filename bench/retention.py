@@ -22,7 +22,7 @@ from service.storage.records.expiry import Retention
 from service.storage.runs import history, occurrences, partitions
 from service.storage.runs.occurrences import Occurrence
 from service.worker.maintenance import (
-    HousekeepingSettings,
+    MaintenanceSettings,
     prepare_partitions,
     remove_expired,
 )
@@ -141,7 +141,7 @@ async def measure(url: str, records: int) -> None:
     await prepare_partitions(connection, now, KEPT)
     dropped_s = time.perf_counter() - began
     began = time.perf_counter()
-    settings = HousekeepingSettings(retention=KEPT, most_batches=UNPARTITIONED)
+    settings = MaintenanceSettings(retention=KEPT, max_batches=UNPARTITIONED)
     removed = await remove_expired(connection, now, settings)
     deleted_s = time.perf_counter() - began
     stopping.set()

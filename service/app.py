@@ -59,11 +59,11 @@ from service.runtime.shutdown import (
     unless_stopped,
     until_stopped,
 )
-from service.runtime.tracing import Spans, TracingUnavailableError, exported_spans, untraced
+from service.runtime.tracing import Spans, TracingUnavailableError, exported_spans
 from service.storage.engine import citus
 from service.storage.engine.acquire import acquired
-from service.worker.outbox_publisher import EventSettings, Publisher
-from service.worker.runner_client import Invoker
+from service.worker.outbox_publisher import OutboxPublisher, OutboxPublisherSettings
+from service.worker.runner_client import RunnerClient
 from service.worker.worker import Worker, WorkerEndedError
 
 log = getLogger(__name__)
@@ -97,16 +97,16 @@ async def serve(settings: Settings, role: Role) -> None:
         bus, pools, sharded = reached
         pool = next(iter(pools.values()))
         checks |= _checks(bus, pool)
-        publisher = Publisher(pool, bus.client, EventSettings(sharded=sharded))
+        publisher = OutboxPublisher(pool, bus.client, OutboxPublisherSettings(sharded=sharded))
         parts = [await enter(running(watch(bus))), await enter(running(publisher.run))]
         if role in {Role.WORKER, Role.ALL}:
-            invoker = _invoker(settings, bus, spans)
+            client = _runner_client(settings, bus, spans)
             worker = Worker(
                 pools[Role.WORKER],
-                invoker,
+                client,
                 metrics,
                 worker_settings(settings, sharded=sharded),
-                ended=publisher.nudge,
+                on_finished=publisher.wake,
             )
             parts.append(await enter(running(worker.run, told=stopping, within_s=patience_s)))
         if role in {Role.RESPONDER, Role.ALL}:
@@ -116,7 +116,7 @@ async def serve(settings: Settings, role: Role) -> None:
                 partial(acquired, pools[Role.RESPONDER], settings.pool_acquire_timeout_ms / 1000),
                 together=not sharded,
             )
-            dispatcher = _dispatcher(settings, metrics, batches, keys, publisher.nudge)
+            dispatcher = _dispatcher(settings, metrics, batches, keys, publisher.wake)
             handle = dispatcher.handle if spans is None else spans.around(dispatcher.handle)
             await enter(_responder(settings, metrics, bus, dispatcher.refuse, handle, identity))
         started.set()
@@ -202,7 +202,7 @@ async def _spans(settings: Settings) -> AsyncIterator[Spans | None]:
         await asyncio.to_thread(spans.close)
 
 
-def _invoker(settings: Settings, bus: Bus, spans: Spans | None) -> Invoker:
+def _runner_client(settings: Settings, bus: Bus, spans: Spans | None) -> RunnerClient:
     keys = key_ring(settings.runner_key_file)
 
     def key() -> Key:
@@ -212,7 +212,7 @@ def _invoker(settings: Settings, bus: Bus, spans: Spans | None) -> Invoker:
         key()
     except InvalidKeySet as error:
         raise CannotServeError(f"{settings.runner_key_file}: {error}") from None
-    return Invoker(bus.client, key, calling=untraced if spans is None else spans.calling)
+    return RunnerClient(bus.client, key, spans=spans)
 
 
 async def _is_sharded(pool: asyncpg.Pool) -> bool:

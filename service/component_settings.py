@@ -10,7 +10,7 @@ from service.rules.planning import PlanningRules
 from service.runtime.settings import Settings
 from service.storage.records.expiry import Retention
 from service.worker.firing import FiringSettings
-from service.worker.maintenance import HousekeepingSettings
+from service.worker.maintenance import MaintenanceSettings
 from service.worker.planner import PlannerSettings
 from service.worker.worker import WorkerSettings
 
@@ -50,7 +50,7 @@ def worker_settings(settings: Settings, *, sharded: bool = False) -> WorkerSetti
                 delays=tuple(timedelta(seconds=delay) for delay in settings.retry_delays_s)
             ),
         ),
-        housekeeping=HousekeepingSettings(
+        maintenance=MaintenanceSettings(
             retention=Retention(
                 runs=timedelta(days=settings.run_retention_days),
                 audit=timedelta(days=settings.audit_retention_days),

@@ -1,7 +1,7 @@
-"""Who may call now: a bound on all calls of a worker, shared fairly between tenants.
+"""A bound on all concurrent calls of a worker, shared fairly between tenants.
 
-A tenant may have as many calls in flight as there are free seats left beside them. So one tenant
-alone gets half of the seats, two get a third each, and there is always room for the next one.
+A tenant may have as many calls in flight as there are free permits left. So one tenant alone gets
+half of the permits, two get a third each, and there is always room for the next one.
 """
 
 import asyncio
@@ -11,42 +11,43 @@ from time import monotonic
 
 from msgspec import Struct, field
 
-LEAST_WAIT_S = 1.0
-MOST_WAIT_S = 30.0
-MEMORY_S = 60.0
+MIN_RETRY_DELAY_S = 1.0
+MAX_RETRY_DELAY_S = 30.0
+IDLE_TENANT_MEMORY_S = 60.0
+"""How long the average and the backlog of a tenant without calls are remembered."""
 
 
 class _Tenant(Struct):
-    """``horizon``: when the seats will have worked off what was sent back (monotonic seconds)."""
+    """``backlog_until``: when what was sent back will have been worked off (monotonic seconds)."""
 
-    taken: int = 0
+    in_use: int = 0
     waiting: deque[asyncio.Future[bool]] = field(default_factory=deque)
     average_s: float = 0.0
-    horizon: float = 0.0
+    backlog_until: float = 0.0
 
 
-class Seats:
-    """``capacity`` calls at once; the clock is only for how long to wait."""
+class FairLimiter:
+    """Gives out ``capacity`` permits; the clock is only for how long to wait."""
 
     def __init__(self, capacity: int, clock: Callable[[], float] = monotonic) -> None:
         self.capacity = capacity
-        self.taken = 0
+        self.in_use = 0
         self._clock = clock
         self._tenants: dict[str, _Tenant] = {}
-        self._patient: dict[str, _Tenant] = {}
-        """Those with somebody waiting, the longest first."""
+        self._with_waiters: dict[str, _Tenant] = {}
+        """The tenants with waiting callers, the longest waiting first."""
 
-    async def take(self, tenant_id: str, patience_s: float) -> bool:
-        """Take a seat, waiting a moment for one; False when none became free for this tenant."""
+    async def acquire(self, tenant_id: str, timeout_s: float) -> bool:
+        """Acquire a permit; False when none became free for this tenant in time."""
         tenant = self._tenants.setdefault(tenant_id, _Tenant())
         if not tenant.waiting and self._has_room(tenant):
-            self._seat(tenant)
+            self._grant(tenant)
             return True
         loop = asyncio.get_running_loop()
         future: asyncio.Future[bool] = loop.create_future()
         tenant.waiting.append(future)
-        self._patient[tenant_id] = tenant
-        timer = loop.call_later(patience_s, _give_up, tenant, future)
+        self._with_waiters[tenant_id] = tenant
+        timer = loop.call_later(timeout_s, _time_out, tenant, future)
         try:
             return await future
         except asyncio.CancelledError:
@@ -56,44 +57,46 @@ class Seats:
         finally:
             timer.cancel()
             if not tenant.waiting:
-                self._patient.pop(tenant_id, None)
+                self._with_waiters.pop(tenant_id, None)
 
-    def release(self, tenant_id: str, held_s: float) -> None:
-        """Give a seat back, and seat who waits."""
+    def release(self, tenant_id: str, used_s: float) -> None:
+        """Release a permit that was used for so many seconds, and grant it to a waiting caller."""
         tenant = self._tenants[tenant_id]
-        tenant.taken -= 1
-        self.taken -= 1
-        tenant.average_s += (held_s - tenant.average_s) / 8
-        for waiting in self._patient.values():
-            if self.taken >= self.capacity:
+        tenant.in_use -= 1
+        self.in_use -= 1
+        tenant.average_s += (used_s - tenant.average_s) / 8
+        for other in self._with_waiters.values():
+            if self.in_use >= self.capacity:
                 break
-            while waiting.waiting and self._has_room(waiting):
-                future = waiting.waiting.popleft()
+            while other.waiting and self._has_room(other):
+                future = other.waiting.popleft()
                 if not future.done():
-                    self._seat(waiting)
+                    self._grant(other)
                     future.set_result(True)
-        if tenant.taken == 0 and not tenant.waiting and tenant.horizon < self._clock() - MEMORY_S:
+        forget_before = self._clock() - IDLE_TENANT_MEMORY_S
+        if tenant.in_use == 0 and not tenant.waiting and tenant.backlog_until < forget_before:
             self._tenants.pop(tenant_id, None)
 
-    def defer(self, tenant_id: str) -> float:
-        """Seconds to send a run back for: about when the tenant's seats have got to it."""
+    def retry_delay(self, tenant_id: str) -> float:
+        """Return the seconds to send a run back for: about when a permit will be free for it."""
         tenant = self._tenants.setdefault(tenant_id, _Tenant())
         now = self._clock()
-        pace = tenant.average_s / max(tenant.taken, 1)
-        tenant.horizon = min(max(tenant.horizon, now + LEAST_WAIT_S) + pace, now + MOST_WAIT_S)
-        return tenant.horizon - now
+        pace_s = tenant.average_s / max(tenant.in_use, 1)
+        earliest = max(tenant.backlog_until, now + MIN_RETRY_DELAY_S)
+        tenant.backlog_until = min(earliest + pace_s, now + MAX_RETRY_DELAY_S)
+        return tenant.backlog_until - now
 
     def _has_room(self, tenant: _Tenant) -> bool:
-        return tenant.taken < self.capacity - self.taken
+        return tenant.in_use < self.capacity - self.in_use
 
-    def _seat(self, tenant: _Tenant) -> None:
-        tenant.taken += 1
-        self.taken += 1
+    def _grant(self, tenant: _Tenant) -> None:
+        tenant.in_use += 1
+        self.in_use += 1
 
 
-def _give_up(tenant: _Tenant, future: asyncio.Future[bool]) -> None:
+def _time_out(tenant: _Tenant, future: asyncio.Future[bool]) -> None:
     if not future.done():
         future.set_result(False)
-    # All wait equally long, so those who give up stand in front.
+    # All wait equally long, so those whose time is up are in front.
     while tenant.waiting and tenant.waiting[0].done():
         del tenant.waiting[0]

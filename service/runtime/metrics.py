@@ -83,7 +83,7 @@ class Metrics:
             buckets=LATENESS_BUCKETS,
             registry=registry,
         )
-        self._endings: dict[tuple[str, str], Counter] = {}
+        self._finished_runs: dict[tuple[str, str], Counter] = {}
         self.retries = Counter(
             "extension_scheduler_retries_total",
             "Attempts that failed and will be made again.",
@@ -140,11 +140,11 @@ class Metrics:
         if code is not None:
             self.api_errors.labels(op, code).inc()
 
-    def ended(self, trigger: str, status: str) -> None:
+    def record_run_finished(self, trigger: str, status: str) -> None:
         """Count an occurrence that ended; both are of closed sets."""
-        series = self._endings.get((trigger, status))
+        series = self._finished_runs.get((trigger, status))
         if series is None:
-            self._endings[trigger, status] = series = self.runs.labels(trigger, status)
+            self._finished_runs[trigger, status] = series = self.runs.labels(trigger, status)
         series.inc()
 
     def expect_requests(self, operations: Iterable[str], drops: Iterable[str]) -> None:

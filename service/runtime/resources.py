@@ -19,7 +19,7 @@ from service.runtime.metrics import Metrics
 from service.runtime.settings import Settings
 from service.runtime.shutdown import first_of
 from service.storage.engine.acquire import acquired
-from service.storage.engine.errors import in_words, is_unavailable
+from service.storage.engine.errors import describe, is_unavailable
 from service.storage.engine.migrate import MigrationError, pending
 from service.storage.engine.pool import PoolSettings, is_alive, open_pool
 
@@ -140,7 +140,7 @@ def using_database() -> Iterator[None]:
     try:
         yield
     except NOT_USABLE as error:
-        raise CannotReachError(f"database not usable: {in_words(error)}") from error
+        raise CannotReachError(f"database not usable: {describe(error)}") from error
 
 
 @asynccontextmanager

@@ -1,15 +1,16 @@
-"""Spans of requests and of calls to the Runner, as OpenTelemetry; nothing of it where it is off.
+"""Spans of requests and of calls to the Runner, by OpenTelemetry, where tracing is on.
 
-The library is the extra ``otel``, and imported only when the setting asks for it. Where spans go
-is said by its own ``OTEL_*`` variables.
+The library is the extra ``otel``, imported only when the setting asks for it. Its own ``OTEL_*``
+variables state where spans go.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from contracts.execution import ExecuteContext
 from contracts.subjects import EXECUTE_SUBJECT, REQUEST_ID_HEADER
@@ -18,25 +19,31 @@ from service.messages import Handle, Reply, Request
 from service.rules.outcomes import Outcome
 
 if TYPE_CHECKING:
-    from opentelemetry.trace import TracerProvider
-
-Send = Callable[[Mapping[str, str]], Awaitable[Outcome]]
-"""Makes a call to the Runner with some headers more."""
-Calling = Callable[[ExecuteContext, Send], Awaitable[Outcome]]
-"""Makes a call to the Runner, in its trace."""
+    from opentelemetry.trace import Span, TracerProvider
 
 
 class TracingUnavailableError(Exception):
-    """Spans are asked for, and the libraries for them are not there."""
+    """Tracing is on, and its libraries are not installed."""
 
 
-def untraced(_context: ExecuteContext, send: Send) -> Awaitable[Outcome]:
-    """Make the call, and no span."""
-    return send({})
+class RunnerCallSpan(Struct, frozen=True):
+    """The span of one call to the Runner; ``headers`` let the Runner continue its trace."""
+
+    span: Span
+    headers: dict[str, str]
+
+    def record(self, outcome: Outcome) -> None:
+        """Note the outcome: its status, and that it failed, but no error text."""
+        from opentelemetry.trace import Status, StatusCode  # noqa: PLC0415 - an extra
+
+        if outcome.http_status is not None:
+            self.span.set_attribute("http.response.status_code", outcome.http_status)
+        if outcome.error is not None:
+            self.span.set_status(Status(StatusCode.ERROR))  # the text may be the extension's
 
 
 class Spans:
-    """Makes spans with a provider; ``close`` sends what is left."""
+    """Makes spans with a provider; ``close`` sends the remaining ones."""
 
     def __init__(self, provider: TracerProvider, close: Callable[[], None]) -> None:
         from opentelemetry.trace.propagation.tracecontext import (  # noqa: PLC0415 - an extra
@@ -76,9 +83,10 @@ class Spans:
 
         return traced
 
-    async def calling(self, context: ExecuteContext, send: Send) -> Outcome:
-        """Make a call within a span of its own, which the Runner may continue."""
-        from opentelemetry.trace import SpanKind, Status, StatusCode  # noqa: PLC0415 - an extra
+    @contextmanager
+    def runner_call(self, context: ExecuteContext) -> Iterator[RunnerCallSpan]:
+        """Open the span of a call to the Runner, within the context."""
+        from opentelemetry.trace import SpanKind  # noqa: PLC0415 - an extra
 
         with self._tracer.start_as_current_span(
             EXECUTE_SUBJECT,
@@ -93,12 +101,7 @@ class Spans:
         ) as span:
             headers: dict[str, str] = {}
             self._propagator.inject(headers)
-            outcome = await send(headers)
-            if outcome.http_status is not None:
-                span.set_attribute("http.response.status_code", outcome.http_status)
-            if outcome.error is not None:
-                span.set_status(Status(StatusCode.ERROR))  # the text may be the extension's
-            return outcome
+            yield RunnerCallSpan(span, headers)
 
 
 def exported_spans(service_name: str) -> Spans:

@@ -8,9 +8,8 @@ from msgspec import Struct
 
 from service.storage.engine.connection import Connection, affected
 from service.storage.runs import attempts, queue
-from service.storage.runs.attempts import Wanted
 from service.storage.runs.occurrences import Occurrence
-from service.storage.runs.queue import ENTRYPOINT
+from service.storage.runs.queue import ENTRYPOINT, JobPayload
 from service.storage.schedules import firing_state, timers
 from service.storage.schedules.disabling import ScheduleRef
 
@@ -226,18 +225,17 @@ async def jobs_without_run(connection: Connection, tenant_id: str | None, limit:
         if not rows:
             break
         after = rows[-1]["id"]
-        tickets: dict[int, Wanted] = {}
+        jobs: dict[int, JobPayload] = {}
         for row in rows:
             try:
-                ticket = queue.read_ticket(row["payload"])
+                payload = queue.read_payload(row["payload"])
             except ValueError:
                 if tenant_id is None:
                     found.append(row["id"])
                 continue
-            if tenant_id in {None, ticket.tenant_id}:
-                wanted = Wanted(ticket.tenant_id, ticket.run_id, ticket.slot)
-                tickets[row["id"]] = wanted
-        found += await _orphaned(connection, tickets)
+            if tenant_id in {None, payload.tenant_id}:
+                jobs[row["id"]] = payload
+        found += await _orphaned(connection, jobs)
     return found[:limit]
 
 
@@ -247,8 +245,8 @@ async def remove_jobs(connection: Connection, ids: Sequence[int]) -> int:
     return affected(tag)
 
 
-async def _orphaned(connection: Connection, tickets: dict[int, Wanted]) -> list[int]:
-    if not tickets:
+async def _orphaned(connection: Connection, jobs: dict[int, JobPayload]) -> list[int]:
+    if not jobs:
         return []
-    there = await attempts.see(connection, list(tickets.values()))
-    return [id_ for id_, each in tickets.items() if (each.tenant_id, each.id) not in there]
+    runs = await attempts.load(connection, list(jobs.values()))
+    return [id_ for id_, job in jobs.items() if (job.tenant_id, job.run_id) not in runs]

@@ -1,4 +1,4 @@
-"""What keeps the tables small and whole: partitions, expiry, and the repair of inconsistencies."""
+"""Maintenance of the tables: partitions, expiry, and repair of inconsistencies."""
 
 import asyncio
 import random
@@ -28,13 +28,13 @@ from service.storage.schedules.timers import Timer
 
 log = getLogger(__name__)
 
-TZDATA_FACT = "tzdata"
+TZDATA_KEY = "tzdata"
 LOCK_KEY = 0x657874_686F757365
 NO_ID = UUID(int=0)
 
 
-class HousekeepingSettings(Struct, frozen=True):
-    """How often what is done, how long what is kept, and how much is done at a time."""
+class MaintenanceSettings(Struct, frozen=True):
+    """The intervals of each task, retention periods, and batch sizes."""
 
     gauges_every: timedelta = timedelta(seconds=15)
     expiry_every: timedelta = timedelta(seconds=30)
@@ -42,14 +42,14 @@ class HousekeepingSettings(Struct, frozen=True):
     partitions_every: timedelta = timedelta(hours=1)
     retention: Retention = Retention()
     batch: int = 1000
-    most_batches: int = 50
+    max_batches: int = 50
     orphaned_after: timedelta = timedelta(minutes=2)
-    """How long an occurrence may be without a job before it is given a new one."""
+    """How long an occurrence may lack a job before a new one is enqueued."""
     look_back: timedelta = timedelta(hours=2)
 
 
 class RepairReport(Struct, frozen=True):
-    """What one repair changed, and how many schedules it could not plan."""
+    """What one repair changed, and how many schedules cannot be planned."""
 
     timers_added: int = 0
     timers_removed: int = 0
@@ -60,9 +60,9 @@ class RepairReport(Struct, frozen=True):
 async def prepare_partitions(
     connection: Connection, now: datetime, retention: Retention | None = None
 ) -> None:
-    """Make the partitions that will be needed, drop those that nobody needs any more.
+    """Create the partitions that will be needed, and drop the expired ones.
 
-    Puts it off where a statement is in the way, or another process is at it.
+    Defers it where a statement holds a conflicting lock, or another process is doing it.
     """
     oldest = now - (retention or Retention()).runs
     try:
@@ -76,20 +76,20 @@ async def prepare_partitions(
         asyncpg.UniqueViolationError,
         asyncpg.InvalidObjectDefinitionError,
     ) as error:
-        log.info("partitions put off: %s", error)
+        log.info("partitions deferred: %s", error)
         return
     if made or dropped:
         log.info("partitions changed", extra=fields(made=made, dropped=dropped))
 
 
 async def remove_expired(
-    connection: Connection, now: datetime, settings: HousekeepingSettings
+    connection: Connection, now: datetime, settings: MaintenanceSettings
 ) -> dict[str, int]:
-    """Remove what is too old, in small batches; return how many rows of each kind."""
+    """Delete expired rows, in small batches; return how many of each kind."""
     removed = {}
     for kind, (statement, age) in expiry.rules(settings.retention).items():
         total = 0
-        for _ in range(settings.most_batches):
+        for _ in range(settings.max_batches):
             count = await expiry.remove_old(connection, statement, now - age, settings.batch)
             total += count
             if count < settings.batch:
@@ -100,24 +100,26 @@ async def remove_expired(
 
 
 async def repair(
-    connection: Connection, now: datetime, settings: HousekeepingSettings, slot_cache: SlotCache
+    connection: Connection, now: datetime, settings: MaintenanceSettings, slot_cache: SlotCache
 ) -> RepairReport:
-    """Repair what another program, or an accident, left: the cheap part of a reconciliation."""
+    """Repair the inconsistencies that are cheap to find, whatever program left them."""
     added, unplannable = await _add_timers(connection, now, settings, slot_cache)
-    gone = await consistency.timers_without_schedule(connection, None, settings.batch)
+    orphaned = await consistency.timers_without_schedule(connection, None, settings.batch)
     async with connection.transaction():
-        removed = await consistency.remove_timers(connection, gone)
-    orphans = await consistency.runs_without_job(
+        removed = await consistency.remove_timers(connection, orphaned)
+    without_job = await consistency.runs_without_job(
         connection, now - settings.look_back, now - settings.orphaned_after, settings.batch
     )
-    jobs = await queue.enqueue(connection, [occurrences.job(each, each.id) for each in orphans])
+    jobs = await queue.enqueue(
+        connection, [occurrences.job(occurrence, occurrence.id) for occurrence in without_job]
+    )
     return RepairReport(added, removed, jobs, unplannable)
 
 
 async def _add_timers(
-    connection: Connection, now: datetime, settings: HousekeepingSettings, slot_cache: SlotCache
+    connection: Connection, now: datetime, settings: MaintenanceSettings, slot_cache: SlotCache
 ) -> tuple[int, int]:
-    added, complaints, after = 0, {}, NO_ID
+    added, unplannable, after = 0, {}, NO_ID
     while rows := await consistency.schedules_without_timer(connection, after, settings.batch):
         after = rows[-1].schedule_id
         new = []
@@ -126,7 +128,7 @@ async def _add_timers(
             try:
                 due_at = slot_cache.following(cron, zone, now)
             except UnplannableError as error:
-                complaints[row.tenant_id, row.schedule_id] = str(error)
+                unplannable[row.tenant_id, row.schedule_id] = str(error)
             else:
                 new.append(
                     Timer(row.tenant_id, row.schedule_id, row.install_id, cron, zone, due_at)
@@ -134,32 +136,32 @@ async def _add_timers(
         await consistency.claim_ownership(connection, [timer.key for timer in new])
         await timers.add(connection, new)
         added += len(new)
-    await consistency.set_last_errors(connection, complaints)
-    return added, len(complaints)
+    await consistency.set_last_errors(connection, unplannable)
+    return added, len(unplannable)
 
 
 async def follow_zone_data(
     connection: Connection, now: datetime, release: str | None = None, batch: int = 1000
 ) -> int:
-    """Compute all future timers anew when the time zone data are of another release than before.
+    """Recompute all future timers when the release of the time zone data has changed.
 
     Timers that are due already are left to the planner, which accounts for their slots. Returns
-    how many were looked at.
+    how many were read.
     """
     release = release or zones.release()
-    if await consistency.metadata_value(connection, TZDATA_FACT) == release:
+    if await consistency.metadata_value(connection, TZDATA_KEY) == release:
         return 0
     slot_cache, after, total = SlotCache(), ("", NO_ID), 0
     while True:
         async with connection.transaction():
-            found = await timers.take_future(connection, after, now, batch)
-            await timers.move(connection, [_recomputed(timer, now, slot_cache) for timer in found])
-        total += len(found)
-        if len(found) < batch:
+            future = await timers.take_future(connection, after, now, batch)
+            await timers.move(connection, [_recomputed(timer, now, slot_cache) for timer in future])
+        total += len(future)
+        if len(future) < batch:
             break
-        after = found[-1].key
-    await consistency.set_metadata_value(connection, TZDATA_FACT, release)
-    log.info("timers computed anew", extra=fields(zone_data=release, timers=total))
+        after = future[-1].key
+    await consistency.set_metadata_value(connection, TZDATA_KEY, release)
+    log.info("timers recomputed", extra=fields(zone_data=release, timers=total))
     return total
 
 
@@ -167,35 +169,35 @@ def _recomputed(timer: Timer, now: datetime, slot_cache: SlotCache) -> Timer:
     try:
         due_at = slot_cache.following(timer.cron, timer.timezone, now)
     except UnplannableError:
-        return timer  # the planner says so when it is due
+        return timer  # the planner reports it when it is due
     return structs.replace(timer, due_at=due_at)
 
 
-class Housekeeper:
-    """Does all of this from time to time; of many workers, one at a time."""
+class Maintenance:
+    """Runs the maintenance tasks periodically; of many workers, one at a time."""
 
     def __init__(
         self,
         pool: asyncpg.Pool,
         metrics: Metrics,
-        settings: HousekeepingSettings | None = None,
+        settings: MaintenanceSettings | None = None,
         now: clock.Clock = clock.read,
     ) -> None:
         self._pool = pool
         self._metrics = metrics
-        self._settings = settings or HousekeepingSettings()
+        self._settings = settings or MaintenanceSettings()
         self._now = now
         self._slot_cache = SlotCache()
 
     async def prepare(self) -> None:
-        """What must be done before anything is planned."""
+        """Do what must precede planning: partitions, and timers after a change of zone data."""
         async with acquired(self._pool) as connection:
             now = await self._now(connection)
             await prepare_partitions(connection, now, self._settings.retention)
             await follow_zone_data(connection, now)
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Keep house until told to stop."""
+        """Run the tasks until ``stopping`` is set."""
         settings = self._settings
         await asyncio.gather(
             self._every(settings.gauges_every, self.measure, stopping),
@@ -208,20 +210,20 @@ class Housekeeper:
         self, pause: timedelta, work: Callable[[], Awaitable[None]], stopping: asyncio.Event
     ) -> None:
         while not stopping.is_set():
-            # Spread, so that workers started together do not come together.
+            # Spread, so that workers started together do not run them at the same time.
             wait_s = pause.total_seconds() * random.uniform(0.7, 1.0)  # noqa: S311 - jitter
             try:
                 await asyncio.wait_for(stopping.wait(), wait_s)
             except TimeoutError:
-                await self._attempt(work)
+                await self._run_task(work)
 
-    async def _attempt(self, work: Callable[[], Awaitable[None]]) -> None:
+    async def _run_task(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
             await work()
         except Exception as error:
             if not is_unavailable(error):
                 raise
-            log.warning("housekeeping put off: %r", error)
+            log.warning("maintenance deferred: %r", error)
 
     async def measure(self) -> None:
         """Set the gauges that need counting."""
@@ -231,19 +233,19 @@ class Housekeeper:
             self._metrics.queue_depth.set(await queue.depth(connection))
 
     async def expire(self) -> None:
-        """Remove what is too old, a batch at a time, unless another worker is at it."""
+        """Delete expired rows, a batch at a time, unless another worker is doing it."""
         async with acquired(self._pool) as connection:
             now = await self._now(connection)
             removed = await remove_expired(connection, now, self._settings)
         if removed:
-            log.info("removed what was too old", extra=fields(**removed))
+            log.info("expired rows deleted", extra=fields(**removed))
 
     async def repair(self) -> None:
-        """Reconcile, unless another worker is at it."""
+        """Repair inconsistencies, unless another worker is doing it."""
         async with acquired(self._pool) as guard, guard.transaction():
             if not await try_lock(guard, LOCK_KEY):
                 return
-            # On a connection of its own, statement by statement: no row is locked for long.
+            # On a separate connection, statement by statement: no row is locked for long.
             async with acquired(self._pool) as connection:
                 now = await self._now(connection)
                 report = await repair(connection, now, self._settings, self._slot_cache)

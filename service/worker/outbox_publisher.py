@@ -1,4 +1,4 @@
-"""Publishes the outbox: committed events, at least once, whoever committed them."""
+"""Publishes the outbox: committed events of every process, at least once."""
 
 import asyncio
 from functools import lru_cache
@@ -24,7 +24,7 @@ from service.storage.records.outbox import PendingEvent
 log = getLogger(__name__)
 
 
-class EventSettings(Struct, frozen=True):
+class OutboxPublisherSettings(Struct, frozen=True):
     """``batch`` events per transaction; times in seconds."""
 
     batch: int = 500
@@ -35,32 +35,35 @@ class EventSettings(Struct, frozen=True):
     """Whether the database has several nodes: one process at a time publishes then."""
 
 
-class Publisher:
-    """Publishes what is in the outbox, woken by ``nudge`` after a commit, else by looking."""
+class OutboxPublisher:
+    """Publishes the events in the outbox, woken by ``wake`` after a commit, else by polling."""
 
     def __init__(
-        self, pool: asyncpg.Pool, client: Connection, settings: EventSettings | None = None
+        self,
+        pool: asyncpg.Pool,
+        client: Connection,
+        settings: OutboxPublisherSettings | None = None,
     ) -> None:
         self._pool = pool
         self._client = client
-        self._settings = settings or EventSettings()
-        self._wake = asyncio.Event()
+        self._settings = settings or OutboxPublisherSettings()
+        self._committed = asyncio.Event()
 
-    def nudge(self) -> None:
-        """Say that there is something to publish."""
-        self._wake.set()
+    def wake(self) -> None:
+        """Publish without waiting for the next poll: there are new events."""
+        self._committed.set()
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Publish until told to stop, and once more then. Outages are waited out."""
-        waiting = asyncio.create_task(stopping.wait())
+        """Publish until ``stopping`` is set, and once more then. Continues after outages."""
+        stop_requested = asyncio.create_task(stopping.wait())
         try:
             while not stopping.is_set():
-                self._wake.clear()
+                self._committed.clear()
                 if not await self._drain():
-                    await self._pause(waiting)
+                    await self._pause(stop_requested)
             await self._drain()
         finally:
-            waiting.cancel()
+            stop_requested.cancel()
 
     async def _drain(self) -> bool:
         """Publish a batch; True when there may be more at once."""
@@ -69,26 +72,26 @@ class Publisher:
         except Exception as error:
             if not is_unavailable(error) and not isinstance(error, nats.errors.Error):
                 raise
-            log.warning("events wait: %r", error)
+            log.warning("publishing deferred: %r", error)
             return False
 
-    async def _pause(self, waiting: asyncio.Task[bool]) -> None:
-        woken = asyncio.create_task(self._wake.wait())
+    async def _pause(self, stop_requested: asyncio.Task[bool]) -> None:
+        committed = asyncio.create_task(self._committed.wait())
         try:
             await asyncio.wait(
-                {woken, waiting},
+                {committed, stop_requested},
                 timeout=self._settings.poll_s,
                 return_when=asyncio.FIRST_COMPLETED,
             )
         finally:
-            woken.cancel()
+            committed.cancel()
 
     async def publish_batch(self) -> int:
-        """Publish the oldest events and forget them; return how many it were.
+        """Publish the oldest events and delete them; return how many.
 
-        They are forgotten once the server has confirmed everything sent so far, and those that
-        can be no message with them: they would hold up all others for good. Raises what NATS or
-        the database raise; the events are kept then, and perhaps published again.
+        They are deleted once the server has confirmed everything sent so far, together with those
+        that cannot be encoded, which would block all others forever. Raises what NATS or the
+        database raise; the events are kept then, and perhaps published again.
         """
         if not self._client.is_connected:
             return 0
@@ -107,22 +110,22 @@ class Publisher:
         await self._client.publish_all(messages)
         await self._client.flush(timeout=self._settings.flush_timeout_s)  # type: ignore[arg-type]  # the library declares int
         if self._client.stats["reconnects"] != reconnects:
-            # The flush was confirmed by another connection than the one that was sent to.
+            # The flush was confirmed by another connection than the one the events were sent on.
             raise nats.errors.ConnectionReconnectingError
 
 
 def _message(event: PendingEvent) -> tuple[str, bytes] | None:
-    """Subject and body; None where there can be none, which is logged."""
+    """Return subject and body; None, which is logged, where the event cannot be encoded."""
     try:
         return _subject(event.tenant_id, str(event.install_id), event.type), body(event)
     except (ValueError, msgspec.MsgspecError, RecursionError) as error:
-        known = fields(event=event.id, type=event.type, install=event.install_id)
-        log.error("event dropped, it can never be published: %s", error, extra=known)  # noqa: TRY400 - the reason says it all
+        log_fields = fields(event=event.id, type=event.type, install=event.install_id)
+        log.error("event dropped, it can never be published: %s", error, extra=log_fields)  # noqa: TRY400 - the reason says it all
         return None
 
 
 def body(event: PendingEvent) -> bytes:
-    """The event as JSON, of whatever type: a newer release may have left one unknown to this."""
+    """Return the event as JSON, of any type: a newer release may have written an unknown one."""
     return msgspec.json.encode(
         Event(
             id=str(event.id),
@@ -132,7 +135,7 @@ def body(event: PendingEvent) -> bytes:
             schedule_id=UNSET if event.schedule_id is None else str(event.schedule_id),
             run_id=UNSET if event.run_id is None else str(event.run_id),
             at=_time(event.at),
-            data=cast("dict[str, Any]", msgspec.Raw(event.data.encode())),  # goes out as it is
+            data=cast("dict[str, Any]", msgspec.Raw(event.data.encode())),  # is sent unchanged
         )
     )
 

@@ -1,4 +1,4 @@
-"""Turns due timers into queued occurrences. Any number of planners may run at once."""
+"""Turns due timers into queued occurrences. Any number of planners may run concurrently."""
 
 import asyncio
 from collections import Counter
@@ -39,19 +39,19 @@ class PlannerSettings(Struct, frozen=True):
 
     batch: int = 1000
     poll: timedelta = timedelta(seconds=2)
-    first: int = 250
+    initial_batch: int = 250
     """How many are planned before the others, so that firing begins; then twice as many, and so on
     up to ``batch``."""
-    crowded: timedelta = timedelta(milliseconds=250)
-    """How long to wait when what is due is locked by others."""
+    contention_delay: timedelta = timedelta(milliseconds=250)
+    """How long to wait when other planners have locked all due timers."""
     acquire_timeout_s: float = 5.0
     rules: PlanningRules = PlanningRules()
 
 
-class Planned(Struct, frozen=True):
-    """What one batch came to. ``unplannable`` are schedules whose row makes no sense, and why."""
+class PlanSummary(Struct, frozen=True):
+    """The result of one batch. ``unplannable`` are schedules with an invalid row, and why."""
 
-    taken: int = 0
+    timers: int = 0
     occurrences: int = 0
     missed: int = 0
     unplannable: dict[tuple[str, UUID], str] = {}
@@ -67,29 +67,29 @@ class Step(Struct, frozen=True):
 
 async def plan_due(
     connection: Connection, now: datetime, settings: PlannerSettings, slot_cache: SlotCache
-) -> Planned:
+) -> PlanSummary:
     """Plan one batch of due timers in one transaction."""
     unplannable: dict[tuple[str, UUID], str] = {}
     async with connection.transaction():
-        taken = await timers.take_due(connection, now, settings.batch)
-        if not taken:
-            return Planned()
-        states = await firing_state.read(connection, [timer.key for timer in taken])
+        due = await timers.take_due(connection, now, settings.batch)
+        if not due:
+            return PlanSummary()
+        states = await firing_state.read(connection, [timer.key for timer in due])
         steps: list[Step] = []
-        for timer in taken:
+        for timer in due:
             try:
                 steps.append(step(timer, states.get(timer.key), now, settings.rules, slot_cache))
             except UnplannableError as error:
                 unplannable[timer.key] = str(error)
         planned = await occurrences.plan(connection, ranked(steps), now)
-        before = {timer.key: timer for timer in taken}
+        before = {timer.key: timer for timer in due}
         after = [moved(each, planned) for each in steps if each.timer]
         await timers.advance(connection, [t for t in after if t.same_but_when(before[t.key])])
         await timers.move(connection, [t for t in after if not t.same_but_when(before[t.key])])
         kept = {each.timer.key for each in steps if each.timer}
-        await timers.remove(connection, [timer.key for timer in taken if timer.key not in kept])
-    return Planned(
-        taken=len(taken),
+        await timers.remove(connection, [timer.key for timer in due if timer.key not in kept])
+    return PlanSummary(
+        timers=len(due),
         occurrences=len(planned),
         missed=sum(each.missed for each in steps),
         unplannable=unplannable,
@@ -167,7 +167,7 @@ def moved(each: Step, planned: set[tuple[str, UUID]]) -> Timer:
 
 
 class Planner:
-    """Plans for as long as it runs, in step with the earliest due instant that it knows of."""
+    """Plans due timers, and sleeps until the earliest due instant that it knows of."""
 
     def __init__(
         self,
@@ -181,10 +181,10 @@ class Planner:
         self._settings = settings or PlannerSettings()
         self._now = now
         self._slot_cache = SlotCache()
-        self._limit = self._settings.first
+        self._limit = self._settings.initial_batch
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Plan until told to stop. Raises what the database raises when it is gone."""
+        """Plan until ``stopping`` is set. Raises what the database raises when it is lost."""
         while not stopping.is_set():
             wait = await self._round()
             if wait > timedelta(0):
@@ -197,43 +197,43 @@ class Planner:
         try:
             return await self.plan_once()
         except (asyncpg.PostgresError, TimeoutError) as error:
-            # A deadlock, a lock, a statement or a pool that took too long: the next round does it.
+            # A deadlock, or a timeout of a lock, a statement or the pool: the next round retries.
             if not is_unavailable(error) or isinstance(error, asyncpg.PostgresConnectionError):
                 raise
-            log.warning("planning put off: %r", error)
-            return self._settings.crowded
+            log.warning("planning deferred: %r", error)
+            return self._settings.contention_delay
 
     async def plan_once(self) -> timedelta:
-        """Plan one batch if something is due; return how long there is nothing to do."""
+        """Plan one batch if a timer is due; return the time to wait before the next."""
         settings = self._settings
         async with acquired(self._pool, settings.acquire_timeout_s) as connection:
             now = await self._now(connection)
             due_at = await timers.next_due(connection)
             if due_at is None or due_at > now:
                 self._metrics.due_timers.set(0)
-                self._limit = settings.first
+                self._limit = settings.initial_batch
                 return min(due_at - now, settings.poll) if due_at else settings.poll
             limited = structs.replace(settings, batch=min(self._limit, settings.batch))
             self._limit = 2 * limited.batch
-            planned = await plan_due(connection, now, limited, self._slot_cache)
-            await self._complain(connection, planned)
-        self._metrics.missed_slots.inc(planned.missed)
-        if planned.taken == 0:
-            return settings.crowded
+            summary = await plan_due(connection, now, limited, self._slot_cache)
+            await self._report_unplannable(connection, summary)
+        self._metrics.missed_slots.inc(summary.missed)
+        if summary.timers == 0:
+            return settings.contention_delay
         log.info(
             "planned",
             extra=fields(
-                timers=planned.taken, occurrences=planned.occurrences, missed=planned.missed
+                timers=summary.timers, occurrences=summary.occurrences, missed=summary.missed
             ),
         )
         return timedelta(0)
 
-    async def _complain(self, connection: Connection, planned: Planned) -> None:
+    async def _report_unplannable(self, connection: Connection, summary: PlanSummary) -> None:
         # After the planning, and without it: schedule rows are locked before timers.
-        for (tenant_id, schedule_id), why in planned.unplannable.items():
+        for (tenant_id, schedule_id), why in summary.unplannable.items():
             log.warning(
                 "schedule cannot be planned: %s",
                 why,
                 extra=fields(tenant_id=tenant_id, schedule_id=str(schedule_id)),
             )
-        await consistency.set_last_errors(connection, planned.unplannable)
+        await consistency.set_last_errors(connection, summary.unplannable)

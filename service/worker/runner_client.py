@@ -1,14 +1,14 @@
 """Calls the Runner over the bus: one signed request, one answer, and no exception."""
 
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable
 from functools import lru_cache
-from logging import getLogger
 from typing import cast
 from uuid import UUID
 
 import msgspec
 import nats.errors
+from msgspec import Struct
 
 from contracts.context import Claims, Key, body_sha256, sign
 from contracts.execution import ExecuteRequest
@@ -25,56 +25,65 @@ from contracts.subjects import (
 from service.bus.client import Connection, write_headers
 from service.bus.reply_inbox import Inbox
 from service.rules.outcomes import Outcome, clean, of_answer
-from service.runtime.tracing import Calling, untraced
-
-log = getLogger(__name__)
+from service.runtime.tracing import Spans
 
 MAX_RESPONSE_BYTES = 256 * 1024
-MAX_LIFETIME_S = 120
+MAX_TOKEN_LIFETIME_S = 120
 
 
-class Invoker:
-    """Signs with the current key, as ``issuer``, and asks whichever Runner answers."""
+class RunnerCall(Struct, frozen=True):
+    """A request to the Runner. ``at`` is the database's time now, in Unix seconds.
+
+    It is the time to sign with: the hosts' clocks may differ by minutes.
+    """
+
+    request: ExecuteRequest
+    idempotency_key: UUID
+    at: float
+    timeout_s: float
+
+
+class RunnerClient:
+    """Signs with the current key, as its issuer, and asks whichever Runner answers."""
 
     def __init__(
         self,
         client: Connection,
         key: Callable[[], Key],
         *,
-        max_response: int = MAX_RESPONSE_BYTES,
-        calling: Calling = untraced,
+        max_response_bytes: int = MAX_RESPONSE_BYTES,
+        spans: Spans | None = None,
     ) -> None:
         self._client = client
         self._inbox = Inbox(client)
         self._key = key
-        self._max_response = max_response
-        self._calling = calling
+        self._max_response_bytes = max_response_bytes
+        self._spans = spans
 
     @property
-    def reachable(self) -> bool:
-        """Whether there is a bus to call over."""
+    def connected(self) -> bool:
+        """Whether the bus can be reached."""
         return self._client.is_connected
 
-    async def call(
-        self, request: ExecuteRequest, *, idempotency_key: UUID, at: float, timeout_s: float
-    ) -> Outcome:
-        """Make a request; ``at`` is the time to sign with, in Unix seconds.
+    async def call(self, call: RunnerCall) -> Outcome:
+        """Make a call, within a span where spans are made.
 
-        The hosts' clocks may differ by minutes, so it is the database's. No answer, and whatever
-        else goes wrong, is a failed outcome.
+        No answer, and whatever else goes wrong, is a failed outcome.
         """
+        request, timeout_s = call.request, call.timeout_s
         body = msgspec.json.encode(request)
         headers = {
             CONTENT_TYPE_HEADER: "application/json",
-            CONTEXT_HEADER: self._token(request, body, at, timeout_s),
-            IDEMPOTENCY_HEADER: str(idempotency_key),
-            DEADLINE_HEADER: str(int((at + timeout_s) * 1000)),
+            CONTEXT_HEADER: self._token(request, body, call.at, timeout_s),
+            IDEMPOTENCY_HEADER: str(call.idempotency_key),
+            DEADLINE_HEADER: str(int((call.at + timeout_s) * 1000)),
         }
-
-        def send(trace: Mapping[str, str]) -> Awaitable[Outcome]:
-            return self._request(body, {**headers, **trace}, timeout_s)
-
-        return await self._calling(request.context, send)
+        if self._spans is None:
+            return await self._request(body, headers, timeout_s)
+        with self._spans.runner_call(request.context) as span:
+            outcome = await self._request(body, {**headers, **span.headers}, timeout_s)
+            span.record(outcome)
+            return outcome
 
     async def _request(self, body: bytes, headers: dict[str, str], timeout_s: float) -> Outcome:
         try:
@@ -89,21 +98,21 @@ class Invoker:
         refusal = None if answer.body else answer.header(ERROR_HEADER)
         if refusal is not None:
             return Outcome(error=clean(refusal))
-        return of_answer(answer.body, self._max_response)
+        return of_answer(answer.body, self._max_response_bytes)
 
     def _token(self, request: ExecuteRequest, body: bytes, at: float, timeout_s: float) -> str:
         key, context = self._key(), request.context
-        issued = int(at)
+        issued_at = int(at)
         return sign(
             Claims(
                 iss=key.issuer,
                 aud=RUNNER_AUDIENCE,
-                iat=issued,
-                exp=issued + min(math.ceil(timeout_s) + 1, MAX_LIFETIME_S),
+                iat=issued_at,
+                exp=issued_at + min(math.ceil(timeout_s) + 1, MAX_TOKEN_LIFETIME_S),
                 jti=cast("UUID", context.request_id),  # is a text, and is written as one
                 op=EXECUTE_OP,
                 body_sha256=body_sha256(body),
-                install_id=_id(_text(context.install_id)),
+                install_id=_uuid(_text(context.install_id)),
                 tenant_id=context.tenant_id,
                 version_id=_text(context.version_id),
                 extension_id=context.extension_id,
@@ -113,7 +122,7 @@ class Invoker:
 
 
 @lru_cache(maxsize=4096)
-def _id(text: str | None) -> UUID | None:
+def _uuid(text: str | None) -> UUID | None:
     return UUID(text) if text else None
 
 

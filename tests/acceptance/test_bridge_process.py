@@ -20,7 +20,7 @@ from contracts.context import key_set_document
 from contracts.execution import ExecuteRequest
 from devstack.embedded import Nats, embedded_nats
 from devstack.embedded.servers import free_port
-from service.worker.runner_client import Invoker
+from service.worker.runner_client import RunnerCall, RunnerClient
 from tests.support.keys import RUNNER_JWK, WORKER_KEY, write_key_set
 from tests.support.platform import Installed, install
 from tests.support.responders import PATIENT, Process, ready, responders
@@ -154,8 +154,8 @@ async def test_execute_requests_reach_the_runner_as_they_were_signed(
     request, occurrence = EXECUTE_SAMPLES["request"], uuid4()
     assert isinstance(request, ExecuteRequest)
     async with connected(server, "service") as (client, _):
-        outcome = await Invoker(client, lambda: WORKER_KEY).call(
-            request, idempotency_key=occurrence, at=time.time(), timeout_s=60.0
+        outcome = await RunnerClient(client, lambda: WORKER_KEY).call(
+            RunnerCall(request, occurrence, at=time.time(), timeout_s=60.0)
         )
     assert (outcome.http_status, outcome.error) == (200, None)
     [post] = bridged.runner.posts

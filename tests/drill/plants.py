@@ -6,13 +6,11 @@ As a program (``python -m tests.drill.plants PLANT serve --role worker``) it is 
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Any
 from uuid import uuid4
 
 import asyncpg
 from msgspec import structs
 
-from contracts.execution import ExecuteRequest
 from service.cli.main import main
 from service.rules.outcomes import Outcome
 from service.storage.engine.connection import Connection
@@ -21,7 +19,7 @@ from service.storage.runs.invocations import Invocation
 from service.storage.schedules import timers
 from service.worker import planner
 from service.worker.planner import Step
-from service.worker.runner_client import Invoker
+from service.worker.runner_client import RunnerCall, RunnerClient
 
 IGNORED_EVERY = 200
 
@@ -82,20 +80,20 @@ def skip_slots() -> None:
 
 def make_up_keys() -> None:
     """Call with keys that no occurrence has."""
-    honest = Invoker.call
+    honest = RunnerClient.call
 
-    async def call(self: Invoker, request: ExecuteRequest, **others: Any) -> Outcome:
-        return await honest(self, request, **(others | {"idempotency_key": uuid4()}))
+    async def call(self: RunnerClient, call: RunnerCall) -> Outcome:
+        return await honest(self, structs.replace(call, idempotency_key=uuid4()))
 
-    setattr(Invoker, "call", call)  # noqa: B010 - likewise
+    setattr(RunnerClient, "call", call)  # noqa: B010 - likewise
 
 
 def never_look_again() -> None:
     """Take a schedule for what it was at its first call: there, and enabled."""
     honest = invocations.load
-    known: dict[attempts.Key, Invocation] = {}
+    known: dict[attempts.RunKey, Invocation] = {}
 
-    async def load(connection: Connection, keys: Sequence[attempts.Key]) -> list[Invocation]:
+    async def load(connection: Connection, keys: Sequence[attempts.RunKey]) -> list[Invocation]:
         found = await honest(connection, keys)
         known.update(
             (key, each)

@@ -11,9 +11,9 @@ import pytest
 from service.rules.limits import Limits
 from service.storage.engine import clock
 from service.storage.runs.occurrences import Occurrence, plan
-from service.storage.runs.queue import Ticket
+from service.storage.runs.queue import JobPayload
 from service.worker.firing import FiringSettings
-from service.worker.firing.attempt_store import Begun, Ledger
+from service.worker.firing.attempt_store import AttemptStore, ClaimedAttempt
 from tests.support.admin import Admin, register
 from tests.support.host import Caller, dispatcher
 from tests.support.platform import Installed
@@ -271,7 +271,7 @@ async def test_a_firing_sees_one_version_or_the_other(
 ) -> None:
     schedules = [UUID(await remapping.create(path)) for path in ("/a", "/b", "/a")]
     install_id, start = remapping.host.installed.install_id, datetime(2026, 1, 1, tzinfo=UTC)
-    ledger, begun = Ledger(pool, FiringSettings(), clock.read), list[Begun]()
+    store, attempts = AttemptStore(pool, FiringSettings(), clock.read), list[ClaimedAttempt]()
 
     async def fire() -> None:
         for number in range(20):
@@ -282,10 +282,10 @@ async def test_a_firing_sees_one_version_or_the_other(
             ]
             async with pool.acquire() as connection:
                 await plan(connection, due, slot)
-            answers = await ledger.begin(
-                [Ticket("tenant-1", each.id, each.schedule_id, slot) for each in due]
+            answers = await store.claim(
+                [JobPayload("tenant-1", each.id, each.schedule_id, slot) for each in due]
             )
-            begun.extend(each for each in answers if isinstance(each, Begun))
+            attempts.extend(answer for answer in answers if isinstance(answer, ClaimedAttempt))
 
     async def move() -> None:
         for number in range(16):
@@ -293,10 +293,10 @@ async def test_a_firing_sees_one_version_or_the_other(
             assert answer["success"], answer
 
     await asyncio.gather(fire(), move())
-    assert len(begun) > 10
+    assert len(attempts) > 10
     wanted = {remapping.versions["1.0.0"], remapping.versions["3.0.0"]}
-    for each in begun:
-        assert each.found is not None
+    for attempt in attempts:
+        invocation = attempt.invocation
         # The endpoint is looked up within the install's version: a mixture would find none.
-        assert (each.found.method, each.found.path in {"/a", "/b"}) == ("POST", True)
-        assert str(each.found.version_id) in wanted
+        assert (invocation.method, invocation.path in {"/a", "/b"}) == ("POST", True)
+        assert str(invocation.version_id) in wanted

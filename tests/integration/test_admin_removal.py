@@ -15,9 +15,9 @@ from service.rules.outcomes import Outcome
 from service.rules.planning import SlotCache
 from service.storage.engine import clock
 from service.storage.engine.connection import Connection
-from service.storage.runs.queue import Ticket
+from service.storage.runs.queue import JobPayload
 from service.worker.firing import FiringSettings
-from service.worker.firing.attempt_store import Begun, Finished, Ledger
+from service.worker.firing.attempt_store import AttemptResult, AttemptStore, ClaimedAttempt
 from service.worker.planner import PlannerSettings, plan_due
 from tests.support.admin import Admin, operator, register
 from tests.support.host import Caller, dispatcher, read
@@ -103,29 +103,31 @@ async def plan(connection: Connection, tenant_id: str) -> None:
     await plan_due(connection, now, PlannerSettings(), SlotCache())
 
 
-def ledger(pool: asyncpg.Pool) -> Ledger:
+def attempt_store(pool: asyncpg.Pool) -> AttemptStore:
     """What a worker writes with."""
-    return Ledger(pool, FiringSettings(), clock.read)
+    return AttemptStore(pool, FiringSettings(), clock.read)
 
 
-async def start_some(pool: asyncpg.Pool, tenant_id: str) -> list[Begun]:
+async def start_some(pool: asyncpg.Pool, tenant_id: str) -> list[ClaimedAttempt]:
     """Begin attempts of what is queued, one for each schedule, as a worker does."""
     rows = await pool.fetch(
         "SELECT DISTINCT ON (schedule_id) tenant_id, id, schedule_id, slot FROM ext_scheduler.runs"
         " WHERE tenant_id = $1 AND status = 'queued' ORDER BY schedule_id, slot",
         tenant_id,
     )
-    begun = await ledger(pool).begin([Ticket(*row) for row in rows]) if rows else []
-    return [each for each in begun if isinstance(each, Begun)]
+    answers = await attempt_store(pool).claim([JobPayload(*row) for row in rows]) if rows else []
+    return [answer for answer in answers if isinstance(answer, ClaimedAttempt)]
 
 
-async def finish(pool: asyncpg.Pool, begun: list[Begun]) -> int:
+async def finish(pool: asyncpg.Pool, attempts: list[ClaimedAttempt]) -> int:
     """Write their ends, as a worker does; return how many were written."""
-    if not begun:
+    if not attempts:
         return 0
-    ended = [Finished(begun=each, outcome=Outcome(http_status=200)) for each in begun]
-    settled = await ledger(pool).end(ended)
-    return sum(each.ended is not None for each in settled)
+    results = [
+        AttemptResult(attempt=attempt, outcome=Outcome(http_status=200)) for attempt in attempts
+    ]
+    updates = await attempt_store(pool).write(results)
+    return sum(update is not None for update in updates)
 
 
 @pytest.mark.parametrize("op", ["uninstall", "purgeTenant"])

@@ -221,7 +221,7 @@ async def test_a_run_without_job_gets_one(setting: Setting) -> None:
     await check(setting, "run_without_job")
     payload = await setting.pool.fetchval("SELECT payload FROM ext_scheduler.pgqueuer")
     run_id = await setting.pool.fetchval("SELECT id FROM ext_scheduler.runs")
-    assert queue.read_ticket(payload).run_id == run_id
+    assert queue.read_payload(payload).run_id == run_id
 
 
 async def test_a_job_without_run_goes(setting: Setting) -> None:

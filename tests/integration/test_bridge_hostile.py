@@ -12,7 +12,7 @@ from contracts.subjects import EXECUTE_SUBJECT
 from devstack.embedded.servers import free_port
 from devstack.processes import Program, running
 from service.bus.client import Connection
-from service.worker.runner_client import Invoker
+from service.worker.runner_client import RunnerCall, RunnerClient
 from tests.support.keys import WORKER_KEY, write_key_set
 from tests.support.raw_nats import a_wire, hpub, pub
 from tests.support.runner_stub import runner_stub
@@ -61,8 +61,8 @@ async def test_a_bridge_still_hears_after_malformed_messages(
             for name, message in HOSTILE.items():
                 await wire.send(message)
                 # One connection, in order: what comes after the message is behind it.
-                outcome = await Invoker(client, lambda: WORKER_KEY).call(
-                    request, idempotency_key=uuid4(), at=time.time(), timeout_s=60.0
+                outcome = await RunnerClient(client, lambda: WORKER_KEY).call(
+                    RunnerCall(request, uuid4(), at=time.time(), timeout_s=60.0)
                 )
                 assert (outcome.http_status, outcome.error) == (200, None), name
             await client.close()

@@ -14,12 +14,12 @@ from msgspec import structs
 
 from service.storage.engine import clock
 from service.storage.runs import queue
-from service.storage.runs.queue import Ticket
+from service.storage.runs.queue import JobPayload
 from service.storage.runs.queue_listener import ListenerLostError
-from service.worker.job_consumer import Consumer, ConsumerSettings, Handle
+from service.worker.job_consumer import JobConsumer, JobConsumerSettings, JobHandler
 from tests.support.eventually import eventually
 
-SETTINGS = ConsumerSettings(batch=20, capacity=60, poll_s=0.2)
+SETTINGS = JobConsumerSettings(batch=20, capacity=60, poll_s=0.2)
 ALIVE = "SELECT bool_and(heartbeat > $1) FROM ext_scheduler.pgqueuer"
 
 
@@ -33,8 +33,8 @@ class Handled:
         self.release = asyncio.Event()
         self.answer: timedelta | None = None
 
-    async def __call__(self, ticket: Ticket) -> timedelta | None:
-        self.seen.append(ticket.run_id)
+    async def __call__(self, job: JobPayload) -> timedelta | None:
+        self.seen.append(job.run_id)
         self.in_hand += 1
         self.most = max(self.most, self.in_hand)
         try:
@@ -46,9 +46,9 @@ class Handled:
 
 @asynccontextmanager
 async def consuming(
-    pool: asyncpg.Pool, handle: Handle, settings: ConsumerSettings = SETTINGS
-) -> AsyncIterator[Consumer]:
-    consumer = Consumer(pool, handle, settings)
+    pool: asyncpg.Pool, handle: JobHandler, settings: JobConsumerSettings = SETTINGS
+) -> AsyncIterator[JobConsumer]:
+    consumer = JobConsumer(pool, handle, settings)
     task = asyncio.create_task(consumer.run())
     try:
         yield consumer
@@ -60,9 +60,9 @@ async def consuming(
 async def enqueued(pool: asyncpg.Pool, count: int = 1) -> list[UUID]:
     async with pool.acquire() as connection:
         now = await clock.read(connection)
-        tickets = [Ticket("t", uuid4(), uuid4(), now) for _ in range(count)]
-        await queue.enqueue(connection, [queue.NewJob(t, str(t.run_id)) for t in tickets])
-    return [ticket.run_id for ticket in tickets]
+        jobs = [JobPayload("t", uuid4(), uuid4(), now) for _ in range(count)]
+        await queue.enqueue(connection, [queue.NewJob(t, str(t.run_id)) for t in jobs])
+    return [job.run_id for job in jobs]
 
 
 async def left(pool: asyncpg.Pool) -> int:
@@ -128,7 +128,7 @@ async def test_a_lost_holders_job_is_taken_over(pool: asyncpg.Pool) -> None:
     handled.release.set()
     wanted = await enqueued(pool)
     async with pool.acquire() as connection:
-        taken = await queue.take(connection, uuid4(), 10, timedelta(seconds=30))
+        taken = await queue.claim(connection, uuid4(), 10, timedelta(seconds=30))
     assert len(taken.jobs) == 1
     await pool.execute("UPDATE ext_scheduler.pgqueuer SET heartbeat = now() - interval '31 s'")
     async with consuming(pool, handled):
@@ -174,7 +174,7 @@ async def test_a_successors_job_is_neither_ended_nor_handed_back(pool: asyncpg.P
 async def test_a_handlers_fault_costs_its_job_a_moment_and_harms_nothing(
     pool: asyncpg.Pool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def faulty(_: Ticket) -> None:
+    async def faulty(_: JobPayload) -> None:
         raise KeyError("unexpected")
 
     await enqueued(pool)
@@ -201,7 +201,7 @@ async def test_a_job_for_later_is_taken_when_its_time_has_come(pool: asyncpg.Poo
 
 
 async def test_a_lost_listener_ends_it(pool: asyncpg.Pool) -> None:
-    consumer = Consumer(pool, Handled(), SETTINGS)
+    consumer = JobConsumer(pool, Handled(), SETTINGS)
     task = asyncio.create_task(consumer.run())
     await eventually(lambda: listening(pool))
     await pool.execute(

@@ -8,12 +8,12 @@ import pytest
 
 from service.storage.engine import advisory_lock
 from service.storage.records import expiry
-from service.worker.maintenance import HousekeepingSettings, remove_expired
+from service.worker.maintenance import MaintenanceSettings, remove_expired
 from tests.support.eventually import eventually
 from tests.support.platform import waits_for_a_lock
 
 NOW = datetime(2026, 3, 4, 12, 0, 1, tzinfo=UTC)
-SETTINGS = HousekeepingSettings(batch=10)
+SETTINGS = MaintenanceSettings(batch=10)
 
 
 EXPIRING = [

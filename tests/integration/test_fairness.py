@@ -15,7 +15,7 @@ from service.storage.engine import clock
 from service.storage.runs import occurrences
 from service.worker.firing import FiringSettings
 from service.worker.planner import PlannerSettings
-from service.worker.runner_client import Invoker
+from service.worker.runner_client import RunnerClient
 from service.worker.worker import Worker, WorkerSettings
 from tests.support import registry
 from tests.support.bus_service import a_client
@@ -52,7 +52,7 @@ WHERE tenant_id = $1 AND schedule_id = $2
 
 @asynccontextmanager
 async def working(pool: asyncpg.Pool, client: Connection) -> AsyncIterator[None]:
-    worker = Worker(pool, Invoker(client, lambda: WORKER_KEY), Metrics(), SETTINGS)
+    worker = Worker(pool, RunnerClient(client, lambda: WORKER_KEY), Metrics(), SETTINGS)
     stopping = asyncio.Event()
     task = asyncio.create_task(worker.run(stopping))
     try:

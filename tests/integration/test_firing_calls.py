@@ -10,7 +10,7 @@ import pytest
 
 from contracts.context import verify
 from contracts.subjects import CONTEXT_HEADER, DEADLINE_HEADER, RUNNER_AUDIENCE
-from service.storage.runs.queue import Ticket
+from service.storage.runs.queue import JobPayload
 from tests.support import registry
 from tests.support.firing_stack import SLOT, Stack, firing_stack
 from tests.support.keys import KEYS
@@ -24,13 +24,13 @@ async def stack(pool: asyncpg.Pool, nats_url: str) -> AsyncIterator[Stack]:
 
 
 async def test_success_is_recorded_on_run_and_schedule(stack: Stack) -> None:
-    ticket = await stack.planned(payload={"a": [1, 2.5, "ü"]})
-    assert await stack.firing.fire(ticket) is None
-    run = await stack.run(ticket)
+    job = await stack.planned(payload={"a": [1, 2.5, "ü"]})
+    assert await stack.executor.execute(job) is None
+    run = await stack.run(job)
     assert (run["status"], run["attempts"], run["http_status"]) == ("success", 1, 200)
     assert (run["worker"], run["error"]) == ("worker-1", None)
     assert run["started_at"] == run["finished_at"] == stack.clock.now
-    row = await stack.schedule(ticket)
+    row = await stack.schedule(job)
     assert (row["last_run_at"], row["last_run_status"]) == (stack.clock.now, "success")
     assert row["last_error"] is None
     assert row["revision"] == 1
@@ -53,8 +53,8 @@ async def test_request_carries_what_the_runner_needs(stack: Stack) -> None:
         "UPDATE tenant_extension_install SET config = $1",
         '{"url": "https://x", "n": 3, "o": {"a": 1}}',
     )
-    ticket = await stack.planned(payload={"a": 1})
-    await stack.firing.fire(ticket)
+    job = await stack.planned(payload={"a": 1})
+    await stack.executor.execute(job)
     (seen,) = stack.runner.seen
     context = seen.request["context"]
     assert context.pop("request_id")
@@ -66,7 +66,7 @@ async def test_request_carries_what_the_runner_needs(stack: Stack) -> None:
         "content_hash": "sha256:abc",
         "config": {"url": "https://x", "n": "3", "o": '{"a": 1}'},
         "trigger": "schedule",
-        "schedule_id": str(ticket.schedule_id),
+        "schedule_id": str(job.schedule_id),
         "scheduled_for": "2026-03-02T12:00:00Z",
         "attempt": 1,
     }
@@ -89,12 +89,12 @@ async def test_request_carries_what_the_runner_needs(stack: Stack) -> None:
         "expires_at": "2026-03-02T12:00:00.000Z",
     }
     assert "user" not in seen.request
-    assert seen.key == str(ticket.run_id)
+    assert seen.key == str(job.run_id)
 
 
 async def test_request_is_signed_for_the_runner_by_the_databases_clock(stack: Stack) -> None:
-    ticket = await stack.planned()
-    await stack.firing.fire(ticket)
+    job = await stack.planned()
+    await stack.executor.execute(job)
     (seen,) = stack.runner.seen
     now = stack.clock.now.timestamp()
     claims = verify(
@@ -114,8 +114,8 @@ async def test_request_is_signed_for_the_runner_by_the_databases_clock(stack: St
 async def test_get_never_has_a_body(stack: Stack) -> None:
     async with stack.pool.acquire() as connection:
         made = await registry.install(connection, method="get", path=" api//status")
-    ticket = await stack.planned(made, payload={"kept": True})
-    await stack.firing.fire(ticket)
+    job = await stack.planned(made, payload={"kept": True})
+    await stack.executor.execute(job)
     http = stack.runner.seen[0].request["http"]
     assert (http["method"], http["path"]) == ("GET", "/api/status")
     assert "body_b64" not in http
@@ -123,11 +123,11 @@ async def test_get_never_has_a_body(stack: Stack) -> None:
 
 
 async def test_payload_stored_as_json_text_is_read(stack: Stack) -> None:
-    ticket = await stack.planned()
+    job = await stack.planned()
     await stack.pool.execute(
         "UPDATE tenant_extension_schedule SET payload_json = to_jsonb('{\"a\": 1}'::text)"
     )
-    await stack.firing.fire(ticket)
+    await stack.executor.execute(job)
     assert stack.runner.seen[0].payload == {"a": 1}
 
 
@@ -146,7 +146,7 @@ async def test_newest_bundle_and_config_row_count(stack: Stack) -> None:
         made.install_id,
         made.tenant_id,
     )
-    await stack.firing.fire(await stack.planned())
+    await stack.executor.execute(await stack.planned())
     context = stack.runner.seen[0].request["context"]
     assert context["content_hash"] == "sha256:feed"
     assert context["config"] == {"from": "row"}
@@ -172,14 +172,14 @@ async def test_config_values_that_are_no_strings_go_as_their_json_text(
     stack: Stack, config: str, sent: dict[str, str]
 ) -> None:
     await stack.pool.execute("UPDATE tenant_extension_install SET config = $1", config)
-    await stack.firing.fire(await stack.planned())
+    await stack.executor.execute(await stack.planned())
     assert stack.runner.seen[0].request["context"]["config"] == sent
 
 
 async def test_ended_run_is_not_called_again(stack: Stack) -> None:
-    ticket = await stack.planned()
-    await stack.firing.fire(ticket)
-    assert await stack.firing.fire(ticket) is None
+    job = await stack.planned()
+    await stack.executor.execute(job)
+    assert await stack.executor.execute(job) is None
     assert len(stack.runner.seen) == 1
 
 
@@ -187,9 +187,9 @@ async def test_older_run_that_ends_late_does_not_overwrite_a_newer_one(stack: St
     older = await stack.planned(slot=SLOT - timedelta(minutes=5))
     stack.clock.now = SLOT + timedelta(seconds=1)
     newer = await stack.manual(older.schedule_id)
-    await stack.firing.fire(newer)
+    await stack.executor.execute(newer)
     stack.runner.script = status(404)
-    await stack.firing.fire(older)
+    await stack.executor.execute(older)
     assert (await stack.run(older))["status"] == "error"
     row = await stack.schedule(older)
     assert (row["last_run_status"], row["last_error"]) == ("success", None)
@@ -197,9 +197,9 @@ async def test_older_run_that_ends_late_does_not_overwrite_a_newer_one(stack: St
 
 async def test_error_texts_are_cut_and_cleaned(stack: Stack) -> None:
     stack.runner.script = status(404, "a\0b" + "x" * 10_000)
-    ticket = await stack.planned()
-    await stack.firing.fire(ticket)
-    error = (await stack.run(ticket))["error"]
+    job = await stack.planned()
+    await stack.executor.execute(job)
+    error = (await stack.run(job))["error"]
     assert error.startswith("abx")
     assert len(error) == 4000
 
@@ -209,8 +209,8 @@ async def test_many_runs_share_their_statements(stack: Stack) -> None:
         ids = [await registry.schedule(connection, stack.made, due_at=SLOT) for _ in range(150)]
     first = await stack.planned()
     others = await run_ids(stack, ids)
-    tickets = [first, *(Ticket(first.tenant_id, run, id_, SLOT) for id_, run in others)]
-    await asyncio.gather(*(stack.firing.fire(ticket) for ticket in tickets))
+    jobs = [first, *(JobPayload(first.tenant_id, run, id_, SLOT) for id_, run in others)]
+    await asyncio.gather(*(stack.executor.execute(job) for job in jobs))
     rows = await stack.pool.fetch("SELECT status, count(*) FROM ext_scheduler.runs GROUP BY 1")
     assert [tuple(row) for row in rows] == [("success", 151)]
     assert len({seen.key for seen in stack.runner.seen}) == 151
@@ -224,7 +224,7 @@ async def run_ids(stack: Stack, ids: list[Any]) -> list[tuple[Any, Any]]:
 
 
 async def test_nothing_is_begun_while_stopping_or_without_a_bus(stack: Stack) -> None:
-    ticket = await stack.planned()
-    stack.firing.stopping = True
-    assert await stack.firing.fire(ticket) == timedelta(0)
-    assert (await stack.run(ticket))["attempts"] == 0
+    job = await stack.planned()
+    stack.executor.stopping = True
+    assert await stack.executor.execute(job) == timedelta(0)
+    assert (await stack.run(job))["attempts"] == 0

@@ -27,10 +27,10 @@ SKIPPED = [
 
 @pytest.mark.parametrize("change", SKIPPED)
 async def test_run_of_something_switched_off_is_skipped(stack: Stack, change: str) -> None:
-    ticket = await stack.planned()
+    job = await stack.planned()
     await stack.pool.execute(change)
-    assert await stack.firing.fire(ticket) is None
-    assert (await stack.run(ticket))["status"] == "skipped"
+    assert await stack.executor.execute(job) is None
+    assert (await stack.run(job))["status"] == "skipped"
     assert stack.runner.seen == []
     assert await stack.events() == []
     rows = await stack.pool.fetch("SELECT last_run_status FROM tenant_extension_schedule")
@@ -40,19 +40,19 @@ async def test_run_of_something_switched_off_is_skipped(stack: Stack, change: st
 async def test_manual_run_of_a_disabled_schedule_is_called(stack: Stack) -> None:
     planned = await stack.planned(slot=SLOT - timedelta(minutes=5))
     await stack.pool.execute("UPDATE tenant_extension_schedule SET enabled = false")
-    ticket = await stack.manual(planned.schedule_id)
-    await stack.firing.fire(ticket)
-    assert (await stack.run(ticket))["status"] == "success"
+    job = await stack.manual(planned.schedule_id)
+    await stack.executor.execute(job)
+    assert (await stack.run(job))["status"] == "success"
     context = stack.runner.seen[0].request["context"]
     assert context["trigger"] == "run_now"
 
 
 async def test_manual_run_of_a_deleted_schedule_is_skipped(stack: Stack) -> None:
     planned = await stack.planned(slot=SLOT - timedelta(minutes=5))
-    ticket = await stack.manual(planned.schedule_id)
+    job = await stack.manual(planned.schedule_id)
     await stack.pool.execute("DELETE FROM tenant_extension_schedule")
-    await stack.firing.fire(ticket)
-    assert (await stack.run(ticket))["status"] == "skipped"
+    await stack.executor.execute(job)
+    assert (await stack.run(job))["status"] == "skipped"
     assert stack.runner.seen == []
 
 
@@ -64,11 +64,11 @@ async def test_manual_run_of_a_deleted_schedule_is_skipped(stack: Stack) -> None
     ],
 )
 async def test_endpoint_gone_disables_the_schedule(stack: Stack, change: str) -> None:
-    ticket = await stack.planned()
+    job = await stack.planned()
     await stack.pool.execute(change)
-    assert await stack.firing.fire(ticket) is None
-    assert (await stack.run(ticket))["status"] == "error"
-    row = await stack.schedule(ticket)
+    assert await stack.executor.execute(job) is None
+    assert (await stack.run(job))["status"] == "error"
+    row = await stack.schedule(job)
     assert (row["enabled"], row["job_id"], row["runner_schedule_id"]) == (False, None, None)
     assert row["last_run_status"] == "error"
     assert "disabled" in row["last_error"]
@@ -78,7 +78,7 @@ async def test_endpoint_gone_disables_the_schedule(stack: Stack, change: str) ->
     assert await stack.pool.fetchval("SELECT count(*) FROM ext_scheduler.timers") == 0
     entry = await stack.pool.fetchrow("SELECT * FROM ext_scheduler.audit")
     assert entry is not None
-    assert (entry["trigger"], entry["schedule_id"]) == ("service", ticket.schedule_id)
+    assert (entry["trigger"], entry["schedule_id"]) == ("service", job.schedule_id)
 
 
 @pytest.mark.parametrize(
@@ -92,18 +92,18 @@ async def test_endpoint_gone_disables_the_schedule(stack: Stack, change: str) ->
     ],
 )
 async def test_what_cannot_be_called_is_an_error_without_a_call(stack: Stack, change: str) -> None:
-    ticket = await stack.planned()
+    job = await stack.planned()
     await stack.pool.execute(change)
-    assert await stack.firing.fire(ticket) is None
-    run = await stack.run(ticket)
+    assert await stack.executor.execute(job) is None
+    run = await stack.run(job)
     assert (run["status"], run["attempts"]) == ("error", 1)
     assert run["error"]
     assert stack.runner.seen == []
-    assert (await stack.schedule(ticket))["enabled"]
+    assert (await stack.schedule(job))["enabled"]
 
 
 async def test_uninstalled_in_flight_writes_nothing_any_more(stack: Stack) -> None:
-    ticket = await stack.planned()
+    job = await stack.planned()
 
     async def uninstall(_: Seen) -> bytes:
         for table in ("tenant_extension_schedule", "ext_scheduler.runs"):
@@ -111,6 +111,6 @@ async def test_uninstalled_in_flight_writes_nothing_any_more(stack: Stack) -> No
         return b'{"status":200}'
 
     stack.runner.script = uninstall
-    assert await stack.firing.fire(ticket) is None
+    assert await stack.executor.execute(job) is None
     for table in ("tenant_extension_schedule", "ext_scheduler.runs", "ext_scheduler.outbox"):
         assert await stack.pool.fetchval(f"SELECT count(*) FROM {table}") == 0

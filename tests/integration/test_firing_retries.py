@@ -39,35 +39,35 @@ FAILURES: list[tuple[Any, int | None, str]] = [
 async def test_failed_attempt_waits_for_a_retry(
     stack: Stack, script: Any, http_status: int | None, words: str
 ) -> None:
-    ticket = await stack.planned()
+    job = await stack.planned()
     stack.runner.script = script
-    delay = await stack.firing.fire(ticket)
+    delay = await stack.executor.execute(job)
     assert delay == timedelta(seconds=5)
-    run = await stack.run(ticket)
+    run = await stack.run(job)
     assert (run["status"], run["attempts"], run["http_status"]) == ("queued", 1, http_status)
     assert words in run["error"]
     assert run["finished_at"] is None
-    assert (await stack.schedule(ticket))["last_run_status"] is None
+    assert (await stack.schedule(job))["last_run_status"] is None
     assert await stack.events() == []
 
 
 @pytest.mark.parametrize("code", [400, 401, 403, 404, 410, 422])
 async def test_refusal_by_the_extension_is_final(stack: Stack, code: int) -> None:
-    ticket = await stack.planned()
+    job = await stack.planned()
     stack.runner.script = status(code)
-    assert await stack.firing.fire(ticket) is None
-    run = await stack.run(ticket)
+    assert await stack.executor.execute(job) is None
+    run = await stack.run(job)
     assert (run["status"], run["attempts"], run["http_status"]) == ("error", 1, code)
-    assert (await stack.schedule(ticket))["last_run_status"] == "error"
+    assert (await stack.schedule(job))["last_run_status"] == "error"
     assert await stack.events() == ["run.failed"]
 
 
 async def test_no_runner_is_known_at_once(stack: Stack) -> None:
     await stack.runner.close()
     await eventually(lambda: nobody_listens(stack))
-    ticket = await stack.planned()
-    assert await stack.firing.fire(ticket) == timedelta(seconds=5)
-    assert (await stack.run(ticket))["error"] == "No Runner is listening"
+    job = await stack.planned()
+    assert await stack.executor.execute(job) == timedelta(seconds=5)
+    assert (await stack.run(job))["error"] == "No Runner is listening"
 
 
 async def nobody_listens(stack: Stack) -> bool:
@@ -85,26 +85,26 @@ async def test_silence_ends_with_the_timeout(stack: Stack) -> None:
         return None
 
     stack.runner.script = silence
-    ticket = await stack.planned()
+    job = await stack.planned()
     hasty = stack.another(runner_timeout_s=-5.9)
-    assert await hasty.fire(ticket) == timedelta(seconds=5)
-    assert "within 0.1 s" in (await stack.run(ticket))["error"]
+    assert await hasty.execute(job) == timedelta(seconds=5)
+    assert "within 0.1 s" in (await stack.run(job))["error"]
 
 
 async def test_attempts_share_a_key_and_end_after_the_last_retry(stack: Stack) -> None:
     stack.runner.script = status(503)
-    ticket = await stack.planned(cron="0 12 * * *")
+    job = await stack.planned(cron="0 12 * * *")
     delays = []
-    while (delay := await stack.firing.fire(ticket)) is not None:
+    while (delay := await stack.executor.execute(job)) is not None:
         delays.append(delay.total_seconds())
         stack.clock.forward(delay.total_seconds())
     assert delays == [5, 20, 80]
     assert [seen.request["context"]["attempt"] for seen in stack.runner.seen] == [1, 2, 3, 4]
-    assert {seen.key for seen in stack.runner.seen} == {str(ticket.run_id)}
+    assert {seen.key for seen in stack.runner.seen} == {str(job.run_id)}
     assert len({seen.request["context"]["request_id"] for seen in stack.runner.seen}) == 4
-    run = await stack.run(ticket)
+    run = await stack.run(job)
     assert (run["status"], run["attempts"]) == ("error", 4)
-    row = await stack.schedule(ticket)
+    row = await stack.schedule(job)
     assert row["last_run_at"] == stack.clock.now, "the start of the last attempt"
     assert await stack.events() == ["run.failed"]
     assert stack.total("extension_scheduler_retries_total") == 3
@@ -112,19 +112,19 @@ async def test_attempts_share_a_key_and_end_after_the_last_retry(stack: Stack) -
 
 async def test_retry_that_would_come_after_the_next_slot_is_not_made(stack: Stack) -> None:
     stack.runner.script = status(503)
-    ticket = await stack.planned()
+    job = await stack.planned()
     stack.clock.now = SLOT + timedelta(minutes=4, seconds=56)
-    assert await stack.firing.fire(ticket) is None
-    assert (await stack.run(ticket))["status"] == "error"
+    assert await stack.executor.execute(job) is None
+    assert (await stack.run(job))["status"] == "error"
 
 
 async def test_retry_that_comes_too_late_is_not_made(stack: Stack) -> None:
     stack.runner.script = status(503)
-    ticket = await stack.planned()
-    assert await stack.firing.fire(ticket) == timedelta(seconds=5)
+    job = await stack.planned()
+    assert await stack.executor.execute(job) == timedelta(seconds=5)
     stack.clock.now = SLOT + timedelta(minutes=5, seconds=1)
-    assert await stack.firing.fire(ticket) is None
-    run = await stack.run(ticket)
+    assert await stack.executor.execute(job) is None
+    run = await stack.run(job)
     assert (run["status"], run["attempts"], run["http_status"]) == ("error", 1, 503)
     assert "503" in run["error"]
     assert len(stack.runner.seen) == 1
@@ -132,10 +132,10 @@ async def test_retry_that_comes_too_late_is_not_made(stack: Stack) -> None:
 
 async def test_job_taken_before_its_retry_is_due_goes_back(stack: Stack) -> None:
     stack.runner.script = status(503)
-    ticket = await stack.planned()
-    await stack.firing.fire(ticket)
+    job = await stack.planned()
+    await stack.executor.execute(job)
     stack.clock.forward(2)
-    assert await stack.firing.fire(ticket) == timedelta(seconds=3)
+    assert await stack.executor.execute(job) == timedelta(seconds=3)
     assert len(stack.runner.seen) == 1
 
 
@@ -156,15 +156,15 @@ async def test_retry_is_not_made_after_the_next_slot_of_a_changed_cron(
     stack: Stack, planned: bool
 ) -> None:
     stack.runner.script = status(503)
-    ticket = await stack.planned(cron="0 12 * * *")
+    job = await stack.planned(cron="0 12 * * *")
     stack.clock.forward(56)
-    assert await stack.firing.fire(ticket) == timedelta(seconds=5)
+    assert await stack.executor.execute(job) == timedelta(seconds=5)
     await retime(stack, "1 12 * * *", SLOT + timedelta(minutes=1))
     stack.clock.forward(5)
     if planned:
         await plan(stack)
-    assert await stack.firing.fire(ticket) is None
-    run = await stack.run(ticket)
+    assert await stack.executor.execute(job) is None
+    run = await stack.run(job)
     assert (run["status"], run["attempts"], run["http_status"]) == ("error", 1, 503)
     assert len(stack.runner.seen) == 1
 
@@ -175,43 +175,43 @@ async def test_retry_is_not_planned_beyond_the_next_slot_of_a_changed_cron(stack
         return b'{"status":503}'
 
     stack.runner.script = changing
-    ticket = await stack.planned(cron="0 12 * * *")
+    job = await stack.planned(cron="0 12 * * *")
     stack.clock.forward(57)
-    assert await stack.firing.fire(ticket) is None
-    assert (await stack.run(ticket))["status"] == "error"
+    assert await stack.executor.execute(job) is None
+    assert (await stack.run(job))["status"] == "error"
 
 
 async def test_retry_is_made_after_a_slot_that_a_changed_cron_has_no_more(stack: Stack) -> None:
     stack.runner.script = status(503)
-    ticket = await stack.planned()
+    job = await stack.planned()
     stack.clock.now = SLOT + timedelta(minutes=4, seconds=50)
-    assert await stack.firing.fire(ticket) == timedelta(seconds=5)
+    assert await stack.executor.execute(job) == timedelta(seconds=5)
     await retime(stack, "0 13 * * *", SLOT + timedelta(hours=1))
     stack.clock.forward(11)
-    assert await stack.firing.fire(ticket) == timedelta(seconds=20)
+    assert await stack.executor.execute(job) == timedelta(seconds=20)
     assert len(stack.runner.seen) == 2
 
 
 async def test_retry_is_not_made_after_the_next_slot_has_been_planned(stack: Stack) -> None:
     stack.runner.script = status(503)
-    ticket = await stack.planned()
-    await stack.firing.fire(ticket)
+    job = await stack.planned()
+    await stack.executor.execute(job)
     stack.clock.now = SLOT + timedelta(minutes=5, seconds=1)
     await plan(stack)
-    assert await stack.firing.fire(ticket) is None
+    assert await stack.executor.execute(job) is None
     assert len(stack.runner.seen) == 1
 
 
 async def test_retry_is_not_made_after_a_slot_that_a_pause_has_swallowed(stack: Stack) -> None:
     stack.runner.script = status(503)
-    ticket = await stack.planned()
+    job = await stack.planned()
     stack.clock.now = SLOT + timedelta(minutes=4, seconds=50)
-    assert await stack.firing.fire(ticket) == timedelta(seconds=5)
+    assert await stack.executor.execute(job) == timedelta(seconds=5)
     pause = "INSERT INTO ext_scheduler.tenant_pauses VALUES ($1, now(), 'ops')"
-    await stack.pool.execute(pause, ticket.tenant_id)
+    await stack.pool.execute(pause, job.tenant_id)
     stack.clock.forward(11)
     await plan(stack)
     await stack.pool.execute("DELETE FROM ext_scheduler.tenant_pauses")
-    assert await stack.firing.fire(ticket) is None
-    assert (await stack.run(ticket))["status"] == "error"
+    assert await stack.executor.execute(job) is None
+    assert (await stack.run(job))["status"] == "error"
     assert len(stack.runner.seen) == 1

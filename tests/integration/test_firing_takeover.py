@@ -10,11 +10,11 @@ import pytest
 
 from service.rules.outcomes import Outcome
 from service.rules.planning import SlotCache
-from service.worker.firing.attempt_store import Begun, Finished, Ledger
+from service.worker.firing.attempt_store import AttemptResult, AttemptStore, ClaimedAttempt
 from service.worker.planner import PlannerSettings, plan_due
 from tests.support.eventually import eventually
 from tests.support.firing_stack import SLOT, Stack, firing_stack
-from tests.support.firing_stack import ticket as ticket_of
+from tests.support.firing_stack import job as job_of
 from tests.support.stub_runner import Seen, answering, status
 
 
@@ -32,32 +32,32 @@ async def test_run_is_skipped_while_another_of_its_schedule_runs(stack: Stack) -
         return b'{"status":200}'
 
     stack.runner.script = held
-    ticket = await stack.planned()
-    first = asyncio.create_task(stack.firing.fire(ticket))
+    job = await stack.planned()
+    first = asyncio.create_task(stack.executor.execute(job))
     await eventually(lambda: stack.runner.seen)
-    manual = await stack.manual(ticket.schedule_id)
-    assert await stack.another(worker="worker-2").fire(manual) is None
+    manual = await stack.manual(job.schedule_id)
+    assert await stack.another(worker="worker-2").execute(manual) is None
     assert (await stack.run(manual))["status"] == "skipped_overlap"
-    assert (await stack.schedule(ticket))["last_run_status"] is None
+    assert (await stack.schedule(job))["last_run_status"] is None
     release.set()
     assert await first is None
-    assert (await stack.run(ticket))["status"] == "success"
+    assert (await stack.run(job))["status"] == "success"
     assert len(stack.runner.seen) == 1
 
 
 async def test_run_is_skipped_while_another_waits_for_its_retry(stack: Stack) -> None:
     stack.runner.script = status(503)
-    ticket = await stack.planned()
-    await stack.firing.fire(ticket)
-    manual = await stack.manual(ticket.schedule_id)
-    await stack.firing.fire(manual)
+    job = await stack.planned()
+    await stack.executor.execute(job)
+    manual = await stack.manual(job.schedule_id)
+    await stack.executor.execute(manual)
     assert (await stack.run(manual))["status"] == "skipped_overlap"
     assert len(stack.runner.seen) == 1
 
 
 async def test_two_runs_of_a_schedule_at_once_are_one_call(stack: Stack) -> None:
-    ticket = await stack.planned()
-    manual = await stack.manual(ticket.schedule_id)
+    job = await stack.planned()
+    manual = await stack.manual(job.schedule_id)
     started = asyncio.Event()
 
     async def slow(_: Seen) -> bytes:
@@ -66,25 +66,28 @@ async def test_two_runs_of_a_schedule_at_once_are_one_call(stack: Stack) -> None
 
     stack.runner.script = slow
     others = [stack.another(worker=f"worker-{n}") for n in range(2)]
-    firing = [asyncio.create_task(f.fire(t)) for f, t in zip(others, (ticket, manual), strict=True)]
+    firing = [
+        asyncio.create_task(executor.execute(job))
+        for executor, job in zip(others, (job, manual), strict=True)
+    ]
     await eventually(lambda: any(task.done() for task in firing) and stack.runner.seen)
     started.set()
     await asyncio.gather(*firing)
-    ends = sorted([(await stack.run(ticket))["status"], (await stack.run(manual))["status"]])
+    ends = sorted([(await stack.run(job))["status"], (await stack.run(manual))["status"]])
     assert ends == ["skipped_overlap", "success"]
     assert len(stack.runner.seen) == 1
 
 
 async def test_dead_holder_blocks_nobody_for_long(stack: Stack) -> None:
-    ticket = await stack.planned()
-    await die_calling(stack, ticket)
+    job = await stack.planned()
+    await die_calling(stack, job)
     stack.clock.forward(300)
-    manual = await stack.manual(ticket.schedule_id)
-    assert await stack.firing.fire(manual) is None
+    manual = await stack.manual(job.schedule_id)
+    assert await stack.executor.execute(manual) is None
     assert (await stack.run(manual))["status"] == "success"
 
 
-async def die_calling(stack: Stack, ticket: Any) -> None:
+async def die_calling(stack: Stack, job: Any) -> None:
     """Let a worker take the run and die in its call."""
     never = asyncio.Event()
 
@@ -93,7 +96,7 @@ async def die_calling(stack: Stack, ticket: Any) -> None:
 
     script, stack.runner.script = stack.runner.script, silence
     calls = len(stack.runner.seen)
-    dying = asyncio.create_task(stack.another(worker="dying").fire(ticket))
+    dying = asyncio.create_task(stack.another(worker="dying").execute(job))
     await eventually(lambda: len(stack.runner.seen) > calls)
     dying.cancel()
     await asyncio.gather(dying, return_exceptions=True)
@@ -101,37 +104,37 @@ async def die_calling(stack: Stack, ticket: Any) -> None:
 
 
 async def test_job_of_a_living_lease_goes_back_until_the_lease_ends(stack: Stack) -> None:
-    ticket = await stack.planned()
-    await die_calling(stack, ticket)
+    job = await stack.planned()
+    await die_calling(stack, job)
     stack.clock.forward(30)
-    delay = await stack.firing.fire(ticket)
+    delay = await stack.executor.execute(job)
     assert delay is not None
     assert timedelta(seconds=12) <= delay <= timedelta(seconds=13)
     stack.clock.forward(delay.total_seconds())
-    assert await stack.firing.fire(ticket) is None
-    run = await stack.run(ticket)
+    assert await stack.executor.execute(job) is None
+    run = await stack.run(job)
     assert (run["status"], run["attempts"], run["worker"]) == ("success", 2, "worker-1")
     assert len({seen.key for seen in stack.runner.seen}) == 1
 
 
 async def test_run_that_kills_its_workers_ends_as_worker_lost(stack: Stack) -> None:
-    ticket = await stack.planned(cron="0 12 * * *")
+    job = await stack.planned(cron="0 12 * * *")
     for _ in range(4):
-        await die_calling(stack, ticket)
+        await die_calling(stack, job)
         stack.clock.forward(60)
-    assert await stack.firing.fire(ticket) is None
-    run = await stack.run(ticket)
+    assert await stack.executor.execute(job) is None
+    run = await stack.run(job)
     assert (run["status"], run["attempts"], run["error"]) == ("error", 4, "worker lost")
-    assert (await stack.schedule(ticket))["last_error"] == "worker lost"
+    assert (await stack.schedule(job))["last_error"] == "worker lost"
     assert len(stack.runner.seen) == 4
 
 
 async def test_run_whose_worker_died_is_lost_when_the_next_slot_has_come(stack: Stack) -> None:
-    ticket = await stack.planned()
-    await die_calling(stack, ticket)
+    job = await stack.planned()
+    await die_calling(stack, job)
     stack.clock.forward(300)
-    assert await stack.firing.fire(ticket) is None
-    run = await stack.run(ticket)
+    assert await stack.executor.execute(job) is None
+    run = await stack.run(job)
     assert (run["status"], run["attempts"], run["error"]) == ("error", 1, "worker lost")
     assert len(stack.runner.seen) == 1
 
@@ -142,17 +145,17 @@ async def test_ending_a_lost_run_does_not_hold_up_the_next_one(stack: Stack) -> 
     stack.clock.forward(300)
     async with stack.pool.acquire() as connection:
         await plan_due(connection, stack.clock.now, PlannerSettings(), SlotCache())
-    following = ticket_of(lost.tenant_id, lost.schedule_id, SLOT + timedelta(minutes=5))
-    ledger = Ledger(stack.pool, stack.settings, stack.clock)
-    [begun] = await ledger.begin([lost])
-    assert isinstance(begun, Begun)
-    assert begun.lost == "worker lost"
-    assert await stack.firing.fire(following) is None
+    following = job_of(lost.tenant_id, lost.schedule_id, SLOT + timedelta(minutes=5))
+    store = AttemptStore(stack.pool, stack.settings, stack.clock)
+    [attempt] = await store.claim([lost])
+    assert isinstance(attempt, ClaimedAttempt)
+    assert attempt.lost == "worker lost"
+    assert await stack.executor.execute(following) is None
     assert (await stack.run(following))["status"] == "success"
-    [settled] = await ledger.end(
-        [Finished(begun=begun, outcome=Outcome(error=begun.lost, final=True))]
+    [update] = await store.write(
+        [AttemptResult(attempt=attempt, outcome=Outcome(error=attempt.lost, final=True))]
     )
-    assert settled.ended is not None
+    assert update is not None
 
 
 async def test_lost_run_that_has_ended_holds_its_schedule_no_more(stack: Stack) -> None:
@@ -161,12 +164,12 @@ async def test_lost_run_that_has_ended_holds_its_schedule_no_more(stack: Stack) 
         await die_calling(stack, lost)
         stack.clock.forward(43)
     assert await stack.pool.fetchval("SELECT count(*) FROM ext_scheduler.active_runs") == 1
-    assert await stack.firing.fire(lost) is None
+    assert await stack.executor.execute(lost) is None
     assert await stack.pool.fetchval("SELECT count(*) FROM ext_scheduler.active_runs") == 0
 
 
 async def test_frozen_worker_that_wakes_changes_nothing(stack: Stack) -> None:
-    ticket = await stack.planned(cron="0 12 * * *")
+    job = await stack.planned(cron="0 12 * * *")
     release = asyncio.Event()
 
     async def held(_: Seen) -> bytes:
@@ -174,22 +177,22 @@ async def test_frozen_worker_that_wakes_changes_nothing(stack: Stack) -> None:
         return b'{"status":500}'
 
     stack.runner.script = held
-    frozen = asyncio.create_task(stack.another(worker="frozen").fire(ticket))
+    frozen = asyncio.create_task(stack.another(worker="frozen").execute(job))
     await eventually(lambda: stack.runner.seen)
     stack.clock.forward(60)
     stack.runner.script = answering(b'{"status":201}')
-    assert await stack.firing.fire(ticket) is None
-    before = dict(await stack.run(ticket))
+    assert await stack.executor.execute(job) is None
+    before = dict(await stack.run(job))
     release.set()
     assert await frozen is None
-    assert dict(await stack.run(ticket)) == before
+    assert dict(await stack.run(job)) == before
     assert (before["status"], before["http_status"], before["attempts"]) == ("success", 201, 2)
     assert await stack.events() == ["run.succeeded"]
-    assert (await stack.schedule(ticket))["last_run_status"] == "success"
+    assert (await stack.schedule(job))["last_run_status"] == "success"
 
 
 async def test_frozen_worker_does_not_end_its_successors_call(stack: Stack) -> None:
-    ticket = await stack.planned(cron="0 12 * * *")
+    job = await stack.planned(cron="0 12 * * *")
     old, new = asyncio.Event(), asyncio.Event()
 
     async def held(seen: Seen) -> bytes:
@@ -197,25 +200,25 @@ async def test_frozen_worker_does_not_end_its_successors_call(stack: Stack) -> N
         return b'{"status":200}'
 
     stack.runner.script = held
-    frozen = asyncio.create_task(stack.another(worker="frozen").fire(ticket))
+    frozen = asyncio.create_task(stack.another(worker="frozen").execute(job))
     await eventually(lambda: len(stack.runner.seen) == 1)
     stack.clock.forward(60)
-    successor = asyncio.create_task(stack.firing.fire(ticket))
+    successor = asyncio.create_task(stack.executor.execute(job))
     await eventually(lambda: len(stack.runner.seen) == 2)
     old.set()
     await frozen
-    run = await stack.run(ticket)
+    run = await stack.run(job)
     assert (run["status"], run["worker"]) == ("running", "worker-1")
     assert await stack.pool.fetchval("SELECT count(*) FROM ext_scheduler.active_runs") == 1
     new.set()
     await successor
-    assert (await stack.run(ticket))["status"] == "success"
+    assert (await stack.run(job))["status"] == "success"
 
 
 async def test_same_job_taken_twice_at_once_is_called_once(stack: Stack) -> None:
-    ticket = await stack.planned()
+    job = await stack.planned()
     workers = [stack.another(worker=f"worker-{n}") for n in range(4)]
-    await asyncio.gather(*(worker.fire(ticket) for worker in workers))
+    await asyncio.gather(*(worker.execute(job) for worker in workers))
     assert len(stack.runner.seen) == 1
-    run = await stack.run(ticket)
+    run = await stack.run(job)
     assert (run["status"], run["attempts"]) == ("success", 1)

@@ -1,4 +1,4 @@
-"""Partitions, expiry, repair and zone data against a real database."""
+"""Partitions, expiry, mending and zone data against a real database."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -12,8 +12,8 @@ from service.runtime.metrics import Metrics
 from service.storage import consistency
 from service.storage.runs import partitions
 from service.worker.maintenance import (
-    Housekeeper,
-    HousekeepingSettings,
+    Maintenance,
+    MaintenanceSettings,
     RepairReport,
     follow_zone_data,
     prepare_partitions,
@@ -26,7 +26,7 @@ from tests.support.registry import Installed
 NOW = datetime(2026, 3, 4, 12, 0, 1, tzinfo=UTC)
 SLOT = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 NEXT = SLOT + timedelta(minutes=5)
-SETTINGS = HousekeepingSettings(batch=10)
+SETTINGS = MaintenanceSettings(batch=10)
 
 
 @pytest.fixture
@@ -229,7 +229,7 @@ async def test_housekeeper_mends_only_while_nobody_else_does(
 ) -> None:
     id_ = await registry.schedule(connection, made)
     metrics = Metrics()
-    housekeeper = Housekeeper(pool, metrics)
+    housekeeper = Maintenance(pool, metrics)
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1)", 0x657874_686F757365)
         await housekeeper.repair()

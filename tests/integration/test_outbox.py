@@ -12,7 +12,7 @@ from nats.aio.msg import Msg
 
 from devstack.embedded import Nats
 from service.bus.client import Connection
-from service.worker.outbox_publisher import EventSettings, Publisher
+from service.worker.outbox_publisher import OutboxPublisher, OutboxPublisherSettings
 from tests.support.bus_service import a_client
 from tests.support.eventually import eventually
 
@@ -70,7 +70,7 @@ async def test_event_is_published_and_forgotten(
     pool: asyncpg.Pool, client: Connection, heard: list[Msg]
 ) -> None:
     await leave(pool)
-    assert await Publisher(pool, client).publish_batch() == 1
+    assert await OutboxPublisher(pool, client).publish_batch() == 1
     await eventually(lambda: heard)
     assert heard[0].subject == f"ext.scheduler.events.tenant-a.{INSTALL}.run.failed"
     event = msgspec.json.decode(heard[0].data)
@@ -90,7 +90,7 @@ async def test_events_come_in_the_order_of_their_commit(
     pool: asyncpg.Pool, client: Connection, heard: list[Msg]
 ) -> None:
     await leave(pool, 25)
-    publisher = Publisher(pool, client, EventSettings(batch=10))
+    publisher = OutboxPublisher(pool, client, OutboxPublisherSettings(batch=10))
     assert [await publisher.publish_batch() for _ in range(4)] == [10, 10, 5, 0]
     await eventually(lambda: len(heard) == 25)
     numbers = [msgspec.json.decode(message.data)["data"]["n"] for message in heard]
@@ -102,8 +102,8 @@ async def test_publishers_at_once_publish_each_event_once(
     pool: asyncpg.Pool, client: Connection, heard: list[Msg], sharded: bool
 ) -> None:
     await leave(pool, 100)
-    settings = EventSettings(batch=10, sharded=sharded)
-    publishers = [Publisher(pool, client, settings) for _ in range(4)]
+    settings = OutboxPublisherSettings(batch=10, sharded=sharded)
+    publishers = [OutboxPublisher(pool, client, settings) for _ in range(4)]
     while await left(pool):
         await asyncio.gather(*(publisher.publish_batch() for publisher in publishers))
     await eventually(lambda: len(heard) == 100)
@@ -114,15 +114,15 @@ def has(heard: list[Msg], count: int) -> bool:
     return len(heard) == count
 
 
-async def test_nudge_wakes_the_publisher(
+async def test_wake_wakes_the_publisher(
     pool: asyncpg.Pool, client: Connection, heard: list[Msg]
 ) -> None:
-    publisher = Publisher(pool, client, EventSettings(poll_s=3600))
+    publisher = OutboxPublisher(pool, client, OutboxPublisherSettings(poll_s=3600))
     stopping = asyncio.Event()
     task = asyncio.create_task(publisher.run(stopping))
     for number in range(1, 4):
         await leave(pool)
-        publisher.nudge()
+        publisher.wake()
         await eventually(partial(has, heard, number))
     stopping.set()
     await task
@@ -132,7 +132,9 @@ async def test_what_others_committed_is_found_by_looking(
     pool: asyncpg.Pool, client: Connection, heard: list[Msg]
 ) -> None:
     stopping = asyncio.Event()
-    task = asyncio.create_task(Publisher(pool, client, EventSettings(poll_s=0.05)).run(stopping))
+    task = asyncio.create_task(
+        OutboxPublisher(pool, client, OutboxPublisherSettings(poll_s=0.05)).run(stopping)
+    )
     await leave(pool)
     await eventually(lambda: heard)
     stopping.set()
@@ -143,11 +145,13 @@ async def test_events_wait_for_the_bus_to_come_back(
     pool: asyncpg.Pool, nats_server: Nats, client: Connection, heard: list[Msg]
 ) -> None:
     stopping = asyncio.Event()
-    task = asyncio.create_task(Publisher(pool, client, EventSettings(poll_s=0.05)).run(stopping))
+    task = asyncio.create_task(
+        OutboxPublisher(pool, client, OutboxPublisherSettings(poll_s=0.05)).run(stopping)
+    )
     nats_server.server.kill()
     await eventually(lambda: not client.is_connected)
     await leave(pool, 3)
-    assert await Publisher(pool, client).publish_batch() == 0
+    assert await OutboxPublisher(pool, client).publish_batch() == 0
     assert await left(pool) == 3
     nats_server.server.start()
     await eventually(lambda: len(heard) >= 3)
@@ -160,7 +164,9 @@ async def test_last_events_are_published_on_the_way_out(
     pool: asyncpg.Pool, client: Connection, heard: list[Msg]
 ) -> None:
     stopping = asyncio.Event()
-    task = asyncio.create_task(Publisher(pool, client, EventSettings(poll_s=3600)).run(stopping))
+    task = asyncio.create_task(
+        OutboxPublisher(pool, client, OutboxPublisherSettings(poll_s=3600)).run(stopping)
+    )
     await leave(pool)
     stopping.set()
     await task
@@ -172,7 +178,7 @@ async def test_tenant_id_that_is_no_token_is_encoded(
     pool: asyncpg.Pool, client: Connection, heard: list[Msg]
 ) -> None:
     await leave(pool, tenant_id="a.b>*")
-    await Publisher(pool, client).publish_batch()
+    await OutboxPublisher(pool, client).publish_batch()
     await eventually(lambda: heard)
     assert heard[0].subject.split(".")[3] == "YS5iPio"
     assert msgspec.json.decode(heard[0].data)["tenantId"] == "a.b>*"
@@ -193,7 +199,7 @@ async def test_event_that_can_never_be_published_holds_up_nobody(
     await leave_one(pool, **columns)
     await leave(pool)
     id_ = await pool.fetchval("SELECT id FROM ext_scheduler.outbox ORDER BY sequence OFFSET 1")
-    assert await Publisher(pool, client).publish_batch() == 3
+    assert await OutboxPublisher(pool, client).publish_batch() == 3
     await eventually(lambda: len(heard) == 2)
     assert await left(pool) == 0
     (record,) = (each for each in caplog.records if each.levelname == "ERROR")
@@ -204,7 +210,7 @@ async def test_event_of_a_type_unknown_to_this_release_is_published_as_it_is(
     pool: asyncpg.Pool, client: Connection, heard: list[Msg]
 ) -> None:
     await leave_one(pool, type="run.skipped")
-    await Publisher(pool, client).publish_batch()
+    await OutboxPublisher(pool, client).publish_batch()
     await eventually(lambda: heard)
     assert heard[0].subject == f"ext.scheduler.events.tenant-a.{INSTALL}.run.skipped"
     assert msgspec.json.decode(heard[0].data)["type"] == "run.skipped"

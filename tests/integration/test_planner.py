@@ -10,7 +10,7 @@ import pytest
 from service.rules.planning import PlanningRules, SlotCache
 from service.storage.runs import occurrences
 from service.storage.schedules import timers
-from service.worker.planner import Planned, PlannerSettings, plan_due
+from service.worker.planner import PlannerSettings, PlanSummary, plan_due
 from tests.support import registry
 from tests.support.registry import Installed
 
@@ -27,7 +27,7 @@ async def made(connection: asyncpg.Connection) -> Installed:
 
 async def plan(
     connection: asyncpg.Connection, now: datetime = NOW, settings: PlannerSettings = SETTINGS
-) -> Planned:
+) -> PlanSummary:
     return await plan_due(connection, now, settings, SlotCache())
 
 
@@ -57,7 +57,7 @@ async def test_due_timer_becomes_one_run_and_one_job(
 
 async def test_timer_of_the_future_stays(connection: asyncpg.Connection, made: Installed) -> None:
     id_ = await registry.schedule(connection, made, due_at=NEXT)
-    assert (await plan(connection)).taken == 0
+    assert (await plan(connection)).timers == 0
     assert await registry.runs(connection, id_) == []
 
 
@@ -66,7 +66,7 @@ async def test_clock_that_steps_back_fires_nothing_again(
 ) -> None:
     id_ = await registry.schedule(connection, made, due_at=SLOT)
     await plan(connection)
-    assert (await plan(connection, NOW - timedelta(hours=1))).taken == 0
+    assert (await plan(connection, NOW - timedelta(hours=1))).timers == 0
     # Even a timer set back by hand finds its slot taken.
     await connection.execute("UPDATE ext_scheduler.timers SET due_at = $1, missed = 3", SLOT)
     assert (await plan(connection)).occurrences == 0
@@ -192,7 +192,7 @@ async def test_planners_at_once_plan_each_slot_once(
     async def planner() -> int:
         slot_cache, total = SlotCache(), 0
         async with pool.acquire() as own:
-            while (planned := await plan_due(own, NOW, small, slot_cache)).taken:
+            while (planned := await plan_due(own, NOW, small, slot_cache)).timers:
                 total += planned.occurrences
         return total
 
@@ -212,7 +212,7 @@ async def test_timer_changed_by_its_owner_is_left_to_the_owner(
         await change.start()
         await owner.execute("UPDATE tenant_extension_schedule SET cron = '0 0 * * *'")
         await owner.execute("UPDATE ext_scheduler.timers SET cron = '0 0 * * *', due_at = $1", NEXT)
-        assert (await plan(connection)).taken == 0
+        assert (await plan(connection)).timers == 0
         await change.commit()
         assert await registry.due_at(connection, id_) == NEXT
     finally:

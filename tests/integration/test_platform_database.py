@@ -16,9 +16,9 @@ from service.rules.outcomes import Outcome
 from service.rules.planning import SlotCache
 from service.storage.engine import clock
 from service.storage.engine.migrate import migrate
-from service.storage.runs.queue import Ticket
+from service.storage.runs.queue import JobPayload
 from service.worker.firing import FiringSettings
-from service.worker.firing.attempt_store import Begun, Finished, Ledger
+from service.worker.firing.attempt_store import AttemptResult, AttemptStore, ClaimedAttempt
 from service.worker.planner import PlannerSettings, plan_due
 from tests.support.admin import Admin, operator, register
 from tests.support.host import Caller, dispatcher
@@ -113,12 +113,14 @@ async def fire(pool: asyncpg.Pool, schedule_id: str) -> None:
         "SELECT tenant_id, id, schedule_id, slot FROM ext_scheduler.runs WHERE kind = 'scheduled'"
     )
     assert row is not None
-    ledger = Ledger(pool, FiringSettings(), clock.read)
-    (begun,) = await ledger.begin([Ticket(*row)])
-    assert isinstance(begun, Begun)
-    assert begun.found is not None
-    (settled,) = await ledger.end([Finished(begun=begun, outcome=Outcome(http_status=200))])
-    assert settled.ended is not None
+    store = AttemptStore(pool, FiringSettings(), clock.read)
+    (attempt,) = await store.claim([JobPayload(*row)])
+    assert isinstance(attempt, ClaimedAttempt)
+    assert attempt.invocation.exists
+    (update,) = await store.write(
+        [AttemptResult(attempt=attempt, outcome=Outcome(http_status=200))]
+    )
+    assert update is not None
     status = "SELECT last_run_status FROM tenant_extension_schedule WHERE id = $1"
     assert await pool.fetchval(status, UUID(schedule_id)) == "success"
 

@@ -29,9 +29,9 @@ async def test_a_batch_costs_the_same_however_many_wait(database: str) -> None:
         await pool.execute("VACUUM ANALYZE ext_scheduler.pgqueuer")
         me = uuid4()
 
-        async def taken(limit: int = BATCH) -> queue.Taken:
+        async def taken(limit: int = BATCH) -> queue.ClaimedJobs:
             async with pool.acquire() as connection:
-                return await queue.take(connection, me, limit, timedelta(seconds=30))
+                return await queue.claim(connection, me, limit, timedelta(seconds=30))
 
         for _ in range(8):  # after five the database keeps a plan
             assert (await taken()).jobs == []
@@ -55,7 +55,7 @@ async def enqueue(pool: asyncpg.Pool, delay: timedelta = timedelta(0)) -> None:
         now = await clock.read(connection)
         jobs = [
             queue.NewJob(
-                queue.Ticket("t", uuid4(), uuid4(), now),
+                queue.JobPayload("t", uuid4(), uuid4(), now),
                 str(uuid4()),
                 priority=-(n % 10),
                 delay=delay,

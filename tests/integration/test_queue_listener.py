@@ -24,7 +24,7 @@ async def test_enqueued_jobs_are_heard_of_and_nothing_else(pool: asyncpg.Pool) -
         async with pool.acquire() as connection:
             now = await clock.read(connection)
             await queue.enqueue(
-                connection, [queue.NewJob(queue.Ticket("t", uuid4(), uuid4(), now), "key")]
+                connection, [queue.NewJob(queue.JobPayload("t", uuid4(), uuid4(), now), "key")]
             )
         await eventually(lambda: heard == [None])
         assert not listener.lost.is_set()

@@ -16,7 +16,7 @@ from contracts.tracing import trace_id
 from service.bus.client import Connection
 from service.messages import Reply, Request
 from service.runtime.tracing import Spans, exported_spans
-from service.worker.runner_client import Invoker
+from service.worker.runner_client import RunnerCall, RunnerClient
 from tests.support.bus_service import a_client
 from tests.support.keys import WORKER_KEY
 from tests.support.stub_runner import status, stub_runner
@@ -126,15 +126,19 @@ def execution() -> ExecuteRequest:
     )
 
 
+def call(request: ExecuteRequest) -> RunnerCall:
+    return RunnerCall(request, idempotency_key=uuid4(), at=0.0, timeout_s=60)
+
+
 async def test_a_call_carries_its_span_to_the_runner(
     exporter: InMemorySpanExporter, spans: Spans, client: Connection, nats_url: str
 ) -> None:
-    invoker = Invoker(client, lambda: WORKER_KEY, calling=spans.calling)
+    runner_client = RunnerClient(client, lambda: WORKER_KEY, spans=spans)
     asked = execution()
     async with stub_runner(nats_url) as runner:
-        outcome = await invoker.call(asked, idempotency_key=uuid4(), at=0.0, timeout_s=60)
+        outcome = await runner_client.call(call(asked))
         runner.script = status(500, "the payload was: secret")
-        failed = await invoker.call(execution(), idempotency_key=uuid4(), at=0.0, timeout_s=60)
+        failed = await runner_client.call(call(execution()))
     assert (outcome.http_status, failed.http_status) == (200, 500)
     good, bad = exporter.get_finished_spans()
     assert good.context is not None
@@ -151,9 +155,9 @@ async def test_a_call_carries_its_span_to_the_runner(
 
 
 async def test_without_spans_a_call_carries_no_trace(client: Connection, nats_url: str) -> None:
-    invoker = Invoker(client, lambda: WORKER_KEY)
+    runner_client = RunnerClient(client, lambda: WORKER_KEY)
     async with stub_runner(nats_url) as runner:
-        await invoker.call(execution(), idempotency_key=uuid4(), at=0.0, timeout_s=60)
+        await runner_client.call(call(execution()))
     assert TRACE_HEADER not in runner.seen[0].headers
 
 

@@ -19,7 +19,7 @@ from service.storage.engine import clock
 from service.storage.runs import queue
 from service.worker.firing import FiringSettings
 from service.worker.planner import PlannerSettings
-from service.worker.runner_client import Invoker
+from service.worker.runner_client import RunnerClient
 from service.worker.worker import Worker, WorkerEndedError, WorkerSettings
 from tests.support import registry
 from tests.support.bus_service import a_client
@@ -64,7 +64,7 @@ async def working(
     pool: asyncpg.Pool, client: Connection, settings: WorkerSettings = SETTINGS
 ) -> AsyncIterator[Worker]:
     """A worker for the time of the block; it must stop by itself when told to."""
-    worker = Worker(pool, Invoker(client, lambda: WORKER_KEY), Metrics(), settings)
+    worker = Worker(pool, RunnerClient(client, lambda: WORKER_KEY), Metrics(), settings)
     stopping = asyncio.Event()
     task = asyncio.create_task(worker.run(stopping))
     try:
@@ -152,7 +152,7 @@ async def test_stop_finishes_what_is_in_flight_and_hands_back_the_rest(
 
     runner.script = held
     await due_now(pool, made, 50)
-    worker = Worker(pool, Invoker(client, lambda: WORKER_KEY), Metrics(), SETTINGS)
+    worker = Worker(pool, RunnerClient(client, lambda: WORKER_KEY), Metrics(), SETTINGS)
     stopping = asyncio.Event()
     task = asyncio.create_task(worker.run(stopping))
     await eventually(lambda: len(runner.seen) == FIRING.in_flight // 2)
@@ -188,7 +188,7 @@ async def test_impatient_stop_leaves_the_run_to_another_attempt(
 async def test_lost_listener_ends_the_worker_with_the_reason(
     pool: asyncpg.Pool, client: Connection, made: Installed
 ) -> None:
-    worker = Worker(pool, Invoker(client, lambda: WORKER_KEY), Metrics(), SETTINGS)
+    worker = Worker(pool, RunnerClient(client, lambda: WORKER_KEY), Metrics(), SETTINGS)
     task = asyncio.create_task(worker.run(asyncio.Event()))
     await eventually(lambda: kill_listener(pool))
     with pytest.raises(WorkerEndedError, match="queue"):
@@ -286,11 +286,11 @@ async def handed_back(pool: asyncpg.Pool) -> bool:
     return await pool.fetchval("SELECT attempts > 0 FROM ext_scheduler.pgqueuer")  # type: ignore[no-any-return]  # a boolean
 
 
-async def test_a_database_that_is_gone_at_the_start_is_told_in_words(
+async def test_missing_database_at_the_start_is_reported_in_words(
     database: str, client: Connection
 ) -> None:
     pool = await asyncpg.create_pool(database, min_size=1, max_size=2)
-    worker = Worker(pool, Invoker(client, lambda: WORKER_KEY), Metrics(), SETTINGS)
+    worker = Worker(pool, RunnerClient(client, lambda: WORKER_KEY), Metrics(), SETTINGS)
     await pool.close()
-    with pytest.raises(WorkerEndedError, match="the database is lost at the start: "):
+    with pytest.raises(WorkerEndedError, match="the database is unavailable at the start: "):
         await worker.run(asyncio.Event())

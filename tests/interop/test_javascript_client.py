@@ -26,7 +26,7 @@ from contracts.context import (
 from contracts.execution import ExecuteRequest
 from contracts.subjects import HOST_AUDIENCE, RUNNER_AUDIENCE
 from devstack.embedded import Nats, embedded_nats
-from service.worker.runner_client import Invoker
+from service.worker.runner_client import RunnerCall, RunnerClient
 from tests.support.platform import Installed, install
 from tests.support.responders import responders
 from tests.support.shipped_nats import CONFIG, ENVIRONMENT, PASSWORDS, connected
@@ -166,10 +166,10 @@ async def test_it_answers_an_execute_request_that_it_has_verified(
             outcomes = []
             for key in (jwk, foreign):
                 keys = parse_key_set(key_set_document([key]))
-                invoker = Invoker(client, partial(signing_key, keys, RUNNER_AUDIENCE))
+                runner = RunnerClient(client, partial(signing_key, keys, RUNNER_AUDIENCE))
                 outcomes.append(
-                    await invoker.call(
-                        request, idempotency_key=occurrence, at=time.time(), timeout_s=60.0
+                    await runner.call(
+                        RunnerCall(request, occurrence, at=time.time(), timeout_s=60.0)
                     )
                 )
         called = json.loads(await process.stdout.readline())

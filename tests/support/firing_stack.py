@@ -9,15 +9,15 @@ import asyncpg
 from msgspec import Struct, structs
 
 from service.bus.client import Connection
-from service.rules.outcomes import Outcome, RetryRules
+from service.rules.outcomes import RetryRules
 from service.rules.planning import SlotCache
 from service.runtime.metrics import Metrics
 from service.storage.engine.connection import Connection as Database
 from service.storage.runs import occurrences
-from service.storage.runs.queue import Ticket
-from service.worker.firing import Call, Firing, FiringSettings
+from service.storage.runs.queue import JobPayload
+from service.worker.firing import FiringSettings, RunExecutor
 from service.worker.planner import PlannerSettings, plan_due
-from service.worker.runner_client import Invoker
+from service.worker.runner_client import RunnerClient
 from tests.support import registry
 from tests.support.bus_service import a_client
 from tests.support.keys import WORKER_KEY
@@ -52,51 +52,42 @@ class Stack(Struct):
     metrics: Metrics
     made: Installed
     settings: FiringSettings
-    own: Firing | None = None
+    own: RunExecutor | None = None
 
     @property
-    def firing(self) -> Firing:
-        """Firing as in the worker called worker-1."""
+    def executor(self) -> RunExecutor:
+        """The executor of the worker called worker-1."""
         self.own = self.own or self.another()
         return self.own
 
-    def another(self, **changes: object) -> Firing:
-        """Firing as in another worker, with settings of its own."""
+    def another(self, **changes: object) -> RunExecutor:
+        """The executor of another worker, with settings of its own."""
         settings = structs.replace(self.settings, **changes)
-        invoker = Invoker(self.client, lambda: WORKER_KEY)
-
-        async def invoke(call: Call) -> Outcome:
-            return await invoker.call(
-                call.request,
-                idempotency_key=call.idempotency_key,
-                at=call.at,
-                timeout_s=call.timeout_s,
-            )
-
-        return Firing(self.pool, invoke, self.metrics, settings, now=self.clock)
+        client = RunnerClient(self.client, lambda: WORKER_KEY)
+        return RunExecutor(self.pool, client, self.metrics, settings, now=self.clock)
 
     async def planned(
         self, made: Installed | None = None, slot: datetime = SLOT, **row: object
-    ) -> Ticket:
-        """A schedule whose slot has been planned, as the ticket of its job."""
+    ) -> JobPayload:
+        """Plan the slot of a new schedule; return the payload of its job."""
         async with self.pool.acquire() as connection:
             made = made or self.made
             id_ = await registry.schedule(connection, made, due_at=slot, **row)  # type: ignore[arg-type]  # passed through
             await plan_due(connection, slot, PlannerSettings(), SlotCache())
-        return ticket(made.tenant_id, id_, slot)
+        return job(made.tenant_id, id_, slot)
 
-    async def manual(self, schedule_id: UUID) -> Ticket:
-        """A manual run of a schedule, as the ticket of its job."""
+    async def manual(self, schedule_id: UUID) -> JobPayload:
+        """Plan a manual run of a schedule; return the payload of its job."""
         made = self.made
         async with self.pool.acquire() as connection:
             await occurrences.plan_manual_run(
                 connection, made.tenant_id, made.install_id, schedule_id, self.clock.now
             )
         minute = self.clock.now.replace(second=0, microsecond=0)
-        return ticket(made.tenant_id, schedule_id, minute, "manual")
+        return job(made.tenant_id, schedule_id, minute, "manual")
 
-    async def run(self, of: Ticket) -> asyncpg.Record:
-        """The run record of a ticket."""
+    async def run(self, of: JobPayload) -> asyncpg.Record:
+        """Return the run record of a job."""
         row = await self.pool.fetchrow(
             "SELECT * FROM ext_scheduler.runs WHERE tenant_id = $1 AND id = $2",
             of.tenant_id,
@@ -105,8 +96,8 @@ class Stack(Struct):
         assert row is not None
         return row
 
-    async def schedule(self, of: Ticket) -> asyncpg.Record:
-        """The schedule row of a ticket."""
+    async def schedule(self, of: JobPayload) -> asyncpg.Record:
+        """Return the schedule row of a job."""
         row = await self.pool.fetchrow(
             "SELECT * FROM tenant_extension_schedule WHERE id = $1", of.schedule_id
         )
@@ -123,9 +114,11 @@ class Stack(Struct):
         return self.metrics.registry.get_sample_value(name, labels) or 0.0
 
 
-def ticket(tenant_id: str, schedule_id: UUID, slot: datetime, kind: str = "scheduled") -> Ticket:
-    """The ticket of an occurrence."""
-    return Ticket(tenant_id, occurrences.occurrence_id(schedule_id, slot, kind), schedule_id, slot)
+def job(tenant_id: str, schedule_id: UUID, slot: datetime, kind: str = "scheduled") -> JobPayload:
+    """Return the payload of an occurrence's job."""
+    return JobPayload(
+        tenant_id, occurrences.occurrence_id(schedule_id, slot, kind), schedule_id, slot
+    )
 
 
 @asynccontextmanager

@@ -1,11 +1,11 @@
-"""Gathering single calls into batches, and sharing seats between tenants."""
+"""Gathering single calls into batches, and sharing permits between tenants."""
 
 import asyncio
 from collections.abc import Sequence
 
 import pytest
 
-from service.flow_control.fair_limiter import LEAST_WAIT_S, MOST_WAIT_S, Seats
+from service.flow_control.fair_limiter import MAX_RETRY_DELAY_S, MIN_RETRY_DELAY_S, FairLimiter
 from service.flow_control.micro_batcher import Gather
 from tests.support.eventually import eventually
 
@@ -127,64 +127,64 @@ async def test_caller_who_left_spoils_nothing() -> None:
     assert await staying == 4
 
 
-async def take_many(seats: Seats, tenant: str, count: int) -> int:
-    return sum([await seats.take(tenant, 0.0) for _ in range(count)])
+async def acquire_many(limiter: FairLimiter, tenant: str, count: int) -> int:
+    return sum([await limiter.acquire(tenant, 0.0) for _ in range(count)])
 
 
 async def test_one_tenant_gets_half_and_the_next_one_a_share() -> None:
-    seats = Seats(40)
-    assert await take_many(seats, "greedy", 100) == 20
-    assert await take_many(seats, "second", 100) == 10
-    assert await take_many(seats, "third", 100) == 5
-    assert await take_many(seats, "single", 1) == 1
-    assert seats.taken <= seats.capacity
+    limiter = FairLimiter(40)
+    assert await acquire_many(limiter, "greedy", 100) == 20
+    assert await acquire_many(limiter, "second", 100) == 10
+    assert await acquire_many(limiter, "third", 100) == 5
+    assert await acquire_many(limiter, "single", 1) == 1
+    assert limiter.in_use <= limiter.capacity
 
 
-async def test_seat_given_back_goes_to_who_waits() -> None:
-    seats = Seats(2)
-    assert await seats.take("a", 0.0)
-    waiting = asyncio.create_task(seats.take("a", 60.0))
+async def test_released_permit_goes_to_a_waiting_caller() -> None:
+    limiter = FairLimiter(2)
+    assert await limiter.acquire("a", 0.0)
+    waiting = asyncio.create_task(limiter.acquire("a", 60.0))
     await asyncio.sleep(0)
     assert not waiting.done()
-    seats.release("a", 1.0)
+    limiter.release("a", 1.0)
     assert await waiting
-    assert seats.taken == 1
+    assert limiter.in_use == 1
 
 
-async def test_who_waited_in_vain_or_left_holds_no_seat() -> None:
-    seats = Seats(2)
-    assert await seats.take("a", 0.0)
-    assert not await seats.take("a", 0.001)
-    leaving = asyncio.create_task(seats.take("a", 60.0))
+async def test_caller_that_timed_out_or_left_holds_no_permit() -> None:
+    limiter = FairLimiter(2)
+    assert await limiter.acquire("a", 0.0)
+    assert not await limiter.acquire("a", 0.001)
+    leaving = asyncio.create_task(limiter.acquire("a", 60.0))
     await asyncio.sleep(0)
     leaving.cancel()
     await asyncio.gather(leaving, return_exceptions=True)
-    seats.release("a", 1.0)
-    assert seats.taken == 0
-    assert await seats.take("a", 0.0)
+    limiter.release("a", 1.0)
+    assert limiter.in_use == 0
+    assert await limiter.acquire("a", 0.0)
 
 
-async def test_seat_that_came_with_the_cancellation_is_given_back() -> None:
-    seats = Seats(2)
-    assert await seats.take("a", 0.0)
-    leaving = asyncio.create_task(seats.take("a", 60.0))
+async def test_permit_granted_at_the_cancellation_is_released() -> None:
+    limiter = FairLimiter(2)
+    assert await limiter.acquire("a", 0.0)
+    leaving = asyncio.create_task(limiter.acquire("a", 60.0))
     await asyncio.sleep(0)
-    seats.release("a", 1.0)
+    limiter.release("a", 1.0)
     leaving.cancel()
     with pytest.raises(asyncio.CancelledError):
         await leaving
-    assert seats.taken == 0
+    assert limiter.in_use == 0
 
 
-async def test_what_goes_back_comes_at_the_pace_of_its_tenant() -> None:
+async def test_retry_delays_follow_the_pace_of_the_tenant() -> None:
     now = 1000.0
-    seats = Seats(8, clock=lambda: now)
+    limiter = FairLimiter(8, clock=lambda: now)
     for _ in range(4):
-        assert await seats.take("slow", 0.0)
+        assert await limiter.acquire("slow", 0.0)
     for _ in range(4):
-        seats.release("slow", 32.0)
-        assert await seats.take("slow", 0.0)
-    waits = [seats.defer("slow") for _ in range(100)]
-    assert LEAST_WAIT_S < waits[0] < waits[5] < waits[-1] == MOST_WAIT_S
+        limiter.release("slow", 32.0)
+        assert await limiter.acquire("slow", 0.0)
+    waits = [limiter.retry_delay("slow") for _ in range(100)]
+    assert MIN_RETRY_DELAY_S < waits[0] < waits[5] < waits[-1] == MAX_RETRY_DELAY_S
     assert waits == sorted(waits)
-    assert seats.defer("other") == LEAST_WAIT_S
+    assert limiter.retry_delay("other") == MIN_RETRY_DELAY_S

@@ -10,7 +10,7 @@ from msgspec import to_builtins
 from runner_bridge.executor import ExecutorSettings
 from service.cli.main import program
 from service.runtime.settings import Settings
-from service.worker.firing.settings import STEP_S, FiringSettings
+from service.worker.firing.settings import TIMEOUT_STEP_S, FiringSettings
 from tests.support.observed import PREFIX, SPECIFIED
 from tests.support.sources import ROOT
 
@@ -84,7 +84,7 @@ def test_timeouts_of_a_call_nest_by_two_or_three_seconds() -> None:
     assert 2 <= margin <= 3
     assert 2 <= firing.call_timeout_s - bridge_s <= 3
     # The call may begin as late as this after its claim, and must have ended before a retry.
-    assert firing.lease.total_seconds() > STEP_S + firing.call_timeout_s
+    assert firing.lease.total_seconds() > TIMEOUT_STEP_S + firing.call_timeout_s
     more = [f"{s - firing.runner_timeout_s:g} s more" for s in (bridge_s, firing.call_timeout_s)]
     assert f"bridge {more[0]}, worker {more[1]}" in GUIDE
 

@@ -27,10 +27,10 @@ async def test_a_loss_without_words_is_told_by_its_kind() -> None:
     assert await ended_by(TimeoutError()) == "the database is lost to the queue loop: TimeoutError"
 
 
-async def test_inner_states_of_the_driver_are_not_told() -> None:
+async def test_message_of_a_lost_connection_hides_inner_states_of_the_driver() -> None:
     inner = asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is ...")
     assert await ended_by(inner) == (
-        "the database is lost to the queue loop: the connection ended in the middle of something"
+        "the database is lost to the queue loop: the connection ended during an operation"
     )
 
 

@@ -1,4 +1,4 @@
-"""Taking a connection from a pool: never without a limit to the wait."""
+"""Acquiring a connection from a pool, with a timeout, and transactions that use indexes alone."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -6,31 +6,33 @@ from contextlib import asynccontextmanager
 import asyncpg
 
 from service.storage.engine.connection import Connection
-from service.storage.engine.errors import is_the_servers
+from service.storage.engine.errors import is_server_failure
 
-TIMEOUT_S = 5.0
+ACQUIRE_TIMEOUT_S = 5.0
 
-# What fires is found by keys, a few hundred at a time. Statistics lag behind tables that grow by
-# thousands of rows a second, and plans made for an empty one read it whole.
-BY_KEYS = """
+# Firing looks rows up by keys, a few hundred at a time. Statistics lag behind tables that grow by
+# thousands of rows a second, and plans made for an empty table read all of it.
+INDEX_ONLY = """
 SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off;
 """
 
 # A plan made for an empty queue is kept for as long as the connection lasts, and statistics lag
 # behind a backlog that came within a second: such a plan reads, sorts and joins all of it for each
-# batch that is taken (seen: 800 ms with 10,000 waiting, against 5).
-IN_ORDER = BY_KEYS + "SET LOCAL enable_sort = off; SET LOCAL enable_bitmapscan = off"
+# batch that is claimed (measured: 800 ms with 10,000 waiting, against 5).
+INDEX_ORDER = INDEX_ONLY + "SET LOCAL enable_sort = off; SET LOCAL enable_bitmapscan = off"
 
 
 @asynccontextmanager
-async def acquired(pool: asyncpg.Pool, timeout_s: float = TIMEOUT_S) -> AsyncIterator[Connection]:
-    """Give a connection for the time of the block. Raises TimeoutError when none is to be had."""
+async def acquired(
+    pool: asyncpg.Pool, timeout_s: float = ACQUIRE_TIMEOUT_S
+) -> AsyncIterator[Connection]:
+    """Acquire a connection within the context. Raises TimeoutError when none becomes free."""
     connection = await pool.acquire(timeout=timeout_s)
     try:
         yield connection
     except Exception as error:
-        if is_the_servers(error):
-            # Each of the others would be found out only by somebody who waits for it as long.
+        if is_server_failure(error):
+            # Each of the others would fail a caller in the same way, after the same wait.
             await pool.expire_connections()
         raise
     finally:
@@ -38,13 +40,15 @@ async def acquired(pool: asyncpg.Pool, timeout_s: float = TIMEOUT_S) -> AsyncIte
 
 
 @asynccontextmanager
-async def by_keys(connection: Connection, how: str = BY_KEYS) -> AsyncIterator[None]:
-    """A transaction whose statements look rows up by their keys, whatever the statistics say.
+async def index_only_transaction(
+    connection: Connection, planner_settings: str = INDEX_ONLY
+) -> AsyncIterator[None]:
+    """Run a transaction whose statements use indexes, regardless of the statistics.
 
-    It begins and is set up in one round trip, so the driver does not know of it: no transactions
-    of its own inside.
+    It begins and is set up in one round trip, unknown to the driver: do not open one of the
+    driver's transactions inside.
     """
-    await connection.execute("BEGIN;" + how)
+    await connection.execute("BEGIN;" + planner_settings)
     try:
         yield
     except BaseException:

@@ -1,8 +1,8 @@
-"""Which database errors mean 'not now' rather than 'our mistake'."""
+"""Which database errors are temporary, and which are mistakes of ours."""
 
 import asyncpg
 
-_NOT_NOW = (
+_UNAVAILABLE = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
@@ -23,42 +23,42 @@ _NOT_NOW = (
 
 
 def is_unavailable(error: BaseException) -> bool:
-    """Tell whether the same request may well succeed a little later, on another connection."""
-    return isinstance(error, _NOT_NOW)
+    """Return whether the same request may succeed a little later, on another connection."""
+    return isinstance(error, _UNAVAILABLE)
 
 
-def in_words(error: BaseException) -> str:
-    """What happened, in words for a person; the driver may only name its own inner states."""
+def describe(error: BaseException) -> str:
+    """Return the error as text for a person; the driver may only name its own inner states."""
     if isinstance(error, asyncpg.InternalClientError):
-        return "the connection ended in the middle of something"
+        return "the connection ended during an operation"
     return str(error) or type(error).__name__
 
 
-def is_the_servers(error: BaseException) -> bool:
-    """Tell whether it stopped answering, or became a standby: no other connection is any better."""
+def is_server_failure(error: BaseException) -> bool:
+    """Return whether the server stopped answering or is a standby: other connections fail too."""
     # Exactly the driver's: that of NATS is derived from it, and may come up between statements.
     return type(error) is TimeoutError or isinstance(error, asyncpg.ReadOnlySQLTransactionError)
 
 
 def is_deadlock(error: BaseException) -> bool:
-    """Tell whether two transactions waited for each other: this one may simply start anew."""
+    """Return whether two transactions waited for each other: this one may simply be retried."""
     return isinstance(error, asyncpg.DeadlockDetectedError)
 
 
 def is_contended(error: BaseException) -> bool:
-    """Tell whether a lock that somebody else holds was the only reason."""
+    """Return whether a lock of another transaction was the only reason."""
     return isinstance(error, asyncpg.LockNotAvailableError | asyncpg.DeadlockDetectedError)
 
 
 def referenced_by(error: BaseException) -> str | None:
-    """Return the table whose rows keep a row from being removed, if that is the fault."""
+    """Return the table whose rows refer to a row that was to be deleted, else None."""
     if isinstance(error, asyncpg.ForeignKeyViolationError):
         return error.table_name or "another table"
     return None
 
 
 def is_name_taken(error: BaseException) -> bool:
-    """Tell whether a row was refused by a unique index on schedule names."""
+    """Return whether a unique index on schedule names refused a row."""
     return (
         isinstance(error, asyncpg.UniqueViolationError)
         # A shard's name has a number at its end.

@@ -4,14 +4,16 @@ Locks are taken in one order everywhere: schedule row, active run, run record, t
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import TypeAlias
 from uuid import UUID
 
 from msgspec import Struct, structs
 
 from service.storage.engine.connection import Connection
+from service.storage.runs.queue import JobPayload
 
-SEE = """
+LOAD_RUNS = """
 SELECT r.tenant_id, r.id, r.slot, r.install_id, r.schedule_id, r.kind, r.trigger, r.status,
   r.attempts, r.fence, r.lease_until, r.retry_at, r.next_slot, r.started_at,
   r.http_status, r.error
@@ -19,9 +21,9 @@ FROM unnest($1::text[], $2::uuid[], $3::timestamptz[]) AS w (tenant_id, id, slot
 JOIN ext_scheduler.runs r ON r.tenant_id = w.tenant_id AND r.id = w.id AND r.slot = w.slot
 """
 
-# The schedule is free when nobody holds it, when its holder's time is up, or when the holder is
+# A schedule's slot is free when no run owns it, when its owner's time is up, or when the owner is
 # this very run before this attempt.
-HOLD = """
+ACQUIRE_ACTIVE_RUN = """
 INSERT INTO ext_scheduler.active_runs AS a
   (tenant_id, schedule_id, run_id, slot, fence, held_until, held_since)
 SELECT w.tenant_id, w.schedule_id, w.run_id, w.slot, w.fence, $6::timestamptz, $7::timestamptz
@@ -37,7 +39,7 @@ RETURNING tenant_id, run_id
 
 # The conditions on status and fence stand in a CASE: PostgreSQL would take them for very selective,
 # on a partition without statistics, and start from there instead of from the keys.
-CLAIM = """
+CLAIM_RUNS = """
 UPDATE ext_scheduler.runs r
 SET status = 'running', attempts = r.attempts + w.begins, fence = r.fence + 1, retry_at = NULL,
   lease_until = $6::timestamptz, worker = $8::text,
@@ -49,8 +51,8 @@ WHERE r.tenant_id = w.tenant_id AND r.id = w.id AND r.slot = w.slot
 RETURNING r.tenant_id, r.id
 """
 
-# A run that was claimed only to end holds with the fence of an earlier attempt, if at all.
-RELEASE = """
+# A run that was claimed only to end owns its slot with the fence of an earlier attempt, if at all.
+RELEASE_ACTIVE_RUNS = """
 DELETE FROM ext_scheduler.active_runs a
 USING unnest($1::text[], $2::uuid[], $3::uuid[], $4::bigint[])
   AS e (tenant_id, schedule_id, run_id, fence)
@@ -58,7 +60,7 @@ WHERE a.tenant_id = e.tenant_id AND a.schedule_id = e.schedule_id AND a.run_id =
   AND a.fence <= e.fence
 """
 
-KEEP = """
+EXTEND_ACTIVE_RUNS = """
 UPDATE ext_scheduler.active_runs a SET held_until = e.held_until
 FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::bigint[], $5::timestamptz[])
   AS e (tenant_id, schedule_id, run_id, fence, held_until)
@@ -66,7 +68,7 @@ WHERE a.tenant_id = e.tenant_id AND a.schedule_id = e.schedule_id AND a.run_id =
   AND a.fence = e.fence
 """
 
-END = """
+WRITE_UPDATES = """
 UPDATE ext_scheduler.runs r
 SET status = e.status, lease_until = NULL, retry_at = e.retry_at, finished_at = e.finished_at,
   duration_ms = e.duration_ms, http_status = e.http_status, error = e.error
@@ -78,19 +80,11 @@ WHERE r.tenant_id = e.tenant_id AND r.id = e.id AND r.slot = e.slot
 RETURNING r.tenant_id, r.id
 """
 
-Key = tuple[str, UUID]
+RunKey: TypeAlias = tuple[str, UUID]
 """Tenant and run id."""
 
 
-class Wanted(Struct, frozen=True):
-    """A run that a job asks for."""
-
-    tenant_id: str
-    id: UUID
-    slot: datetime
-
-
-class Run(Struct, frozen=True):
+class RunRecord(Struct, frozen=True):
     """A run record, as far as an attempt needs it."""
 
     tenant_id: str
@@ -111,105 +105,118 @@ class Run(Struct, frozen=True):
     error: str | None
 
     @property
-    def key(self) -> Key:
+    def key(self) -> RunKey:
         """Tenant and run id."""
         return self.tenant_id, self.id
 
 
-class Wish(Struct, frozen=True):
-    """A run to claim as it was seen, and whether an attempt begins or the run is only to end."""
+class ClaimRequest(Struct, frozen=True):
+    """A run to claim, as it was read.
 
-    run: Run
-    begins: bool = True
-
-
-class Claimed(Struct, frozen=True):
-    """A run that is this worker's now; ``holding`` unless another run holds the schedule."""
-
-    run: Run
-    holding: bool
-
-
-class Ended(Struct, frozen=True, kw_only=True):
-    """How an attempt ended. ``run`` is as claimed: its fence and start are the attempt's.
-
-    ``status`` ``queued`` means another attempt at ``retry_at``; then ``held_until`` is for how
-    long the schedule stays held at most. ``disable`` is the endpoint for which the schedule is to
-    be disabled, if that is still what it points at.
+    ``lost`` is None where an attempt begins, else the error that the run can only end with.
     """
 
-    run: Run
+    run: RunRecord
+    lost: str | None = None
+
+    @property
+    def begins(self) -> bool:
+        """Whether an attempt begins."""
+        return self.lost is None
+
+
+class RunUpdate(Struct, frozen=True, kw_only=True):
+    """What the end of an attempt writes into its run record.
+
+    ``run`` is as claimed: its fence and start are the attempt's. ``now`` is the database's time.
+    ``status`` ``queued`` means another attempt at ``retry_at``; the run then keeps its schedule's
+    slot until ``owned_until`` at most. ``disable``: the endpoint is missing, so the schedule is
+    disabled, unless it has one again.
+    """
+
+    run: RunRecord
     status: str
-    finished_at: datetime | None = None
+    now: datetime
     retry_at: datetime | None = None
-    held_until: datetime | None = None
+    owned_until: datetime | None = None
     duration_ms: int | None = None
     http_status: int | None = None
     error: str | None = None
     recorded: bool = False
-    """Whether the schedule's last-run fields tell of it, and an event is sent."""
+    """Whether the schedule's last-run fields are written, and an event is sent."""
     disable: bool = False
 
+    @property
+    def finished_at(self) -> datetime | None:
+        """When the run ended; None where another attempt follows."""
+        return self.now if self.retry_at is None else None
 
-async def see(connection: Connection, wanted: Sequence[Wanted]) -> dict[Key, Run]:
-    """Return the run records that there are."""
+    @property
+    def retry_delay(self) -> timedelta | None:
+        """The wait before the next attempt; None where the run has ended."""
+        return None if self.retry_at is None else self.retry_at - self.now
+
+
+async def load(connection: Connection, jobs: Sequence[JobPayload]) -> dict[RunKey, RunRecord]:
+    """Return the run records of these jobs, without those that are missing."""
     rows = await connection.fetch(
-        SEE,
-        [w.tenant_id for w in wanted],
-        [w.id for w in wanted],
-        [w.slot for w in wanted],
+        LOAD_RUNS,
+        [job.tenant_id for job in jobs],
+        [job.run_id for job in jobs],
+        [job.slot for job in jobs],
     )
-    runs = [Run(*row) for row in rows]
+    runs = [RunRecord(*row) for row in rows]
     return {run.key: run for run in runs}
 
 
 async def claim(
     connection: Connection,
-    wishes: Sequence[Wish],
+    requests: Sequence[ClaimRequest],
     *,
     worker: str,
     now: datetime,
     lease_until: datetime,
-) -> dict[Key, Claimed]:
+) -> tuple[list[RunRecord], set[RunKey]]:
     """Claim runs: attempt up by one, a lease, a new fence.
 
-    Runs that changed since they were seen are not claimed. Only one run of a schedule can hold
-    it; the others are claimed without, and so are those that are only to end. At most one run per
-    schedule may be given. Call it in a transaction.
+    Returns the runs as claimed, and the keys of those that own their schedule's slot. Runs that
+    changed since they were read are not claimed. Only one run of a schedule can own its slot; the
+    others are claimed without, and so are those that can only end. At most one run per schedule may
+    be given. Call it in a transaction.
     """
-    if not wishes:
-        return {}
-    wishes = sorted(wishes, key=lambda wish: (wish.run.tenant_id, wish.run.schedule_id))
-    runs = [_as_claimed(wish, now, lease_until) for wish in wishes]
-    tenants, ids, slots = [r.tenant_id for r in runs], [r.id for r in runs], [r.slot for r in runs]
-    fences = [r.fence for r in runs]
-    holding = await _hold(connection, wishes, lease_until, now)
+    if not requests:
+        return [], set()
+    requests = sorted(
+        requests, key=lambda request: (request.run.tenant_id, request.run.schedule_id)
+    )
+    runs = [_as_claimed(request, now, lease_until) for request in requests]
+    owners = await _acquire_active_runs(connection, requests, lease_until, now)
     rows = await connection.fetch(
-        CLAIM,
-        tenants,
-        ids,
-        slots,
-        fences,
-        [int(wish.begins) for wish in wishes],
+        CLAIM_RUNS,
+        [run.tenant_id for run in runs],
+        [run.id for run in runs],
+        [run.slot for run in runs],
+        [run.fence for run in runs],
+        [int(request.begins) for request in requests],
         lease_until,
         now,
         worker,
     )
     claimed = {(row[0], row[1]) for row in rows}
-    if lost := [run for run in runs if run.key in holding - claimed]:
-        await connection.execute(RELEASE, *_holders(lost))
-    return {run.key: Claimed(run, run.key in holding) for run in runs if run.key in claimed}
+    if changed := [run for run in runs if run.key in owners - claimed]:
+        await connection.execute(RELEASE_ACTIVE_RUNS, *_fence_columns(changed))
+    return [run for run in runs if run.key in claimed], owners & claimed
 
 
-async def _hold(
-    connection: Connection, wishes: Sequence[Wish], lease_until: datetime, now: datetime
-) -> set[Key]:
-    # What is only to end makes no call: it must not be in the way of the schedule's next run.
-    runs = [wish.run for wish in wishes if wish.begins]
+async def _acquire_active_runs(
+    connection: Connection, requests: Sequence[ClaimRequest], lease_until: datetime, now: datetime
+) -> set[RunKey]:
+    # A run that can only end makes no call: it must not block the schedule's next run.
+    runs = [request.run for request in requests if request.begins]
     if not runs:
         return set()
     rows = await connection.fetch(
-        HOLD,
+        ACQUIRE_ACTIVE_RUN,
         [run.tenant_id for run in runs],
         [run.schedule_id for run in runs],
         [run.id for run in runs],
@@ -221,49 +228,51 @@ async def _hold(
     return {(row[0], row[1]) for row in rows}
 
 
-def _as_claimed(wish: Wish, now: datetime, lease_until: datetime) -> Run:
-    run = wish.run
+def _as_claimed(request: ClaimRequest, now: datetime, lease_until: datetime) -> RunRecord:
+    run = request.run
     return structs.replace(
         run,
         status="running",
-        attempts=run.attempts + wish.begins,
+        attempts=run.attempts + request.begins,
         fence=run.fence + 1,
         lease_until=lease_until,
         retry_at=None,
-        started_at=now if wish.begins else run.started_at,
+        started_at=now if request.begins else run.started_at,
     )
 
 
-async def end(connection: Connection, endings: Sequence[Ended]) -> frozenset[Key]:
-    """Write endings whose fence still holds, and free their schedules; return which those were.
+async def write_updates(connection: Connection, updates: Sequence[RunUpdate]) -> frozenset[RunKey]:
+    """Write the updates whose fence still holds, and free their schedules; return their keys.
 
-    Call it in a transaction, the schedule rows that will be written locked before.
+    Call it in a transaction, with the schedule rows that will be written locked before.
     """
-    final = [ended for ended in endings if ended.status != "queued"]
-    again = [ended for ended in endings if ended.status == "queued"]
-    if final:
-        await connection.execute(RELEASE, *_holders([each.run for each in final]))
-    if again:
+    ended = [update.run for update in updates if update.retry_at is None]
+    retried = [update for update in updates if update.retry_at is not None]
+    if ended:
+        await connection.execute(RELEASE_ACTIVE_RUNS, *_fence_columns(ended))
+    if retried:
         await connection.execute(
-            KEEP, *_holders([each.run for each in again]), [each.held_until for each in again]
+            EXTEND_ACTIVE_RUNS,
+            *_fence_columns([update.run for update in retried]),
+            [update.owned_until for update in retried],
         )
     rows = await connection.fetch(
-        END,
-        [e.run.tenant_id for e in endings],
-        [e.run.id for e in endings],
-        [e.run.slot for e in endings],
-        [e.run.fence for e in endings],
-        [e.status for e in endings],
-        [e.retry_at for e in endings],
-        [e.finished_at for e in endings],
-        [e.duration_ms for e in endings],
-        [e.http_status for e in endings],
-        [e.error for e in endings],
+        WRITE_UPDATES,
+        [update.run.tenant_id for update in updates],
+        [update.run.id for update in updates],
+        [update.run.slot for update in updates],
+        [update.run.fence for update in updates],
+        [update.status for update in updates],
+        [update.retry_at for update in updates],
+        [update.finished_at for update in updates],
+        [update.duration_ms for update in updates],
+        [update.http_status for update in updates],
+        [update.error for update in updates],
     )
     return frozenset((row[0], row[1]) for row in rows)
 
 
-def _holders(runs: Sequence[Run]) -> tuple[list[object], ...]:
+def _fence_columns(runs: Sequence[RunRecord]) -> tuple[list[object], ...]:
     return (
         [run.tenant_id for run in runs],
         [run.schedule_id for run in runs],

@@ -50,18 +50,18 @@ class Occurrence(Struct, frozen=True, kw_only=True):
 
     @property
     def id(self) -> UUID:
-        """The run's id, and the idempotency key of each of its attempts."""
+        """Return the run's id, which is the idempotency key of each of its attempts."""
         return occurrence_id(self.schedule_id, self.slot, self.kind)
 
 
 @lru_cache(maxsize=1024)
 def slot_text(slot: datetime) -> str:
-    """``YYYY-MM-DDTHH:MM:SSZ``."""
+    """Return the slot as ``YYYY-MM-DDTHH:MM:SSZ``."""
     return slot.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def occurrence_id(schedule_id: UUID, slot: datetime, kind: str) -> UUID:
-    """Derive the id of an occurrence."""
+    """Return the id of an occurrence."""
     return uuid5(NAMESPACE, f"{schedule_id}:{slot_text(slot)}:{kind}")
 
 
@@ -75,23 +75,26 @@ async def plan(
     """
     if not occurrences:
         return set()
-    ids = [each.id for each in occurrences]
+    ids = [occurrence.id for occurrence in occurrences]
     rows = await connection.fetch(
         INSERT_RUNS,
-        [o.tenant_id for o in occurrences],
+        [occurrence.tenant_id for occurrence in occurrences],
         ids,
-        [o.install_id for o in occurrences],
-        [o.schedule_id for o in occurrences],
-        [o.slot for o in occurrences],
-        [o.kind for o in occurrences],
-        [o.trigger for o in occurrences],
-        [o.missed for o in occurrences],
-        [o.next_slot for o in occurrences],
+        [occurrence.install_id for occurrence in occurrences],
+        [occurrence.schedule_id for occurrence in occurrences],
+        [occurrence.slot for occurrence in occurrences],
+        [occurrence.kind for occurrence in occurrences],
+        [occurrence.trigger for occurrence in occurrences],
+        [occurrence.missed for occurrence in occurrences],
+        [occurrence.next_slot for occurrence in occurrences],
         now,
     )
     new = {(row[0], row[1]) for row in rows}
-    pairs = zip(occurrences, ids, strict=True)
-    jobs = [job(o, id_) for o, id_ in pairs if (o.tenant_id, o.schedule_id) in new]
+    jobs = [
+        job(occurrence, run_id)
+        for occurrence, run_id in zip(occurrences, ids, strict=True)
+        if (occurrence.tenant_id, occurrence.schedule_id) in new
+    ]
     await queue.enqueue(connection, jobs)
     return new
 
@@ -99,7 +102,9 @@ async def plan(
 def job(occurrence: Occurrence, run_id: UUID) -> queue.NewJob:
     """Return the job that carries an occurrence out."""
     return queue.NewJob(
-        ticket=queue.Ticket(occurrence.tenant_id, run_id, occurrence.schedule_id, occurrence.slot),
+        payload=queue.JobPayload(
+            occurrence.tenant_id, run_id, occurrence.schedule_id, occurrence.slot
+        ),
         dedupe_key=queue.dedupe_key(
             occurrence.install_id,
             occurrence.schedule_id,

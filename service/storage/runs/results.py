@@ -1,4 +1,4 @@
-"""What the end of a run leaves on its schedule and tells the world, in its own transaction."""
+"""What the end of a run writes to its schedule, audit and outbox, in the run's transaction."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -9,7 +9,7 @@ from service.storage.engine.connection import Connection
 from service.storage.records import audit, outbox
 from service.storage.records.audit import NewAuditEntry
 from service.storage.records.outbox import OutboxEvent
-from service.storage.runs.attempts import Ended
+from service.storage.runs.attempts import RunUpdate
 from service.storage.runs.occurrences import slot_text
 from service.storage.schedules.disabling import disable
 
@@ -31,12 +31,12 @@ WHERE s.id = e.schedule_id AND s.tenant_id = e.tenant_id
 """
 
 
-async def lock_schedules(connection: Connection, endings: Sequence[Ended]) -> None:
+async def lock_schedules(connection: Connection, updates: Sequence[RunUpdate]) -> None:
     """Lock the rows that ``record`` may write, in one order, before anything else is locked.
 
-    Without it all goes as well, but for a deadlock now and then, which is written anew.
+    Without it the results are the same, but for a deadlock now and then, which is retried.
     """
-    recorded = [e.run for e in endings if e.recorded]
+    recorded = [update.run for update in updates if update.recorded]
     if recorded:
         await connection.execute(
             LOCK_SCHEDULES,
@@ -45,63 +45,66 @@ async def lock_schedules(connection: Connection, endings: Sequence[Ended]) -> No
         )
 
 
-async def record(connection: Connection, endings: Sequence[Ended], now: datetime) -> None:
-    """Write last-run fields, disable what has lost its endpoint, and leave events."""
-    recorded = [ended for ended in endings if ended.recorded]
+async def record(connection: Connection, updates: Sequence[RunUpdate], now: datetime) -> None:
+    """Write last-run fields and events, and disable schedules that have lost their endpoint."""
+    recorded = [update for update in updates if update.recorded]
     if not recorded:
         return
-    newest = {e.run.schedule_id: e for e in sorted(recorded, key=lambda e: e.run.slot)}.values()
+    by_slot = sorted(recorded, key=lambda update: update.run.slot)
+    newest = {update.run.schedule_id: update for update in by_slot}.values()
     await connection.execute(
         LAST_RUN,
-        [e.run.tenant_id for e in newest],
-        [e.run.schedule_id for e in newest],
-        [e.run.slot for e in newest],
-        [e.run.started_at for e in newest],
-        [e.status for e in newest],
-        [e.error for e in newest],
+        [update.run.tenant_id for update in newest],
+        [update.run.schedule_id for update in newest],
+        [update.run.slot for update in newest],
+        [update.run.started_at for update in newest],
+        [update.status for update in newest],
+        [update.error for update in newest],
     )
-    events = [_event(ended) for ended in recorded]
-    if any(ended.disable for ended in recorded):
-        events += await _disable(connection, [e for e in recorded if e.disable], now)
+    events = [_event(update) for update in recorded]
+    if any(update.disable for update in recorded):
+        events += await _disable(connection, [update for update in recorded if update.disable], now)
     await outbox.insert(connection, events, now)
 
 
-def _event(ended: Ended) -> OutboxEvent:
-    run = ended.run
+def _event(update: RunUpdate) -> OutboxEvent:
+    run = update.run
     data = {
         "slot": slot_text(run.slot),
         "trigger": run.trigger,
         "attempts": run.attempts,
-        "durationMs": ended.duration_ms,
-        "httpStatus": ended.http_status,
+        "durationMs": update.duration_ms,
+        "httpStatus": update.http_status,
     }
-    if ended.error is not None:
-        data["error"] = ended.error
+    if update.error is not None:
+        data["error"] = update.error
     return OutboxEvent(
         tenant_id=run.tenant_id,
         install_id=run.install_id,
         schedule_id=run.schedule_id,
         run_id=run.id,
-        type="run.succeeded" if ended.status == "success" else "run.failed",
+        type="run.succeeded" if update.status == "success" else "run.failed",
         data=msgspec.json.encode(data).decode(),
     )
 
 
 async def _disable(
-    connection: Connection, endings: Sequence[Ended], now: datetime
+    connection: Connection, updates: Sequence[RunUpdate], now: datetime
 ) -> list[OutboxEvent]:
     """Disable the schedules that still lack their endpoint; return the events that report it."""
-    by_schedule = {(e.run.tenant_id, e.run.schedule_id): e for e in endings}
+    by_schedule = {
+        (update.run.tenant_id, update.run.schedule_id): update for update in updates
+    }
     disabled = await disable(
         connection,
-        {key: ended.error for key, ended in by_schedule.items()},
+        {key: update.error for key, update in by_schedule.items()},
         now,
         only_without_endpoint=True,
         raise_revision=False,
     )
     entries, events = [], []
     for ref in disabled:
-        ended = by_schedule[ref.tenant_id, ref.schedule_id]
+        update = by_schedule[ref.tenant_id, ref.schedule_id]
         entries.append(
             NewAuditEntry(
                 tenant_id=ref.tenant_id,
@@ -110,7 +113,7 @@ async def _disable(
                 op="disable",
                 trigger="service",
                 actor="worker",
-                request_id=str(ended.run.id),
+                request_id=str(update.run.id),
                 changes='{"enabled": [true, false]}',
             )
         )
@@ -120,7 +123,7 @@ async def _disable(
                 install_id=ref.install_id,
                 schedule_id=ref.schedule_id,
                 type="schedule.disabled",
-                data=msgspec.json.encode({"error": ended.error}).decode(),
+                data=msgspec.json.encode({"error": update.error}).decode(),
             )
         )
     await audit.insert(connection, entries, now)

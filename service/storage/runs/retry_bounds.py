@@ -1,4 +1,4 @@
-"""The slot before which a run's retries must start: the schedule's next one as it is now."""
+"""The slot before which a run's retries must start: the schedule's current next slot."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -9,7 +9,7 @@ from msgspec import structs
 
 from service.rules.planning import is_slot
 from service.storage.engine.connection import Connection
-from service.storage.runs.attempts import Key, Run
+from service.storage.runs.attempts import RunKey, RunRecord
 
 # One statement per table, whatever their placement.
 TIMERS = """
@@ -28,12 +28,12 @@ GROUP BY w.tenant_id, w.id
 """
 
 
-async def current(connection: Connection, runs: Sequence[Run]) -> dict[Key, Run]:
-    """Return these runs with ``next_slot`` as it is now.
+async def current(connection: Connection, runs: Sequence[RunRecord]) -> dict[RunKey, RunRecord]:
+    """Return these runs with their current ``next_slot``.
 
     Cron or zone may have changed since a run was planned. A slot after the run's that has been
-    planned already is the next one; else the timer says it. What the run's own planning said stands
-    where there is no timer, or where slots went by without a run: missed, or swallowed by a pause.
+    planned already is the next one; else it is the timer's. The slot noted when the run was planned
+    stays where there is no timer, or where slots passed without a run: missed, or during a pause.
     """
     if not runs:
         return {}
@@ -55,7 +55,7 @@ async def current(connection: Connection, runs: Sequence[Run]) -> dict[Key, Run]
     }
 
 
-def _by_timer(run: Run, timer: asyncpg.Record | None) -> datetime | None:
+def _by_timer(run: RunRecord, timer: asyncpg.Record | None) -> datetime | None:
     noted = run.next_slot
     if timer is None:
         return noted
@@ -65,7 +65,7 @@ def _by_timer(run: Run, timer: asyncpg.Record | None) -> datetime | None:
     return due_at
 
 
-async def _planned(connection: Connection, runs: Sequence[Run]) -> dict[Key, datetime]:
+async def _planned(connection: Connection, runs: Sequence[RunRecord]) -> dict[RunKey, datetime]:
     columns: tuple[list[str], list[UUID], list[UUID], list[datetime]] = (
         [run.tenant_id for run in runs],
         [run.id for run in runs],

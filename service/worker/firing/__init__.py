@@ -1,6 +1,6 @@
 """Firing: an occurrence's job becomes at most one call to the Runner at a time."""
 
-from service.worker.firing.run_executor import Call, Firing, Invoke
+from service.worker.firing.run_executor import RunExecutor
 from service.worker.firing.settings import FiringSettings
 
-__all__ = ["Call", "Firing", "FiringSettings", "Invoke"]
+__all__ = ["FiringSettings", "RunExecutor"]

@@ -1,4 +1,4 @@
-"""Beginning and ending attempts, many at a time, each on its own fence."""
+"""Claiming attempts and writing their results, many at a time, each on its own fence."""
 
 import asyncio
 import random
@@ -12,83 +12,79 @@ from msgspec import Struct
 
 from service.rules.outcomes import Outcome, retry_at
 from service.storage.engine import clock
-from service.storage.engine.acquire import acquired, by_keys
+from service.storage.engine.acquire import acquired, index_only_transaction
 from service.storage.engine.connection import Connection
 from service.storage.engine.errors import is_unavailable
 from service.storage.runs import attempts, invocations, results, retry_bounds
-from service.storage.runs.attempts import Claimed, Ended, Run, Wanted, Wish
+from service.storage.runs.attempts import ClaimRequest, RunKey, RunRecord, RunUpdate
 from service.storage.runs.invocations import Invocation
-from service.storage.runs.queue import Ticket
+from service.storage.runs.queue import JobDelay, JobPayload
 from service.worker.firing.settings import FiringSettings
 
 log = getLogger(__name__)
 
 WORKER_LOST = "worker lost"
-SOON = timedelta(seconds=1)
-SHORTLY = timedelta(milliseconds=50)
-PAUSES_S = (0.1, 0.2, 0.5, 1.0, 2.0, 2.0, 4.0, 4.0)
+CONTENTION_DELAY = timedelta(seconds=1)
+"""After how long a run is looked at again that another worker has just claimed."""
+EARLY_RETRY_TOLERANCE = timedelta(seconds=1)
+"""How long before its time a retry may begin: less than a job's round trip through the queue."""
+LEASE_END_MARGIN = timedelta(milliseconds=50)
+WRITE_RETRY_DELAYS_S = (0.1, 0.2, 0.5, 1.0, 2.0, 2.0, 4.0, 4.0)
 
 
-class Begun(Struct, frozen=True):
-    """An attempt of this worker. ``lost`` says why the run can only end; else it may be called.
+class ClaimedAttempt(Struct, frozen=True):
+    """An attempt of this worker.
 
-    ``now`` is the database's time when it began, ``since`` the monotonic seconds of that moment.
+    ``owns_slot`` is False while another run of the schedule is running or waits for its retry.
+    ``lost`` is the error that the run can only end with, None where it may be called. ``now`` is
+    the database's time of the claim, ``claimed_at_s`` the monotonic seconds of that moment.
     """
 
-    run: Run
-    holding: bool
-    found: Invocation | None
+    run: RunRecord
+    owns_slot: bool
+    invocation: Invocation
     lost: str | None
     now: datetime
-    since: float
+    claimed_at_s: float
 
 
-class Later(Struct, frozen=True):
-    """Not now: the job goes back for a while."""
+class AttemptResult(Struct, frozen=True, kw_only=True):
+    """How an attempt ended; ``outcome`` is None for a run that was skipped with ``status``."""
 
-    delay: timedelta
-
-
-class Nothing(Struct, frozen=True):
-    """There is nothing to do: the run has ended, or is gone."""
-
-
-class Finished(Struct, frozen=True, kw_only=True):
-    """What an attempt came to. ``outcome`` is None for a run that was skipped with ``status``."""
-
-    begun: Begun
+    attempt: ClaimedAttempt
     outcome: Outcome | None = None
     status: str = "error"
     duration_ms: int | None = None
     disable: bool = False
     request_id: str | None = None
 
+    @property
+    def retriable(self) -> bool:
+        """Whether a further attempt may help."""
+        outcome = self.outcome
+        return outcome is not None and outcome.error is not None and not outcome.final
 
-class Settled(Struct, frozen=True):
-    """How it was written: None where the fence was another's and nothing was written."""
 
-    ended: Ended | None
-    delay: timedelta | None = None
-
-
-def admit(run: Run, now: datetime, settings: FiringSettings) -> Later | Nothing | tuple[Wish, str]:
-    """What may be done with a run record: claim it (and why it can only end), wait, or nothing."""
+def classify_run(
+    run: RunRecord, now: datetime, settings: FiringSettings
+) -> ClaimRequest | JobDelay:
+    """Decide what to do with a job by its run: claim it, wait, or (None) end the job."""
     if run.status not in {"queued", "running"}:
-        return Nothing()
+        return None
     if run.lease_until is not None and run.lease_until > now:
-        return Later(run.lease_until - now + SHORTLY)
-    if run.retry_at is not None and run.retry_at > now + SOON:
-        return Later(run.retry_at - now)
+        return run.lease_until - now + LEASE_END_MARGIN
+    if run.retry_at is not None and run.retry_at > now + EARLY_RETRY_TOLERANCE:
+        return run.retry_at - now
     overdue = run.next_slot is not None and run.next_slot <= now
     used_up = run.attempts >= settings.retries.max_attempts
     if run.attempts > 0 and (overdue or used_up):
-        # A retry ends with what its last attempt said; one whose worker died has nothing to say.
-        why = run.error if run.status == "queued" else None
-        return Wish(run, begins=False), why or WORKER_LOST
-    return Wish(run), ""
+        # A retry ends with its last attempt's error; one whose worker died has none.
+        error = run.error if run.status == "queued" else None
+        return ClaimRequest(run, lost=error or WORKER_LOST)
+    return ClaimRequest(run)
 
 
-class Ledger:
+class AttemptStore:
     """The two batched steps of an attempt, over a pool, by the database's clock."""
 
     def __init__(self, pool: asyncpg.Pool, settings: FiringSettings, now: clock.Clock) -> None:
@@ -97,103 +93,101 @@ class Ledger:
         self._now = now
         self._random = random.Random()  # noqa: S311 - jitter needs no secrecy
 
-    async def begin(self, tickets: Sequence[Ticket]) -> list[Begun | Later | Nothing]:
-        """Claim what may be claimed, and load what its calls need."""
+    async def claim(self, jobs: Sequence[JobPayload]) -> list[ClaimedAttempt | JobDelay]:
+        """Claim the runs of these jobs and load what their calls need.
+
+        Returns, for each job, the attempt, or what becomes of the job where there is none.
+        """
         async with acquired(self._pool, self._settings.acquire_timeout_s) as connection:
-            now, since = await self._now(connection), monotonic()
-            async with by_keys(connection):
-                seen = await attempts.see(
-                    connection, [Wanted(t.tenant_id, t.run_id, t.slot) for t in tickets]
-                )
-                again = [run for run in seen.values() if run.attempts > 0]
-                seen |= await retry_bounds.current(connection, again)
-                admitted = {key: admit(run, now, self._settings) for key, run in seen.items()}
-                wishes = {key: a for key, a in admitted.items() if isinstance(a, tuple)}
-                claimed = await attempts.claim(
+            now, claimed_at_s = await self._now(connection), monotonic()
+            async with index_only_transaction(connection):
+                runs = await attempts.load(connection, jobs)
+                repeated = [run for run in runs.values() if run.attempts > 0]
+                runs |= await retry_bounds.current(connection, repeated)
+                steps = {key: classify_run(run, now, self._settings) for key, run in runs.items()}
+                claimed, owners = await attempts.claim(
                     connection,
-                    [wish for wish, _ in wishes.values()],
+                    [step for step in steps.values() if isinstance(step, ClaimRequest)],
                     worker=self._settings.worker,
                     now=now,
                     lease_until=now + self._settings.lease,
                 )
-                found = await self._load(connection, list(claimed.values()))
-        answers: list[Begun | Later | Nothing] = []
-        for ticket in tickets:
-            key = (ticket.tenant_id, ticket.run_id)
-            entry, mine = admitted.get(key, Nothing()), claimed.get(key)
-            if not isinstance(entry, tuple):
-                answers.append(entry)
-            elif mine is None:
-                answers.append(Later(SOON))  # somebody else was faster; see what comes of it
+                loaded = await _load_invocations(connection, claimed)
+        claims: dict[RunKey, ClaimedAttempt] = {}
+        for run, invocation in zip(claimed, loaded, strict=True):
+            step = steps[run.key]
+            lost = step.lost if isinstance(step, ClaimRequest) else None
+            claims[run.key] = ClaimedAttempt(
+                run, run.key in owners, invocation, lost, now, claimed_at_s
+            )
+        answers: list[ClaimedAttempt | JobDelay] = []
+        for job in jobs:
+            step = steps.get((job.tenant_id, job.run_id))
+            if isinstance(step, ClaimRequest):
+                # Without a claim, another worker was faster.
+                answers.append(claims.get(step.run.key, CONTENTION_DELAY))
             else:
-                lost = entry[1] or None
-                answers.append(Begun(mine.run, mine.holding, found[key], lost, now, since))
+                answers.append(step)
         return answers
 
-    async def _load(
-        self, connection: Connection, claimed: Sequence[Claimed]
-    ) -> dict[attempts.Key, Invocation]:
-        if not claimed:
-            return {}
-        runs = [each.run for each in claimed]
-        found = await invocations.load(connection, [(r.tenant_id, r.schedule_id) for r in runs])
-        return {run.key: invocation for run, invocation in zip(runs, found, strict=True)}
+    async def write(self, ended: Sequence[AttemptResult]) -> list[RunUpdate | None]:
+        """Write results, retrying for a while when the database is unavailable.
 
-    async def end(self, finished: Sequence[Finished]) -> list[Settled]:
-        """Write how attempts ended; tried again for a while when the database is away."""
-        for pause in (*PAUSES_S, None):
+        Returns what was written; None where the fence was lost and nothing was.
+        """
+        for delay_s in (*WRITE_RETRY_DELAYS_S, None):
             try:
-                return await self._end(finished)
+                return await self._write(ended)
             except Exception as error:
-                if pause is None or not is_unavailable(error):
+                if delay_s is None or not is_unavailable(error):
                     raise
-                log.warning("endings not written yet: %r", error)
-                await asyncio.sleep(pause)
+                log.warning("retrying result write: %r", error)
+                await asyncio.sleep(delay_s)
         raise AssertionError  # the last round returns or raises
 
-    async def _end(self, finished: Sequence[Finished]) -> list[Settled]:
+    async def _write(self, ended: Sequence[AttemptResult]) -> list[RunUpdate | None]:
         async with acquired(self._pool, self._settings.acquire_timeout_s) as connection:
             now = await self._now(connection)
-            async with by_keys(connection):
-                failed = [each.begun.run for each in finished if _may_be_retried(each)]
+            async with index_only_transaction(connection):
+                failed = [result.attempt.run for result in ended if result.retriable]
                 bounds = await retry_bounds.current(connection, failed)
-                endings_ = [self._ending(each, now, bounds) for each in finished]
+                updates = [self._update(result, now, bounds) for result in ended]
                 if not self._settings.sharded:
-                    await results.lock_schedules(connection, endings_)
-                written = await attempts.end(connection, endings_)
+                    await results.lock_schedules(connection, updates)
+                written = await attempts.write_updates(connection, updates)
                 await results.record(
-                    connection, [each for each in endings_ if each.run.key in written], now
+                    connection, [update for update in updates if update.run.key in written], now
                 )
-        return [
-            Settled(each, None if each.retry_at is None else each.retry_at - now)
-            if each.run.key in written
-            else Settled(None)
-            for each in endings_
-        ]
+        return [update if update.run.key in written else None for update in updates]
 
-    def _ending(self, finished: Finished, now: datetime, bounds: dict[attempts.Key, Run]) -> Ended:
-        run, outcome = finished.begun.run, finished.outcome
+    def _update(
+        self, result: AttemptResult, now: datetime, bounds: dict[RunKey, RunRecord]
+    ) -> RunUpdate:
+        run, outcome = result.attempt.run, result.outcome
         if outcome is None:
-            return Ended(run=run, status=finished.status, finished_at=now)
-        again = None
-        if _may_be_retried(finished):
+            return RunUpdate(run=run, status=result.status, now=now)
+        retry = None
+        if result.retriable:
             chance, next_slot = self._random.random(), bounds[run.key].next_slot
-            again = retry_at(run.attempts, now, next_slot, self._settings.retries, chance)
-        status = "success" if outcome.error is None else "error" if again is None else "queued"
-        return Ended(
+            retry = retry_at(run.attempts, now, next_slot, self._settings.retries, chance)
+        status = "success" if outcome.error is None else "error" if retry is None else "queued"
+        return RunUpdate(
             run=run,
             status=status,
-            finished_at=None if again else now,
-            retry_at=again,
-            held_until=again and again + self._settings.lease,
-            duration_ms=finished.duration_ms,
+            now=now,
+            retry_at=retry,
+            owned_until=retry and retry + self._settings.lease,
+            duration_ms=result.duration_ms,
             http_status=outcome.http_status,
             error=outcome.error,
-            recorded=again is None,
-            disable=finished.disable,
+            recorded=retry is None,
+            disable=result.disable,
         )
 
 
-def _may_be_retried(finished: Finished) -> bool:
-    outcome = finished.outcome
-    return outcome is not None and outcome.error is not None and not outcome.final
+async def _load_invocations(
+    connection: Connection, claimed: Sequence[RunRecord]
+) -> list[Invocation]:
+    if not claimed:
+        return []
+    return await invocations.load(connection, [(run.tenant_id, run.schedule_id) for run in claimed])

@@ -18,97 +18,99 @@ from contracts.execution import (
 from service.rules.capabilities import effective
 from service.rules.columns import read_container
 from service.rules.endpoints import normal_method, normal_path
-from service.storage.runs.attempts import Run
+from service.rules.outcomes import Outcome
+from service.storage.runs.attempts import RunRecord
 from service.storage.runs.invocations import Invocation, Secrets
 from service.storage.runs.occurrences import slot_text
 
-ENDPOINT_GONE = "Endpoint is not declared by the installed version; schedule disabled"
+ENDPOINT_MISSING = "Endpoint is not declared by the installed version; schedule disabled"
 CONFIG_UNREADABLE = "The install's configuration cannot be read"
-NO_CONTENT = "The installed version has no content hash"
-SHORT = 2048
-"""Length up to which what was read from a JSON column is remembered."""
+CONTENT_HASH_MISSING = "The installed version has no content hash"
+CACHED_TEXT_CHARS = 2048
+"""Up to which length a text from a JSON column is remembered in its parsed form."""
 
 _CONFIG = msgspec.json.Decoder(dict[str, msgspec.Raw] | str | None)
 
-OVERTAKEN = "Another run of this schedule began before the retry"
+SUPERSEDED = "Another run of this schedule began before the retry"
 
 
-class Skip(Struct, frozen=True):
-    """The run ends without a call and leaves no trace on the schedule."""
+class EndWithoutCall(Struct, frozen=True):
+    """The run ends without a call: skipped with ``status``, or failed with ``outcome``.
 
-    status: str
+    A skipped run changes nothing on its schedule; with ``disable`` the schedule is disabled.
+    """
 
-
-class Fail(Struct, frozen=True):
-    """The run ends as an error without a call; perhaps its schedule is to be disabled."""
-
-    error: str
+    status: str = "error"
+    outcome: Outcome | None = None
     disable: bool = False
-    http_status: int | None = None
-    """Of the attempt before, where the error is that attempt's."""
 
 
-class Go(Struct, frozen=True):
-    """The call is to be made."""
-
-    request: ExecuteRequest
-
-
-Decision: TypeAlias = Skip | Fail | Go
+Decision: TypeAlias = EndWithoutCall | ExecuteRequest
+"""What becomes of a claimed attempt: an end, or the request to send to the Runner."""
 
 
 def decide(
-    run: Run, found: Invocation, *, holding: bool, timeout_ms: int, declared_is_granted: bool
+    run: RunRecord,
+    invocation: Invocation,
+    *,
+    owns_slot: bool,
+    timeout_ms: int,
+    declared_is_granted: bool,
 ) -> Decision:
-    """Go through what may have been found."""
-    obstacle = _obstacle(run, found)
+    """Decide by the state of schedule, install and version whether a run is called."""
+    obstacle = _obstacle(run, invocation)
     if obstacle is not None:
         return obstacle
-    config = _config(found.config)
+    config = _config(invocation.config)
     if config is None:
-        return Fail(CONFIG_UNREADABLE)
-    if not found.content_hash:
-        return Fail(NO_CONTENT)
-    if not holding:
-        # A retry that came too late has failed already; it was not merely in the way.
+        return _failed(CONFIG_UNREADABLE)
+    if not invocation.content_hash:
+        return _failed(CONTENT_HASH_MISSING)
+    if not owns_slot:
+        # A retry that came too late has failed already; it is no mere overlap.
         if run.attempts <= 1:
-            return Skip("skipped_overlap")
-        return Fail(run.error, http_status=run.http_status) if run.error else Fail(OVERTAKEN)
+            return EndWithoutCall("skipped_overlap")
+        return _failed(run.error, run.http_status) if run.error else _failed(SUPERSEDED)
     providers = effective(
-        found.granted, found.providers, found.declared, declared_is_granted=declared_is_granted
+        invocation.granted,
+        invocation.providers,
+        invocation.declared,
+        declared_is_granted=declared_is_granted,
     )
-    return Go(
-        ExecuteRequest(
-            context=_context(run, found, config, found.content_hash),
-            http=_http(run, found),
-            limits=ExecuteLimits(timeout_ms=timeout_ms),
-            providers=_ordered(providers),
-            secret_envelope=_envelope(found.secrets),
-        )
+    return ExecuteRequest(
+        context=_context(run, invocation, config, invocation.content_hash),
+        http=_http(run, invocation),
+        limits=ExecuteLimits(timeout_ms=timeout_ms),
+        providers=_ordered(providers),
+        secret_envelope=_envelope(invocation.secrets),
     )
 
 
-def _obstacle(run: Run, found: Invocation) -> Skip | Fail | None:
-    """Why there is nothing to call, if so."""
-    if not found.exists or not (found.enabled or run.kind == "manual"):
-        return Skip("skipped")
-    if not found.install_enabled or found.paused:
-        return Skip("skipped")
-    if found.method is None or found.path is None:
-        return Fail(ENDPOINT_GONE, disable=True)
+def _failed(error: str, http_status: int | None = None, *, disable: bool = False) -> EndWithoutCall:
+    return EndWithoutCall(outcome=Outcome(http_status, error, final=True), disable=disable)
+
+
+def _obstacle(run: RunRecord, invocation: Invocation) -> EndWithoutCall | None:
+    """Return the end of a run that has nothing to call, else None."""
+    if not invocation.exists or not (invocation.enabled or run.kind == "manual"):
+        return EndWithoutCall("skipped")
+    if not invocation.install_enabled or invocation.paused:
+        return EndWithoutCall("skipped")
+    if invocation.method is None or invocation.path is None:
+        return _failed(ENDPOINT_MISSING, disable=True)
     return None
 
 
 def _context(
-    run: Run, found: Invocation, config: dict[str, str], content_hash: str
+    run: RunRecord, invocation: Invocation, config: dict[str, str], content_hash: str
 ) -> ExecuteContext:
     prefix = "" if content_hash.startswith("sha256:") else "sha256:"
     return ExecuteContext(
         request_id=str(uuid4()),
         tenant_id=run.tenant_id,
-        extension_id=str(found.registry_id),
-        install_id=str(found.install_id),
-        version_id=str(found.version_id),
+        extension_id=str(invocation.registry_id),
+        install_id=str(invocation.install_id),
+        version_id=str(invocation.version_id),
         content_hash=prefix + content_hash,
         config=config,
         trigger="run_now" if run.trigger == "run_now" else "schedule",
@@ -118,10 +120,10 @@ def _context(
     )
 
 
-def _http(run: Run, found: Invocation) -> ExecuteHttp:
-    method, path = normal_method(found.method or ""), _short_path(found.path or "")
-    headers = {"x-alga-tenant": run.tenant_id, "x-alga-extension": str(found.registry_id)}
-    body = _body(found.payload) if method != "GET" else None
+def _http(run: RunRecord, invocation: Invocation) -> ExecuteHttp:
+    method, path = normal_method(invocation.method or ""), _cached_path(invocation.path or "")
+    headers = {"x-alga-tenant": run.tenant_id, "x-alga-extension": str(invocation.registry_id)}
+    body = _body(invocation.payload) if method != "GET" else None
     if body is None:
         return ExecuteHttp(method=method, path=path, headers=headers)
     headers["content-type"] = "application/json"
@@ -131,7 +133,7 @@ def _http(run: Run, found: Invocation) -> ExecuteHttp:
 def _body(payload: str | None) -> str | None:
     if payload is None:
         return None
-    return _short_body(payload) if len(payload) <= SHORT else _read_body(payload)
+    return _cached_body(payload) if len(payload) <= CACHED_TEXT_CHARS else _read_body(payload)
 
 
 def _read_body(payload: str) -> str | None:
@@ -140,10 +142,10 @@ def _read_body(payload: str) -> str | None:
 
 
 def _config(text: str | None) -> dict[str, str] | None:
-    """The configuration as text values; None where the column holds no object."""
+    """Return the configuration as text values; None where the column holds no object."""
     if text is None:
         return {}
-    return _short_config(text) if len(text) <= SHORT else _read_config(text)
+    return _cached_config(text) if len(text) <= CACHED_TEXT_CHARS else _read_config(text)
 
 
 def _read_config(text: str) -> dict[str, str] | None:
@@ -160,10 +162,10 @@ def _read_config(text: str) -> dict[str, str] | None:
         return None
 
 
-# Slots recur, and the runs of an install share its configuration. Nobody changes what is returned.
-_short_body = lru_cache(maxsize=2048)(_read_body)
-_short_config = lru_cache(maxsize=2048)(_read_config)
-_short_path = lru_cache(maxsize=2048)(normal_path)
+# Slots recur, and the runs of an install share its configuration. No caller changes the results.
+_cached_body = lru_cache(maxsize=2048)(_read_body)
+_cached_config = lru_cache(maxsize=2048)(_read_config)
+_cached_path = lru_cache(maxsize=2048)(normal_path)
 
 
 @lru_cache(maxsize=2048)
@@ -172,7 +174,7 @@ def _ordered(names: frozenset[str]) -> list[str]:
 
 
 def _text(raw: bytes) -> str:
-    # Anything but a string as it stands: a number would not survive being read and written.
+    # Anything but a string stays unchanged: a number would not survive being read and written.
     return msgspec.json.decode(raw, type=str) if raw.startswith(b'"') else raw.decode()
 
 

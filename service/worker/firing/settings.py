@@ -6,8 +6,8 @@ from msgspec import Struct
 
 from service.rules.outcomes import RetryRules
 
-STEP_S = 3.0
-"""How much longer each outer timeout is than the one inside it."""
+TIMEOUT_STEP_S = 3.0
+"""By how much each outer timeout is longer than the one inside it."""
 
 
 class FiringSettings(Struct, frozen=True, kw_only=True):
@@ -19,23 +19,25 @@ class FiringSettings(Struct, frozen=True, kw_only=True):
     """The Runner's own limit; the others follow from it."""
     in_flight: int = 500
     """How many runs may be claimed and called at once."""
-    gather: int = 200
-    gather_wait_s: float = 0.004
-    gather_lanes: int = 3
-    """Batches that are begun at once, and as many that are ended."""
-    seat_patience_s: float = 1.0
+    batch_size: int = 200
+    """How many runs are claimed, or written, together at most."""
+    batch_wait_s: float = 0.004
+    batch_lanes: int = 3
+    """Batches that are claimed at once, and as many that are written."""
+    permit_timeout_s: float = 1.0
+    """How long a job waits for a permit to call before it goes back to the queue."""
     declared_is_granted: bool = False
     sharded: bool = False
-    """Whether tenants' rows lie on several nodes, where no statement can lock those of many."""
+    """Whether tenants' rows are on several nodes, where no statement can lock those of many."""
     retries: RetryRules = RetryRules()
     acquire_timeout_s: float = 5.0
 
     @property
     def call_timeout_s(self) -> float:
-        """How long to wait for the answer on the bus: the bridge's timeout lies in between."""
-        return self.runner_timeout_s + 2 * STEP_S
+        """Return the wait for the answer on the bus: the bridge's timeout lies in between."""
+        return self.runner_timeout_s + 2 * TIMEOUT_STEP_S
 
     @property
     def lease(self) -> timedelta:
-        """How long an attempt is its worker's, so that a retry never overlaps its predecessor."""
-        return timedelta(seconds=self.call_timeout_s + 2 * STEP_S)
+        """Return how long an attempt is its worker's, so that no retry overlaps its predecessor."""
+        return timedelta(seconds=self.call_timeout_s + 2 * TIMEOUT_STEP_S)
