@@ -224,20 +224,20 @@ async def test_other_zone_data_mean_other_timers(
     assert await follow_zone_data(connection, NOW, "2099z") == 0
 
 
-async def test_housekeeper_mends_only_while_nobody_else_does(
+async def test_maintenance_repairs_only_while_no_other_worker_does(
     connection: asyncpg.Connection, pool: asyncpg.Pool, made: Installed
 ) -> None:
     id_ = await registry.schedule(connection, made)
     metrics = Metrics()
-    housekeeper = Maintenance(pool, metrics)
+    maintenance = Maintenance(pool, metrics)
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1)", 0x657874_686F757365)
-        await housekeeper.repair()
+        await maintenance.repair()
         assert await registry.due_at(connection, id_) is None
-    await housekeeper.repair()
+    await maintenance.repair()
     assert await registry.due_at(connection, id_) is not None
     await connection.execute("UPDATE ext_scheduler.timers SET due_at = now()")
-    await housekeeper.expire()
-    await housekeeper.measure()
+    await maintenance.expire()
+    await maintenance.measure()
     assert metrics.registry.get_sample_value("extension_scheduler_due_timers") == 1
     assert metrics.registry.get_sample_value("extension_scheduler_queue_depth") == 0
