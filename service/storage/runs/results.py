@@ -92,9 +92,7 @@ async def _disable(
     connection: Connection, updates: Sequence[RunUpdate], now: datetime
 ) -> list[OutboxEvent]:
     """Disable the schedules that still lack their endpoint; return the events that report it."""
-    by_schedule = {
-        (update.run.tenant_id, update.run.schedule_id): update for update in updates
-    }
+    by_schedule = {(update.run.tenant_id, update.run.schedule_id): update for update in updates}
     disabled = await disable(
         connection,
         {key: update.error for key, update in by_schedule.items()},
