@@ -160,7 +160,7 @@ async def test_ctrl_c_is_one_line_at_any_moment(line: CommandLine, nats_url: str
     statuses: Counter[int] = Counter()
     words = ("admin", "list", "--timeout", "1")
     began = time.monotonic()
-    await line(*words)
+    await (await line.start(*words)).communicate()
     life = time.monotonic() - began
     for _ in range(12):
         process = await line.start(*words)

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ from msgspec import Struct
 
 from contracts.context import key_set_document
 from tests.support.keys import JWKS, OPERATOR_JWK, PLATFORM_JWK, RUNNER_JWK, WORKER_JWK
+from tests.support.preloaded import RunRequest, run_preloaded, run_request
 
 KEYS = {
     "operator": OPERATOR_JWK,
@@ -70,10 +72,8 @@ class CommandLine:
 
     async def __call__(self, *words: str, given: str = "", **settings: str) -> Said:
         """Run a command to its end, with ``given`` on standard input."""
-        process = await self.start(*words, **settings)
-        out, err = await process.communicate(given.encode())
-        assert process.returncode is not None
-        return Said(process.returncode, out.decode(), err.decode())
+        request = run_request(words, self.environment({**self.settings, **settings}), self.home)
+        return await asyncio.to_thread(run, request, given)
 
     async def ok(self, *words: str, **settings: str) -> Said:
         """Run a command that must succeed."""
@@ -84,6 +84,17 @@ class CommandLine:
     async def json(self, *words: str, **settings: str) -> Any:
         """Run a command that must succeed, and read its JSON."""
         return (await self.ok(*words, "--json", **settings)).json
+
+
+def run(request: RunRequest, given: str) -> Said:
+    """Run a command to its end on files in the place of its streams."""
+    with TemporaryFile() as input_, TemporaryFile() as output, TemporaryFile() as errors:
+        input_.write(given.encode())
+        input_.seek(0)
+        status = run_preloaded(request, (input_.fileno(), output.fileno(), errors.fileno()))
+        output.seek(0)
+        errors.seek(0)
+        return Said(status, output.read().decode(), errors.read().decode())
 
 
 def command_line(home: Path, nats_url: str, **settings: str) -> CommandLine:
