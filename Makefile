@@ -25,10 +25,10 @@ check: venv ## formatting, lint, strict types, import layers, recipes: what runs
 	$(BIN)/python -m tests.support.recipes
 
 test: venv ## all tests, on embedded PostgreSQL and NATS (PYTEST_ARGS="-k name" narrows them)
-	$(BIN)/pytest -n 2 --ignore=tests/interop $(PYTEST_ARGS)
+	$(BIN)/pytest -n 3 --dist worksteal --ignore=tests/interop $(PYTEST_ARGS)
 
 test-fast: venv ## unit and wire tests without the sweeps over all zones (one file: .venv/bin/pytest FILE)
-	$(BIN)/pytest -n 2 -m "not sweep" tests/unit tests/wire $(PYTEST_ARGS)
+	$(BIN)/pytest -n 2 --dist worksteal -m "not sweep" tests/unit tests/wire $(PYTEST_ARGS)
 
 test-interop: venv ## guests and clients in other languages (needs node and npm)
 	$(BIN)/pytest tests/interop $(PYTEST_ARGS)

@@ -7,6 +7,7 @@ program itself where its start is what is tested.
 """
 
 import atexit
+import gc
 import os
 import signal
 import socket
@@ -119,5 +120,7 @@ if __name__ == "__main__":
     from service.__main__ import main
 
     import_module("service.cli.main")
+    gc.collect()
+    gc.freeze()  # what a fork does not look at it need not copy
     serve(int(sys.argv[1]))
     main()
