@@ -17,12 +17,12 @@ Errors = dict[str, str]
 
 
 class CheckedInput(Struct, frozen=True):
-    """What was asked, None where ``errors`` (in the order of the input) say why not.
+    """The input, None where ``errors`` (in the order of the input) say why not.
 
     ``values`` are the members that are right, by wire name.
     """
 
-    asked: Any
+    request: Any
     errors: Errors
     values: Mapping[str, Any]
 
@@ -31,8 +31,8 @@ def check(raw: Mapping[str, Any], shape: type[Struct]) -> CheckedInput:
     """Judge an input. Unknown members are ignored, null means absent where that is allowed."""
     errors: Errors = {}
     values: dict[str, Any] = {}
-    asked = _read_members(raw, _described(shape), "", errors, values)
-    return CheckedInput(asked=None if errors else asked, errors=errors, values=values)
+    request = _read_members(raw, _described(shape), "", errors, values)
+    return CheckedInput(request=None if errors else request, errors=errors, values=values)
 
 
 def in_order(errors: Mapping[str, str], shape: type[Struct]) -> Errors:

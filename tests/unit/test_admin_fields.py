@@ -27,7 +27,7 @@ def errors(op: str, **raw: Any) -> dict[str, str]:
 def test_what_the_contract_encodes_is_accepted(op: str) -> None:
     sample = ADMIN_SAMPLES[op][0]
     checked = check(msgspec.to_builtins(sample), ADMIN_OPS[op].input)
-    assert (checked.errors, checked.asked) == ({}, sample)
+    assert (checked.errors, checked.request) == ({}, sample)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_errors_come_in_the_order_of_the_input() -> None:
 
 def test_values_that_are_right_are_kept_beside_errors() -> None:
     checked = check({"tenantId": "t", "limit": 0}, ADMIN_OPS["listSchedules"].input)
-    assert (checked.asked, checked.values) == (None, {"tenantId": "t"})
+    assert (checked.request, checked.values) == (None, {"tenantId": "t"})
 
 
 json_like = st.recursive(
@@ -97,7 +97,7 @@ def test_nothing_that_is_sent_makes_it_fail(op: str, data: st.DataObject) -> Non
     names = [shape.__struct_encode_fields__[n] for n in range(len(shape.__struct_fields__))]
     raw = data.draw(st.dictionaries(st.sampled_from(names), json_like))
     checked = check(raw, shape)
-    assert (checked.asked is None) == bool(checked.errors)
+    assert (checked.request is None) == bool(checked.errors)
 
 
 @given(st.datetimes(timezones=st.just(UTC)), st.uuids())

@@ -3,18 +3,18 @@
 from uuid import UUID
 
 from service.rules.endpoints import Manifest
-from service.rules.remap import Key, Pinned, key_of, remap
+from service.rules.remap import EndpointKey, RemapCandidate, key_of, remap
 
 A, B, C = (UUID(int=number) for number in (1, 2, 3))
 NEW = UUID(int=100)
-KEY: Key = ("POST", "/a")
+KEY: EndpointKey = ("POST", "/a")
 THERE = [(NEW, " post ", "//a")]
 
 
 def pinned(
-    id_: UUID, key: Key | None = KEY, *, enabled: bool = True, marked: bool = False
-) -> Pinned:
-    return Pinned(id=id_, key=key, enabled=enabled, marked=marked)
+    id_: UUID, key: EndpointKey | None = KEY, *, enabled: bool = True, marked: bool = False
+) -> RemapCandidate:
+    return RemapCandidate(id=id_, key=key, enabled=enabled, marked=marked)
 
 
 def test_method_and_path_are_compared_in_normal_form() -> None:
@@ -35,7 +35,7 @@ def test_what_may_not_be_scheduled_is_missing() -> None:
 
 
 def test_disabled_ones_block_and_are_not_marked_but_marked_ones_do_not_block() -> None:
-    other: Key = ("POST", "/gone")
+    other: EndpointKey = ("POST", "/gone")
     schedules = [
         pinned(A, other, enabled=False),
         pinned(B, other, enabled=False, marked=True),
@@ -54,5 +54,5 @@ def test_only_marked_ones_come_back() -> None:
         pinned(C, enabled=True, marked=True),
     ]
     plan = remap(schedules, THERE, Manifest())
-    assert plan.back == [B]
+    assert plan.reenable == [B]
     assert plan.missing == []

@@ -9,7 +9,7 @@ from contracts import admin_schedules as contract
 from contracts.errors import Code
 from contracts.schedules import EndpointInfo
 from contracts.times import Instant, read_time, wire_time
-from service.operations.admin.transaction import INSTALL_NOT_FOUND, within
+from service.operations.admin.transaction import INSTALL_NOT_FOUND, resolve_tenant
 from service.operations.admin.views import admin_schedule_info, audit_entry, run_info
 from service.operations.context import Answer, Call, field_refusal, refusal
 from service.operations.views import endpoint_infos
@@ -33,20 +33,20 @@ USUAL_PREVIEW = 10
 Row = TypeVar("Row")
 
 
-async def list_schedules(call: Call, asked: contract.ListSchedulesInput) -> Answer:
+async def list_schedules(call: Call, request: contract.ListSchedulesInput) -> Answer:
     """Answer a page of schedules by tenant, then id."""
-    tenant_id = within(call, asked.tenant_id)
-    install_id = None if asked.install_id is None else UUID(asked.install_id)
+    tenant_id = resolve_tenant(call, request.tenant_id)
+    install_id = None if request.install_id is None else UUID(request.install_id)
     if install_id is not None and tenant_id is None:
         tenant_id = await admin_search.tenant_of(call.connection, None, install_id) or ""
-    wanted = admin_search.Wanted(
+    wanted = admin_search.ScheduleFilter(
         tenant_id=tenant_id,
         install_id=install_id,
-        enabled=asked.enabled,
-        failing=asked.failing,
-        after=_cursor(asked.cursor, BY_ID),
+        enabled=request.enabled,
+        failing=request.failing,
+        after=_cursor(request.cursor, BY_ID),
     )
-    limit = asked.limit or USUAL_LIMIT
+    limit = request.limit or USUAL_LIMIT
     rows = await admin_search.page(call.connection, wanted, limit + 1)
     shown, more = _cut(rows, limit, lambda row: len(row.schedule.payload or "") + 1000)
     return contract.ListSchedulesOutput(
@@ -55,27 +55,29 @@ async def list_schedules(call: Call, asked: contract.ListSchedulesInput) -> Answ
     )
 
 
-async def get_schedule(call: Call, asked: contract.GetScheduleInput) -> Answer:
+async def get_schedule(call: Call, request: contract.GetScheduleInput) -> Answer:
     """Answer one schedule of any install that the token may see."""
-    found = await admin_search.one(call.connection, within(call, None), UUID(asked.schedule_id))
+    found = await admin_search.one(
+        call.connection, resolve_tenant(call, None), UUID(request.schedule_id)
+    )
     if found is None:
         return refusal(Code.NOT_FOUND, NOT_FOUND)
     return contract.GetScheduleOutput(schedule=admin_schedule_info(found))
 
 
-async def run_history(call: Call, asked: contract.RunHistoryInput) -> Answer:
+async def run_history(call: Call, request: contract.RunHistoryInput) -> Answer:
     """Answer a page of runs, newest first; those of a schedule that is gone are still there."""
-    tenant_id = within(call, asked.tenant_id) or await _tenant_of(call, asked)
+    tenant_id = resolve_tenant(call, request.tenant_id) or await _tenant_of(call, request)
     if tenant_id is None:
         return contract.RunHistoryOutput(runs=[])
     wanted = history.Wanted(
         tenant_id=tenant_id,
-        schedule_id=None if asked.schedule_id is None else UUID(asked.schedule_id),
-        install_id=None if asked.install_id is None else UUID(asked.install_id),
-        status=asked.status,
-        after=_cursor(asked.cursor, BY_TIME) or NEWEST,
+        schedule_id=None if request.schedule_id is None else UUID(request.schedule_id),
+        install_id=None if request.install_id is None else UUID(request.install_id),
+        status=request.status,
+        after=_cursor(request.cursor, BY_TIME) or NEWEST,
     )
-    limit = asked.limit or USUAL_LIMIT
+    limit = request.limit or USUAL_LIMIT
     rows = await history.page(call.connection, wanted, limit + 1)
     shown, more = _cut(rows, limit, lambda row: len(row.error or "") + 1000)
     return contract.RunHistoryOutput(
@@ -84,37 +86,37 @@ async def run_history(call: Call, asked: contract.RunHistoryInput) -> Answer:
     )
 
 
-async def preview_cron(call: Call, asked: contract.PreviewCronInput) -> Answer:
+async def preview_cron(call: Call, request: contract.PreviewCronInput) -> Answer:
     """Answer the next slots of an expression, or what is wrong with it."""
     judged = _judged_cron(call)
-    start = _instant(asked.from_) or call.clock(await clock.read(call.connection))
+    start = _instant(request.from_) or call.clock(await clock.read(call.connection))
     zone = load(judged.timezone)
     assert judged.cron is not None  # noqa: S101 -- judged before
     assert zone is not None  # noqa: S101 -- likewise
     try:
-        slots = next_slots(judged.cron, zone, start, asked.count or USUAL_PREVIEW)
+        slots = next_slots(judged.cron, zone, start, request.count or USUAL_PREVIEW)
     except (ValueError, OverflowError):  # beyond the years that there are
         return field_refusal({"from": admin_fields.invalid("from")})
     return contract.PreviewCronOutput(slots=[wire_time(slot) for slot in slots])
 
 
-async def list_endpoints(call: Call, asked: contract.ListEndpointsInput) -> Answer:
+async def list_endpoints(call: Call, request: contract.ListEndpointsInput) -> Answer:
     """Answer the endpoints of the version that the install has now, materialised if need be."""
-    shown = await _endpoints(call, UUID(asked.install_id))
+    shown = await _endpoints(call, UUID(request.install_id))
     if shown is None:
         return refusal(Code.NOT_FOUND, INSTALL_NOT_FOUND)
     return contract.ListEndpointsOutput(endpoints=shown)
 
 
-async def audit_log(call: Call, asked: contract.AuditLogInput) -> Answer:
+async def audit_log(call: Call, request: contract.AuditLogInput) -> Answer:
     """Answer a page of audit entries, newest first."""
-    wanted = audit.Wanted(
-        tenant_id=within(call, asked.tenant_id),
-        install_id=None if asked.install_id is None else UUID(asked.install_id),
-        since=_instant(asked.since) or EARLIEST,
-        after=_cursor(asked.cursor, BY_TIME) or NEWEST,
+    wanted = audit.AuditFilter(
+        tenant_id=resolve_tenant(call, request.tenant_id),
+        install_id=None if request.install_id is None else UUID(request.install_id),
+        since=_instant(request.since) or EARLIEST,
+        after=_cursor(request.cursor, BY_TIME) or NEWEST,
     )
-    limit = asked.limit or USUAL_LIMIT
+    limit = request.limit or USUAL_LIMIT
     rows = await audit.page(call.connection, wanted, limit + 1)
     shown, more = _cut(rows, limit, lambda row: len(row.changes) + 500)
     return contract.AuditLogOutput(
@@ -123,19 +125,21 @@ async def audit_log(call: Call, asked: contract.AuditLogInput) -> Answer:
     )
 
 
-async def _tenant_of(call: Call, asked: contract.RunHistoryInput) -> str | None:
+async def _tenant_of(call: Call, request: contract.RunHistoryInput) -> str | None:
     """Whose runs an operator means, who did not say."""
-    if asked.schedule_id is not None:
-        found = await admin_search.one(call.connection, None, UUID(asked.schedule_id))
+    if request.schedule_id is not None:
+        found = await admin_search.one(call.connection, None, UUID(request.schedule_id))
         if found is not None:
             return found.tenant_id
-    if asked.install_id is None:
+    if request.install_id is None:
         return None
-    return await admin_search.tenant_of(call.connection, None, UUID(asked.install_id))
+    return await admin_search.tenant_of(call.connection, None, UUID(request.install_id))
 
 
 async def _endpoints(call: Call, install_id: UUID) -> list[EndpointInfo] | None:
-    tenant_id = await admin_search.tenant_of(call.connection, within(call, None), install_id)
+    tenant_id = await admin_search.tenant_of(
+        call.connection, resolve_tenant(call, None), install_id
+    )
     if tenant_id is None:
         return None
     found = await endpoints.list_with_install(call.connection, tenant_id, install_id)

@@ -11,8 +11,14 @@ from contracts.admin import ADMIN_OPS
 from contracts.errors import Code, ErrorBody, ServiceError
 from contracts.events import EventType
 from service.operations import change_context
-from service.operations.admin.installs import locked
-from service.operations.admin.transaction import INSTALL_NOT_FOUND, Ground, Made, entry, make_event
+from service.operations.admin.installs import lock_install
+from service.operations.admin.transaction import (
+    INSTALL_NOT_FOUND,
+    AdminContext,
+    AppliedAdminChange,
+    make_entry,
+    make_event,
+)
 from service.operations.change_context import Asked
 from service.operations.context import Answer, field_refusal, refusal
 from service.operations.schedule_changes import create_schedule, delete_schedule, update_schedule
@@ -40,47 +46,49 @@ ONE_ENDPOINT = "Give endpoint or endpointId, not both"
 Checked = TypeVar("Checked", CheckedCreate, CheckedUpdate)
 
 
-async def create(ground: Ground) -> Made | Answer:
+async def create(context: AdminContext) -> AppliedAdminChange | Answer:
     """Create a schedule as its extension would."""
-    checked = check_create(ground.call.raw, ground.call.limits)
-    return await _with_endpoint(ground, checked, create_schedule)
+    checked = check_create(context.call.raw, context.call.limits)
+    return await _with_endpoint(context, checked, create_schedule)
 
 
-async def update(ground: Ground) -> Made | Answer:
+async def update(context: AdminContext) -> AppliedAdminChange | Answer:
     """Change a schedule as its extension would."""
-    checked = check_update(ground.call.raw, ground.call.limits)
-    return await _with_endpoint(ground, checked, update_schedule)
+    checked = check_update(context.call.raw, context.call.limits)
+    return await _with_endpoint(context, checked, update_schedule)
 
 
-async def delete(ground: Ground) -> Made | Answer:
+async def delete(context: AdminContext) -> AppliedAdminChange | Answer:
     """Delete a schedule as its extension would."""
-    checked = check_schedule_id(ground.call.raw)
-    own = _own_errors(ground, ("installId",))
+    checked = check_schedule_id(context.call.raw)
+    own = _own_errors(context, ("installId",))
     if own or checked.errors:
         return field_refusal({**own, **checked.errors})
-    install = await locked(ground, UUID(ground.call.raw["installId"]))
+    install = await lock_install(context, UUID(context.call.raw["installId"]))
     if install is None:
         return refusal(Code.NOT_FOUND, INSTALL_NOT_FOUND)
-    asked = Asked(schedule_id=checked.schedule_id)
-    standing = await change_context.survey(ground.call, install, asked)
-    return _told(install, await delete_schedule(checked, standing))
+    request = Asked(schedule_id=checked.schedule_id)
+    change = await change_context.survey(context.call, install, request)
+    return _applied(install, await delete_schedule(checked, change))
 
 
-async def disable_all(ground: Ground, asked: admin_installs.DisableSchedulesInput) -> Made | Answer:
+async def disable_all(
+    context: AdminContext, request: admin_installs.DisableSchedulesInput
+) -> AppliedAdminChange | Answer:
     """Disable all schedules of an install at once, those waiting for their endpoint included."""
-    install = await locked(ground, UUID(asked.install_id))
+    install = await lock_install(context, UUID(request.install_id))
     if install is None:
         return refusal(Code.NOT_FOUND, INSTALL_NOT_FOUND)
-    connection, tenant_id = ground.call.connection, install.tenant_id
-    done = await bulk.disable_all(connection, tenant_id, install.id, ground.now)
+    connection, tenant_id = context.call.connection, install.tenant_id
+    done = await bulk.disable_all(connection, tenant_id, install.id, context.now)
     answer = admin_installs.DisableSchedulesOutput(success=True, disabled=len(done.disabled))
     if not done.touched:
         return answer
     data = {"reason": "disableSchedules"}
-    return Made(
+    return AppliedAdminChange(
         answer=answer,
         install_id=install.id,
-        entries=[entry(tenant_id, {"disabled": done.disabled}, install.id)],
+        entries=[make_entry(tenant_id, {"disabled": done.disabled}, install.id)],
         events=[
             make_event(EventType.SCHEDULE_DISABLED, tenant_id, install.id, data, id_)
             for id_ in done.disabled
@@ -88,13 +96,15 @@ async def disable_all(ground: Ground, asked: admin_installs.DisableSchedulesInpu
     )
 
 
-async def run_now(ground: Ground, asked: admin_schedules.RunNowInput) -> Made | Answer:
+async def run_now(
+    context: AdminContext, request: admin_schedules.RunNowInput
+) -> AppliedAdminChange | Answer:
     """Plan a manual run for this minute; within it, it is the same run."""
-    call, schedule_id = ground.call, UUID(asked.schedule_id)
-    found = await admin_search.one(call.connection, ground.scope, schedule_id)
-    install = None if found is None else await locked(ground, found.install_id)
+    call, schedule_id = context.call, UUID(request.schedule_id)
+    found = await admin_search.one(call.connection, context.scope, schedule_id)
+    install = None if found is None else await lock_install(context, found.install_id)
     # Again under the lock: it may have been deleted while we waited.
-    found = await admin_search.one(call.connection, ground.scope, schedule_id)
+    found = await admin_search.one(call.connection, context.scope, schedule_id)
     if found is None or install is None:
         return refusal(Code.NOT_FOUND, NOT_FOUND)
     if not install.enabled:
@@ -102,52 +112,55 @@ async def run_now(ground: Ground, asked: admin_schedules.RunNowInput) -> Made | 
     tenant_id, limit = install.tenant_id, call.limits.manual_runs_per_minute
     accepted = await manual_run_rate.lock(call.connection, tenant_id)
     run_id, new = await occurrences.plan_manual_run(
-        call.connection, tenant_id, install.id, schedule_id, ground.now
+        call.connection, tenant_id, install.id, schedule_id, context.now
     )
     answer = admin_schedules.RunNowOutput(success=True, run_id=str(run_id))
     if not new:
         return answer
-    wait = admit(accepted, ground.now, limit)
+    wait = admit(accepted, context.now, limit)
     if wait is not None:
         raise ServiceError(Code.RATE_LIMITED, "Too many manual runs", retry_after_ms=wait)
-    kept = remember(accepted, ground.now, limit)
-    await manual_run_rate.store(call.connection, tenant_id, kept, ground.now)
+    kept = remember(accepted, context.now, limit)
+    await manual_run_rate.store(call.connection, tenant_id, kept, context.now)
     changes = {"runId": run_id}
-    entries = [entry(tenant_id, changes, install.id, schedule_id)]
-    return Made(answer=answer, entries=entries, install_id=install.id)
+    entries = [make_entry(tenant_id, changes, install.id, schedule_id)]
+    return AppliedAdminChange(answer=answer, entries=entries, install_id=install.id)
 
 
 async def _with_endpoint(
-    ground: Ground,
+    context: AdminContext,
     checked: Checked,
-    apply: Callable[[Checked, change_context.Ground], Awaitable[change_context.Made | ErrorBody]],
-) -> Made | Answer:
+    apply: Callable[
+        [Checked, change_context.Ground],
+        Awaitable[change_context.Made | ErrorBody],
+    ],
+) -> AppliedAdminChange | Answer:
     """Put ``endpointId`` into the terms of the host operations, and apply one of them."""
-    raw = ground.call.raw
-    own = _own_errors(ground, ("installId", "endpointId"))
+    raw = context.call.raw
+    own = _own_errors(context, ("installId", "endpointId"))
     by_id = raw.get("endpointId") is not None
     errors = dict(checked.errors)
     if by_id and errors.get("endpoint") == REQUIRED:
         del errors["endpoint"]
     if by_id and raw.get("endpoint") is not None:
         own.setdefault("endpointId", ONE_ENDPOINT)
-    install = None if "installId" in own else await locked(ground, UUID(raw["installId"]))
+    install = None if "installId" in own else await lock_install(context, UUID(raw["installId"]))
     if install is None:
         errors.update(own)
         return field_refusal(errors) if errors else refusal(Code.NOT_FOUND, INSTALL_NOT_FOUND)
     selector = None
     if by_id and "endpointId" not in own:
-        selector = await _selector(ground, install, UUID(raw["endpointId"]))
+        selector = await _selector(context, install, UUID(raw["endpointId"]))
         if selector is None:
             own["endpointId"] = NOT_SCHEDULABLE
     checked = _aimed(checked, selector, {**errors, **own}, by_id=by_id)
-    standing = await change_context.survey(ground.call, install, _asked(checked))
-    outcome = await apply(checked, standing)
+    change = await change_context.survey(context.call, install, _asked(checked))
+    outcome = await apply(checked, change)
     if isinstance(outcome, ErrorBody) and selector is not None:
         outcome = _renamed(outcome)
     if isinstance(outcome, change_context.Made) and outcome.new is not None:
-        await schedules.insert(ground.call.connection, install, outcome.new, standing.now)
-    return _told(install, outcome)
+        await schedules.insert(context.call.connection, install, outcome.new, change.now)
+    return _applied(install, outcome)
 
 
 def _aimed(
@@ -173,19 +186,19 @@ def _asked(checked: CheckedCreate | CheckedUpdate) -> Asked:
     )
 
 
-def _own_errors(ground: Ground, names: tuple[str, ...]) -> dict[str, str]:
+def _own_errors(context: AdminContext, names: tuple[str, ...]) -> dict[str, str]:
     """What is wrong with the fields that the host operations do not have."""
-    shape = ADMIN_OPS[ground.call.claims.op].input
-    raw = ground.call.raw
+    shape = ADMIN_OPS[context.call.claims.op].input
+    raw = context.call.raw
     errors = admin_fields.check(raw, shape).errors
     own = {name: errors[name] for name in names if name in errors}
-    if ground.call.claims.op == "updateSchedule" and raw.get("endpointId", "") is None:
+    if context.call.claims.op == "updateSchedule" and raw.get("endpointId", "") is None:
         own["endpointId"] = admin_fields.wrong_type("string")
     return own
 
 
-async def _selector(ground: Ground, install: Install, endpoint_id: UUID) -> Selector | None:
-    rows = await endpoints.list_for_version(ground.call.connection, install.version_id)
+async def _selector(context: AdminContext, install: Install, endpoint_id: UUID) -> Selector | None:
+    rows = await endpoints.list_for_version(context.call.connection, install.version_id)
     for row in rows:
         if row.id == endpoint_id:
             return Selector(path=normal_path(row.path), method=normal_method(row.method))
@@ -201,15 +214,17 @@ def _renamed(outcome: ErrorBody) -> ErrorBody:
     return structs.replace(outcome, field_errors=errors)
 
 
-def _told(install: Install, outcome: change_context.Made | ErrorBody) -> Made | Answer:
+def _applied(
+    install: Install, outcome: change_context.Made | ErrorBody
+) -> AppliedAdminChange | Answer:
     """Tell of a change to a schedule what an administrator's change leaves behind."""
     if isinstance(outcome, ErrorBody):
         return outcome
     tenant_id, id_ = install.tenant_id, outcome.schedule_id
     data: Mapping[str, Any] = {"fields": sorted(outcome.changes)}
-    return Made(
+    return AppliedAdminChange(
         answer=outcome.answer,
         install_id=install.id,
-        entries=[entry(tenant_id, outcome.changes, install.id, id_)],
+        entries=[make_entry(tenant_id, outcome.changes, install.id, id_)],
         events=[make_event(outcome.event, tenant_id, install.id, data, id_)],
     )

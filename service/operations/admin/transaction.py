@@ -1,7 +1,7 @@
-"""The frame of every admin operation: permission, scope, and a change made at most once.
+"""The transaction of every admin operation: permission, scope, and a change made at most once.
 
-A change is one transaction: equal requests wait for each other, a replay is answered from the
-record, and whatever changes nothing is rolled back and leaves no record.
+Equal requests wait for each other, a replay is answered from the stored result, and a request that
+changes nothing is rolled back and leaves no record.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -21,84 +21,86 @@ from service.operations.context import Answer, Call, field_refusal
 from service.rules import admin_fields
 from service.storage.engine.errors import is_deadlock, is_name_taken
 from service.storage.records import admin_change
-from service.storage.records.admin_change import Entry, Record
+from service.storage.records.admin_change import AdminChangeRecord, AuditChange
 from service.storage.records.outbox import OutboxEvent
 
 INSTALL_NOT_FOUND = "Install not found"
 TRIES = 3
 
 
-class Ground(Struct, frozen=True):
-    """What an admin change stands on, within its transaction."""
+class AdminContext(Struct, frozen=True):
+    """An admin change in its transaction: the call, and the time at which it is made."""
 
     call: Call
     now: datetime
 
     @property
     def scope(self) -> str | None:
-        """The tenant that may be touched, None where it is any."""
+        """The tenant that may be changed, None for any."""
         return scope_of(self.call)
 
 
-class Made(Struct, frozen=True, kw_only=True):
-    """A change that was made. ``install_id`` is what it was about, if it was about one install."""
+class AppliedAdminChange(Struct, frozen=True, kw_only=True):
+    """A change that was applied. ``install_id`` is set when it concerns exactly one install."""
 
     answer: Answer
-    entries: Sequence[Entry]
+    entries: Sequence[AuditChange]
     install_id: UUID | None = None
     events: Sequence[OutboxEvent] = ()
 
 
-Reads = Callable[[Call, Any], Awaitable[Answer]]
-"""Answers a read; is given the operation's input, right in all fields."""
-MoreErrors = Callable[[Call, Mapping[str, Any]], Mapping[str, str]]
-"""Field errors beyond those of the types, among the values that have the right type."""
-Changes = Callable[[Ground, Any], Awaitable[Made | Answer]]
-"""Makes a change, or answers without having made one."""
-Judges = Callable[[Ground], Awaitable[Made | Answer]]
-"""Likewise, and looks at the raw fields itself."""
+Read = Callable[[Call, Any], Awaitable[Answer]]
+"""Answers a read, given the operation's valid input."""
+FieldCheck = Callable[[Call, Mapping[str, Any]], Mapping[str, str]]
+"""Returns field errors beyond those of the types, for the values of the right type."""
+Write = Callable[[AdminContext, Any], Awaitable[AppliedAdminChange | Answer]]
+"""Applies a change given its valid input, or answers without having changed anything."""
+RawWrite = Callable[[AdminContext], Awaitable[AppliedAdminChange | Answer]]
+"""Likewise, and validates the raw fields itself."""
 
 
-def _no_more(_: Call, __: Mapping[str, Any]) -> Mapping[str, str]:
+def _no_errors(_: Call, __: Mapping[str, Any]) -> Mapping[str, str]:
     return {}
 
 
-def reading(function: Reads, more: MoreErrors = _no_more) -> Callable[[Call], Awaitable[Answer]]:
-    """Make an operation of a read. ``more`` finds what the types do not tell of its fields."""
+def read_operation(
+    function: Read, check: FieldCheck = _no_errors
+) -> Callable[[Call], Awaitable[Answer]]:
+    """Return the operation that runs a read; ``check`` finds the errors that types cannot state."""
 
     async def run(call: Call) -> Answer:
         authorize(call)
         checked = admin_fields.check(call.raw, ADMIN_OPS[call.claims.op].input)
-        errors = {**checked.errors, **more(call, checked.values)}
+        errors = {**checked.errors, **check(call, checked.values)}
         if errors:
             return _ordered(call, field_refusal(errors))
-        return await function(call, checked.asked)
+        return await function(call, checked.request)
 
     return run
 
 
-def changing(function: Changes) -> Callable[[Call], Awaitable[Answer]]:
-    """Make an operation of a change."""
+def write_operation(function: Write) -> Callable[[Call], Awaitable[Answer]]:
+    """Return the operation that runs a change on its valid input."""
 
-    async def apply(ground: Ground) -> Made | Answer:
-        checked = admin_fields.check(ground.call.raw, ADMIN_OPS[ground.call.claims.op].input)
+    async def apply(context: AdminContext) -> AppliedAdminChange | Answer:
+        checked = admin_fields.check(context.call.raw, ADMIN_OPS[context.call.claims.op].input)
         if checked.errors:
             return field_refusal(checked.errors)
-        return await function(ground, checked.asked)
+        return await function(context, checked.request)
 
-    return judging(apply)
+    return raw_write_operation(apply)
 
 
-def judging(function: Judges) -> Callable[[Call], Awaitable[Answer]]:
-    """Make an operation of a change that judges its fields itself."""
+def raw_write_operation(function: RawWrite) -> Callable[[Call], Awaitable[Answer]]:
+    """Return the operation that runs a change which validates its fields itself."""
 
     async def run(call: Call) -> Answer:
         authorize(call)
-        for left in reversed(range(TRIES)):
+        for tries_left in reversed(range(TRIES)):
             try:
                 return await _once(call, function)
             except Exception as error:
-                if not left or not (is_deadlock(error) or is_name_taken(error)):
+                if not tries_left or not (is_deadlock(error) or is_name_taken(error)):
                     raise
         raise AssertionError("the last try returns or raises")
 
@@ -115,13 +117,13 @@ def authorize(call: Call) -> None:
 
 
 def scope_of(call: Call) -> str | None:
-    """The tenant that a token acts for, None for all of them."""
+    """Return the tenant that a token acts for, None for all of them."""
     tenant_id = call.claims.tenant_id
     return None if tenant_id == ALL_TENANTS else tenant_id
 
 
-def within(call: Call, tenant_id: str | None) -> str | None:
-    """The tenant to look at: the one asked for, else the token's own, None for all.
+def resolve_tenant(call: Call, tenant_id: str | None) -> str | None:
+    """Return the tenant to look at: the requested one, else the token's own, None for all.
 
     Raises ServiceError DENIED when it is not the token's.
     """
@@ -131,14 +133,14 @@ def within(call: Call, tenant_id: str | None) -> str | None:
     return tenant_id if tenant_id is not None else scope
 
 
-def entry(
+def make_entry(
     tenant_id: str,
     changes: Mapping[str, Any],
     install_id: UUID | None = None,
     schedule_id: UUID | None = None,
-) -> Entry:
-    """Make an audit entry."""
-    return Entry(tenant_id, install_id, schedule_id, msgspec.json.encode(changes).decode())
+) -> AuditChange:
+    """Build an audit entry."""
+    return AuditChange(tenant_id, install_id, schedule_id, msgspec.json.encode(changes).decode())
 
 
 def make_event(
@@ -148,7 +150,7 @@ def make_event(
     data: Mapping[str, Any],
     schedule_id: UUID | None = None,
 ) -> OutboxEvent:
-    """Make an event."""
+    """Build an event."""
     encoded = msgspec.json.encode(data).decode()
     return OutboxEvent(
         tenant_id=tenant_id,
@@ -165,7 +167,7 @@ class _NothingChanged(Exception):
         self.answer = answer
 
 
-async def _once(call: Call, function: Judges) -> Answer:
+async def _once(call: Call, function: RawWrite) -> Answer:
     claims = call.claims
     tenant_id, scope = claims.tenant_id or ALL_TENANTS, f"admin:{claims.sub}"
     try:
@@ -176,38 +178,40 @@ async def _once(call: Call, function: Judges) -> Answer:
             if replay is not None:
                 return replayed(call, replay)
             now = call.clock(read_at)
-            made = _made(await function(Ground(call, now)))
-            await admin_change.record(call.connection, _record(call, tenant_id, scope, made), now)
-            return made.answer
-    except _NothingChanged as nothing:
-        return _ordered(call, nothing.answer)
+            change = _applied(await function(AdminContext(call, now)))
+            await admin_change.record(call.connection, _record(call, tenant_id, scope, change), now)
+            return change.answer
+    except _NothingChanged as unchanged:
+        return _ordered(call, unchanged.answer)
 
 
-def _made(outcome: Made | Answer) -> Made:
-    """Leave the transaction where nothing was changed: what was written on the way is undone."""
-    if not isinstance(outcome, Made):
+def _applied(outcome: AppliedAdminChange | Answer) -> AppliedAdminChange:
+    """Return the applied change; roll the transaction back when nothing was changed."""
+    if not isinstance(outcome, AppliedAdminChange):
         raise _NothingChanged(outcome)
     return outcome
 
 
-def _record(call: Call, tenant_id: str, scope: str, made: Made) -> Record:
+def _record(
+    call: Call, tenant_id: str, scope: str, change: AppliedAdminChange
+) -> AdminChangeRecord:
     claims = call.claims
-    return Record(
+    return AdminChangeRecord(
         tenant_id=tenant_id,
         scope=scope,
         jti=claims.jti,
         op=claims.op,
         body_sha256=claims.body_sha256,
-        result=msgspec.msgpack.encode(made.answer),
-        install_id=made.install_id,
+        result=msgspec.msgpack.encode(change.answer),
+        install_id=change.install_id,
         actor=f"{claims.iss}/{claims.sub}",
-        entries=made.entries,
-        events=made.events,
+        entries=change.entries,
+        events=change.events,
     )
 
 
 def _ordered(call: Call, answer: Answer) -> Answer:
-    """Bring field errors into the order of the input."""
+    """Return the answer with its field errors in the order of the input."""
     if not isinstance(answer, ErrorBody) or answer.field_errors is UNSET:
         return answer
     errors = admin_fields.in_order(answer.field_errors, ADMIN_OPS[call.claims.op].input)

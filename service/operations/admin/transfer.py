@@ -13,8 +13,14 @@ from contracts.admin_installs import Problem
 from contracts.admin_schedules import PortableExtension, PortableSchedule, RowError, TenantDocument
 from contracts.errors import Code
 from contracts.events import EventType
-from service.operations.admin.endpoints import materialised
-from service.operations.admin.transaction import Ground, Made, entry, make_event, within
+from service.operations.admin.endpoints import materialised_endpoints
+from service.operations.admin.transaction import (
+    AdminContext,
+    AppliedAdminChange,
+    make_entry,
+    make_event,
+    resolve_tenant,
+)
 from service.operations.context import Answer, Call, field_refusal
 from service.rules import admin_fields, cursors, payload
 from service.rules.endpoints import NOT_SCHEDULABLE, Manifest, choose, normal_path, read_manifest
@@ -27,7 +33,7 @@ from service.storage.platform.installs import Install
 from service.storage.schedules import rows as schedules
 from service.storage.schedules import transfer
 from service.storage.schedules.rows import NewSchedule
-from service.storage.schedules.transfer import Portable
+from service.storage.schedules.transfer import ExportRow
 
 FORMAT = 1
 BY_INSTALL: type[tuple[UUID, UUID]] = tuple[UUID, UUID]
@@ -47,13 +53,13 @@ def export_errors(_: Call, values: Mapping[str, Any]) -> Mapping[str, str]:
     return {} if readable else {"cursor": admin_fields.invalid("cursor")}
 
 
-async def export_tenant(call: Call, asked: contract.ExportTenantInput) -> Answer:
+async def export_tenant(call: Call, request: contract.ExportTenantInput) -> Answer:
     """Answer a tenant's schedules as a document that ``importTenant`` takes."""
-    within(call, asked.tenant_id)
-    after = None if asked.cursor is None else cursors.read(asked.cursor, BY_INSTALL)
-    limit = asked.limit or MOST_ROWS
+    resolve_tenant(call, request.tenant_id)
+    after = None if request.cursor is None else cursors.read(request.cursor, BY_INSTALL)
+    limit = request.limit or MOST_ROWS
     start = after or (UUID(int=0), UUID(int=0))
-    rows = await transfer.page(call.connection, asked.tenant_id, start, limit + 1)
+    rows = await transfer.page(call.connection, request.tenant_id, start, limit + 1)
     sizes = [len(row.payload or "") + len(row.path or "") + 400 for row in rows]
     shown = rows[: cursors.fitting(sizes, limit, MAX_DOCUMENT_CHARACTERS)]
     kept = [row for row in shown if row.extension is not None and row.path is not None]
@@ -61,13 +67,13 @@ async def export_tenant(call: Call, asked: contract.ExportTenantInput) -> Answer
         PortableExtension(
             publisher=publisher or "",
             name=name or "",
-            schedules=[_portable(row) for row in group],
+            schedules=[_portable_schedule(row) for row in group],
         )
         for (publisher, name), group in groupby(kept, lambda row: (row.publisher, row.extension))
     ]
     more = len(shown) < len(rows)
     return contract.ExportTenantOutput(
-        document=TenantDocument(format=FORMAT, tenant_id=asked.tenant_id, extensions=extensions),
+        document=TenantDocument(format=FORMAT, tenant_id=request.tenant_id, extensions=extensions),
         omitted=[
             Problem(subject=str(row.id), message="Its endpoint is gone")
             for row in shown
@@ -78,7 +84,7 @@ async def export_tenant(call: Call, asked: contract.ExportTenantInput) -> Answer
 
 
 class Target(Struct, frozen=True):
-    """An install that is imported into, and the names that are taken there."""
+    """An install that is imported into, and the schedule names that it has."""
 
     install: Install
     manifest: Manifest
@@ -89,7 +95,7 @@ class Target(Struct, frozen=True):
 class Import(Struct, frozen=True):
     """An import under way: what is wrong so far, and what would be made."""
 
-    ground: Ground
+    context: AdminContext
     errors: dict[tuple[int, int | None], dict[str, str]]
     new: list[tuple[Install, NewSchedule]]
 
@@ -98,31 +104,31 @@ class Import(Struct, frozen=True):
         self.errors.setdefault((extension, schedule), {}).update(errors)
 
 
-async def import_tenant(ground: Ground) -> Made | Answer:
+async def import_tenant(context: AdminContext) -> AppliedAdminChange | Answer:
     """Make the schedules of a document, all of them or none."""
-    checked = admin_fields.check(ground.call.raw, contract.ImportTenantInput)
-    work = Import(ground, {}, [])
+    checked = admin_fields.check(context.call.raw, contract.ImportTenantInput)
+    work = Import(context, {}, [])
     errors = _sort_out(checked.errors, work)
-    tenant_id = ground.call.raw.get("tenantId")
+    tenant_id = context.call.raw.get("tenantId")
     if not errors:
-        within(ground.call, tenant_id)
-        if ground.call.raw["document"]["format"] != FORMAT:
+        resolve_tenant(context.call, tenant_id)
+        if context.call.raw["document"]["format"] != FORMAT:
             errors["document.format"] = UNKNOWN_FORMAT
     if errors:
         return field_refusal(errors)
-    listed = ground.call.raw["document"]["extensions"]
+    listed = context.call.raw["document"]["extensions"]
     full = await _consider(work, str(tenant_id), listed)
     if work.errors:
         return _refused(work, Code.VALIDATION_FAILED if not full else Code.QUOTA_EXCEEDED)
     answer = contract.ImportTenantOutput(success=True, created=len(work.new))
-    if ground.call.raw.get("dryRun") or not work.new:
+    if context.call.raw.get("dryRun") or not work.new:
         return answer
     for install, new in work.new:
-        await schedules.insert(ground.call.connection, install, new, ground.now)
+        await schedules.insert(context.call.connection, install, new, context.now)
     return _made(str(tenant_id), work, answer)
 
 
-def _portable(row: Portable) -> PortableSchedule:
+def _portable_schedule(row: ExportRow) -> PortableSchedule:
     return PortableSchedule(
         endpoint_method=row.method or "",
         endpoint_path=row.path or "",
@@ -149,13 +155,13 @@ def _sort_out(found: Mapping[str, str], work: Import) -> dict[str, str]:
 
 async def _consider(work: Import, tenant_id: str, listed: list[Any]) -> bool:
     """Judge every row; tell whether the quota is all that is wrong."""
-    connection = work.ground.call.connection
+    connection = work.context.call.connection
     keys = [(each["publisher"], each["name"]) for each in listed]
     found = await transfer.lock_installs(connection, tenant_id, keys)
-    taken = await transfer.names(connection, tenant_id, list(found.values()))
+    names_by_install = await transfer.names(connection, tenant_id, list(found.values()))
     targets: dict[UUID, Target] = {}
     for id_ in found.values():
-        targets[id_] = await _target(work, tenant_id, id_, taken[id_])
+        targets[id_] = await _target(work, tenant_id, id_, names_by_install[id_])
     for number, extension in enumerate(listed):
         if keys[number] not in found:
             work.wrong(number, None, {"name": NOT_INSTALLED})
@@ -170,12 +176,12 @@ async def _consider(work: Import, tenant_id: str, listed: list[Any]) -> bool:
 async def _target(
     work: Import, tenant_id: str, install_id: UUID, names: list[str | None]
 ) -> Target:
-    connection = work.ground.call.connection
+    connection = work.context.call.connection
     install = await installs.lock(connection, tenant_id, install_id)
     assert install is not None  # noqa: S101 -- its row is locked
     version = versions.Version(install.version_id, "", install.manifest)
     candidates: dict[str, list[tuple[UUID, str]]] = {}
-    for row in await materialised(connection, version):
+    for row in await materialised_endpoints(connection, version):
         candidates.setdefault(normal_path(row.path), []).append((row.id, row.method))
     return Target(install, read_manifest(install.manifest), candidates, names)
 
@@ -186,7 +192,7 @@ def _consider_row(work: Import, target: Target, at: tuple[int, int], row: Any) -
     method, path = row.get("endpointMethod"), row.get("endpointPath")
     named = isinstance(method, str) and isinstance(path, str) and bool(method.strip())
     endpoint = f"{method} {path}" if named else "/"
-    checked = check_create({**row, "endpoint": endpoint}, work.ground.call.limits)
+    checked = check_create({**row, "endpoint": endpoint}, work.context.call.limits)
     errors = {name: text for name, text in checked.errors.items() if name != "endpoint"}
     endpoint_id = None
     if named:
@@ -225,13 +231,13 @@ def _new(checked: CheckedCreate, endpoint_id: UUID | None, work: Import) -> NewS
         timezone=checked.timezone,
         enabled=checked.enabled,
         payload=None if checked.payload is None else payload.to_json(checked.payload),
-        due_at=next_slot(checked.cron, zone, work.ground.now) if checked.enabled else None,
+        due_at=next_slot(checked.cron, zone, work.context.now) if checked.enabled else None,
     )
 
 
 def _check_quota(work: Import, listed: list[Any], targets: list[Target]) -> bool:
     """Note the extensions whose install would have too many schedules."""
-    limit = work.ground.call.limits.max_schedules
+    limit = work.context.call.limits.max_schedules
     for number, target in enumerate(targets):
         if listed[number]["schedules"] and len(target.names) > limit:
             work.wrong(number, None, {"schedules": too_many_schedules(limit)})
@@ -252,15 +258,17 @@ def _refused(work: Import, code: Code) -> contract.ImportTenantOutput:
     return contract.ImportTenantOutput(success=False, code=code, error=first, row_errors=rows)
 
 
-def _made(tenant_id: str, work: Import, answer: contract.ImportTenantOutput) -> Made:
+def _made(tenant_id: str, work: Import, answer: contract.ImportTenantOutput) -> AppliedAdminChange:
     created: dict[UUID, list[UUID]] = {}
     for install, new in work.new:
         created.setdefault(install.id, []).append(new.id)
     data = {"fields": ["cron", "enabled", "endpoint", "name", "payload", "timezone"]}
-    return Made(
+    return AppliedAdminChange(
         answer=answer,
         install_id=next(iter(created)) if len(created) == 1 else None,
-        entries=[entry(tenant_id, {"created": ids}, install) for install, ids in created.items()],
+        entries=[
+            make_entry(tenant_id, {"created": ids}, install) for install, ids in created.items()
+        ],
         events=[
             make_event(EventType.SCHEDULE_CREATED, tenant_id, install.id, data, new.id)
             for install, new in work.new

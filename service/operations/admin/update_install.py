@@ -8,14 +8,20 @@ from contracts import admin_installs as contract
 from contracts.admin_installs import ScheduleTarget
 from contracts.errors import Code
 from contracts.events import EventType
-from service.operations.admin.endpoints import materialised
-from service.operations.admin.installs import locked
-from service.operations.admin.transaction import INSTALL_NOT_FOUND, Ground, Made, entry, make_event
+from service.operations.admin.endpoints import materialised_endpoints
+from service.operations.admin.installs import lock_install
+from service.operations.admin.transaction import (
+    INSTALL_NOT_FOUND,
+    AdminContext,
+    AppliedAdminChange,
+    make_entry,
+    make_event,
+)
 from service.operations.context import Answer, field_refusal, refusal
 from service.rules.endpoints import read_manifest
 from service.rules.fields import REQUIRED
 from service.rules.planning import SlotCache, UnplannableError
-from service.rules.remap import Pinned, Remap, key_of, remap
+from service.rules.remap import Remap, RemapCandidate, key_of, remap
 from service.storage.platform import versions
 from service.storage.platform.installs import Install
 from service.storage.platform.versions import Version
@@ -27,41 +33,43 @@ ONE_VERSION = "Give version or versionId, not both"
 VERSION_NOT_FOUND = "Version not found"
 
 
-async def update_install(ground: Ground, asked: contract.UpdateInstallInput) -> Made | Answer:
+async def update_install(
+    context: AdminContext, request: contract.UpdateInstallInput
+) -> AppliedAdminChange | Answer:
     """Move an install to another version, or say which of its schedules would be lost."""
-    if (asked.version is None) == (asked.version_id is None):
-        one = {"version": REQUIRED} if asked.version is None else {"versionId": ONE_VERSION}
+    if (request.version is None) == (request.version_id is None):
+        one = {"version": REQUIRED} if request.version is None else {"versionId": ONE_VERSION}
         return field_refusal(one)
-    install = await locked(ground, UUID(asked.install_id))
+    install = await lock_install(context, UUID(request.install_id))
     if install is None:
         return refusal(Code.NOT_FOUND, INSTALL_NOT_FOUND)
-    connection = ground.call.connection
+    connection = context.call.connection
     version = await versions.find(
         connection,
         install.registry_id,
-        id_=None if asked.version_id is None else UUID(asked.version_id),
-        name=asked.version,
+        id_=None if request.version_id is None else UUID(request.version_id),
+        name=request.version,
     )
     if version is None:
         return refusal(Code.NOT_FOUND, VERSION_NOT_FOUND)
-    rows = await materialised(connection, version)
+    rows = await materialised_endpoints(connection, version)
     stored = await bulk.lock_all(connection, install.tenant_id, install.id)
     plan = remap(
-        [_pinned(schedule) for schedule in stored],
+        [_candidate(schedule) for schedule in stored],
         [(row.id, row.method, row.path) for row in rows],
         read_manifest(version.manifest),
     )
     answer = _answer(stored, plan)
-    if plan.blocking and not (asked.disable_missing_schedules or asked.dry_run):
+    if plan.blocking and not (request.disable_missing_schedules or request.dry_run):
         return _blocked(answer, len(plan.blocking), version)
-    if asked.dry_run or not _moves(install, version, stored, plan):
+    if request.dry_run or not _moves(install, version, stored, plan):
         return answer
-    await _apply(ground, install, version, stored, plan)
+    await _apply(context, install, version, stored, plan)
     return _made(install, version, plan, answer)
 
 
-def _pinned(schedule: Schedule) -> Pinned:
-    return Pinned(
+def _candidate(schedule: Schedule) -> RemapCandidate:
+    return RemapCandidate(
         id=schedule.id,
         key=key_of(schedule.endpoint_method, schedule.endpoint_path),
         enabled=schedule.enabled,
@@ -73,7 +81,7 @@ def _moves(install: Install, version: Version, stored: Sequence[Schedule], plan:
     """Tell whether there is anything to do: an install that is there already stays as it is."""
     return (
         install.version_id != version.id
-        or bool(plan.lost or plan.back)
+        or bool(plan.lost or plan.reenable)
         or any(plan.targets.get(each.id, each.endpoint_id) != each.endpoint_id for each in stored)
     )
 
@@ -84,7 +92,7 @@ def _answer(stored: Sequence[Schedule], plan: Remap) -> contract.UpdateInstallOu
         success=True,
         remapped=[target for id_, target in shown.items() if id_ in plan.targets],
         missing=[shown[id_] for id_ in plan.missing],
-        reenabled=[shown[id_] for id_ in plan.back],
+        reenabled=[shown[id_] for id_ in plan.reenable],
     )
 
 
@@ -110,14 +118,18 @@ def _blocked(
 
 
 async def _apply(
-    ground: Ground, install: Install, version: Version, stored: Sequence[Schedule], plan: Remap
+    context: AdminContext,
+    install: Install,
+    version: Version,
+    stored: Sequence[Schedule],
+    plan: Remap,
 ) -> None:
-    connection, tenant_id, now = ground.call.connection, install.tenant_id, ground.now
+    connection, tenant_id, now = context.call.connection, install.tenant_id, context.now
     await versions.move(connection, tenant_id, install.id, version.id, now)
-    await bulk.point(connection, tenant_id, install.id, dict(plan.targets))
+    await bulk.set_endpoints(connection, tenant_id, install.id, dict(plan.targets))
     await bulk.disable_missing(connection, tenant_id, plan.lost, now)
-    due = _timers(install, [each for each in stored if each.id in set(plan.back)], now)
-    await bulk.enable_again(connection, tenant_id, install.id, list(plan.back), now)
+    due = _timers(install, [each for each in stored if each.id in set(plan.reenable)], now)
+    await bulk.reenable(connection, tenant_id, install.id, list(plan.reenable), now)
     await timers.remove(connection, [timer.key for timer in due])
     await timers.add(connection, due)
 
@@ -136,21 +148,21 @@ def _timers(install: Install, schedules: Sequence[Schedule], now: datetime) -> l
 
 def _made(
     install: Install, version: Version, plan: Remap, answer: contract.UpdateInstallOutput
-) -> Made:
+) -> AppliedAdminChange:
     tenant_id = install.tenant_id
     changes = {
         "versionId": [install.version_id, version.id],
         "version": version.version,
         "remapped": len(plan.targets),
         "disabled": plan.lost,
-        "reenabled": plan.back,
+        "reenabled": plan.reenable,
     }
     disabled, fields = {"error": bulk.MISSING_ENDPOINT}, {"fields": ["enabled"]}
     moved = {"versionId": version.id, "version": version.version}
-    return Made(
+    return AppliedAdminChange(
         answer=answer,
         install_id=install.id,
-        entries=[entry(tenant_id, changes, install.id)],
+        entries=[make_entry(tenant_id, changes, install.id)],
         events=[
             make_event(EventType.INSTALL_UPDATED, tenant_id, install.id, moved),
             *(
@@ -159,7 +171,7 @@ def _made(
             ),
             *(
                 make_event(EventType.SCHEDULE_UPDATED, tenant_id, install.id, fields, id_)
-                for id_ in plan.back
+                for id_ in plan.reenable
             ),
         ],
     )

@@ -9,10 +9,10 @@ from service.operations.views import schedule_info
 from service.rules.columns import read_container
 from service.storage.records.audit import AuditRow
 from service.storage.runs.history import RunRow
-from service.storage.schedules.admin_search import Found
+from service.storage.schedules.admin_search import OwnedSchedule
 
 
-def admin_schedule_info(found: Found) -> AdminScheduleInfo:
+def admin_schedule_info(found: OwnedSchedule) -> AdminScheduleInfo:
     """Show a schedule, whose it is, and what drives it."""
     row = found.schedule
     shown = schedule_info(row)

@@ -22,14 +22,14 @@ LEFT JOIN ext_scheduler.idempotency r
   ON r.tenant_id = $1::text AND r.scope = $2::text AND r.jti = $3::uuid
 """
 
-REMEMBER = """
+STORE_RESULT = """
 INSERT INTO ext_scheduler.idempotency
   (tenant_id, scope, jti, op, body_sha256, result, created_at, install_id)
 VALUES ($1::text, $2::text, $3::uuid, $4::text, $5::text, $6::bytea, $7::timestamptz, $8::uuid)
 """
 
 
-class Entry(Struct, frozen=True):
+class AuditChange(Struct, frozen=True):
     """One audit entry; ``changes`` is JSON text."""
 
     tenant_id: str
@@ -38,7 +38,7 @@ class Entry(Struct, frozen=True):
     changes: str
 
 
-class Record(Struct, frozen=True, kw_only=True):
+class AdminChangeRecord(Struct, frozen=True, kw_only=True):
     """A change. ``tenant_id`` is the token's, under which it is looked up again."""
 
     tenant_id: str
@@ -49,7 +49,7 @@ class Record(Struct, frozen=True, kw_only=True):
     result: bytes
     install_id: UUID | None
     actor: str
-    entries: Sequence[Entry]
+    entries: Sequence[AuditChange]
     events: Sequence[OutboxEvent]
 
 
@@ -71,10 +71,10 @@ async def begin(
     return row["now"], replay
 
 
-async def record(connection: Connection, record: Record, now: datetime) -> None:
+async def record(connection: Connection, record: AdminChangeRecord, now: datetime) -> None:
     """Write what the change leaves behind, in the change's own transaction."""
     await connection.execute(
-        REMEMBER,
+        STORE_RESULT,
         record.tenant_id,
         record.scope,
         record.jti,

@@ -90,7 +90,7 @@ class AuditRow(Struct, frozen=True):
     schedule_id: UUID | None
 
 
-class Wanted(Struct, frozen=True, kw_only=True):
+class AuditFilter(Struct, frozen=True, kw_only=True):
     """Whose entries, None where all will do; ``after`` is (at, id) of the last one seen."""
 
     tenant_id: str | None
@@ -106,11 +106,11 @@ async def insert(connection: Connection, entries: Sequence[NewAuditEntry], at: d
         await connection.execute(INSERT, *map(list, columns), [at] * len(entries))
 
 
-async def page(connection: Connection, wanted: Wanted, limit: int) -> list[AuditRow]:
+async def page(connection: Connection, filter_: AuditFilter, limit: int) -> list[AuditRow]:
     """Return at most ``limit`` entries, newest first."""
-    values = (wanted.tenant_id, wanted.since, *wanted.after, limit)
-    if wanted.install_id is not None:
-        rows = await connection.fetch(OF_INSTALL, *values, wanted.install_id)
+    values = (filter_.tenant_id, filter_.since, *filter_.after, limit)
+    if filter_.install_id is not None:
+        rows = await connection.fetch(OF_INSTALL, *values, filter_.install_id)
     else:
-        rows = await connection.fetch(OF_TENANT if wanted.tenant_id else OF_ALL, *values)
+        rows = await connection.fetch(OF_TENANT if filter_.tenant_id else OF_ALL, *values)
     return [AuditRow(*row) for row in rows]

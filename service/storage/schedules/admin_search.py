@@ -52,7 +52,7 @@ WHERE i.id = $1::uuid AND ($2::text IS NULL OR i.tenant_id = $2)
 """
 
 
-class Found(Struct, frozen=True):
+class OwnedSchedule(Struct, frozen=True):
     """A schedule and whose it is."""
 
     tenant_id: str
@@ -60,7 +60,7 @@ class Found(Struct, frozen=True):
     schedule: Schedule
 
 
-class Wanted(Struct, frozen=True, kw_only=True):
+class ScheduleFilter(Struct, frozen=True, kw_only=True):
     """Filters, None where all will do; ``after`` is (tenant, id) of the last one seen."""
 
     tenant_id: str | None
@@ -70,25 +70,27 @@ class Wanted(Struct, frozen=True, kw_only=True):
     after: tuple[str, UUID] | None = None
 
 
-async def page(connection: Connection, wanted: Wanted, limit: int) -> list[Found]:
+async def page(connection: Connection, filter_: ScheduleFilter, limit: int) -> list[OwnedSchedule]:
     """Return at most ``limit`` schedules by tenant, then id."""
-    after_tenant, after_id = wanted.after or ("", UUID(int=0))
+    after_tenant, after_id = filter_.after or ("", UUID(int=0))
     rows = await connection.fetch(
-        OF_ALL if wanted.tenant_id is None else OF_TENANT,
-        after_tenant if wanted.tenant_id is None else wanted.tenant_id,
+        OF_ALL if filter_.tenant_id is None else OF_TENANT,
+        after_tenant if filter_.tenant_id is None else filter_.tenant_id,
         after_id,
-        wanted.install_id,
-        wanted.enabled,
-        wanted.failing,
+        filter_.install_id,
+        filter_.enabled,
+        filter_.failing,
         limit,
     )
-    return [found for row in rows if (found := _found(row)) is not None]
+    return [found for row in rows if (found := _owned(row)) is not None]
 
 
-async def one(connection: Connection, tenant_id: str | None, schedule_id: UUID) -> Found | None:
+async def one(
+    connection: Connection, tenant_id: str | None, schedule_id: UUID
+) -> OwnedSchedule | None:
     """Return a schedule of a tenant, or of any where ``tenant_id`` is None."""
     row = await connection.fetchrow(ONE, schedule_id, tenant_id)
-    return None if row is None else _found(row)
+    return None if row is None else _owned(row)
 
 
 async def tenant_of(connection: Connection, tenant_id: str | None, install_id: UUID) -> str | None:
@@ -97,6 +99,8 @@ async def tenant_of(connection: Connection, tenant_id: str | None, install_id: U
     return found
 
 
-def _found(row: asyncpg.Record) -> Found | None:
+def _owned(row: asyncpg.Record) -> OwnedSchedule | None:
     schedule = from_columns(row)
-    return None if schedule is None else Found(row["tenant_id"], row["install_id"], schedule)
+    return (
+        None if schedule is None else OwnedSchedule(row["tenant_id"], row["install_id"], schedule)
+    )

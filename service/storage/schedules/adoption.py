@@ -52,7 +52,7 @@ WHERE s.id = ANY ($1::uuid[]) AND ($2::text IS NULL OR s.tenant_id = $2)
 """
 
 
-class Stranger(Struct, frozen=True):
+class UnmanagedSchedule(Struct, frozen=True):
     """An enabled schedule that is not driven by this service; others may have written anything."""
 
     tenant_id: str
@@ -63,36 +63,38 @@ class Stranger(Struct, frozen=True):
     timed: bool
 
 
-Key = tuple[str, UUID]
+TenantKey = tuple[str, UUID]
 """Tenant and install, or tenant and schedule."""
 
 
-async def installs_with_strangers(
+async def installs_with_unmanaged(
     connection: Connection, tenant_id: str | None, install_id: UUID | None
-) -> list[Key]:
+) -> list[TenantKey]:
     """Return the installs, (tenant, id), that have such schedules; unlocked."""
     rows = await connection.fetch(INSTALLS, tenant_id, install_id)
     return [(row["tenant_id"], row["install_id"]) for row in rows]
 
 
-async def lock_installs(connection: Connection, keys: Sequence[Key]) -> set[Key]:
+async def lock_installs(connection: Connection, keys: Sequence[TenantKey]) -> set[TenantKey]:
     """Lock installs in one order, as their own changes do; return those that there are."""
-    found: set[Key] = set()
+    found: set[TenantKey] = set()
     for tenant_id, ids in _by_tenant(keys):
         rows = await connection.fetch(LOCK_INSTALLS, tenant_id, ids)
         found.update((row["tenant_id"], row["id"]) for row in rows)
     return found
 
 
-async def strangers(connection: Connection, installs: Sequence[Key]) -> list[Stranger]:
+async def unmanaged_schedules(
+    connection: Connection, installs: Sequence[TenantKey]
+) -> list[UnmanagedSchedule]:
     """Return such schedules of these installs, by tenant and id; all enabled ones are locked."""
-    found: list[Stranger] = []
+    found: list[UnmanagedSchedule] = []
     for tenant_id, ids in _by_tenant(installs):
         rows = await connection.fetch(ENABLED, tenant_id, ids)
         times = await connection.fetch(TIMED, tenant_id, [row["id"] for row in rows])
         timed = {row["schedule_id"] for row in times}
         found += [
-            Stranger(
+            UnmanagedSchedule(
                 tenant_id=tenant_id,
                 id=row["id"],
                 install_id=row["install_id"],
@@ -108,13 +110,13 @@ async def strangers(connection: Connection, installs: Sequence[Key]) -> list[Str
 
 async def owners(
     connection: Connection, tenant_id: str | None, schedule_ids: Sequence[UUID]
-) -> dict[UUID, Key]:
+) -> dict[UUID, TenantKey]:
     """Return tenant and install of those of these schedules that there are."""
     rows = await connection.fetch(OWNERS, schedule_ids, tenant_id)
     return {row["id"]: (row["tenant_id"], row["install_id"]) for row in rows}
 
 
-def _by_tenant(keys: Sequence[Key]) -> list[tuple[str, list[UUID]]]:
+def _by_tenant(keys: Sequence[TenantKey]) -> list[tuple[str, list[UUID]]]:
     ids = defaultdict(list)
     for tenant_id, id_ in keys:
         ids[tenant_id].append(id_)

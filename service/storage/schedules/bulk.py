@@ -26,13 +26,13 @@ WHERE s.tenant_id = $1::text AND s.install_id = $2::uuid
 ORDER BY s.created_at, s.id
 """
 
-POINT = """
+SET_ENDPOINTS = """
 UPDATE tenant_extension_schedule s SET endpoint_id = w.endpoint_id
 FROM unnest($3::uuid[], $4::uuid[]) AS w (id, endpoint_id)
 WHERE s.tenant_id = $1::text AND s.install_id = $2::uuid AND s.id = w.id
 """
 
-ENABLE_AGAIN = """
+REENABLE = """
 UPDATE tenant_extension_schedule s
 SET enabled = true, job_id = s.id,
   runner_schedule_id = 'extsched:' || s.install_id::text || ':' || s.id::text,
@@ -73,11 +73,13 @@ async def disable_all(
     return Disabled([schedule.id for schedule in stored if schedule.enabled], len(touched))
 
 
-async def point(
+async def set_endpoints(
     connection: Connection, tenant_id: str, install_id: UUID, targets: dict[UUID, UUID]
 ) -> None:
     """Point schedules at endpoints."""
-    await connection.execute(POINT, tenant_id, install_id, list(targets), list(targets.values()))
+    await connection.execute(
+        SET_ENDPOINTS, tenant_id, install_id, list(targets), list(targets.values())
+    )
 
 
 async def disable_missing(
@@ -88,8 +90,8 @@ async def disable_missing(
     await disable(connection, errors, now, missing_endpoint=True)
 
 
-async def enable_again(
+async def reenable(
     connection: Connection, tenant_id: str, install_id: UUID, ids: list[UUID], now: datetime
 ) -> None:
     """Enable schedules whose endpoint is back; their timers are the caller's to add."""
-    await connection.execute(ENABLE_AGAIN, tenant_id, install_id, ids, MISSING_ENDPOINT, now)
+    await connection.execute(REENABLE, tenant_id, install_id, ids, MISSING_ENDPOINT, now)

@@ -34,7 +34,7 @@ WHERE s.tenant_id = $1::text AND s.install_id = ANY ($2::uuid[])
 """
 
 
-class Portable(Struct, frozen=True):
+class ExportRow(Struct, frozen=True):
     """A schedule; what refers to rows that are gone is None, ``payload`` is JSON text."""
 
     install_id: UUID
@@ -52,9 +52,9 @@ class Portable(Struct, frozen=True):
 
 async def page(
     connection: Connection, tenant_id: str, after: tuple[UUID, UUID], limit: int
-) -> list[Portable]:
+) -> list[ExportRow]:
     """Return a tenant's schedules by install, then id, beyond (install, id)."""
-    return [Portable(*row) for row in await connection.fetch(PAGE, tenant_id, *after, limit)]
+    return [ExportRow(*row) for row in await connection.fetch(PAGE, tenant_id, *after, limit)]
 
 
 async def lock_installs(
