@@ -15,10 +15,10 @@ from contracts.errors import ServiceError
 from contracts.schedules import GetInput, ScheduleInfo
 from contracts.subjects import HOST_AUDIENCE
 from contracts.times import read_time
-from devstack.console import countdown, detail, step, table
 from devstack.errors import INTERRUPTED, StackError
 from devstack.extension_calls import call_extension
 from devstack.processes import first_to_end, last_words
+from devstack.progress import countdown, detail, step, table
 from devstack.stack import TENANT, Stack, running_stack
 from runner_bridge.client import InstallContext, SchedulerHost
 from runner_bridge.requests import SignedRequests

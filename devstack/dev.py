@@ -7,10 +7,10 @@ from pathlib import Path
 import msgspec
 import typer
 
-from devstack.console import step
 from devstack.demo import EVERY_MINUTE, interruptible, unless_one_ends
 from devstack.embedded.postgres import installed
 from devstack.extension_calls import execute_request
+from devstack.progress import step
 from devstack.stack import TENANT, Stack, nats_user, running_stack
 from service.runtime.settings import PREFIX
 

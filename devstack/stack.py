@@ -13,11 +13,11 @@ from msgspec import Struct
 from contracts.admin_installs import Manifest
 from contracts.context import generate_key, key_set_document, public_jwk
 from contracts.subjects import ADMIN_AUDIENCE, HOST_AUDIENCE, RUNNER_AUDIENCE
-from devstack.console import detail, step
 from devstack.embedded import Nats, Postgres, embedded_nats, embedded_postgres, private_directory
 from devstack.embedded.servers import HOST, ServerFailed, free_port
 from devstack.errors import StackError
 from devstack.processes import Program, Running, running
+from devstack.progress import detail, step
 from runner_bridge.dev_runner.build import BuildFailed, build_extension
 from runner_bridge.dev_runner.components import install as install_component
 from service.storage.engine.migrate import migrate

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from service.cli.checks import bus, database, keys
-from service.cli.checks.finding import Finding, ok, wrong
+from service.cli.checks.result import Finding, ok, wrong
 from service.cli.errors import CommandError
 from service.cli.loop import run
 from service.cli.output import cell, progress, put, put_json

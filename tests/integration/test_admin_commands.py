@@ -12,7 +12,7 @@ import pytest
 from contracts.admin import ADMIN_OPS
 from contracts.context import generate_key, key_set_document
 from contracts.subjects import ADMIN_AUDIENCE
-from service.cli.admin.shapes import shapes
+from service.cli.admin.command_specs import shapes
 from tests.support.command_line import CommandLine, command_line, in_one_line
 from tests.support.platform import Installed, add_version, install
 from tests.support.responders import responders

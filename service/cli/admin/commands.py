@@ -8,10 +8,10 @@ import typer
 from msgspec import structs
 
 from contracts.admin import ADMIN_OPS
-from service.cli.admin.asking import Asking, wire
+from service.cli.admin.client import Asking, wire
+from service.cli.admin.command_specs import Shape
+from service.cli.admin.output import Telling, tell
 from service.cli.admin.parameters import values
-from service.cli.admin.shapes import Shape
-from service.cli.admin.showing import Telling, tell
 from service.cli.admin.times import instant
 from service.cli.errors import EXIT_USAGE, CommandError
 from service.cli.output import note

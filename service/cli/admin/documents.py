@@ -13,9 +13,9 @@ from msgspec import structs
 
 from contracts.admin_schedules import ImportTenantOutput, TenantDocument
 from service.cli import files
-from service.cli.admin.asking import Asking, wire
+from service.cli.admin.client import Asking, wire
+from service.cli.admin.output import Telling, tell
 from service.cli.admin.parameters import made
-from service.cli.admin.showing import Telling, tell
 from service.cli.errors import EXIT_USAGE, CommandError
 from service.cli.output import note, put
 

@@ -9,9 +9,9 @@ import typer
 
 from contracts.admin_installs import Manifest
 from service.cli import files
-from service.cli.admin.asking import Asking, wire
+from service.cli.admin.client import Asking, wire
+from service.cli.admin.output import Telling, tell
 from service.cli.admin.parameters import made
-from service.cli.admin.showing import Telling, tell
 from service.cli.errors import EXIT_USAGE, CommandError
 
 REGISTER_OPTIONS = made(

@@ -10,9 +10,9 @@ import typer
 from contracts.admin import ADMIN_OPS
 from service.cli import loop
 from service.cli.admin import commands
-from service.cli.admin.asking import asking, caller
+from service.cli.admin.client import asking, caller
+from service.cli.admin.command_specs import PREFIX, Shape, shapes, wire_shapes
 from service.cli.admin.parameters import COMMON, PAGES, made, parameters
-from service.cli.admin.shapes import PREFIX, Shape, shapes, wire_shapes
 from service.runtime import settings
 
 YES = made([("yes", Annotated[bool, typer.Option("--yes", "-y", help="Do not ask back.")], False)])

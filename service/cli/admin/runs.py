@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from contracts.admin_schedules import RunInfo
-from service.cli.admin.asking import Asking, wire
+from service.cli.admin.client import Asking, wire
+from service.cli.admin.output import Telling, tell
 from service.cli.admin.parameters import made
-from service.cli.admin.showing import Telling, tell
 from service.cli.errors import CommandError
 from service.cli.output import progress, put, put_json, put_members
 

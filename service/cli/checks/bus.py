@@ -22,7 +22,7 @@ from contracts.subjects import (
     host_subject,
 )
 from service.bus.connection import Bus, BusUnavailableError, connect, probe
-from service.cli.checks.finding import Finding, note, ok, wrong
+from service.cli.checks.result import Finding, note, ok, wrong
 from service.runtime.resources import SERVICE_NAME, bus_settings
 from service.runtime.settings import Settings
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 
 from contracts.context import LEEWAY_S
-from service.cli.checks.finding import Finding, note, ok, wrong
+from service.cli.checks.result import Finding, note, ok, wrong
 from service.runtime.settings import Settings
 from service.storage.engine.migrate import MigrationError, pending
 

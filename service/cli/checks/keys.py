@@ -21,7 +21,7 @@ from contracts.context import (
     verify,
 )
 from contracts.subjects import ADMIN_AUDIENCE, HOST_AUDIENCE, RUNNER_AUDIENCE
-from service.cli.checks.finding import Finding, note, ok, wrong
+from service.cli.checks.result import Finding, note, ok, wrong
 from service.runtime.settings import Settings
 
 MEANING = {

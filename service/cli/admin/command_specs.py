@@ -13,7 +13,7 @@ from msgspec import Struct, structs
 
 from contracts.admin import ADMIN_OPS
 from service.cli.admin import documents, installs, runs
-from service.cli.admin.asking import Asking
+from service.cli.admin.client import Asking
 
 Work = Callable[[Asking, Mapping[str, Any]], Awaitable[None]]
 """Does what a command does that is more than asking and showing; is given the options."""

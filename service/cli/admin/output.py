@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import Struct
 
 from contracts.errors import Outcome
-from service.cli.admin.asking import Asking, negative, wire
+from service.cli.admin.client import Asking, negative, wire
 from service.cli.errors import CommandError
 from service.cli.output import put, put_json, put_members, put_table
 
