@@ -1,4 +1,4 @@
-"""``asyncapi``: the contract, for programs and people who write clients."""
+"""``asyncapi``: the contract in a machine-readable format, for writing clients."""
 
 from enum import StrEnum
 from importlib.metadata import version
@@ -13,8 +13,8 @@ from contracts.publish.asyncapi import document
 DISTRIBUTION = "ext-scheduler"
 
 
-class Form(StrEnum):
-    """What the contract is written as."""
+class ContractFormat(StrEnum):
+    """A format that the contract is published in."""
 
     ASYNCAPI = "asyncapi"
     TYPESCRIPT = "typescript"
@@ -22,7 +22,9 @@ class Form(StrEnum):
 
 
 def asyncapi(
-    form: Annotated[Form, typer.Option("--as", help="What to write it as.")] = Form.ASYNCAPI,
+    format_: Annotated[
+        ContractFormat, typer.Option("--as", help="Output format.")
+    ] = ContractFormat.ASYNCAPI,
 ) -> None:
     """Print the contract as an AsyncAPI 3 document, TypeScript declarations or WIT.
 
@@ -31,14 +33,14 @@ def asyncapi(
       ext-scheduler asyncapi > asyncapi.json
       ext-scheduler asyncapi --as typescript > ext-scheduler.d.ts
     """
-    typer.echo(written(form), nl=False)
+    typer.echo(render(format_), nl=False)
 
 
-def written(form: Form) -> str:
-    """Write the contract in one form, with a line break at the end."""
-    if form is Form.TYPESCRIPT:
+def render(format_: ContractFormat) -> str:
+    """Return the contract in one format, ending with a newline."""
+    if format_ is ContractFormat.TYPESCRIPT:
         return typescript.declarations()
-    if form is Form.WIT:
+    if format_ is ContractFormat.WIT:
         return wit.scheduler_package()
-    built = document(version(DISTRIBUTION))
-    return msgspec.json.format(msgspec.json.encode(built), indent=1).decode() + "\n"
+    asyncapi_document = document(version(DISTRIBUTION))
+    return msgspec.json.format(msgspec.json.encode(asyncapi_document), indent=1).decode() + "\n"

@@ -1,4 +1,4 @@
-"""``bridge``: between the bus and a Runner, in both directions."""
+"""``bridge``: connects the bus and a Runner, in both directions."""
 
 import asyncio
 import os
@@ -35,53 +35,56 @@ RUNNER_URL = f"{PREFIX}RUNNER_URL"
 
 
 def bridge(
-    runner: Annotated[str, typer.Option(help="Base URL of the Runner (or the setting).")] = "",
+    runner: Annotated[
+        str, typer.Option(help="Base URL of the Runner; by default from the settings.")
+    ] = "",
 ) -> None:
-    """Pass execute requests from the bus on to a Runner, and its callbacks to the bus.
+    """Forward execute requests from the bus to a Runner, and its callbacks to the bus.
 
-    Callbacks are answered where EXT_SCHEDULER_CALLBACK_TOKEN_FILE and
-    EXT_SCHEDULER_HOST_KEY_FILE are set; every other path then goes to
-    EXT_SCHEDULER_PLATFORM_URL. Runs until SIGTERM.
+    Callbacks are served where EXT_SCHEDULER_CALLBACK_TOKEN_FILE and EXT_SCHEDULER_HOST_KEY_FILE are
+    set; all other paths are then forwarded to EXT_SCHEDULER_PLATFORM_URL. Runs until SIGTERM.
 
     \b
     Examples:
       ext-scheduler bridge --runner http://127.0.0.1:8085
       EXT_SCHEDULER_RUNNER_URL=http://runner:8085 ext-scheduler bridge
     """
-    given = {RUNNER_URL: runner} if runner else {}
-    chosen = settings.load({**os.environ, **given})
-    if not chosen.runner_url:
-        raise CommandError(f"no Runner: give --runner or {RUNNER_URL}", EXIT_USAGE)
-    configure(chosen.log_format, chosen.log_level)
-    asyncio.run(_bridge(chosen))
+    override = {RUNNER_URL: runner} if runner else {}
+    loaded = settings.load({**os.environ, **override})
+    if not loaded.runner_url:
+        raise CommandError(f"missing --runner (or {RUNNER_URL})", EXIT_USAGE)
+    configure(loaded.log_format, loaded.log_level)
+    asyncio.run(_bridge(loaded))
 
 
-async def _bridge(chosen: Settings) -> None:
-    stopping = stop_signal(chosen.drain_timeout_s + BEYOND_DRAIN_S)
+async def _bridge(loaded: Settings) -> None:
+    stopping = stop_signal(loaded.drain_timeout_s + BEYOND_DRAIN_S)
     started = asyncio.Event()
     metrics, checks = Metrics(), life_checks(started, stopping)
-    keys = key_ring(chosen.key_set_file)
-    executing = ExecutorSettings(runner_url=chosen.runner_url, reply_prefixes=chosen.reply_prefixes)
+    keys = key_ring(loaded.key_set_file)
+    executor_settings = ExecutorSettings(
+        runner_url=loaded.runner_url, reply_prefixes=loaded.reply_prefixes
+    )
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(health(chosen, metrics, checks))
-        reaching = stack.enter_async_context(connected_bus(chosen, "bridge", metrics))
-        bus = await unless_stopped(stopping, reaching)
+        await stack.enter_async_context(health(loaded, metrics, checks))
+        connecting = stack.enter_async_context(connected_bus(loaded, "bridge", metrics))
+        bus = await unless_stopped(stopping, connecting)
         if bus is None:
             return
         checks["bus"] = bus_check(bus)
         session = await stack.enter_async_context(aiohttp.ClientSession())
-        if chosen.callback_token_file:
-            await stack.enter_async_context(_callbacks(chosen, bus, session))
-        executor = Executor(bus.client, session, keys.current, executing)
+        if loaded.callback_token_file:
+            await stack.enter_async_context(_callbacks(loaded, bus, session))
+        executor = Executor(bus.client, session, keys.current, executor_settings)
         metrics.inflight.labels("execution").set_function(lambda: executor.in_flight)
         await executor.start()
         stack.push_async_callback(executor.stop)
-        await _granted(bus)
+        await _confirm_subscriptions(bus)
         started.set()
         await until_stopped(stopping, await stack.enter_async_context(running(watch(bus))))
 
 
-async def _granted(bus: Bus) -> None:
+async def _confirm_subscriptions(bus: Bus) -> None:
     try:
         await confirm_subscriptions(bus)
     except BusUnavailableError as error:
@@ -90,30 +93,30 @@ async def _granted(bus: Bus) -> None:
 
 @asynccontextmanager
 async def _callbacks(
-    chosen: Settings, bus: Bus, session: aiohttp.ClientSession
+    loaded: Settings, bus: Bus, session: aiohttp.ClientSession
 ) -> AsyncIterator[None]:
-    """Answer the Runner's callbacks for the length of the block."""
+    """Serve the Runner's callbacks within the context."""
     callback = CallbackHandler(
-        SignedRequests(bus.client, host_key(chosen.host_key_file)), _token(chosen)
+        SignedRequests(bus.client, host_key(loaded.host_key_file)), _token(loaded)
     )
-    runner = web.AppRunner(sidecar(callback, session, chosen.platform_url or None), access_log=None)
+    runner = web.AppRunner(sidecar(callback, session, loaded.platform_url or None), access_log=None)
     await runner.setup()
     try:
-        await web.TCPSite(runner, chosen.callback_host, chosen.callback_port).start()
+        await web.TCPSite(runner, loaded.callback_host, loaded.callback_port).start()
         host, port = runner.addresses[0][:2]
-        typer.echo(f"callbacks are answered on http://{host}:{port}")
+        typer.echo(f"serving callbacks on http://{host}:{port}")
         yield
     except OSError as error:
-        where = f"{chosen.callback_host}:{chosen.callback_port}"
-        raise CommandError(f"cannot listen on {where}: {error.strerror}") from None
+        address = f"{loaded.callback_host}:{loaded.callback_port}"
+        raise CommandError(f"cannot listen on {address}: {error.strerror}") from None
     finally:
         await runner.cleanup()
 
 
 def host_key(file: str) -> SigningKeyProvider:
-    """Return what gives the key for host calls, which may be rotated meanwhile.
+    """Return a function that returns the current key for host calls, so that it may be rotated.
 
-    Raises CommandError when there is none now.
+    Raises CommandError when the file has no such key.
     """
     keys = key_ring(file)
     try:
@@ -123,8 +126,8 @@ def host_key(file: str) -> SigningKeyProvider:
     return lambda: signing_key(keys.current(), HOST_AUDIENCE)
 
 
-def _token(chosen: Settings) -> str:
-    file = Path(chosen.callback_token_file)
+def _token(loaded: Settings) -> str:
+    file = Path(loaded.callback_token_file)
     try:
         token = file.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:

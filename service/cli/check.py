@@ -1,4 +1,4 @@
-"""``check``: what is wrong with the configuration and the neighbours, and what to do about it."""
+"""``check``: errors in the configuration and the servers it names, each with a remedy."""
 
 import logging
 import os
@@ -9,23 +9,16 @@ from typing import Annotated
 import typer
 
 from service.cli.checks import bus, database, keys
-from service.cli.checks.result import Finding, ok, wrong
+from service.cli.checks.result import CheckLevel, CheckResult, error, ok
 from service.cli.errors import CommandError
 from service.cli.loop import run
-from service.cli.output import cell, progress, put, put_json
+from service.cli.output import cell, print_json, print_line, progress
 from service.runtime import settings
 from service.runtime.settings import PREFIX, Settings, SettingsError
 
-EXAMPLES = """\b
-Examples:
-  ext-scheduler check
-  ext-scheduler check --role worker && ext-scheduler serve --role worker
-  ext-scheduler check --role admin --json
-"""
-
 
 class CheckedRole(StrEnum):
-    """What this host is to be."""
+    """A role whose requirements are checked."""
 
     ALL = "all"
     RESPONDER = "responder"
@@ -34,64 +27,65 @@ class CheckedRole(StrEnum):
     ADMIN = "admin"
 
 
-SERVING = (CheckedRole.RESPONDER, CheckedRole.WORKER)
+SERVICE_ROLES = (CheckedRole.RESPONDER, CheckedRole.WORKER)
 
 
 def check(
-    role: Annotated[CheckedRole, typer.Option(help="What to check for.")] = CheckedRole.ALL,
+    role: Annotated[CheckedRole, typer.Option(help="Role to check for.")] = CheckedRole.ALL,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
-    """Look at settings, database, migrations, NATS and keys. Status 1 where something is wrong.
+    """Check settings, database, migrations, NATS and keys. Exits with 1 on an error.
 
     \b
     Examples:
       ext-scheduler check
       ext-scheduler --config prod.toml check --role worker --json
     """
-    logging.getLogger().addHandler(logging.NullHandler())  # each fault is told once, below
-    found = run(_check(role, as_json=as_json))
+    # Each error is printed once, below; the library's log lines would only repeat it.
+    logging.getLogger().addHandler(logging.NullHandler())
+    results = run(_check(role, as_json=as_json))
     if as_json:
-        put_json(found)
-    faults = [finding for finding in found if finding.state == "wrong"]
-    if faults:
-        raise CommandError(f"{len(faults)} of {len(found)} checks failed")
+        print_json(results)
+    errors = [result for result in results if result.state is CheckLevel.ERROR]
+    if errors:
+        raise CommandError(f"{len(errors)} of {len(results)} checks failed")
 
 
-async def _check(role: CheckedRole, *, as_json: bool) -> list[Finding]:
-    found: list[Finding] = []
-    async with progress(lambda: f"checking, {len(found)} done"):
-        async for finding in _look(role):
-            found.append(finding)
+async def _check(role: CheckedRole, *, as_json: bool) -> list[CheckResult]:
+    results: list[CheckResult] = []
+    async with progress(lambda: f"checking, {len(results)} done"):
+        async for result in _run_checks(role):
+            results.append(result)
             if not as_json:
-                _tell(finding)
-    return found
+                _print_check(result)
+    return results
 
 
-async def _look(role: CheckedRole) -> AsyncIterator[Finding]:
+async def _run_checks(role: CheckedRole) -> AsyncIterator[CheckResult]:
     try:
-        chosen = settings.load(os.environ)
-    except SettingsError as error:
-        yield wrong("settings", str(error), f"correct the file or the {PREFIX}* variable")
+        loaded = settings.load(os.environ)
+    except SettingsError as invalid:
+        yield error("settings", str(invalid), f"correct the file or the {PREFIX}* variable")
         return
-    yield ok("settings", _changed(chosen))
-    roles = SERVING if role is CheckedRole.ALL else (role,)
-    for finding in keys.look(chosen, roles):
-        yield finding
-    if set(roles) & set(SERVING):
-        async for finding in database.look(chosen):
-            yield finding
-    async for finding in bus.look(chosen, roles):
-        yield finding
+    yield ok("settings", _changed_settings(loaded))
+    roles = SERVICE_ROLES if role is CheckedRole.ALL else (role,)
+    for result in keys.run_checks(loaded, roles):
+        yield result
+    if set(roles) & set(SERVICE_ROLES):
+        async for result in database.run_checks(loaded):
+            yield result
+    async for result in bus.run_checks(loaded, roles):
+        yield result
 
 
-def _changed(chosen: Settings) -> str:
-    """Name what differs from the defaults, without secrets."""
-    defaults, shown = Settings().redacted(), chosen.redacted()
-    changed = [f"{name}={value}" for name, value in shown.items() if value != defaults[name]]
+def _changed_settings(loaded: Settings) -> str:
+    """Return the settings that differ from their defaults, without secrets."""
+    defaults, redacted = Settings().redacted(), loaded.redacted()
+    changed = [f"{name}={value}" for name, value in redacted.items() if value != defaults[name]]
     return ", ".join(changed) or "all defaults"
 
 
-def _tell(finding: Finding) -> None:
-    put(f"{finding.state:<5}  {finding.about}: {cell(finding.message)}")
-    if finding.remedy:
-        put(f"         → {finding.remedy}")
+def _print_check(result: CheckResult) -> None:
+    print_line(f"{result.state.name.lower():<7}  {result.about}: {cell(result.message)}")
+    if result.remedy:
+        print_line(f"         → {result.remedy}")

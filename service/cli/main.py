@@ -1,4 +1,4 @@
-"""The program ``ext-scheduler``: its commands, and how errors end."""
+"""The program ``ext-scheduler``: its commands, and how errors become exit statuses."""
 
 import os
 import sys
@@ -12,9 +12,9 @@ import typer
 from service.cli import asyncapi, bridge, check, development, keys, serving, tokens
 from service.cli.admin import admin_program
 from service.cli.errors import (
+    EXIT_BROKEN_PIPE,
     EXIT_FAILED,
     EXIT_INTERRUPTED,
-    EXIT_READER_GONE,
     EXIT_UNAVAILABLE,
     EXIT_USAGE,
     CommandError,
@@ -25,15 +25,15 @@ from service.runtime.settings import FILE_VARIABLE, SettingsError
 HELP = """Cron schedules for sandboxed extensions, over NATS.
 
 Settings come from EXT_SCHEDULER_* variables and an optional TOML file; `ext-scheduler check`
-says whether they are right. Exit statuses are listed in docs/command-line.md.
+verifies them. Exit statuses are listed in docs/command-line.md.
 
 \b
 Examples:
-  ext-scheduler demo                          see it all work, on this machine
+  ext-scheduler demo                          see the whole system at work, on this machine
   ext-scheduler migrate                       bring the database up to date
   ext-scheduler serve --role all              answer requests and fire schedules
-  ext-scheduler check                         what is wrong, and what to do about it
-  ext-scheduler admin list --tenant acme      look at a tenant's schedules
+  ext-scheduler check                         find configuration errors, with remedies
+  ext-scheduler admin list --tenant acme      list a tenant's schedules
 """
 
 program = typer.Typer(
@@ -56,8 +56,8 @@ program.command("demo")(development.demo)
 program.command("dev")(development.dev)
 
 
-def _show_version(asked: bool) -> None:
-    if asked:
+def _show_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"{SERVICE_NAME} {version(SERVICE_NAME)}")
         raise typer.Exit
 
@@ -67,7 +67,7 @@ def _options(
     config: Annotated[
         Path | None, typer.Option(help=f"Settings file, TOML (or {FILE_VARIABLE}).", metavar="F")
     ] = None,
-    shown: Annotated[  # noqa: ARG001 - the callback does it
+    show_version: Annotated[  # noqa: ARG001 - the callback reads it
         bool,
         typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True),
     ] = False,
@@ -77,20 +77,20 @@ def _options(
 
 
 def main() -> None:
-    """Run a command. What a person can cause ends in one line and a non-zero status."""
+    """Run a command. Errors that a user can cause end in one line and a non-zero status."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            # A terminal that does not know a character is no reason to fail.
+            # A character that the terminal cannot show is no reason to fail.
             stream.reconfigure(errors="backslashreplace")
     try:
         status = _run()
         sys.stdout.flush()
     except BrokenPipeError:
-        # Nothing can be said on the pipe any more, not even by the interpreter as it ends.
+        # The interpreter flushes standard output at exit, which would fail once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = EXIT_READER_GONE
+        status = EXIT_BROKEN_PIPE
     except OSError as error:
-        status = _say(f"{error.filename or 'output'}: {error.strerror}", EXIT_FAILED)
+        status = _report(f"{error.filename or 'output'}: {error.strerror}", EXIT_FAILED)
     sys.exit(status)
 
 
@@ -99,23 +99,23 @@ def _run() -> int:
     try:
         status: object = program(prog_name=SERVICE_NAME, standalone_mode=False)
     except (CommandError, SettingsError, CannotServeError) as error:
-        return _say(str(error), _status_of(error))
+        return _report(str(error), _exit_status(error))
     except UnicodeEncodeError:
-        return _say("what was typed is not UTF-8", EXIT_USAGE)
-    except SystemExit as early:
-        # Typer puts another stream in the place of one that nobody reads any more.
-        return EXIT_READER_GONE if sys.stdout is not output else int(early.code or 0)
+        return _report("the arguments are not valid UTF-8", EXIT_USAGE)
+    except SystemExit as exit_:
+        # Typer replaces standard output after a broken pipe.
+        return EXIT_BROKEN_PIPE if sys.stdout is not output else int(exit_.code or 0)
     except (typer.Abort, KeyboardInterrupt):
         status = EXIT_INTERRUPTED
     except typer.TyperException as error:
-        return _misused(error)
-    # A command returns nothing; a number is what Typer makes of an early end.
+        return _report_usage_error(error)
+    # A command returns None; an int is the status that Typer exits early with.
     if status == EXIT_INTERRUPTED:
-        return _say("interrupted", EXIT_INTERRUPTED)
+        return _report("interrupted", EXIT_INTERRUPTED)
     return status if isinstance(status, int) else 0
 
 
-def _status_of(error: Exception) -> int:
+def _exit_status(error: Exception) -> int:
     if isinstance(error, CommandError):
         return error.status
     if isinstance(error, CannotReachError):
@@ -123,19 +123,19 @@ def _status_of(error: Exception) -> int:
     return EXIT_USAGE if isinstance(error, SettingsError) else EXIT_FAILED
 
 
-def _misused(error: typer.TyperException) -> int:
-    """Say in one line what was wrong with the words of a command."""
+def _report_usage_error(error: typer.TyperException) -> int:
+    """Print a usage error as one line, and return its exit status."""
     message, context = error.format_message(), getattr(error, "ctx", None)
     if context is None:
-        return _say(message, error.exit_code)
-    if message == context.get_help():  # a group alone: it shows what it has
+        return _report(message, error.exit_code)
+    if message == context.get_help():  # a group without a command: show its commands
         print(message, file=sys.stderr)
         return error.exit_code
     in_one_line = " ".join(message.split())
-    return _say(f"{in_one_line} (see {context.command_path} --help)", error.exit_code)
+    return _report(f"{in_one_line} (see {context.command_path} --help)", error.exit_code)
 
 
-def _say(message: str, status: int) -> int:
+def _report(message: str, status: int) -> int:
     if message:
         print(f"ext-scheduler: {message}", file=sys.stderr)
     return status

@@ -1,7 +1,7 @@
-"""The parts of a key rotation, as changes of two files: the signer's and the verifiers'.
+"""The steps of a key rotation, as changes to two files: the signer's and the verifiers'.
 
-In the signer's file the first fitting key signs, so the new key waits behind the old one until the
-verifiers know it. Each part may be repeated, and taken up again where it was cut short.
+The first suitable key in the signer's file signs, so the new key is placed after the old one until
+the verifiers know it. Each step may be repeated, and resumed after an interruption.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,18 +23,18 @@ from service.cli import files
 from service.cli.errors import EXIT_CONFLICT, EXIT_USAGE, CommandError
 
 Jwk = dict[str, Any]
-PURPOSE = ("ext_iss", "ext_aud", "alg", "ext_operator")
+PURPOSE_MEMBERS = ("ext_iss", "ext_aud", "alg", "ext_operator")
 
 
-class Pair(Struct, frozen=True):
-    """The private key set of a signer and the key set of its verifiers; two files."""
+class KeyFiles(Struct, frozen=True):
+    """The files of a signer's private key set and of its verifiers' key set."""
 
     private: Path
     public: Path
 
 
-def members(file: Path) -> list[Jwk]:
-    """The keys in a file, all of them usable. Raises CommandError."""
+def read_keys(file: Path) -> list[Jwk]:
+    """Return the keys in a file, all of them usable. Raises CommandError."""
     document = files.read(file)
     try:
         parse_key_set(document)
@@ -44,67 +44,69 @@ def members(file: Path) -> list[Jwk]:
     return keys
 
 
-def add(pair: Pair, kid: str = "") -> str:
-    """Make a key like the one that signs now, and put it behind; return its name."""
-    if pair.private.resolve() == pair.public.resolve():
+def add(key_files: KeyFiles, kid: str = "") -> str:
+    """Add a key of the same purpose after the one that signs; return its id."""
+    if key_files.private.resolve() == key_files.public.resolve():
         raise CommandError("--private and --public are the same file", EXIT_USAGE)
-    keys, public = members(pair.private), members(pair.public)
-    alike = _alike(keys, pair)
-    if _position(alike[0], public) < 0:
-        raise CommandError(f"{pair.public}: does not know key {alike[0]['kid']}", EXIT_USAGE)
-    new = alike[-1]
-    if len(alike) == 1:
-        new = _like(alike[0], kid)
-        _store(pair.private, [*keys, new])
-    elif _position(new, public) >= 0:
+    keys, public = read_keys(key_files.private), read_keys(key_files.public)
+    matching = _matching_keys(keys, key_files)
+    if _index(matching[0], public) < 0:
         raise CommandError(
-            f"{pair.private}: a rotation is under way; go on with --step switch or --step remove",
+            f"{key_files.public}: does not contain key {matching[0]['kid']}", EXIT_USAGE
+        )
+    new = matching[-1]
+    if len(matching) == 1:
+        new = _generate_like(matching[0], kid)
+        _write_keys(key_files.private, [*keys, new])
+    elif _index(new, public) >= 0:
+        raise CommandError(
+            f"{key_files.private}: rotation in progress; continue with --step switch or remove",
             EXIT_CONFLICT,
         )
-    _store(pair.public, [*public, new if "k" in new else public_jwk(new)])
+    _write_keys(key_files.public, [*public, new if "k" in new else public_jwk(new)])
     return str(new["kid"])
 
 
-def switch(pair: Pair) -> str:
-    """Put the newest key in front, so that it signs; return its name."""
-    keys, public = members(pair.private), members(pair.public)
-    alike = _alike(keys, pair)
-    # The order in which the verifiers learnt of them: it stays, however often this is repeated.
-    new = max(alike, key=lambda jwk: _position(jwk, public))
-    if len(alike) < 2 or any(_position(jwk, public) < 0 for jwk in alike):
+def switch(key_files: KeyFiles) -> str:
+    """Move the newest key to the front, so that it signs; return its id."""
+    keys, public = read_keys(key_files.private), read_keys(key_files.public)
+    matching = _matching_keys(keys, key_files)
+    # Order by the verifiers' file: repeating this step does not change it.
+    new = max(matching, key=lambda jwk: _index(jwk, public))
+    if len(matching) < 2 or any(_index(jwk, public) < 0 for jwk in matching):
         raise CommandError(
-            f"{pair.private}: no second key that {pair.public} knows; begin with --step add",
+            f"{key_files.private}: no new key that is in {key_files.public}; start with --step add",
             EXIT_CONFLICT,
         )
-    _store(pair.private, [new, *(jwk for jwk in keys if jwk is not new)])
+    _write_keys(key_files.private, [new, *(jwk for jwk in keys if jwk is not new)])
     return str(new["kid"])
 
 
-def remove(pair: Pair) -> list[str]:
-    """Take away the keys that the signing one replaced; return their names."""
-    keys, public = members(pair.private), members(pair.public)
-    signing, *others = _alike(keys, pair)
+def remove(key_files: KeyFiles) -> list[str]:
+    """Remove the keys that the signing one replaced; return their ids."""
+    keys, public = read_keys(key_files.private), read_keys(key_files.public)
+    signing, *others = _matching_keys(keys, key_files)
     if not others:
-        raise CommandError(f"{pair.private}: there is no old key to remove", EXIT_CONFLICT)
-    if any(_position(jwk, public) > _position(signing, public) for jwk in others):
+        raise CommandError(f"{key_files.private}: no old key to remove", EXIT_CONFLICT)
+    if any(_index(jwk, public) > _index(signing, public) for jwk in others):
         raise CommandError(
-            f"{pair.private}: the old key still signs; --step switch comes first", EXIT_CONFLICT
+            f"{key_files.private}: the old key still signs; run --step switch first", EXIT_CONFLICT
         )
-    gone = {jwk["kid"] for jwk in others}
-    for file, jwks in ((pair.public, public), (pair.private, keys)):
-        _store(file, [jwk for jwk in jwks if jwk["kid"] not in gone])
-    return sorted(gone)
+    removed = {jwk["kid"] for jwk in others}
+    for file, jwks in ((key_files.public, public), (key_files.private, keys)):
+        _write_keys(file, [jwk for jwk in jwks if jwk["kid"] not in removed])
+    return sorted(removed)
 
 
-def _alike(keys: Sequence[Jwk], pair: Pair) -> list[Jwk]:
-    """The keys that may stand in for each other, the one that signs first."""
-    able = [jwk for jwk in keys if "d" in jwk or "k" in jwk]
-    if not able:
-        raise CommandError(f"{pair.private}: no key in it can sign", EXIT_USAGE)
-    return [jwk for jwk in able if _purpose(jwk) == _purpose(able[0])]
+def _matching_keys(keys: Sequence[Jwk], key_files: KeyFiles) -> list[Jwk]:
+    """Return the private keys of the same purpose, the one that signs first."""
+    private = [jwk for jwk in keys if "d" in jwk or "k" in jwk]
+    if not private:
+        raise CommandError(f"{key_files.private}: contains no key that can sign", EXIT_USAGE)
+    return [jwk for jwk in private if _purpose(jwk) == _purpose(private[0])]
 
 
-def _like(key: Jwk, kid: str) -> Jwk:
+def _generate_like(key: Jwk, kid: str) -> Jwk:
     return generate_key(
         key["alg"],
         kid=kid or f"{key['ext_iss']}-{uuid4().hex[:8]}",
@@ -114,15 +116,18 @@ def _like(key: Jwk, kid: str) -> Jwk:
     )
 
 
-def _position(key: Jwk, public: Sequence[Jwk]) -> int:
-    """Where the verifiers have a key, -1 where they do not."""
-    return next((at for at, jwk in enumerate(public) if jwk["kid"] == key["kid"]), -1)
+def _index(key: Jwk, public: Sequence[Jwk]) -> int:
+    """Return a key's index in the verifiers' file, -1 where it is missing."""
+    return next((index for index, jwk in enumerate(public) if jwk["kid"] == key["kid"]), -1)
 
 
 def _purpose(jwk: Mapping[str, Any]) -> list[Any]:
-    return [sorted(value) if isinstance(value, list) else value for value in map(jwk.get, PURPOSE)]
+    return [
+        sorted(value) if isinstance(value, list) else value
+        for value in map(jwk.get, PURPOSE_MEMBERS)
+    ]
 
 
-def _store(file: Path, jwks: Sequence[Jwk]) -> None:
+def _write_keys(file: Path, jwks: Sequence[Jwk]) -> None:
     secret = any("d" in jwk or "k" in jwk for jwk in jwks)
     files.write(file, key_set_document(jwks), files.PRIVATE if secret else files.PUBLIC)

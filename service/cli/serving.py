@@ -19,7 +19,7 @@ from service.storage.engine import migrate as migrations
 
 
 def serve(
-    role: Annotated[Role, typer.Option(help="What this process does.")] = Role.ALL,
+    role: Annotated[Role, typer.Option(help="Role of this process.")] = Role.ALL,
 ) -> None:
     """Answer requests, fire schedules, or both, until SIGTERM.
 
@@ -28,35 +28,37 @@ def serve(
       ext-scheduler serve
       EXT_SCHEDULER_HTTP_PORT=9470 ext-scheduler serve --role worker
     """
-    chosen = settings.load(os.environ)
-    configure(chosen.log_format, chosen.log_level)
-    _collect_rarely()
-    # Half the time that the driver takes for a round trip on the standard library's loop.
-    uvloop.run(app.serve(chosen, role))
+    loaded = settings.load(os.environ)
+    configure(loaded.log_format, loaded.log_level)
+    _tune_garbage_collector()
+    # On uvloop a database round trip takes half the time of the standard event loop.
+    uvloop.run(app.serve(loaded, role))
 
 
-def _collect_rarely() -> None:
-    """Look for garbage cycles seldom: a seventh of the time went there, and hardly any are left."""
+def _tune_garbage_collector() -> None:
+    """Collect garbage cycles rarely: it took a seventh of the time, and hardly any arise."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
 
 
 def migrate(
-    sql: Annotated[bool, typer.Option("--sql", help="Print the statements instead.")] = False,
+    sql: Annotated[
+        bool, typer.Option("--sql", help="Print the SQL instead of running it.")
+    ] = False,
 ) -> None:
-    """Bring the database up to date. Safe to run at any time, from many places at once.
+    """Migrate the database to this release. Safe to run at any time, and concurrently.
 
     \b
     Examples:
       ext-scheduler migrate
       ext-scheduler migrate --sql | psql "$EXT_SCHEDULER_DATABASE_URL"
     """
-    chosen = settings.load(os.environ)
+    loaded = settings.load(os.environ)
     if sql:
         typer.echo(migrations.as_sql(migrations.available()), nl=False)
         return
-    for migration in run(_migrate(chosen.database_url)):
+    for migration in run(_migrate(loaded.database_url)):
         typer.echo(f"applied {migration.version:04d}_{migration.name}")
     typer.echo("the database is up to date")
 
@@ -65,8 +67,8 @@ async def _migrate(url: str) -> list[migrations.Migration]:
     try:
         connection = await asyncpg.connect(url, timeout=10)
     except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        told = " ".join(str(error).split()) or type(error).__name__
-        raise CommandError(f"database not reachable: {told}", EXIT_UNAVAILABLE) from None
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise CommandError(f"database not reachable: {reason}", EXIT_UNAVAILABLE) from None
     try:
         async with progress(lambda: "migrating"):
             return await migrations.migrate(connection)

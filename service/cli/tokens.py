@@ -1,4 +1,4 @@
-"""``token``: signed contexts by hand, for the ``nats`` command line and for looking into one."""
+"""``token``: mints signed contexts for the ``nats`` command line, and inspects them."""
 
 import difflib
 import getpass
@@ -34,11 +34,11 @@ from contracts.schedules import HOST_OPS
 from contracts.subjects import ADMIN_AUDIENCE, HOST_AUDIENCE
 from service.cli import files
 from service.cli.errors import EXIT_NOT_ALLOWED, EXIT_USAGE, CommandError
-from service.cli.output import put
+from service.cli.output import print_line
 from service.runtime import settings
 from service.runtime.settings import Settings
 
-HELP = """Make and read signed contexts.
+HELP = """Mint and inspect signed contexts.
 
 \b
 Examples:
@@ -49,15 +49,15 @@ Examples:
 token_program = typer.Typer(help=HELP, no_args_is_help=True, rich_markup_mode=None)
 
 
-class Kind(StrEnum):
-    """Whom a token is for."""
+class TokenAudience(StrEnum):
+    """The operations that a token is for."""
 
     HOST = "host"
     ADMIN = "admin"
 
 
-AUDIENCES = {Kind.HOST: HOST_AUDIENCE, Kind.ADMIN: ADMIN_AUDIENCE}
-OPERATIONS = {Kind.HOST: set(HOST_OPS), Kind.ADMIN: set(ADMIN_OPS)}
+AUDIENCES = {TokenAudience.HOST: HOST_AUDIENCE, TokenAudience.ADMIN: ADMIN_AUDIENCE}
+OPERATIONS = {TokenAudience.HOST: set(HOST_OPS), TokenAudience.ADMIN: set(ADMIN_OPS)}
 
 MINT_EXAMPLES = """\b
 Examples:
@@ -79,23 +79,30 @@ Examples:
 def mint(
     op: Annotated[str, typer.Argument(help="The operation, such as list.", metavar="OPERATION")],
     key: Annotated[
-        Path | None, typer.Option(help="Private key set (or the setting for it).", metavar="F")
+        Path | None,
+        typer.Option(help="Private key set; by default from the settings.", metavar="F"),
     ] = None,
-    install: Annotated[UUID | None, typer.Option(help="Install that asks (host).")] = None,
-    tenant: Annotated[str, typer.Option(help="Tenant acted for; '*' for all (admin).")] = "",
+    install: Annotated[UUID | None, typer.Option(help="Install to act as (host).")] = None,
+    tenant: Annotated[str, typer.Option(help="Tenant to act for; '*' for all (admin).")] = "",
     body: Annotated[str, typer.Option(help="The exact body of the request, or @FILE.")] = "{}",
-    audience: Annotated[Kind, typer.Option(help="Whom the request is for.")] = Kind.HOST,
-    subject: Annotated[str, typer.Option("--as", "--subject", help="Who asks (admin).")] = "",
-    permission: Annotated[list[str], typer.Option(help="Permission (admin); repeatable.")] = [],
+    audience: Annotated[
+        TokenAudience, typer.Option(help="The operations that the request is for.")
+    ] = TokenAudience.HOST,
+    subject: Annotated[
+        str, typer.Option("--as", "--subject", help="Your name in the audit log (admin).")
+    ] = "",
+    permission: Annotated[
+        list[str], typer.Option(help="Permission to claim (admin); repeatable.")
+    ] = [],
     lifetime: Annotated[
         int, typer.Option(help="Seconds until it expires.", min=1, max=MAX_LIFETIME_S)
     ] = DEFAULT_LIFETIME_S,
     request_id: Annotated[UUID | None, typer.Option(help="Id of a request to repeat.")] = None,
 ) -> None:
-    """Print a signed context for one request: its operation and its exact body."""
+    """Print a signed context, valid for one operation and one exact body."""
     _check_operation(op, audience)
-    chosen = settings.load(os.environ)
-    file = key or Path(_key_setting(chosen, audience))
+    loaded = settings.load(os.environ)
+    file = key or Path(_key_setting(loaded, audience))
     signer = _signer(file, AUDIENCES[audience])
     raw = files.text_or_file(body)
     now = int(time.time())
@@ -108,51 +115,52 @@ def mint(
         op=op,
         body_sha256=body_sha256(raw if isinstance(raw, bytes) else raw.encode()),
         install_id=_install(install, audience),
-        tenant_id=_tenant(tenant, audience, chosen, signer),
-        sub=(subject or chosen.admin_subject or getpass.getuser())
-        if audience is Kind.ADMIN
+        tenant_id=_tenant(tenant, audience, loaded, signer),
+        sub=(subject or loaded.admin_subject or getpass.getuser())
+        if audience is TokenAudience.ADMIN
         else None,
-        permissions=tuple(permission or chosen.admin_permissions)
-        if audience is Kind.ADMIN
+        permissions=tuple(permission or loaded.admin_permissions)
+        if audience is TokenAudience.ADMIN
         else None,
     )
-    put(sign(claims, signer))
+    print_line(sign(claims, signer))
 
 
 @token_program.command(epilog=INSPECT_EXAMPLES)
 def inspect(
     token: Annotated[str, typer.Argument(help="A signed context; - for standard input.")],
     key_set: Annotated[
-        Path | None, typer.Option(help="Also check it with these keys.", metavar="F")
+        Path | None, typer.Option(help="Also verify it with these keys.", metavar="F")
     ] = None,
-    body: Annotated[str | None, typer.Option(help="Also check that it is for this body.")] = None,
+    body: Annotated[str | None, typer.Option(help="Also verify that it is for this body.")] = None,
 ) -> None:
-    """Show what a token says; with a key set also whether it would be accepted now."""
+    """Print a token's header and claims; with a key set also verify it."""
     if Path(token) == files.STANDARD_INPUT:
         token = files.read(files.STANDARD_INPUT).decode(errors="replace")
     text = token.strip()
-    claims = _read(text)
+    claims = _print_claims(text)
     now = time.time()
-    put(f"it is valid from {_clock(claims.get('iat'))} to {_clock(claims.get('exp'))}")
-    put(_remaining(claims.get("exp"), now))
+    issued, expires = _format_time(claims.get("iat")), _format_time(claims.get("exp"))
+    print_line(f"token is valid from {issued} to {expires}")
+    print_line(_describe_expiry(claims.get("exp"), now))
     if key_set is not None:
-        _judge(text, claims, key_set, body, now)
+        _verify(text, claims, key_set, body, now)
 
 
-def _read(token: str) -> dict[str, Any]:
-    """Show the header and the claims, and return these. Raises CommandError."""
+def _print_claims(token: str) -> dict[str, Any]:
+    """Print the header and the claims, and return the claims. Raises CommandError."""
     try:
         header, payload, _ = token.split(".")
-        shown = [base64url.decode(segment.encode()) for segment in (header, payload)]
-        claims = msgspec.json.decode(shown[1], type=dict[str, Any])
-        for segment in shown:
-            put(msgspec.json.format(segment, indent=2).decode())
+        segments = [base64url.decode(segment.encode()) for segment in (header, payload)]
+        claims = msgspec.json.decode(segments[1], type=dict[str, Any])
+        for segment in segments:
+            print_line(msgspec.json.format(segment, indent=2).decode())
     except (ValueError, msgspec.MsgspecError):
-        raise CommandError("not a token in compact form", EXIT_USAGE) from None
+        raise CommandError("not a token (JWS compact serialization)", EXIT_USAGE) from None
     return claims
 
 
-def _judge(token: str, claims: dict[str, Any], file: Path, body: str | None, now: float) -> None:
+def _verify(token: str, claims: dict[str, Any], file: Path, body: str | None, now: float) -> None:
     raw = b"" if body is None else files.text_or_file(body)
     try:
         keys = parse_key_set(files.read(file))
@@ -167,29 +175,31 @@ def _judge(token: str, claims: dict[str, Any], file: Path, body: str | None, now
     except InvalidKeySet as error:
         raise CommandError(f"{file}: {error}", EXIT_USAGE) from None
     except ContextRefused as refused:
-        # The body is looked at after signature and speaker, so these are right.
+        # The body is verified last, so the rest is valid.
         if refused.reason is not Reason.BODY or body is not None:
-            raise CommandError(f"it is refused: {refused.reason}", EXIT_NOT_ALLOWED) from None
-        put("signature, key, issuer and audience are right; its body was not given")
+            raise CommandError(f"token is invalid: {refused.reason}", EXIT_NOT_ALLOWED) from None
+        print_line(
+            "signature, key, issuer and audience are valid; the body was not checked (no --body)"
+        )
         return
-    put("it would be accepted")
+    print_line("token is valid")
 
 
-def _check_operation(op: str, audience: Kind) -> None:
+def _check_operation(op: str, audience: TokenAudience) -> None:
     known = OPERATIONS[audience]
     if op in known:
         return
-    others = [kind for kind in Kind if op in OPERATIONS[kind]]
-    near = difflib.get_close_matches(op, known, n=1)
-    hint = f": it is one of --audience {others[0]}" if others else ""
-    hint = hint or (f": did you mean {near[0]}?" if near else f": {', '.join(sorted(known))}")
-    raise CommandError(f"no {audience} operation {op!r}{hint}", EXIT_USAGE)
+    others = [other for other in TokenAudience if op in OPERATIONS[other]]
+    similar = difflib.get_close_matches(op, known, n=1)
+    hint = f": use --audience {others[0]}" if others else ""
+    hint = hint or (f": did you mean {similar[0]}?" if similar else f": {', '.join(sorted(known))}")
+    raise CommandError(f"unknown {audience} operation {op!r}{hint}", EXIT_USAGE)
 
 
-def _key_setting(chosen: Settings, audience: Kind) -> str:
-    file = chosen.admin_key_file if audience is Kind.ADMIN else chosen.host_key_file
+def _key_setting(loaded: Settings, audience: TokenAudience) -> str:
+    file = loaded.admin_key_file if audience is TokenAudience.ADMIN else loaded.host_key_file
     if not file:
-        raise CommandError("which key? give --key or EXT_SCHEDULER_HOST_KEY_FILE", EXIT_USAGE)
+        raise CommandError("missing --key (or EXT_SCHEDULER_HOST_KEY_FILE)", EXIT_USAGE)
     return file
 
 
@@ -200,33 +210,33 @@ def _signer(file: Path, audience: str) -> Key:
         raise CommandError(f"{file}: {error}", EXIT_USAGE) from None
 
 
-def _install(install: UUID | None, audience: Kind) -> UUID | None:
-    if audience is Kind.HOST and install is None:
-        raise CommandError("which install asks? give --install", EXIT_USAGE)
+def _install(install: UUID | None, audience: TokenAudience) -> UUID | None:
+    if audience is TokenAudience.HOST and install is None:
+        raise CommandError("missing --install", EXIT_USAGE)
     return install
 
 
-def _tenant(tenant: str, audience: Kind, chosen: Settings, signer: Key) -> str | None:
-    if audience is Kind.HOST:
+def _tenant(tenant: str, audience: TokenAudience, loaded: Settings, signer: Key) -> str | None:
+    if audience is TokenAudience.HOST:
         return tenant or None
-    known = tenant or chosen.admin_tenant or (ALL_TENANTS if signer.operator else "")
-    if not known:
-        raise CommandError("which tenant? give --tenant", EXIT_USAGE)
-    return known
+    effective = tenant or loaded.admin_tenant or (ALL_TENANTS if signer.operator else "")
+    if not effective:
+        raise CommandError("missing --tenant", EXIT_USAGE)
+    return effective
 
 
-def _clock(seconds: object) -> str:
+def _format_time(seconds: object) -> str:
     try:
         return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(float(str(seconds))))
     except (ValueError, OverflowError, OSError):
         return "?"
 
 
-def _remaining(expires: object, now: float) -> str:
+def _describe_expiry(expires: object, now: float) -> str:
     if not isinstance(expires, int | float):
-        return "it says no expiry"
+        return "token has no expiry"
     left = expires - now
     if left >= 0:
-        return f"it expires in {left:.0f} s"
+        return f"token expires in {left:.0f} s"
     leeway = "" if left < -LEEWAY_S else f" (within the leeway of {LEEWAY_S} s)"
-    return f"it expired {-left:.0f} s ago{leeway}"
+    return f"token expired {-left:.0f} s ago{leeway}"

@@ -91,11 +91,11 @@ async def test_the_steps_hold_their_order_and_may_be_repeated(
     line = command_line(tmp_path, nats_url)
     private, public = tmp_path / "runner.json", tmp_path / "keys.json"
     private.chmod(0o640)
-    assert "begin with --step add" in in_one_line(await line(*ROTATE, "--step", "switch"), 6)
+    assert "start with --step add" in in_one_line(await line(*ROTATE, "--step", "switch"), 6)
     assert "no old key" in in_one_line(await line(*ROTATE, "--step", "remove"), 6)
     await line.ok(*ROTATE, "--step", "add", "--kid", "new")
     assert kids(private) == ["runner-1", "new"]
-    assert "under way" in in_one_line(await line(*ROTATE, "--step", "add"), 6)
+    assert "in progress" in in_one_line(await line(*ROTATE, "--step", "add"), 6)
     assert "still signs" in in_one_line(await line(*ROTATE, "--step", "remove"), 6)
     for _ in range(2):
         await line.ok(*ROTATE, "--step", "switch")
@@ -124,7 +124,7 @@ async def test_an_interrupted_rotation_says_how_to_go_on(tmp_path: Path, nats_ur
     rotating.send_signal(signal.SIGINT)
     out, err = await rotating.communicate()
     told = in_one_line(Said(rotating.returncode or 0, out.decode(), err.decode()), 130)
-    assert told == "interrupted after add; nothing is broken, go on with --step switch"
+    assert told == "interrupted after add; continue with --step switch"
     await line.ok(*ROTATE, "--step", "switch")
     await line.ok(*ROTATE, "--step", "remove")
     assert kids(tmp_path / "runner.json") == ["new"]

@@ -184,7 +184,7 @@ async def updated(line: CommandLine, install_id: str) -> None:
     assert "--disable-missing-schedules" in in_one_line(blocked, 6)
     assert "/api/status" in blocked.out
     tried = (await line.ok(*update, "--disable-missing-schedules", "--dry-run")).out
-    assert tried.startswith("dry run: nothing was changed")
+    assert tried.startswith("dry run: no changes made")
     assert (await line.json("admin", "list", "--no-enabled"))["schedules"] == []
     await line.ok(*update, "--disable-missing-schedules")
     (off,) = (await line.json("admin", "list", "--no-enabled"))["schedules"]

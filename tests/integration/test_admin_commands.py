@@ -12,7 +12,7 @@ import pytest
 from contracts.admin import ADMIN_OPS
 from contracts.context import generate_key, key_set_document
 from contracts.subjects import ADMIN_AUDIENCE
-from service.cli.admin.command_specs import shapes
+from service.cli.admin.command_specs import all_specs
 from tests.support.command_line import CommandLine, command_line, in_one_line
 from tests.support.platform import Installed, add_version, install
 from tests.support.responders import responders
@@ -39,8 +39,8 @@ async def created(line: CommandLine, installed: Installed, name: str) -> str:
 
 
 def test_every_operation_has_a_command() -> None:
-    assert {shape.op for shape in shapes()} == set(ADMIN_OPS)
-    names = [shape.name for shape in shapes()]
+    assert {spec.op for spec in all_specs()} == set(ADMIN_OPS)
+    names = [spec.name for spec in all_specs()]
     assert len(names) == len(set(names))
 
 
@@ -162,7 +162,7 @@ WRONG: list[tuple[list[str], dict[str, str], int, str]] = [
     (["pause", "other", "--tenant", "acme"], {}, 4, "another tenant"),
     (["pause", "acme", "--permission", "extension:read"], {}, 4, "extension:write is missing"),
     (["backfill-endpoints", "--key", "platform.json"], {}, 4, "does not accept key"),
-    (["list", "--key", "platform.json"], {}, 2, "give --tenant"),
+    (["list", "--key", "platform.json"], {}, 2, "missing --tenant"),
     (["list", "--tenant", "*", "--key", "platform.json"], {}, 4, "does not accept key"),
     (["list", "--key", "runner.json"], {}, 2, "no key can sign for ext.scheduler.admin"),
     (["list", "--key", "missing.json"], {}, 2, "No such file"),
@@ -174,7 +174,7 @@ WRONG: list[tuple[list[str], dict[str, str], int, str]] = [
     (["purge", "acme"], {}, 2, "--yes"),
     (["list", "--key", "stranger.json"], {}, 4, "does not accept key 'operator-1'"),
     (["set-tenant-paused", "acme", "maybe"], {}, 2, "PAUSED"),
-    (["show", NOBODY, "--tenant", "\udcff"], {}, 2, "not UTF-8"),
+    (["show", NOBODY, "--tenant", "\udcff"], {}, 2, "not valid UTF-8"),
     (["show", "\udcff"], {}, 3, "cannot be encoded"),
 ]
 """Words after ``admin``, settings, and the status and telling with which they end."""
@@ -224,7 +224,7 @@ async def test_a_file_of_several_documents_is_imported_whole_or_not_at_all(
     imported = ("admin", "import", "both.json", "--tenant", "acme")
     refused = await line(*imported)  # the first one's name is taken
     assert refused.status == 3
-    assert "document 1 of 2 is refused" in refused.err
+    assert "document 1 of 2 was rejected" in refused.err
     assert "Schedule name already in use" in refused.out
     assert "Traceback" not in refused.err
     schedules = (await line.json("admin", "list"))["schedules"]

@@ -8,7 +8,7 @@ from nats.aio.msg import Msg
 
 from contracts.context import generate_key, key_set_document
 from devstack.embedded import embedded_nats
-from service.cli.checks.bus import Rules, permitted
+from service.cli.checks.bus import PermissionRules, permitted
 from tests.support.callers import connected
 from tests.support.command_line import CommandLine, Said, command_line, in_one_line
 from tests.support.keys import JWKS, WORKER_JWK
@@ -46,7 +46,7 @@ async def test_all_is_well(line: CommandLine, tmp_path: Path, database: str, nat
         "ok",
     )
     assert found(said)["responders"] == ("ok", "1 running")
-    assert "ok     migrations: all applied" in (await line.ok("check")).out
+    assert "ok       migrations: all applied" in (await line.ok("check")).out
 
 
 async def test_a_responder_that_is_busy_for_a_moment_is_counted(
@@ -65,7 +65,7 @@ async def test_a_responder_that_is_busy_for_a_moment_is_counted(
 
 async def test_an_empty_database_wants_migrations(line: CommandLine, empty_database: str) -> None:
     said = await line("check", "--role", "worker", database_url=empty_database)
-    assert "wrong  migrations:" in said.out
+    assert "error    migrations:" in said.out
     assert "run `ext-scheduler migrate`" in said.out
     assert in_one_line(said, 1).endswith("checks failed")
 
@@ -76,8 +76,8 @@ async def test_what_is_down_is_said_without_passwords(line: CommandLine) -> None
         database_url="postgresql://me:hidden-word@127.0.0.1:9/x",
         nats_url="nats://me:hidden-word@127.0.0.1:9",
     )
-    assert "wrong  database: postgresql://me:***@127.0.0.1:9/x cannot be reached" in said.out
-    assert "wrong  NATS: no NATS server at 127.0.0.1:9" in said.out
+    assert "error    database: postgresql://me:***@127.0.0.1:9/x cannot be reached" in said.out
+    assert "error    NATS: no NATS server at 127.0.0.1:9" in said.out
     assert "hidden-word" not in said.out + said.err
     assert in_one_line(said, 1)
 
@@ -113,7 +113,7 @@ async def test_private_keys_in_the_open_are_noted(line: CommandLine) -> None:
     (line.home / "worker.json").chmod(0o644)
     (line.home / "keys.json").write_bytes(key_set_document(JWKS))
     said = await line.ok("check", "--role", "worker")
-    assert "everybody on this host may read it" in said.out
+    assert "accessible to all users of this host" in said.out
     assert "chmod 600 worker.json" in said.out
     assert "private keys it does not need: runner-1" in said.out
     for jwk in JWKS:
@@ -122,7 +122,7 @@ async def test_private_keys_in_the_open_are_noted(line: CommandLine) -> None:
 
 async def test_a_setting_that_is_unknown_is_told(line: CommandLine) -> None:
     said = await line("check", poolsize="3")
-    assert "wrong  settings: EXT_SCHEDULER_POOLSIZE is not a setting" in said.out
+    assert "error    settings: EXT_SCHEDULER_POOLSIZE is not a setting" in said.out
     assert in_one_line(said, 1)
 
 
@@ -180,19 +180,21 @@ async def test_the_shipped_users_may_do_what_they_are_for(
 @pytest.mark.parametrize(
     ("subject", "rules", "allowed"),
     [
-        ("a.b", Rules(), True),
-        ("a.b", Rules(allow=[]), False),
-        ("a.b", Rules(allow=["a.*"]), True),
-        ("a.b.c", Rules(allow=["a.*"]), False),
-        ("a.b.c", Rules(allow=["a.>"]), True),
-        ("a", Rules(allow=["a.>"]), False),
-        ("a.b", Rules(deny=["a.b"]), False),
-        ("a.b", Rules(allow=["a.*"], deny=["*.b"]), False),
-        ("a.b q", Rules(allow=["a.b q"]), True),
-        ("a.b q", Rules(allow=["a.b other"]), False),
-        ("a.b", Rules(allow=["a.b q"]), False),
-        ("a.b q", Rules(deny=["a.b other"]), True),
+        ("a.b", PermissionRules(), True),
+        ("a.b", PermissionRules(allow=[]), False),
+        ("a.b", PermissionRules(allow=["a.*"]), True),
+        ("a.b.c", PermissionRules(allow=["a.*"]), False),
+        ("a.b.c", PermissionRules(allow=["a.>"]), True),
+        ("a", PermissionRules(allow=["a.>"]), False),
+        ("a.b", PermissionRules(deny=["a.b"]), False),
+        ("a.b", PermissionRules(allow=["a.*"], deny=["*.b"]), False),
+        ("a.b q", PermissionRules(allow=["a.b q"]), True),
+        ("a.b q", PermissionRules(allow=["a.b other"]), False),
+        ("a.b", PermissionRules(allow=["a.b q"]), False),
+        ("a.b q", PermissionRules(deny=["a.b other"]), True),
     ],
 )
-def test_permissions_are_read_as_the_server_does(subject: str, rules: Rules, allowed: bool) -> None:
+def test_permissions_are_read_as_the_server_does(
+    subject: str, rules: PermissionRules, allowed: bool
+) -> None:
     assert permitted(subject, rules) is allowed

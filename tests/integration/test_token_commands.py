@@ -58,14 +58,14 @@ async def test_a_token_is_shown_and_judged(line: CommandLine) -> None:
     shown = (await line.ok("token", "inspect", token)).out
     assert '"kid": "runner-1"' in shown
     assert f'"install_id": "{INSTALL}"' in shown
-    assert "it expires in" in shown
+    assert "token expires in" in shown
     judged = ("token", "inspect", "-", "--key-set", "keys.json")
     assert "signature, key, issuer" in (await line(*judged, given=token)).out
-    assert "it would be accepted" in (await line(*judged, "--body", "{}", given=token)).out
+    assert "token is valid" in (await line(*judged, "--body", "{}", given=token)).out
     refused = await line(*judged, "--body", "[]", given=token)
-    assert in_one_line(refused, 4) == "it is refused: body"
+    assert in_one_line(refused, 4) == "token is invalid: body"
     forged = token[:-8] + "AAAAAAAA"
-    assert in_one_line(await line(*judged, given=forged), 4).startswith("it is refused")
+    assert in_one_line(await line(*judged, given=forged), 4).startswith("token is invalid")
 
 
 async def test_a_body_may_come_from_a_file(line: CommandLine) -> None:
@@ -73,21 +73,25 @@ async def test_a_body_may_come_from_a_file(line: CommandLine) -> None:
     words = ("--key", "runner.json", "--install", INSTALL, "--body", "@body.json")
     token = (await line.ok("token", "mint", "get", *words)).out.strip()
     judged = ("token", "inspect", token, "--key-set", "keys.json", "--body", "@body.json")
-    assert "it would be accepted" in (await line.ok(*judged)).out
+    assert "token is valid" in (await line.ok(*judged)).out
 
 
 @pytest.mark.parametrize(
     ("words", "status", "told"),
     [
         (["mint", "lst", "--key", "runner.json", "--install", INSTALL], 2, "did you mean list?"),
-        (["mint", "runNow", "--key", "runner.json"], 2, "it is one of --audience admin"),
-        (["mint", "list", "--key", "runner.json"], 2, "give --install"),
+        (["mint", "runNow", "--key", "runner.json"], 2, "use --audience admin"),
+        (["mint", "list", "--key", "runner.json"], 2, "missing --install"),
         (["mint", "list", "--install", INSTALL], 2, "EXT_SCHEDULER_HOST_KEY_FILE"),
         (["mint", "list", "--install", INSTALL, "--key", "keys.json"], 2, "no key can sign"),
         (["mint", "list", "--install", INSTALL, "--key", "worker.json"], 2, "no key can sign"),
         (["mint", "list", "--install", "7"], 2, "--install"),
         (["mint", "list", "--lifetime", "121"], 2, "--lifetime"),
-        (["mint", "auditLog", "--audience", "admin", "--key", "platform.json"], 2, "which tenant?"),
+        (
+            ["mint", "auditLog", "--audience", "admin", "--key", "platform.json"],
+            2,
+            "missing --tenant",
+        ),
         (["inspect", "a.b"], 2, "not a token"),
         (["inspect", "a.b.c"], 2, "not a token"),
         (["inspect", "é.ü.c"], 2, "not a token"),
@@ -105,6 +109,6 @@ async def test_a_tokens_times_are_its_own(line: CommandLine) -> None:
     words = ("--key", "runner.json", "--install", INSTALL)
     token = (await line.ok("token", "mint", "list", *words)).out.strip()
     shown = (await line.ok("token", "inspect", token)).out
-    claims = msgspec.json.decode(shown[shown.index("}\n") + 2 : shown.index("it is valid")])
+    claims = msgspec.json.decode(shown[shown.index("}\n") + 2 : shown.index("token is valid")])
     assert before <= claims["iat"] <= time.time()
     assert claims["exp"] - claims["iat"] == 60

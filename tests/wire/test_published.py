@@ -20,29 +20,29 @@ from contracts.schedules import HOST_OPS
 from contracts.subjects import admin_subject, host_subject
 from runner_bridge.dev_runner.build import WIT
 from runner_bridge.dev_runner.interface import OFFERED, SCHEDULER
-from service.cli.asyncapi import Form, written
+from service.cli.asyncapi import ContractFormat, render
 from service.messages import Reply
 from tests.support.published import as_published
 from tests.wire.golden_files import CURRENT, read
 
 FOLDER = Path(__file__).parents[2] / "docs" / "api"
 FILES = {
-    Form.ASYNCAPI: "asyncapi.json",
-    Form.TYPESCRIPT: "ext-scheduler.d.ts",
-    Form.WIT: "scheduler.wit",
+    ContractFormat.ASYNCAPI: "asyncapi.json",
+    ContractFormat.TYPESCRIPT: "ext-scheduler.d.ts",
+    ContractFormat.WIT: "scheduler.wit",
 }
 OPERATIONS = [("host", op) for op in HOST_OPS] + [("admin", op) for op in ADMIN_OPS]
 
 
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(written(Form.ASYNCAPI))
+    content: dict[str, Any] = json.loads(render(ContractFormat.ASYNCAPI))
     return content
 
 
-@pytest.mark.parametrize("form", list(Form))
-def test_what_is_committed_is_what_is_generated(form: Form) -> None:
-    assert (FOLDER / FILES[form]).read_text() == written(form), "make api"
+@pytest.mark.parametrize("form", list(ContractFormat))
+def test_what_is_committed_is_what_is_generated(form: ContractFormat) -> None:
+    assert (FOLDER / FILES[form]).read_text() == render(form), "make api"
 
 
 def test_the_document_has_every_operation_under_its_subject(document: dict[str, Any]) -> None:
@@ -133,7 +133,7 @@ def test_the_interface_of_the_runner_has_every_generated_part() -> None:
 
 
 def test_a_compiler_of_extensions_sees_one_interface_in_both(tmp_path: Path) -> None:
-    published = bindings(FOLDER / FILES[Form.WIT], "scheduled", tmp_path / "published")
+    published = bindings(FOLDER / FILES[ContractFormat.WIT], "scheduled", tmp_path / "published")
     offered = bindings(WIT, "runner", tmp_path / "offered")
     assert published == offered
     assert "def update_schedule(schedule_id: str, input: types.UpdateScheduleInput)" in published

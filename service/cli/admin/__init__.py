@@ -1,4 +1,4 @@
-"""``admin``: every operation of the contract as a command, over NATS."""
+"""``admin``: every admin operation of the contract as a command."""
 
 from service.cli.admin.program import admin_program
 

@@ -1,4 +1,4 @@
-"""Asking the service as an administrator: who asks, over which connection, and what went wrong."""
+"""A client of the admin operations: one connection, signed requests, errors as exit statuses."""
 
 import getpass
 import logging
@@ -20,14 +20,14 @@ from runner_bridge.requests import Principal, RequestSettings, SignedRequests
 from service.bus.connection import Bus, BusUnavailableError, connect
 from service.cli import files
 from service.cli.errors import EXIT_UNAVAILABLE, EXIT_USAGE, STATUS_OF, CommandError
-from service.cli.output import progress, put_json
+from service.cli.output import print_json, progress
 from service.runtime.resources import bus_settings
 from service.runtime.settings import Settings
 
-CONNECT_PATIENCE_S = 3.0
-USUAL_PATIENCE_S = 10
-LONG_PATIENCE_S = 60
-LONG = {
+CONNECT_TIMEOUT_S = 3.0
+REQUEST_TIMEOUT_S = 10
+BULK_REQUEST_TIMEOUT_S = 60
+BULK_OPERATIONS = {
     "uninstall",
     "purgeTenant",
     "adopt",
@@ -36,13 +36,13 @@ LONG = {
     "exportTenant",
     "importTenant",
 }
-"""Operations that may have much to do."""
+"""Operations that work on any number of rows."""
 
 
-class Caller(Struct, frozen=True, kw_only=True):
-    """Who asks and how.
+class AdminOptions(Struct, frozen=True, kw_only=True):
+    """Options common to all admin commands.
 
-    ``tenant`` is empty where none was said; ``timeout`` in seconds, 0 for the usual.
+    ``tenant`` is empty where none was given; ``timeout`` is in seconds, 0 for the default.
     """
 
     key_file: Path
@@ -54,24 +54,24 @@ class Caller(Struct, frozen=True, kw_only=True):
     as_json: bool
 
 
-class Asking:
-    """Admin operations over one open connection."""
+class AdminClient:
+    """Calls admin operations over one open connection."""
 
-    def __init__(self, caller: Caller, key: Key, bus: Bus) -> None:
-        self.caller = caller
+    def __init__(self, options: AdminOptions, key: Key, bus: Bus) -> None:
+        self.options = options
         self._key = key
         self._bus = bus
-        self._request_id = caller.request_id
+        self._request_id = options.request_id
 
-    async def ask(self, op: str, fields: Mapping[str, Any], doing: str = "") -> Any:  # noqa: ANN401 - the operation's output
-        """Ask for an operation with wire ``fields``; return its output.
+    async def call(self, op: str, fields: Mapping[str, Any], activity: str = "") -> Any:  # noqa: ANN401 - the operation's output
+        """Call an operation with wire ``fields``; return its output, which may be negative.
 
-        Raises CommandError when there is none, or a negative one that needs no further words.
+        ``activity`` is what a terminal shows while waiting. Raises CommandError on a service error.
         """
         operation = ADMIN_OPS[op]
         fields = self._with_tenant(operation, fields)
         try:
-            async with progress(lambda: doing or f"waiting for {op}"):
+            async with progress(lambda: activity or f"waiting for {op}"):
                 return await self._requests(op).ask(
                     self._principal(operation, fields),
                     op,
@@ -80,130 +80,131 @@ class Asking:
                     jti=self._jti(operation, fields),
                 )
         except ServiceError as error:
-            raise self._refused(op, error) from None
+            raise self._command_error(op, error) from None
 
     def _requests(self, op: str) -> SignedRequests:
-        patience = self.caller.timeout or (LONG_PATIENCE_S if op in LONG else USUAL_PATIENCE_S)
-        settings = RequestSettings(
-            attempt_timeout_s=float(patience), total_timeout_s=float(patience)
-        )
+        default = BULK_REQUEST_TIMEOUT_S if op in BULK_OPERATIONS else REQUEST_TIMEOUT_S
+        timeout = float(self.options.timeout or default)
+        settings = RequestSettings(attempt_timeout_s=timeout, total_timeout_s=timeout)
         return SignedRequests(self._bus.client, lambda: self._key, settings)
 
     def _jti(self, operation: AdminOperation, fields: Mapping[str, Any]) -> UUID:
-        """The id that was asked for is for the first change; all else has its own."""
+        """Use --request-id for the first change; generate an id for any other request."""
         if self._request_id is None or not operation.mutates or fields.get("dryRun"):
             return uuid4()
-        chosen, self._request_id = self._request_id, None
-        return chosen
+        request_id, self._request_id = self._request_id, None
+        return request_id
 
     def _with_tenant(
         self, operation: AdminOperation, fields: Mapping[str, Any]
     ) -> Mapping[str, Any]:
-        tenant = self.caller.tenant
+        tenant = self.options.tenant
         known = {field.encode_name for field in structs.fields(operation.input)}
         if "tenantId" not in known or "tenantId" in fields or tenant in {"", ALL_TENANTS}:
             return fields
         return {**fields, "tenantId": tenant}
 
     def _principal(self, operation: AdminOperation, fields: Mapping[str, Any]) -> Principal:
-        if operation.operator_only or (self._key.operator and not self.caller.tenant):
+        if operation.operator_only or (self._key.operator and not self.options.tenant):
             tenant = ALL_TENANTS
         else:
-            tenant = self.caller.tenant or fields.get("tenantId", "")
+            tenant = self.options.tenant or fields.get("tenantId", "")
         if not tenant:
             raise CommandError(
-                "which tenant? give --tenant (or EXT_SCHEDULER_ADMIN_TENANT); only an operator's"
-                " key may leave it out",
+                "missing --tenant (or EXT_SCHEDULER_ADMIN_TENANT); only an operator's key may"
+                " omit it",
                 EXIT_USAGE,
             )
         return Principal(
             audience=ADMIN_AUDIENCE,
-            sub=self.caller.subject,
+            sub=self.options.subject,
             tenant_id=tenant,
-            permissions=self.caller.permissions,
+            permissions=self.options.permissions,
         )
 
-    def _refused(self, op: str, error: ServiceError) -> CommandError:
-        if self.caller.as_json:
-            put_json(error.body())
+    def _command_error(self, op: str, error: ServiceError) -> CommandError:
+        if self.options.as_json:
+            print_json(error.body())
         denied = str(self._bus.client.last_error or "")
         if "permissions violation for publish" in denied.lower():
-            message = f"this NATS user may not ask for {op}: {denied.removeprefix('nats: ')}"
+            message = f"this NATS user may not call {op}: {denied.removeprefix('nats: ')}"
             return CommandError(message, STATUS_OF[Code.DENIED])
-        message = described(
-            error.code, _fields_told(error.field_errors) or error.message, error.retry_after_ms
+        message = describe(
+            error.code,
+            _join_field_errors(error.field_errors) or error.message,
+            error.retry_after_ms,
         )
         if error.code is Code.UNAUTHORIZED:
             message += (
                 f": the service does not accept key {self._key.kid!r}"
-                " (is it in its key set, and do the clocks agree?)"
+                " (is it in the service's key set, and are the clocks in sync?)"
             )
         if error.code is Code.UNAVAILABLE and ADMIN_OPS[op].mutates:
             message += f"; safe to repeat with --request-id {error.request_id}"
         return CommandError(message, STATUS_OF[error.code])
 
 
-def negative(outcome: Outcome) -> CommandError:
-    """What a negative outcome ends with."""
+def outcome_error(outcome: Outcome) -> CommandError:
+    """Return the error that a negative outcome ends with."""
     code = outcome.code or Code.INTERNAL
-    told = _fields_told(outcome.field_errors) or outcome.error or ""
-    return CommandError(described(code, told, outcome.retry_after_ms), STATUS_OF[code])
+    message = _join_field_errors(outcome.field_errors) or outcome.error or ""
+    return CommandError(describe(code, message, outcome.retry_after_ms), STATUS_OF[code])
 
 
-def _fields_told(errors: Mapping[str, str] | None) -> str:
+def _join_field_errors(errors: Mapping[str, str] | None) -> str:
     return "; ".join(f"{field}: {text}" for field, text in (errors or {}).items())
 
 
-def described(code: Code, message: str, retry_after_ms: int | None) -> str:
-    """A refusal in one line."""
-    again = f", again in {retry_after_ms / 1000:.0f} s" if retry_after_ms else ""
-    return f"{message}{again} ({code.value})"
+def describe(code: Code, message: str, retry_after_ms: int | None) -> str:
+    """Return a service error as one line."""
+    retry = f", retry in {retry_after_ms / 1000:.0f} s" if retry_after_ms else ""
+    return f"{message}{retry} ({code.value})"
 
 
-def caller(settings: Settings, given: Mapping[str, Any]) -> Caller:
-    """Read who asks from the options, else from the settings."""
-    subject = given["subject"] or settings.admin_subject or _login_name()
-    return Caller(
-        key_file=given["key"] or Path(settings.admin_key_file),
+def read_options(settings: Settings, arguments: Mapping[str, Any]) -> AdminOptions:
+    """Read the common options from the arguments, falling back to the settings."""
+    subject = arguments["subject"] or settings.admin_subject or _login_name()
+    return AdminOptions(
+        key_file=arguments["key"] or Path(settings.admin_key_file),
         subject=subject,
-        tenant=given["tenant"] or settings.admin_tenant,
-        permissions=tuple(given["permission"] or settings.admin_permissions),
-        timeout=given["timeout"] or 0,
-        request_id=given["request_id"],
-        as_json=given["as_json"],
+        tenant=arguments["tenant"] or settings.admin_tenant,
+        permissions=tuple(arguments["permission"] or settings.admin_permissions),
+        timeout=arguments["timeout"] or 0,
+        request_id=arguments["request_id"],
+        as_json=arguments["as_json"],
     )
 
 
 @asynccontextmanager
-async def asking(settings: Settings, who: Caller) -> AsyncIterator[Asking]:
-    """Connect for the length of the block. Raises CommandError when that is not possible."""
-    # A failure is told in one line, by whoever ends the program.
+async def open_client(settings: Settings, options: AdminOptions) -> AsyncIterator[AdminClient]:
+    """Connect to NATS, and disconnect at the end. Raises CommandError when that is impossible."""
+    # A failure ends the program with one line; the library's log lines would only repeat it.
     logging.getLogger().addHandler(logging.NullHandler())
-    key = admin_key(who.key_file)
-    quick = structs.replace(
-        bus_settings(settings, "ext-scheduler admin"), connect_patience=CONNECT_PATIENCE_S
+    key = load_admin_key(options.key_file)
+    connection_settings = structs.replace(
+        bus_settings(settings, "ext-scheduler admin"), connect_patience=CONNECT_TIMEOUT_S
     )
     try:
-        async with progress(lambda: f"connecting to NATS at {quick.servers[0]}"):
-            bus = await connect(quick)
+        async with progress(lambda: f"connecting to NATS at {connection_settings.servers[0]}"):
+            bus = await connect(connection_settings)
     except BusUnavailableError as error:
         raise CommandError(str(error), EXIT_UNAVAILABLE) from None
     try:
-        yield Asking(who, key, bus)
+        yield AdminClient(options, key, bus)
     finally:
         await bus.close()
 
 
-def admin_key(file: Path) -> Key:
-    """Return the key that a file gives for admin requests. Raises CommandError."""
+def load_admin_key(file: Path) -> Key:
+    """Return the key of a file that signs admin requests. Raises CommandError."""
     try:
         return signing_key(parse_key_set(files.read(file)), ADMIN_AUDIENCE)
     except InvalidKeySet as error:
         raise CommandError(f"{file}: {error}", EXIT_USAGE) from None
 
 
-def wire(value: object) -> Any:  # noqa: ANN401 - plain values
-    """Return a Struct as the plain values that JSON would have."""
+def to_builtins(value: object) -> Any:  # noqa: ANN401 - plain values
+    """Return a Struct as the plain values that its JSON holds."""
     return msgspec.to_builtins(value)
 
 

@@ -1,7 +1,7 @@
 """How each admin command reads: its name, arguments, examples and table.
 
-An operation without a row here has a command all the same, named after it, with its required
-fields as arguments.
+An operation without a spec here still has a command, named after it, with its required fields as
+positional arguments.
 """
 
 import re
@@ -13,51 +13,52 @@ from msgspec import Struct, structs
 
 from contracts.admin import ADMIN_OPS
 from service.cli.admin import documents, installs, runs
-from service.cli.admin.client import Asking
+from service.cli.admin.client import AdminClient
 
-Work = Callable[[Asking, Mapping[str, Any]], Awaitable[None]]
-"""Does what a command does that is more than asking and showing; is given the options."""
+CommandAction = Callable[[AdminClient, Mapping[str, Any]], Awaitable[None]]
+"""What a command does that is more than one call and its output; called with the arguments."""
 
-NOTHING: Mapping[str, Any] = {}
+NO_FIELDS: Mapping[str, Any] = {}
 PREFIX = "ext-scheduler admin"
 
 
-class Shape(Struct, frozen=True, kw_only=True):
-    """One command.
+class CommandSpec(Struct, frozen=True, kw_only=True):
+    """Describes one command.
 
-    ``summary`` may name fields in braces for the confirmation; ``arguments`` are optional fields
-    that are positional; ``fixed`` are wire fields that the command itself says; ``columns`` those
-    of its table, all where empty; ``own`` replace the options made from the input.
+    ``positional`` names optional fields that are positional arguments; ``fixed`` holds wire fields
+    that the command itself sets; ``columns`` are those of its table, all where empty;
+    ``confirmation`` is a question that may name fields in braces; ``own_parameters`` replace those
+    built from the operation's input.
     """
 
     op: str
     name: str
     summary: str
     examples: Sequence[str] = ()
-    arguments: Sequence[str] = ()
-    fixed: Mapping[str, Any] = NOTHING
+    positional: Sequence[str] = ()
+    fixed: Mapping[str, Any] = NO_FIELDS
     columns: Sequence[str] = ()
-    confirm: str = ""
+    confirmation: str = ""
     hint: str = ""
     done: str = "done"
-    own: Sequence[Parameter] | None = None
-    extra: Sequence[Parameter] = ()
-    work: Work | None = None
+    own_parameters: Sequence[Parameter] | None = None
+    extra_parameters: Sequence[Parameter] = ()
+    action: CommandAction | None = None
 
 
-SHAPES = [
-    Shape(
+SPECS = [
+    CommandSpec(
         op="registerInstall",
         name="register",
-        summary="Install one version of an extension in a tenant, or make a further version known.",
+        summary="Install an extension version in a tenant, or register another version of it.",
         examples=(
             "register manifest.json --tenant acme --component ext.wasm --grant-declared",
             "register manifest.json --tenant acme --content-hash sha256:… --config region=eu",
         ),
-        own=installs.REGISTER_OPTIONS,
-        work=installs.register,
+        own_parameters=installs.REGISTER_OPTIONS,
+        action=installs.register,
     ),
-    Shape(
+    CommandSpec(
         op="updateInstall",
         name="update",
         summary="Move an install and its schedules to another version.",
@@ -66,65 +67,65 @@ SHAPES = [
             "update INSTALL --version 2.0.0",
             "update INSTALL --version 2.0.0 --disable-missing-schedules",
         ),
-        hint="nothing was changed; --disable-missing-schedules goes on without them",
+        hint="no changes made; --disable-missing-schedules disables them and continues",
         columns=("scheduleId", "name", "method", "path"),
     ),
-    Shape(
+    CommandSpec(
         op="setInstallEnabled",
         name="enable",
-        summary="Let an install fire again, from the next slot.",
+        summary="Enable an install; its schedules fire again from their next slot.",
         examples=("enable INSTALL",),
         fixed={"enabled": True},
         done="enabled",
     ),
-    Shape(
+    CommandSpec(
         op="setInstallEnabled",
         name="disable",
-        summary="Let nothing of an install fire; its schedules and settings stay.",
+        summary="Disable an install: none of its schedules fires, and all are kept.",
         examples=("disable INSTALL",),
         fixed={"enabled": False},
         done="disabled",
     ),
-    Shape(
+    CommandSpec(
         op="uninstall",
         name="uninstall",
-        summary="Remove an install with its schedules, runs and settings. The audit stays.",
+        summary="Remove an install with its schedules, runs and settings. The audit log is kept.",
         examples=("uninstall INSTALL", "uninstall INSTALL --yes"),
-        confirm="Remove install {installId} with all its schedules and runs?",
+        confirmation="Remove install {installId} with all its schedules and runs?",
     ),
-    Shape(
+    CommandSpec(
         op="purgeTenant",
         name="purge",
-        summary="Remove everything of a tenant. The audit stays.",
+        summary="Remove all data of a tenant. The audit log is kept.",
         examples=("purge acme", "purge acme --yes --json"),
-        confirm="Remove all installs, schedules and runs of tenant {tenantId}?",
+        confirmation="Remove all installs, schedules and runs of tenant {tenantId}?",
     ),
-    Shape(
+    CommandSpec(
         op="setTenantPaused",
         name="pause",
-        summary="Let nothing of a tenant fire until it is resumed.",
+        summary="Pause a tenant: none of its schedules fires until it is resumed.",
         examples=("pause acme",),
         fixed={"paused": True},
         done="paused",
     ),
-    Shape(
+    CommandSpec(
         op="setTenantPaused",
         name="resume",
-        summary="Lift a tenant's pause; firing goes on with the next slot.",
+        summary="Resume a paused tenant; its schedules fire again from their next slot.",
         examples=("resume acme",),
         fixed={"paused": False},
         done="resumed",
     ),
-    Shape(
+    CommandSpec(
         op="disableSchedules",
         name="disable-schedules",
-        summary="Disable all schedules of an install; each stays so until it is enabled again.",
+        summary="Disable all schedules of an install, each until it is enabled again.",
         examples=("disable-schedules INSTALL",),
     ),
-    Shape(
+    CommandSpec(
         op="listSchedules",
         name="list",
-        summary="Show schedules.",
+        summary="List schedules.",
         examples=("list --tenant acme", "list --failing --all", "list --install-id INSTALL --json"),
         columns=(
             "id",
@@ -139,52 +140,52 @@ SHAPES = [
             "tenantId",
         ),
     ),
-    Shape(
+    CommandSpec(
         op="getSchedule",
         name="show",
-        summary="Show all there is to know of one schedule.",
+        summary="Show one schedule in full.",
         examples=("show SCHEDULE", "show SCHEDULE --json"),
     ),
-    Shape(
+    CommandSpec(
         op="createSchedule",
         name="create",
-        summary="Create a schedule as its extension would.",
+        summary="Create a schedule on behalf of its extension.",
         examples=(
             "create INSTALL '0 3 * * *' --endpoint 'POST /api/report' --timezone Europe/Berlin",
             "create INSTALL '*/15 * * * *' --endpoint /api/sync --payload '{\"full\": true}'",
         ),
     ),
-    Shape(
+    CommandSpec(
         op="updateSchedule",
         name="change",
-        summary="Change a schedule as its extension would; what is not named stays.",
+        summary="Change a schedule on behalf of its extension; fields not given stay unchanged.",
         examples=(
             "change INSTALL SCHEDULE --cron '30 4 * * *'",
             "change INSTALL SCHEDULE --no-enabled --clear-payload",
         ),
     ),
-    Shape(
+    CommandSpec(
         op="deleteSchedule",
         name="delete",
-        summary="Delete a schedule as its extension would.",
+        summary="Delete a schedule on behalf of its extension.",
         examples=("delete INSTALL SCHEDULE --yes",),
-        confirm="Delete schedule {scheduleId}?",
+        confirmation="Delete schedule {scheduleId}?",
         done="deleted",
     ),
-    Shape(
+    CommandSpec(
         op="runNow",
         name="run-now",
-        summary="Call a schedule's endpoint once, now; within a minute it is the same run.",
+        summary="Run a schedule once, now; repeating this within a minute returns the same run.",
         examples=("run-now SCHEDULE", "run-now SCHEDULE --wait 60"),
-        extra=runs.RUN_NOW_OPTIONS,
-        work=runs.run_now,
+        extra_parameters=runs.RUN_NOW_OPTIONS,
+        action=runs.run_now,
     ),
-    Shape(
+    CommandSpec(
         op="runHistory",
         name="history",
-        summary="Show runs, newest first.",
+        summary="List runs, newest first.",
         examples=("history SCHEDULE", "history --install-id INSTALL --status error --all"),
-        arguments=("schedule_id",),
+        positional=("schedule_id",),
         columns=(
             "id",
             "slot",
@@ -198,88 +199,88 @@ SHAPES = [
             "error",
         ),
     ),
-    Shape(
+    CommandSpec(
         op="previewCron",
         name="preview-cron",
-        summary="Show when a cron expression would fire.",
+        summary="List the slots of a cron expression.",
         examples=("preview-cron '30 1 * * *' --timezone Europe/Berlin --count 5",),
     ),
-    Shape(
+    CommandSpec(
         op="listEndpoints",
         name="endpoints",
-        summary="Show the endpoints of the version that an install has.",
+        summary="List the endpoints of an install's current version.",
         examples=("endpoints INSTALL",),
     ),
-    Shape(
+    CommandSpec(
         op="backfillEndpoints",
         name="backfill-endpoints",
-        summary="Make the endpoint rows that manifests have and the table lacks. Operators only.",
+        summary="Create missing endpoint rows from the manifests. Operators only.",
         examples=("backfill-endpoints", "backfill-endpoints --version-id VERSION"),
     ),
-    Shape(
+    CommandSpec(
         op="exportTenant",
         name="export",
-        summary="Write a tenant's schedules to a file that `import` takes, here or elsewhere.",
+        summary="Export a tenant's schedules to a file for `import`.",
         examples=("export acme --out acme.json", "export acme > acme.json"),
-        extra=documents.EXPORT_OPTIONS,
-        work=documents.export,
+        extra_parameters=documents.EXPORT_OPTIONS,
+        action=documents.export,
     ),
-    Shape(
+    CommandSpec(
         op="importTenant",
         name="import",
-        summary="Create the schedules of an exported file, all of a document or none.",
+        summary="Create the schedules of an exported file: all of a document, or none.",
         examples=(
             "import acme.json --tenant acme --dry-run",
             "import acme.json --tenant acme-2",
         ),
-        own=documents.IMPORT_OPTIONS,
-        work=documents.import_,
+        own_parameters=documents.IMPORT_OPTIONS,
+        action=documents.import_,
     ),
-    Shape(
+    CommandSpec(
         op="auditLog",
         name="audit",
-        summary="Show who changed what, newest first.",
+        summary="List who changed what, newest first.",
         examples=("audit --since 12h", "audit --install-id INSTALL --all --json"),
         columns=("at", "actor", "op", "tenantId", "installId", "changes", "requestId"),
     ),
-    Shape(
+    CommandSpec(
         op="adopt",
         name="adopt",
-        summary="Take over schedules that another job runner drove, so that nothing fires twice.",
+        summary="Take over schedules from another job runner, without firing any twice.",
         examples=("adopt --pg-boss-schema pgboss --dry-run", "adopt --tenant acme"),
     ),
-    Shape(
+    CommandSpec(
         op="reconcile",
         name="reconcile",
-        summary="Find schedules, timers, runs and jobs that do not fit together, and repair them.",
+        summary="Find and repair inconsistencies between schedules, timers, runs and jobs.",
         examples=("reconcile --dry-run", "reconcile --tenant acme"),
         done="no inconsistencies found",
     ),
 ]
 
 
-def shapes() -> list[Shape]:
-    """The commands of all operations, those without a row of their own last."""
-    shaped = {shape.op for shape in SHAPES}
-    return SHAPES + [_plain(op) for op in ADMIN_OPS if op not in shaped]
+def all_specs() -> list[CommandSpec]:
+    """Return the specs of all operations, those without a spec of their own last."""
+    specified = {spec.op for spec in SPECS}
+    return SPECS + [_default_spec(op) for op in ADMIN_OPS if op not in specified]
 
 
-def wire_shapes() -> list[Shape]:
-    """The same commands under the operations' own names, where those differ."""
-    taken = {shape.name for shape in shapes()}
-    # Of several commands for one operation any will do: here the person says all of it.
-    by_op = {shape.op: shape for shape in SHAPES if wire_name(shape.op) not in taken}
+def wire_name_specs() -> list[CommandSpec]:
+    """Return the same commands under the operations' wire names, where those differ."""
+    taken = {spec.name for spec in all_specs()}
+    # Where one operation has several commands, each with its fixed fields, all fields are given.
+    by_op = {spec.op: spec for spec in SPECS if wire_name(spec.op) not in taken}
     return [
-        _plain(op) if shape.fixed else structs.replace(shape, name=wire_name(op))
-        for op, shape in by_op.items()
+        _default_spec(op) if spec.fixed else structs.replace(spec, name=wire_name(op))
+        for op, spec in by_op.items()
     ]
 
 
 def wire_name(op: str) -> str:
-    """Write an operation's name as a command's: ``runNow`` as ``run-now``."""
+    """Return an operation's wire name as a command's: ``runNow`` as ``run-now``."""
     return re.sub(r"(?=[A-Z])", "-", op).lower()
 
 
-def _plain(op: str) -> Shape:
+def _default_spec(op: str) -> CommandSpec:
     summary = " ".join((ADMIN_OPS[op].input.__doc__ or op).split())
-    return Shape(op=op, name=wire_name(op), summary=summary)
+    return CommandSpec(op=op, name=wire_name(op), summary=summary)

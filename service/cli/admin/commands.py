@@ -1,4 +1,4 @@
-"""What a command does: read the options, ask page by page, show what came."""
+"""What an admin command does: read its arguments, call the operation page by page, print."""
 
 import sys
 from collections.abc import Mapping
@@ -8,78 +8,80 @@ import typer
 from msgspec import structs
 
 from contracts.admin import ADMIN_OPS
-from service.cli.admin.client import Asking, wire
-from service.cli.admin.command_specs import Shape
-from service.cli.admin.output import Telling, tell
-from service.cli.admin.parameters import values
-from service.cli.admin.times import instant
+from service.cli.admin.client import AdminClient, to_builtins
+from service.cli.admin.command_specs import CommandSpec
+from service.cli.admin.output import OutputOptions, print_result
+from service.cli.admin.parameters import read_fields
+from service.cli.admin.times import parse_instant
 from service.cli.errors import EXIT_USAGE, CommandError
-from service.cli.output import note
+from service.cli.output import print_notice
 
-PAGE = 200
+PAGE_ROWS = 200
+"""How many rows one request asks for at most."""
 
 
 def is_paged(op: str) -> bool:
-    """Tell whether an operation answers lists page by page."""
+    """Return whether an operation returns its list page by page."""
     operation = ADMIN_OPS[op]
-    asked = {field.name for field in structs.fields(operation.input)}
-    return "cursor" in asked and _rows_of(op) != ""
+    input_names = {field.name for field in structs.fields(operation.input)}
+    return "cursor" in input_names and _list_name(op) != ""
 
 
-async def work(shape: Shape, asking: Asking, given: Mapping[str, Any]) -> None:
-    """Do what the command says. Raises CommandError."""
-    if shape.work is not None:
-        await shape.work(asking, given)
+async def execute(spec: CommandSpec, client: AdminClient, arguments: Mapping[str, Any]) -> None:
+    """Run a command. Raises CommandError."""
+    if spec.action is not None:
+        await spec.action(client, arguments)
         return
-    fields = {**values(ADMIN_OPS[shape.op].input, given), **shape.fixed}
+    fields = {**read_fields(ADMIN_OPS[spec.op].input, arguments), **spec.fixed}
     if "since" in fields:
-        fields["since"] = instant(fields["since"])
-    if is_paged(shape.op):
-        output: Any = await _pages(shape.op, asking, fields, given)
+        fields["since"] = parse_instant(fields["since"])
+    if is_paged(spec.op):
+        output: Any = await _fetch_pages(spec.op, client, fields, arguments)
     else:
-        output = await asking.ask(shape.op, fields)
-    telling = Telling(
-        columns=shape.columns,
-        done=shape.done,
-        hint=shape.hint,
-        dry_run=bool(given.get("dry_run")),
+        output = await client.call(spec.op, fields)
+    options = OutputOptions(
+        columns=spec.columns,
+        done=spec.done,
+        hint=spec.hint,
+        dry_run=bool(arguments.get("dry_run")),
     )
-    tell(asking, output, telling)
+    print_result(client, output, options)
 
 
-def confirm(shape: Shape, given: Mapping[str, Any]) -> None:
-    """Ask whether it is really meant. Raises CommandError where nobody says yes."""
-    if not shape.confirm or given["yes"]:
+def confirm(spec: CommandSpec, arguments: Mapping[str, Any]) -> None:
+    """Ask for confirmation where the command needs it. Raises CommandError where it is denied."""
+    if not spec.confirmation or arguments["yes"]:
         return
-    question = shape.confirm.format(**values(ADMIN_OPS[shape.op].input, given))
+    question = spec.confirmation.format(**read_fields(ADMIN_OPS[spec.op].input, arguments))
     if not sys.stdin.isatty():
-        raise CommandError(f"{question} Say so with --yes", EXIT_USAGE)
+        raise CommandError(f"{question} Confirm with --yes", EXIT_USAGE)
     if not typer.confirm(question, err=True):
-        raise CommandError("nothing was done")
+        raise CommandError("aborted")
 
 
-async def _pages(
-    op: str, asking: Asking, fields: Mapping[str, Any], given: Mapping[str, Any]
+async def _fetch_pages(
+    op: str, client: AdminClient, fields: Mapping[str, Any], arguments: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Fetch as many rows as are wanted; return them as one page."""
-    name, rows = _rows_of(op), list[Any]()
-    wanted = None if given["everything"] else given["limit"]
-    cursor = given["cursor"]
+    """Fetch rows up to the limit; return them as one page."""
+    name, rows = _list_name(op), list[Any]()
+    limit = None if arguments["everything"] else arguments["limit"]
+    cursor = arguments["cursor"]
     while True:
-        size = PAGE if wanted is None else min(PAGE, wanted - len(rows))
+        size = PAGE_ROWS if limit is None else min(PAGE_ROWS, limit - len(rows))
         page = {**fields, "limit": size, **({"cursor": cursor} if cursor else {})}
-        output = wire(await asking.ask(op, page, f"{len(rows)} {name} so far" if rows else ""))
+        activity = f"fetched {len(rows)} {name} so far" if rows else ""
+        output = to_builtins(await client.call(op, page, activity))
         rows += output[name]
         cursor = output.get("nextCursor")
-        if not cursor or (wanted is not None and len(rows) >= wanted):
+        if not cursor or (limit is not None and len(rows) >= limit):
             break
-    if cursor and not asking.caller.as_json:
-        note(f"there are more than {len(rows)} {name}: --all shows them, or --limit")
+    if cursor and not client.options.as_json:
+        print_notice(f"there are more than {len(rows)} {name}: use --all or --limit to show them")
     return {name: rows, **({"nextCursor": cursor} if cursor else {})}
 
 
-def _rows_of(op: str) -> str:
-    """The list that an operation's output consists of, empty where it is something else."""
+def _list_name(op: str) -> str:
+    """Return the name of the list that is an operation's output, empty where it has others."""
     fields = structs.fields(ADMIN_OPS[op].output)
     names = [field.encode_name for field in fields if field.name != "next_cursor"]
     return names[0] if len(names) == 1 and len(fields) == 2 else ""

@@ -1,6 +1,6 @@
 """``admin export`` and ``admin import``: a tenant's schedules as a file.
 
-A file holds one document, or a list of them where the tenant has more than one import may carry.
+A file holds one document, or a list of them where the tenant exceeds what one import accepts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,92 +13,100 @@ from msgspec import structs
 
 from contracts.admin_schedules import ImportTenantOutput, TenantDocument
 from service.cli import files
-from service.cli.admin.client import Asking, wire
-from service.cli.admin.output import Telling, tell
-from service.cli.admin.parameters import made
+from service.cli.admin.client import AdminClient, to_builtins
+from service.cli.admin.output import OutputOptions, print_result
+from service.cli.admin.parameters import build_parameters
 from service.cli.errors import EXIT_USAGE, CommandError
-from service.cli.output import note, put
+from service.cli.output import print_line, print_notice
 
-EXPORT_OPTIONS = made(
+EXPORT_OPTIONS = build_parameters(
     [("out", Annotated[Path | None, typer.Option(help="File; standard output by default.")], None)]
 )
-IMPORT_OPTIONS = made(
+IMPORT_OPTIONS = build_parameters(
     [
-        ("file", Annotated[Path, typer.Argument(help="From `export`; - for standard input.")], ...),
+        (
+            "file",
+            Annotated[Path, typer.Argument(help="Exported file; - for standard input.")],
+            ...,
+        ),
         (
             "dry_run",
-            Annotated[bool, typer.Option(help="Say whether it would go, and change nothing.")],
+            Annotated[bool, typer.Option(help="Report the result without making changes.")],
             False,
         ),
     ]
 )
-FORMAT = 1
+DOCUMENT_FORMAT = 1
 
 
-async def export(asking: Asking, given: Mapping[str, Any]) -> None:
+async def export(client: AdminClient, arguments: Mapping[str, Any]) -> None:
     """Write the tenant's documents to a file or standard output. Raises CommandError."""
     documents: list[TenantDocument] = []
     cursor: dict[str, str] = {}
     while True:
-        fields = {"tenantId": given["tenant_id"], **cursor}
-        page = await asking.ask("exportTenant", fields, f"{_count(documents)} schedules so far")
+        fields = {"tenantId": arguments["tenant_id"], **cursor}
+        activity = f"exported {_count_schedules(documents)} schedules so far"
+        page = await client.call("exportTenant", fields, activity)
         documents.append(page.document)
-        for problem in page.omitted:
-            note(f"left out: {problem.subject}: {problem.message}")
+        for omission in page.omitted:
+            print_notice(f"omitted: {omission.subject}: {omission.message}")
         if page.next_cursor is None:
             break
         cursor = {"cursor": page.next_cursor}
     content = documents[0] if len(documents) == 1 else documents
     text = msgspec.json.format(msgspec.json.encode(content), indent=2)
-    if given["out"] is None:
-        put(text.decode())
+    if arguments["out"] is None:
+        print_line(text.decode())
         return
-    files.write(given["out"], text + b"\n", files.PUBLIC)
-    note(f"schedules written to {given['out']}: {_count(documents)}")
+    files.write(arguments["out"], text + b"\n", files.PUBLIC)
+    print_notice(f"schedules written to {arguments['out']}: {_count_schedules(documents)}")
 
 
-async def import_(asking: Asking, given: Mapping[str, Any]) -> None:
-    """Import the documents of a file, after all of them were tried. Raises CommandError."""
-    documents = _documents(given["file"])
-    if not asking.caller.tenant:
-        raise CommandError("into which tenant? give --tenant", EXIT_USAGE)
-    if len(documents) > 1 or given["dry_run"]:
-        outcome = await _all(asking, documents, dry_run=True)
-        if given["dry_run"] or not outcome.success:
-            tell(asking, outcome, Telling(dry_run=True))
+async def import_(client: AdminClient, arguments: Mapping[str, Any]) -> None:
+    """Import the documents of a file, after a dry run of all of them. Raises CommandError."""
+    documents = _read_documents(arguments["file"])
+    if not client.options.tenant:
+        raise CommandError("missing --tenant", EXIT_USAGE)
+    if len(documents) > 1 or arguments["dry_run"]:
+        result = await _import_documents(client, documents, dry_run=True)
+        if arguments["dry_run"] or not result.success:
+            print_result(client, result, OutputOptions(dry_run=True))
             return
-    tell(asking, await _all(asking, documents, dry_run=False), Telling())
+    result = await _import_documents(client, documents, dry_run=False)
+    print_result(client, result, OutputOptions())
 
 
-async def _all(
-    asking: Asking, documents: Sequence[TenantDocument], *, dry_run: bool
+async def _import_documents(
+    client: AdminClient, documents: Sequence[TenantDocument], *, dry_run: bool
 ) -> ImportTenantOutput:
-    """Import, or try, one document after the other; stop at the first that is refused."""
+    """Import documents in order; stop at the first that is rejected, and return its result."""
     created = 0
     for number, document in enumerate(documents, 1):
         fields = {
-            "tenantId": asking.caller.tenant,
-            "document": wire(document),
+            "tenantId": client.options.tenant,
+            "document": to_builtins(document),
             **({"dryRun": True} if dry_run else {}),
         }
-        doing = f"document {number} of {len(documents)}"
-        outcome: ImportTenantOutput = await asking.ask("importTenant", fields, doing)
-        if not outcome.success:
+        position = f"document {number} of {len(documents)}"
+        result: ImportTenantOutput = await client.call("importTenant", fields, position)
+        if not result.success:
             if len(documents) > 1:
-                note(f"{doing} is refused; {created} schedules of those before it")
-            return outcome
-        created += outcome.created or 0
-    return structs.replace(outcome, created=created)
+                print_notice(f"{position} was rejected, after {created} schedules of earlier ones")
+            return result
+        created += result.created or 0
+    return structs.replace(result, created=created)
 
 
-def _documents(file: Path) -> list[TenantDocument]:
-    shape = TenantDocument | list[TenantDocument]
-    content: Any = files.read_json(file, shape, "an exported document")
+def _read_documents(file: Path) -> list[TenantDocument]:
+    accepted = TenantDocument | list[TenantDocument]
+    content: Any = files.read_json(file, accepted, "an exported document")
     documents = content if isinstance(content, list) else [content]
-    if not documents or any(document.format != FORMAT for document in documents):
-        raise CommandError(f"{file}: not of a format that this release knows", EXIT_USAGE)
+    if not documents or any(document.format != DOCUMENT_FORMAT for document in documents):
+        raise CommandError(f"{file}: not a format supported by this release", EXIT_USAGE)
     return documents
 
 
-def _count(documents: Sequence[TenantDocument]) -> int:
-    return sum(len(part.schedules) for document in documents for part in document.extensions)
+def _count_schedules(documents: Sequence[TenantDocument]) -> int:
+    return sum(
+        len(extension.schedules) for document in documents for extension in document.extensions
+    )

@@ -1,4 +1,4 @@
-"""``admin register``: from an extension's own files to an install."""
+"""``admin register``: an install made from an extension's own files."""
 
 import hashlib
 from collections.abc import Mapping
@@ -9,28 +9,32 @@ import typer
 
 from contracts.admin_installs import Manifest
 from service.cli import files
-from service.cli.admin.client import Asking, wire
-from service.cli.admin.output import Telling, tell
-from service.cli.admin.parameters import made
+from service.cli.admin.client import AdminClient, to_builtins
+from service.cli.admin.output import OutputOptions, print_result
+from service.cli.admin.parameters import build_parameters
 from service.cli.errors import EXIT_USAGE, CommandError
 
-REGISTER_OPTIONS = made(
+REGISTER_OPTIONS = build_parameters(
     [
         (
             "manifest",
-            Annotated[Path, typer.Argument(help="The manifest (JSON), - for standard input.")],
+            Annotated[Path, typer.Argument(help="The manifest (JSON); - for standard input.")],
             ...,
         ),
-        ("component", Annotated[Path | None, typer.Option(help="The .wasm, to be hashed.")], None),
+        (
+            "component",
+            Annotated[Path | None, typer.Option(help="The .wasm file, to compute its hash.")],
+            None,
+        ),
         (
             "content_hash",
-            Annotated[str, typer.Option(help="Its hash, in place of --component.")],
+            Annotated[str, typer.Option(help="The component's hash, instead of --component.")],
             "",
         ),
         ("grant", Annotated[list[str], typer.Option(help="Capability; repeatable.")], []),
         (
             "grant_declared",
-            Annotated[bool, typer.Option(help="Grant all that the manifest declares.")],
+            Annotated[bool, typer.Option(help="Grant every capability the manifest declares.")],
             False,
         ),
         ("config", Annotated[list[str], typer.Option(help="KEY=VALUE; repeatable.")], []),
@@ -43,35 +47,35 @@ REGISTER_OPTIONS = made(
 )
 
 
-async def register(asking: Asking, given: Mapping[str, Any]) -> None:
-    """Register what the manifest describes. Raises CommandError."""
-    if not asking.caller.tenant:
-        raise CommandError("in which tenant? give --tenant", EXIT_USAGE)
-    manifest: Manifest = files.read_json(given["manifest"], Manifest, "a manifest")
-    declared = manifest.capabilities if given["grant_declared"] else []
+async def register(client: AdminClient, arguments: Mapping[str, Any]) -> None:
+    """Register the version that a manifest describes. Raises CommandError."""
+    if not client.options.tenant:
+        raise CommandError("missing --tenant", EXIT_USAGE)
+    manifest: Manifest = files.read_json(arguments["manifest"], Manifest, "a manifest")
+    declared = manifest.capabilities if arguments["grant_declared"] else []
     fields = {
-        "tenantId": asking.caller.tenant,
-        "manifest": wire(manifest),
-        "contentHash": _content_hash(given),
-        "grants": [*declared, *(name for name in given["grant"] if name not in declared)],
-        "config": _config(given),
+        "tenantId": client.options.tenant,
+        "manifest": to_builtins(manifest),
+        "contentHash": _content_hash(arguments),
+        "grants": [*declared, *(name for name in arguments["grant"] if name not in declared)],
+        "config": _config(arguments),
     }
-    tell(asking, await asking.ask("registerInstall", fields), Telling())
+    print_result(client, await client.call("registerInstall", fields), OutputOptions())
 
 
-def _content_hash(given: Mapping[str, Any]) -> str:
-    if bool(given["content_hash"]) == bool(given["component"]):
-        raise CommandError("give either --component or --content-hash", EXIT_USAGE)
-    if given["component"]:
-        return f"sha256:{hashlib.sha256(files.read(given['component'])).hexdigest()}"
-    return str(given["content_hash"])
+def _content_hash(arguments: Mapping[str, Any]) -> str:
+    if bool(arguments["content_hash"]) == bool(arguments["component"]):
+        raise CommandError("specify either --component or --content-hash", EXIT_USAGE)
+    if arguments["component"]:
+        return f"sha256:{hashlib.sha256(files.read(arguments['component'])).hexdigest()}"
+    return str(arguments["content_hash"])
 
 
-def _config(given: Mapping[str, Any]) -> dict[str, Any]:
+def _config(arguments: Mapping[str, Any]) -> dict[str, Any]:
     config: dict[str, Any] = {}
-    if given["config_file"]:
-        config = files.read_json(given["config_file"], dict[str, Any], "a JSON object")
-    for pair in given["config"]:
+    if arguments["config_file"]:
+        config = files.read_json(arguments["config_file"], dict[str, Any], "a JSON object")
+    for pair in arguments["config"]:
         name, equals, value = pair.partition("=")
         if not name or not equals:
             raise CommandError(f"--config {pair}: not of the form KEY=VALUE", EXIT_USAGE)

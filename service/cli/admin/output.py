@@ -1,4 +1,7 @@
-"""An operation's output, as a person or a program reads it."""
+"""The output of an admin operation, for a person or a program.
+
+What a table or a line looks like is in ``service.cli.output``; here is what is printed of a result.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,18 +9,18 @@ from typing import Any
 from msgspec import Struct
 
 from contracts.errors import Outcome
-from service.cli.admin.client import Asking, negative, wire
+from service.cli.admin.client import AdminClient, outcome_error, to_builtins
 from service.cli.errors import CommandError
-from service.cli.output import put, put_json, put_members, put_table
+from service.cli.output import print_json, print_line, print_members, print_table
 
-OUTCOME = {"success", "code", "error", "fieldErrors", "retryAfterMs", "nextCursor"}
+OUTCOME_FIELDS = {"success", "code", "error", "fieldErrors", "retryAfterMs", "nextCursor"}
 
 
-class Telling(Struct, frozen=True, kw_only=True):
-    """How to show an output.
+class OutputOptions(Struct, frozen=True, kw_only=True):
+    """How to print an output.
 
-    ``columns`` are those of its tables, all where empty; ``done`` is said where there is nothing
-    to show, ``hint`` where the service refuses and lists why.
+    ``columns`` are those of its tables, all where empty; ``done`` is printed where the output holds
+    no values, ``hint`` where the service refuses and lists the reasons.
     """
 
     columns: Sequence[str] = ()
@@ -26,48 +29,52 @@ class Telling(Struct, frozen=True, kw_only=True):
     dry_run: bool = False
 
 
-def tell(asking: Asking, output: Any, telling: Telling) -> None:  # noqa: ANN401 - any operation's output
-    """Show an output. Raises CommandError where it is negative, after showing what it lists."""
+def print_result(client: AdminClient, output: Any, options: OutputOptions) -> None:  # noqa: ANN401 - any operation's output
+    """Print an output. Raises CommandError where it is negative, after printing its lists."""
     refused = isinstance(output, Outcome) and not output.success
-    told = {name: value for name, value in wire(output).items() if name not in OUTCOME}
+    values = {
+        name: value for name, value in to_builtins(output).items() if name not in OUTCOME_FIELDS
+    }
     if refused:
-        told = {name: value for name, value in told.items() if isinstance(value, list) and value}
-    if asking.caller.as_json:
-        put_json(output)
-    elif told or not refused:
-        if telling.dry_run:
-            put("dry run: nothing was changed")
-        _show(told, telling, named=isinstance(output, Outcome))
+        values = {
+            name: value for name, value in values.items() if isinstance(value, list) and value
+        }
+    if client.options.as_json:
+        print_json(output)
+    elif values or not refused:
+        if options.dry_run:
+            print_line("dry run: no changes made")
+        _print_values(values, options, titled=isinstance(output, Outcome))
     if refused:
-        failure = negative(output)
-        hint = f"; {telling.hint}" if telling.hint and told else ""
-        raise CommandError(f"{failure}{hint}", failure.status)
+        error = outcome_error(output)
+        hint = f"; {options.hint}" if options.hint and values else ""
+        raise CommandError(f"{error}{hint}", error.status)
 
 
-def _show(told: Mapping[str, Any], telling: Telling, *, named: bool) -> None:
-    """Print values by name, single Structs likewise, and lists as tables.
+def _print_values(values: Mapping[str, Any], options: OutputOptions, *, titled: bool) -> None:
+    """Print single values and Structs by name, and lists as tables.
 
-    A page is what was asked for; the lists of a change are several, so each is ``named``.
+    A page holds one list, which needs no title; a change may hold several, so each is ``titled``.
     """
-    if not told:
-        put(telling.done)
-    values = {name: value for name, value in told.items() if not isinstance(value, list | dict)}
-    if values:
-        put_members(values)
-    for name, value in told.items():
+    if not values:
+        print_line(options.done)
+    scalars = {name: value for name, value in values.items() if not isinstance(value, list | dict)}
+    if scalars:
+        print_members(scalars)
+    for name, value in values.items():
         if isinstance(value, dict):
-            put_members(value)
+            print_members(value)
         elif isinstance(value, list):
-            _show_list(name, value, telling.columns, named=named or len(told) > 1)
+            _print_list(name, value, options.columns, titled=titled or len(values) > 1)
 
 
-def _show_list(name: str, rows: Sequence[Any], columns: Sequence[str], *, named: bool) -> None:
+def _print_list(name: str, rows: Sequence[Any], columns: Sequence[str], *, titled: bool) -> None:
     if not rows:
-        put(f"no {name}")
+        print_line(f"no {name}")
         return
-    if named:
-        put(f"{name} ({len(rows)}):")
+    if titled:
+        print_line(f"{name} ({len(rows)}):")
     if isinstance(rows[0], dict):
-        put_table(rows, columns or list(rows[0]))
+        print_table(rows, columns or list(rows[0]))
     else:
-        put_table([{name: row} for row in rows], [name])
+        print_table([{name: row} for row in rows], [name])

@@ -1,7 +1,7 @@
-"""Options and arguments of a command, made from the fields of an operation's input.
+"""Options and arguments of a command, built from the fields of an operation's input.
 
-Required fields become arguments, optional ones options; JSON values are typed or read from
-``@file``. The tenant is no field here: ``--tenant`` says it for every command alike.
+Required fields become arguments, optional ones options; a JSON value is typed, or read from
+``@file``. An optional tenant has no option here: every command has ``--tenant``.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -16,14 +16,14 @@ from msgspec import inspect as types
 
 from service.cli import files
 
-PAGING = frozenset({"limit", "cursor"})
-CLEAR = "clear_"
+PAGING_FIELDS = frozenset({"limit", "cursor"})
+CLEAR_PREFIX = "clear_"
 
-HELP = {
+FIELD_HELP = {
     "installId": "Id of the install.",
     "scheduleId": "Id of the schedule.",
-    "endpointId": "Id of the endpoint, in place of its path.",
-    "endpoint": "'/path' or 'POST /path', as the version declares it.",
+    "endpointId": "Id of the endpoint, instead of its path.",
+    "endpoint": "'/path' or 'POST /path', as the manifest declares it.",
     "versionId": "Id of the version.",
     "version": "The version, such as 2.0.0.",
     "cron": "Five fields: minute hour day-of-month month day-of-week.",
@@ -32,20 +32,20 @@ HELP = {
     "name": "Name, unique within the install.",
     "enabled": "Whether it fires.",
     "failing": "Whether its last run failed.",
-    "expectedRevision": "Refuse if the schedule was changed meanwhile.",
+    "expectedRevision": "Fail unless the schedule has this revision.",
     "status": "Only runs with this status.",
     "since": "An age such as 90m, 12h or 7d, or an instant (RFC 3339).",
-    "from": "Instant to begin at (RFC 3339); now by default.",
-    "count": "How many slots.",
-    "dryRun": "Say what would be done, and change nothing.",
-    "disableMissingSchedules": "Disable schedules whose endpoint is missing, and go on.",
-    "pgBossSchema": "Schema of the pg-boss that drives the schedules so far.",
+    "from": "First instant (RFC 3339); now by default.",
+    "count": "Number of slots.",
+    "dryRun": "Report the result without making changes.",
+    "disableMissingSchedules": "Disable schedules whose endpoint is missing, and continue.",
+    "pgBossSchema": "Schema of the pg-boss that currently runs the schedules.",
     "tenantId": "The tenant.",
 }
-"""What a field means to a person; a field that is not here speaks for itself."""
+"""Help text by wire field; a field without one has a name that says it all."""
 
-COMMON: Sequence[tuple[str, Any, Any]] = (
-    ("tenant", Annotated[str, typer.Option(help="Tenant acted for; '*' for all.")], ""),
+COMMON_OPTIONS: Sequence[tuple[str, Any, Any]] = (
+    ("tenant", Annotated[str, typer.Option(help="Tenant to act for; '*' for all.")], ""),
     (
         "key",
         Annotated[
@@ -56,13 +56,13 @@ COMMON: Sequence[tuple[str, Any, Any]] = (
     (
         "subject",
         Annotated[
-            str, typer.Option("--as", help="Who you are, for the audit; the login name by default.")
+            str, typer.Option("--as", help="Your name in the audit log; the login name by default.")
         ],
         "",
     ),
     (
         "permission",
-        Annotated[list[str], typer.Option(help="Permission to ask with; repeatable.")],
+        Annotated[list[str], typer.Option(help="Permission to claim; repeatable.")],
         [],
     ),
     (
@@ -73,82 +73,86 @@ COMMON: Sequence[tuple[str, Any, Any]] = (
     (
         "request_id",
         Annotated[
-            UUID | None, typer.Option(help="Repeat the request of this id; never done twice.")
+            UUID | None,
+            typer.Option(help="Repeat the request with this id; it is executed once at most."),
         ],
         None,
     ),
     ("as_json", Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")], False),
 )
 
-PAGES: Sequence[tuple[str, Any, Any]] = (
-    ("limit", Annotated[int, typer.Option(help="Rows to show.", min=1)], 50),
+PAGING_OPTIONS: Sequence[tuple[str, Any, Any]] = (
+    ("limit", Annotated[int, typer.Option(help="Maximum number of rows.", min=1)], 50),
     ("everything", Annotated[bool, typer.Option("--all", help="Show all rows.")], False),
-    ("cursor", Annotated[str, typer.Option(help="Go on after the nextCursor of --json.")], ""),
+    ("cursor", Annotated[str, typer.Option(help="Continue after the nextCursor of --json.")], ""),
 )
 
 
-def made(rows: Iterable[tuple[str, Any, Any]]) -> list[Parameter]:
-    """Make options of (name, annotation, default); the default ``...`` means that it is needed."""
+def build_parameters(declarations: Iterable[tuple[str, Any, Any]]) -> list[Parameter]:
+    """Build parameters from (name, annotation, default); the default ``...`` means required."""
     return [
         _parameter(name, annotation, Parameter.empty if default is ... else default)
-        for name, annotation, default in rows
+        for name, annotation, default in declarations
     ]
 
 
-def fields_of(shape: type[Struct]) -> list[types.Field]:
-    """The fields of an input."""
-    info = types.type_info(shape)
-    assert isinstance(info, types.StructType)  # noqa: S101 - of a Struct there is no other
+def input_fields(input_type: type[Struct]) -> list[types.Field]:
+    """Return the fields of an operation's input."""
+    info = types.type_info(input_type)
+    assert isinstance(info, types.StructType)  # noqa: S101 - a Struct has no other type info
     return list(info.fields)
 
 
-def parameters(
-    shape: type[Struct], fixed: Collection[str], arguments: Collection[str]
+def input_parameters(
+    input_type: type[Struct], fixed: Collection[str], positional: Collection[str]
 ) -> list[Parameter]:
-    """The parameters for an input, without ``fixed`` fields; ``arguments`` are positional."""
-    made_here: list[Parameter] = []
-    for field in fields_of(shape):
+    """Return the parameters for an input, without ``fixed`` fields.
+
+    Required fields and those in ``positional`` become arguments, the others options.
+    """
+    parameters: list[Parameter] = []
+    for field in input_fields(input_type):
         optional_tenant = field.encode_name == "tenantId" and not field.required
-        if field.encode_name in fixed or field.name in PAGING or optional_tenant:
+        if field.encode_name in fixed or field.name in PAGING_FIELDS or optional_tenant:
             continue
-        made_here.extend(_parameters(field, argument=field.required or field.name in arguments))
+        parameters.extend(_parameters(field, argument=field.required or field.name in positional))
     # Typer takes arguments in this order.
-    return sorted(made_here, key=lambda parameter: parameter.default is not Parameter.empty)
+    return sorted(parameters, key=lambda parameter: parameter.default is not Parameter.empty)
 
 
-def values(shape: type[Struct], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Read the wire fields that a person gave. Raises CommandError where one is no JSON."""
-    read: dict[str, Any] = {}
-    for field in fields_of(shape):
-        value = given.get(field.name)
-        if field.name in PAGING:
+def read_fields(input_type: type[Struct], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the wire fields that were given. Raises CommandError where one is not valid JSON."""
+    fields: dict[str, Any] = {}
+    for field in input_fields(input_type):
+        value = arguments.get(field.name)
+        if field.name in PAGING_FIELDS:
             continue
-        if given.get(CLEAR + field.name):
-            read[field.encode_name] = None
+        if arguments.get(CLEAR_PREFIX + field.name):
+            fields[field.encode_name] = None
         elif value is not None and value != [] and value is not False:
-            read[field.encode_name] = _value(field, value)
+            fields[field.encode_name] = _value(field, value)
         elif value is False and (field.required or field.default is not False):
-            read[field.encode_name] = False
-    return read
+            fields[field.encode_name] = False
+    return fields
 
 
 def _parameters(field: types.Field, *, argument: bool) -> Iterable[Parameter]:
-    help_ = HELP.get(field.encode_name, "")
+    help_ = FIELD_HELP.get(field.encode_name, "")
     annotation = _annotation(_kinds(field.type))
     if argument:
         name = field.encode_name.removesuffix("Id").upper()
         declared = typer.Argument(help=help_, metavar=name, show_default=False)
-        needed = annotation if field.required else annotation | None
+        accepted = annotation if field.required else annotation | None
         default = Parameter.empty if field.required else None
-        yield _parameter(field.name, Annotated[needed, declared], default)
+        yield _parameter(field.name, Annotated[accepted, declared], default)
         return
     flag = field.name.strip("_").replace("_", "-")
     yield _option(field, flag, annotation, help_)
     nullable = any(isinstance(kind, types.NoneType) for kind in _kinds(field.type))
-    # Where absence is no default but means "as it is", null is something that can be said.
+    # Where an absent field keeps its value, null needs an option of its own.
     if nullable and field.default is NODEFAULT:
-        cleared = typer.Option(f"--clear-{flag}", help=f"Take the {field.encode_name} away.")
-        yield _parameter(CLEAR + field.name, Annotated[bool, cleared], False)
+        cleared = typer.Option(f"--clear-{flag}", help=f"Remove the {field.encode_name}.")
+        yield _parameter(CLEAR_PREFIX + field.name, Annotated[bool, cleared], False)
 
 
 def _option(field: types.Field, flag: str, annotation: Any, help_: str) -> Parameter:  # noqa: ANN401 - a type
@@ -168,16 +172,16 @@ def _parameter(name: str, annotation: Any, default: Any = None) -> Parameter:  #
 
 
 def _kinds(kind: types.Type) -> list[types.Type]:
-    """The alternatives of a type, without their notes."""
+    """Return the alternatives of a type, without metadata."""
     if isinstance(kind, types.Metadata):
         return _kinds(kind.type)
     if isinstance(kind, types.UnionType):
-        return [inner for each in kind.types for inner in _kinds(each)]
+        return [inner for member in kind.types for inner in _kinds(member)]
     return [kind]
 
 
 def _annotation(kinds: Sequence[types.Type]) -> Any:  # noqa: ANN401 - a type
-    """What a person types for it; what is neither word, number nor switch is JSON text."""
+    """Return the type of the command-line value; structured values are JSON text."""
     first = kinds[0]
     if isinstance(first, types.LiteralType):
         return Literal[tuple(map(str, first.values))]

@@ -1,4 +1,4 @@
-"""The commands of ``admin``, made from their shapes."""
+"""The command group ``admin``, built from the command specs."""
 
 import os
 from collections.abc import Callable
@@ -10,18 +10,25 @@ import typer
 from contracts.admin import ADMIN_OPS
 from service.cli import loop
 from service.cli.admin import commands
-from service.cli.admin.client import asking, caller
-from service.cli.admin.command_specs import PREFIX, Shape, shapes, wire_shapes
-from service.cli.admin.parameters import COMMON, PAGES, made, parameters
+from service.cli.admin.client import open_client, read_options
+from service.cli.admin.command_specs import PREFIX, CommandSpec, all_specs, wire_name_specs
+from service.cli.admin.parameters import (
+    COMMON_OPTIONS,
+    PAGING_OPTIONS,
+    build_parameters,
+    input_parameters,
+)
 from service.runtime import settings
 
-YES = made([("yes", Annotated[bool, typer.Option("--yes", "-y", help="Do not ask back.")], False)])
+YES_OPTION = build_parameters(
+    [("yes", Annotated[bool, typer.Option("--yes", "-y", help="Skip the confirmation.")], False)]
+)
 
 HELP = """Administer installs, tenants and schedules over NATS.
 
-Who asks is said by --key, --tenant and --as, or by the settings EXT_SCHEDULER_ADMIN_KEY_FILE,
-EXT_SCHEDULER_ADMIN_TENANT and EXT_SCHEDULER_ADMIN_SUBJECT; where the bus is, by
-EXT_SCHEDULER_NATS_URL. An operator's key acts for all tenants where none is named.
+Requests are made as --key, --tenant and --as specify, or the settings
+EXT_SCHEDULER_ADMIN_KEY_FILE, EXT_SCHEDULER_ADMIN_TENANT and EXT_SCHEDULER_ADMIN_SUBJECT, over the
+server at EXT_SCHEDULER_NATS_URL. An operator's key acts for all tenants unless one is named.
 
 \b
 Examples:
@@ -34,44 +41,50 @@ Examples:
 admin_program = typer.Typer(help=HELP, no_args_is_help=True, rich_markup_mode=None)
 
 
-def _command(shape: Shape) -> Callable[..., None]:
-    def run(**given: Any) -> None:  # noqa: ANN401 - whatever the options are
-        chosen = settings.load(os.environ)
-        commands.confirm(shape, given)
-        loop.run(_ask(chosen, shape, given))
+def _build_command(spec: CommandSpec) -> Callable[..., None]:
+    def run(**arguments: Any) -> None:  # noqa: ANN401 - as the parameters declare
+        loaded = settings.load(os.environ)
+        commands.confirm(spec, arguments)
+        loop.run(_execute(loaded, spec, arguments))
 
-    run.__signature__ = Signature(_options(shape))  # type: ignore[attr-defined]  # Typer reads it
+    run.__signature__ = Signature(_parameters(spec))  # type: ignore[attr-defined]  # Typer reads it
     return run
 
 
-async def _ask(chosen: settings.Settings, shape: Shape, given: dict[str, Any]) -> None:
-    async with asking(chosen, caller(chosen, given)) as open_:
-        await commands.work(shape, open_, given)
+async def _execute(loaded: settings.Settings, spec: CommandSpec, arguments: dict[str, Any]) -> None:
+    async with open_client(loaded, read_options(loaded, arguments)) as client:
+        await commands.execute(spec, client, arguments)
 
 
-def _options(shape: Shape) -> list[Parameter]:
-    own = shape.own
+def _parameters(spec: CommandSpec) -> list[Parameter]:
+    own = spec.own_parameters
     if own is None:
-        own = parameters(ADMIN_OPS[shape.op].input, shape.fixed, shape.arguments)
-    paging = made(PAGES) if shape.work is None and commands.is_paged(shape.op) else []
-    return [*own, *shape.extra, *paging, *(YES if shape.confirm else []), *made(COMMON)]
+        own = input_parameters(ADMIN_OPS[spec.op].input, spec.fixed, spec.positional)
+    paged = spec.action is None and commands.is_paged(spec.op)
+    return [
+        *own,
+        *spec.extra_parameters,
+        *(build_parameters(PAGING_OPTIONS) if paged else []),
+        *(YES_OPTION if spec.confirmation else []),
+        *build_parameters(COMMON_OPTIONS),
+    ]
 
 
-def _epilog(shape: Shape) -> str | None:
-    if not shape.examples:
+def _epilog(spec: CommandSpec) -> str | None:
+    if not spec.examples:
         return None
-    lines = [f"  {PREFIX} {example}" for example in shape.examples]
+    lines = [f"  {PREFIX} {example}" for example in spec.examples]
     return "\n".join(["\b", "Examples:", *lines])
 
 
-def _add(shape: Shape, *, hidden: bool = False) -> None:
-    admin_program.command(shape.name, help=shape.summary, epilog=_epilog(shape), hidden=hidden)(
-        _command(shape)
+def _add(spec: CommandSpec, *, hidden: bool = False) -> None:
+    admin_program.command(spec.name, help=spec.summary, epilog=_epilog(spec), hidden=hidden)(
+        _build_command(spec)
     )
 
 
-for _shape in shapes():
-    _add(_shape)
-for _shape in wire_shapes():
-    # The operation's own name works as well, for who comes from the contract.
-    _add(_shape, hidden=True)
+for _spec in all_specs():
+    _add(_spec)
+for _spec in wire_name_specs():
+    # The operation's wire name works as well, for readers of the contract.
+    _add(_spec, hidden=True)

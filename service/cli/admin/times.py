@@ -1,4 +1,4 @@
-"""Instants as people write them."""
+"""Instants as people type them."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -8,8 +8,8 @@ from contracts.times import wire_time
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-def instant(text: str) -> str:
-    """Write an age such as ``12h`` as the instant it means; leave anything else to the service."""
+def parse_instant(text: str) -> str:
+    """Convert an age such as ``12h`` to an instant; return any other text for the service."""
     age = re.fullmatch(r"([0-9]{1,6})([mhdw])", text)
     if age is None:
         return text

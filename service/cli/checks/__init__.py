@@ -1,1 +1,1 @@
-"""What ``check`` looks at: each module finds what is right and wrong with one neighbour."""
+"""What `check` examines: the database, the bus and the keys."""

@@ -1,7 +1,7 @@
-"""Is NATS there, is there a way through it, and what may this user do on it?
+"""Checks whether NATS is reachable, delivers messages, and grants the permissions of each role.
 
-Permissions are what the server says of its own user (``$SYS.REQ.USER.INFO``). To try them would
-take requests away from processes that serve.
+Permissions are those the server reports for its user (``$SYS.REQ.USER.INFO``). Trying them out
+would take requests away from running processes.
 """
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -22,133 +22,139 @@ from contracts.subjects import (
     host_subject,
 )
 from service.bus.connection import Bus, BusUnavailableError, connect, probe
-from service.cli.checks.result import Finding, note, ok, wrong
+from service.cli.checks.result import CheckResult, error, ok, warning
 from service.runtime.resources import SERVICE_NAME, bus_settings
 from service.runtime.settings import Settings
 
 ABOUT = "NATS"
-PATIENCE_S = 3.0
-FIRST_ANSWER_S, LISTEN_S = 1.5, 0.5
+TIMEOUT_S = 3.0
+FIRST_PONG_TIMEOUT_S, NEXT_PONG_TIMEOUT_S = 1.5, 0.5
 USER_INFO = "$SYS.REQ.USER.INFO"
-SERVE_HOST = [f"{host_subject(op)} {SCHEDULER_QUEUE}" for op in HOST_OPS]
-SERVE_ADMIN = [f"{admin_subject(op)} {SCHEDULER_QUEUE}" for op in ADMIN_OPS]
-EVENTS = "ext.scheduler.events.t.i.run.failed"
+HOST_SUBSCRIPTIONS = [f"{host_subject(op)} {SCHEDULER_QUEUE}" for op in HOST_OPS]
+ADMIN_SUBSCRIPTIONS = [f"{admin_subject(op)} {SCHEDULER_QUEUE}" for op in ADMIN_OPS]
+EVENT_SUBJECT = "ext.scheduler.events.t.i.run.failed"
 
 
-class Needs(Struct, frozen=True):
-    """Subjects that a role publishes, and those it subscribes to (``subject queue``)."""
+class RequiredSubjects(Struct, frozen=True):
+    """Subjects that a role publishes, and those it subscribes to (as ``subject queue``)."""
 
     publish: Sequence[str] = ()
     subscribe: Sequence[str] = ()
 
 
-NEEDS: Mapping[str, Needs] = {
-    "responder": Needs([EVENTS], [*SERVE_HOST, *SERVE_ADMIN, "$SRV.PING"]),
-    "worker": Needs([EXECUTE_SUBJECT, EVENTS]),
-    "bridge": Needs([host_subject(op) for op in HOST_OPS], [f"{EXECUTE_SUBJECT} {RUNNER_QUEUE}"]),
-    "admin": Needs([admin_subject(op) for op in ADMIN_OPS]),
+REQUIRED: Mapping[str, RequiredSubjects] = {
+    "responder": RequiredSubjects(
+        [EVENT_SUBJECT], [*HOST_SUBSCRIPTIONS, *ADMIN_SUBSCRIPTIONS, "$SRV.PING"]
+    ),
+    "worker": RequiredSubjects([EXECUTE_SUBJECT, EVENT_SUBJECT]),
+    "bridge": RequiredSubjects(
+        [host_subject(op) for op in HOST_OPS], [f"{EXECUTE_SUBJECT} {RUNNER_QUEUE}"]
+    ),
+    "admin": RequiredSubjects([admin_subject(op) for op in ADMIN_OPS]),
 }
 
 
-class Rules(Struct, frozen=True):
-    """What is allowed and denied, as the server's configuration spells it; absent: all."""
+class PermissionRules(Struct, frozen=True):
+    """Subjects allowed and denied, as in the server's configuration; None allows all."""
 
     allow: list[str] | None = None
     deny: list[str] | None = None
 
 
-class Permissions(Struct, frozen=True):
-    """Of a user."""
+class UserPermissions(Struct, frozen=True):
+    """The rules of a user."""
 
-    publish: Rules = Rules()
-    subscribe: Rules = Rules()
+    publish: PermissionRules = PermissionRules()
+    subscribe: PermissionRules = PermissionRules()
 
 
 class UserInfo(Struct, frozen=True):
-    """Who the server says one is."""
+    """The user of a connection, as the server reports it."""
 
     user: str
     account: str
-    permissions: Permissions = Permissions()
+    permissions: UserPermissions = UserPermissions()
 
 
 class UserInfoReply(Struct, frozen=True):
-    """The server's answer."""
+    """The server's reply to a user info request."""
 
     data: UserInfo
 
 
-class Pong(Struct, frozen=True):
-    """What of a ping's answer matters here."""
+class PingReply(Struct, frozen=True):
+    """A responder's reply to a ping; its other fields are ignored."""
 
     id: str
 
 
-async def look(settings: Settings, roles: Sequence[str]) -> AsyncIterator[Finding]:
-    """Find out, as far as one gets."""
-    quick = structs.replace(
-        bus_settings(settings, "ext-scheduler check"), connect_patience=PATIENCE_S
+async def run_checks(settings: Settings, roles: Sequence[str]) -> AsyncIterator[CheckResult]:
+    """Run the checks in order; stop where NATS cannot be reached."""
+    connection_settings = structs.replace(
+        bus_settings(settings, "ext-scheduler check"), connect_patience=TIMEOUT_S
     )
     try:
-        bus = await connect(quick)
-    except BusUnavailableError as error:
-        yield wrong(ABOUT, str(error), "is it up, and are EXT_SCHEDULER_NATS_* right?")
+        bus = await connect(connection_settings)
+    except BusUnavailableError as unavailable:
+        remedy = "start the server, or correct the EXT_SCHEDULER_NATS_* settings"
+        yield error(ABOUT, str(unavailable), remedy)
         return
     try:
-        yield await _way_through(bus, settings)
-        for finding in await _permissions(bus.client, roles):
-            yield finding
-        yield await _responders(bus.client)
+        yield await _check_round_trip(bus, settings)
+        for result in await _check_permissions(bus.client, roles):
+            yield result
+        yield await _count_responders(bus.client)
     finally:
         await bus.close()
 
 
-async def _way_through(bus: Bus, settings: Settings) -> Finding:
+async def _check_round_trip(bus: Bus, settings: Settings) -> CheckResult:
     try:
-        seconds = await probe(bus, None, PATIENCE_S)
-    except BusUnavailableError as error:
-        remedy = "is EXT_SCHEDULER_NATS_INBOX_PREFIX the one that its user has?"
+        seconds = await probe(bus, None, TIMEOUT_S)
+    except BusUnavailableError as unavailable:
+        remedy = "set EXT_SCHEDULER_NATS_INBOX_PREFIX to the prefix that the user may subscribe to"
         prefix = settings.nats_inbox_prefix
-        return wrong(ABOUT, f"connected, but {error} (inbox prefix {prefix})", remedy)
+        return error(ABOUT, f"connected, but {unavailable} (inbox prefix {prefix})", remedy)
     url = bus.client.connected_url
-    where = url.netloc.rpartition("@")[2] if url else ""
-    return ok(ABOUT, f"{where}, {seconds * 1000:.1f} ms there and back")
+    address = url.netloc.rpartition("@")[2] if url else ""
+    return ok(ABOUT, f"{address}, round trip {seconds * 1000:.1f} ms")
 
 
-async def _permissions(client: Client, roles: Sequence[str]) -> list[Finding]:
+async def _check_permissions(client: Client, roles: Sequence[str]) -> list[CheckResult]:
     try:
-        reply = await client.request(USER_INFO, b"", timeout=PATIENCE_S)
+        reply = await client.request(USER_INFO, b"", timeout=TIMEOUT_S)
         info = msgspec.json.decode(reply.data, type=UserInfoReply).data
     except (TimeoutError, nats.errors.Error, OSError, msgspec.MsgspecError):
-        remedy = f"let the user publish {USER_INFO} to have them checked here"
-        return [note("permissions", "not known: the server does not tell this user", remedy)]
-    lacking = [line for role in roles for line in _lacking(role, info.permissions)]
-    if lacking:
-        return [wrong("permissions", line, "see nats.conf") for line in lacking]
-    user = f"user {info.user}" if info.user else "whoever connects"
-    return [ok("permissions", f"{user} may do what is needed: {', '.join(roles)}")]
+        message = "unknown: the server does not report them to this user"
+        remedy = f"allow the user to publish {USER_INFO}, so that they can be checked"
+        return [warning("permissions", message, remedy)]
+    missing = [line for role in roles for line in _missing(role, info.permissions)]
+    if missing:
+        return [error("permissions", line, "grant it as nats.conf does") for line in missing]
+    user = f"user {info.user}" if info.user else "unauthenticated user"
+    return [ok("permissions", f"{user} has what is required for: {', '.join(roles)}")]
 
 
-def _lacking(role: str, permissions: Permissions) -> Iterator[str]:
-    needs = NEEDS[role]
+def _missing(role: str, permissions: UserPermissions) -> Iterator[str]:
+    required = REQUIRED[role]
     for verb, subjects, rules in (
-        ("publish", needs.publish, permissions.publish),
-        ("subscribe to", needs.subscribe, permissions.subscribe),
+        ("publish", required.publish, permissions.publish),
+        ("subscribe to", required.subscribe, permissions.subscribe),
     ):
-        refused = [subject for subject in subjects if not permitted(subject, rules)]
-        if refused:
-            more = f" and {len(refused) - 1} more" if len(refused) > 1 else ""
-            yield f"a {role} may not {verb} {refused[0]}{more}"
+        denied = [subject for subject in subjects if not permitted(subject, rules)]
+        if denied:
+            more = f" and {len(denied) - 1} more" if len(denied) > 1 else ""
+            yield f"a {role} may not {verb} {denied[0]}{more}"
 
 
-def permitted(subject: str, rules: Rules) -> bool:
-    """Tell whether the rules let a user use ``subject``, or ``subject queue``."""
+def permitted(subject: str, rules: PermissionRules) -> bool:
+    """Return whether the rules permit ``subject``, or ``subject queue``."""
     allowed = rules.allow is None or any(covers(rule, subject) for rule in rules.allow)
     return allowed and not any(covers(rule, subject) for rule in rules.deny or ())
 
 
 def covers(rule: str, subject: str) -> bool:
-    """Tell whether a rule is about a subject; one with a queue is about that queue only."""
+    """Return whether a rule applies to a subject; one with a queue applies to that queue only."""
     pattern, _, rule_queue = rule.partition(" ")
     name, _, queue = subject.partition(" ")
     if rule_queue and not _matches(rule_queue, queue):
@@ -157,26 +163,26 @@ def covers(rule: str, subject: str) -> bool:
 
 
 def _matches(pattern: str, name: str) -> bool:
-    parts, names = pattern.split("."), name.split(".")
-    for position, part in enumerate(parts):
-        if part == ">":
-            return len(names) > position
-        if position >= len(names) or part not in {"*", names[position]}:
+    wildcards, tokens = pattern.split("."), name.split(".")
+    for index, wildcard in enumerate(wildcards):
+        if wildcard == ">":
+            return len(tokens) > index
+        if index >= len(tokens) or wildcard not in {"*", tokens[index]}:
             return False
-    return len(parts) == len(names)
+    return len(wildcards) == len(tokens)
 
 
-async def _responders(client: Client) -> Finding:
-    """Count who answers a ping, until none has for a moment; the first may be busy for longer."""
-    inbox, seen = client.new_inbox(), set[str]()
+async def _count_responders(client: Client) -> CheckResult:
+    """Count the responders that answer a ping, until no further reply arrives in time."""
+    inbox, responder_ids = client.new_inbox(), set[str]()
     subscription = await client.subscribe(inbox)
     await client.publish(f"$SRV.PING.{SERVICE_NAME}", b"", reply=inbox)
-    patience = FIRST_ANSWER_S
-    with suppress(TimeoutError, nats.errors.Error, msgspec.MsgspecError):  # silence ends the count
-        while reply := (await subscription.next_msg(timeout=patience)).data:
-            seen.add(msgspec.json.decode(reply, type=Pong).id)
-            patience = LISTEN_S
-    if not seen:
-        remedy = "start `ext-scheduler serve`, unless this user may not ask"
-        return note("responders", "none answered", remedy)
-    return ok("responders", f"{len(seen)} running")
+    timeout = FIRST_PONG_TIMEOUT_S  # a busy responder may take longer
+    with suppress(TimeoutError, nats.errors.Error, msgspec.MsgspecError):  # the last reply was read
+        while reply := (await subscription.next_msg(timeout=timeout)).data:
+            responder_ids.add(msgspec.json.decode(reply, type=PingReply).id)
+            timeout = NEXT_PONG_TIMEOUT_S
+    if not responder_ids:
+        remedy = "start `ext-scheduler serve`; or this user may not publish $SRV.PING"
+        return warning("responders", "none answered", remedy)
+    return ok("responders", f"{len(responder_ids)} running")

@@ -1,4 +1,4 @@
-"""Is PostgreSQL there, writable, migrated, and of the same time as this host?"""
+"""Checks whether PostgreSQL is reachable, writable and migrated, and its clock in sync."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -6,14 +6,15 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 
 from contracts.context import LEEWAY_S
-from service.cli.checks.result import Finding, note, ok, wrong
+from service.cli.checks.result import CheckResult, error, ok, warning
 from service.runtime.settings import Settings
 from service.storage.engine.migrate import MigrationError, pending
 
 ABOUT = "database"
-PATIENCE_S = 5.0
-OLDEST = 130_000
-LOOK = """
+TIMEOUT_S = 5.0
+MIN_VERSION = 130_000
+"""Oldest supported server, as in ``server_version_num``."""
+SERVER_QUERY = """
 SELECT current_setting('server_version') AS version,
        current_setting('server_version_num')::int AS number,
        current_database() AS name, current_user AS role,
@@ -22,66 +23,66 @@ SELECT current_setting('server_version') AS version,
 """
 
 
-async def look(settings: Settings) -> AsyncIterator[Finding]:
-    """Find out, as far as one gets."""
+async def run_checks(settings: Settings) -> AsyncIterator[CheckResult]:
+    """Run the checks in order; stop where the database cannot be reached."""
     try:
         connection = await asyncpg.connect(
-            settings.database_url, timeout=PATIENCE_S, command_timeout=PATIENCE_S
+            settings.database_url, timeout=TIMEOUT_S, command_timeout=TIMEOUT_S
         )
-    except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        where = settings.redacted()["database_url"]
-        yield wrong(
+    except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as failure:
+        url = settings.redacted()["database_url"]
+        yield error(
             ABOUT,
-            f"{where} cannot be reached: {_one_line(error)}",
-            "is the server up, and EXT_SCHEDULER_DATABASE_URL right?",
+            f"{url} cannot be reached: {_one_line(failure)}",
+            "start the server, or correct EXT_SCHEDULER_DATABASE_URL",
         )
         return
     try:
-        async for finding in _look_inside(connection):
-            yield finding
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        yield wrong(ABOUT, f"stopped answering: {_one_line(error)}", "look at the server's log")
+        async for result in _check_server(connection):
+            yield result
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as failure:
+        yield error(ABOUT, f"stopped responding: {_one_line(failure)}", "see the server's log")
     finally:
-        await connection.close(timeout=PATIENCE_S)
+        await connection.close(timeout=TIMEOUT_S)
 
 
-async def _look_inside(connection: asyncpg.Connection) -> AsyncIterator[Finding]:
-    row = await connection.fetchrow(LOOK)
+async def _check_server(connection: asyncpg.Connection) -> AsyncIterator[CheckResult]:
+    row = await connection.fetchrow(SERVER_QUERY)
     assert row is not None  # noqa: S101 - a SELECT without FROM has one row
-    place = f"PostgreSQL {row['version']}, database {row['name']}, user {row['role']}"
-    if row["number"] < OLDEST:
-        yield wrong(ABOUT, f"{place}: too old", f"use PostgreSQL {OLDEST // 10_000} or newer")
+    server = f"PostgreSQL {row['version']}, database {row['name']}, user {row['role']}"
+    if row["number"] < MIN_VERSION:
+        yield error(ABOUT, f"{server}: too old", f"use PostgreSQL {MIN_VERSION // 10_000} or newer")
     elif row["read_only"]:
-        yield wrong(ABOUT, f"{place}: read-only", "connect to the primary server")
+        yield error(ABOUT, f"{server}: read-only", "connect to the primary server")
     else:
-        yield ok(ABOUT, place)
-    yield _clock(row["now"])
-    yield await _migrations(connection)
+        yield ok(ABOUT, server)
+    yield _check_clock(row["now"])
+    yield await _check_migrations(connection)
 
 
-def _clock(theirs: datetime) -> Finding:
-    apart = abs(datetime.now(UTC) - theirs)
-    if apart > timedelta(seconds=LEEWAY_S / 2):
-        return note(
+def _check_clock(database_time: datetime) -> CheckResult:
+    difference = abs(datetime.now(UTC) - database_time)
+    if difference > timedelta(seconds=LEEWAY_S / 2):
+        return warning(
             "clock",
-            f"{apart.total_seconds():.0f} s apart from the database's",
-            f"more than {LEEWAY_S} s apart from a signer's, its requests are refused: run NTP",
+            f"differs from the database's by {difference.total_seconds():.0f} s",
+            f"run NTP: requests are refused if a signer's clock differs by over {LEEWAY_S} s",
         )
-    return ok("clock", "agrees with the database's")
+    return ok("clock", "in sync with the database's")
 
 
-async def _migrations(connection: asyncpg.Connection) -> Finding:
+async def _check_migrations(connection: asyncpg.Connection) -> CheckResult:
     about = "migrations"
     try:
         missing = await pending(connection)
-    except MigrationError as error:
-        return wrong(about, str(error), "use the release that made them, or a newer one")
-    except asyncpg.InsufficientPrivilegeError as error:
-        return wrong(about, _one_line(error), "grant the user schema ext_scheduler")
+    except MigrationError as unknown:
+        return error(about, str(unknown), "use the release that applied them, or a newer one")
+    except asyncpg.InsufficientPrivilegeError as denied:
+        return error(about, _one_line(denied), "grant the user access to schema ext_scheduler")
     if missing:
-        return wrong(about, f"{len(missing)} are missing", "run `ext-scheduler migrate`")
+        return error(about, f"{len(missing)} not applied", "run `ext-scheduler migrate`")
     return ok(about, "all applied")
 
 
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+def _one_line(failure: BaseException) -> str:
+    return " ".join(str(failure).split()) or type(failure).__name__

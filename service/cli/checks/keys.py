@@ -1,4 +1,4 @@
-"""Are the key files readable, private where they must be, and fit for what they are for?"""
+"""Checks whether key files are readable, private where required, and valid for their purpose."""
 
 import stat
 import time
@@ -21,67 +21,68 @@ from contracts.context import (
     verify,
 )
 from contracts.subjects import ADMIN_AUDIENCE, HOST_AUDIENCE, RUNNER_AUDIENCE
-from service.cli.checks.result import Finding, note, ok, wrong
+from service.cli.checks.result import CheckResult, error, ok, warning
 from service.runtime.settings import Settings
 
-MEANING = {
+PURPOSES = {
     HOST_AUDIENCE: "host operations",
     ADMIN_AUDIENCE: "admin operations",
     RUNNER_AUDIENCE: "execute requests",
 }
 
 
-def look(settings: Settings, roles: Collection[str]) -> Iterator[Finding]:
-    """Look at every key file that the settings name and the roles need."""
+def run_checks(settings: Settings, roles: Collection[str]) -> Iterator[CheckResult]:
+    """Check every key file that the settings name and the roles use."""
     keys = None
     if Path(settings.key_set_file).exists() or set(roles) != {"admin"}:
-        keys = yield from _key_set(settings)
+        keys = yield from _check_key_set(settings)
     if "worker" in roles:
         file = Path(settings.runner_key_file)
-        yield _signer("runner_key_file", file, RUNNER_AUDIENCE, keys)
+        yield _check_signer("runner_key_file", file, RUNNER_AUDIENCE, keys)
     if settings.host_key_file:
-        yield _signer("host_key_file", Path(settings.host_key_file), HOST_AUDIENCE, keys)
+        yield _check_signer("host_key_file", Path(settings.host_key_file), HOST_AUDIENCE, keys)
     if "admin" in roles or Path(settings.admin_key_file).exists():
-        yield _signer("admin_key_file", Path(settings.admin_key_file), ADMIN_AUDIENCE, keys)
+        yield _check_signer("admin_key_file", Path(settings.admin_key_file), ADMIN_AUDIENCE, keys)
     if settings.callback_token_file:
-        yield _secret("callback_token_file", Path(settings.callback_token_file))
+        yield _check_secret("callback_token_file", Path(settings.callback_token_file))
 
 
-def _key_set(settings: Settings) -> Generator[Finding, None, KeySet | None]:
-    """Look at what contexts are verified with; return it, None where it cannot be used."""
+def _check_key_set(settings: Settings) -> Generator[CheckResult, None, KeySet | None]:
+    """Check the keys that contexts are verified with; return them, None where they are unusable."""
     about, file = "key_set_file", Path(settings.key_set_file)
     try:
         document = file.read_bytes()
         keys = parse_key_set(document)
-    except OSError as error:
-        remedy = "make one with `ext-scheduler keys generate --public`, or set the setting"
-        yield wrong(about, f"{file}: {error.strerror}", remedy)
+    except OSError as failure:
+        remedy = "create one with `ext-scheduler keys generate --public`, or correct the setting"
+        yield error(about, f"{file}: {failure.strerror}", remedy)
         return None
-    except InvalidKeySet as error:
-        yield wrong(about, f"{file}: {error}", "repair the file")
+    except InvalidKeySet as invalid:
+        yield error(about, f"{file}: {invalid}", "correct the file")
         return None
     audiences = {audience for key in keys.keys.values() for audience in key.audiences}
     yield ok(about, f"{file}: {len(keys.keys)} keys")
-    for audience, meaning in MEANING.items():
+    for audience, purpose in PURPOSES.items():
         if audience not in audiences:
-            yield note(about, f"no key for {meaning} ({audience})", "all of these are refused")
+            yield warning(about, f"no key for {purpose} ({audience})", "all of these are refused")
     members = msgspec.json.decode(document)["keys"]
     private = [jwk["kid"] for jwk in members if "d" in jwk]
     if private:
-        named = ", ".join(private)
-        yield note(about, f"holds private keys it does not need: {named}", "keep public parts only")
+        message = f"holds private keys it does not need: {', '.join(private)}"
+        yield warning(about, message, "keep the public parts only")
     return keys
 
 
-def _signer(about: str, file: Path, audience: str, keys: KeySet | None) -> Finding:
-    """Sign with it, and see whether the verifiers would accept that."""
+def _check_signer(about: str, file: Path, audience: str, keys: KeySet | None) -> CheckResult:
+    """Sign with a key, and check that the key set accepts the signature."""
     try:
         key = signing_key(parse_key_set(file.read_bytes()), audience)
-    except OSError as error:
-        remedy = f"make it with `ext-scheduler keys generate`, or set EXT_SCHEDULER_{about.upper()}"
-        return wrong(about, f"{file}: {error.strerror}", remedy)
-    except InvalidKeySet as error:
-        return wrong(about, f"{file}: {error}", "name a private key set made for this purpose")
+    except OSError as failure:
+        setting = f"EXT_SCHEDULER_{about.upper()}"
+        remedy = f"create it with `ext-scheduler keys generate`, or correct {setting}"
+        return error(about, f"{file}: {failure.strerror}", remedy)
+    except InvalidKeySet as invalid:
+        return error(about, f"{file}: {invalid}", "use a private key set made for this purpose")
     if keys is not None:
         now = int(time.time())
         claims = Claims(
@@ -101,26 +102,27 @@ def _signer(about: str, file: Path, audience: str, keys: KeySet | None) -> Findi
         try:
             verify(token, keys, audience=audience, op="check", body=b"", now=now)
         except ContextRefused as refused:
-            return wrong(
+            return error(
                 about,
-                f"{file}: the key set refuses what {key.kid!r} signs ({refused.reason})",
+                f"{file}: the key set refuses signatures by {key.kid!r} ({refused.reason})",
                 "add its public part to key_set_file",
             )
-    return _guarded(about, file, f"{file}: {key.kid!r} signs {MEANING[audience]}")
+    return _check_mode(about, file, f"{file}: {key.kid!r} signs {PURPOSES[audience]}")
 
 
-def _secret(about: str, file: Path) -> Finding:
+def _check_secret(about: str, file: Path) -> CheckResult:
+    remedy = "write the Runner's token to it"
     try:
         text = file.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        return wrong(about, f"{file}: {error}", "write the token there that the Runner has")
+    except (OSError, UnicodeDecodeError) as failure:
+        return error(about, f"{file}: {failure}", remedy)
     if not text:
-        return wrong(about, f"{file}: empty", "write the token there that the Runner has")
-    return _guarded(about, file, f"{file}: there")
+        return error(about, f"{file}: empty", remedy)
+    return _check_mode(about, file, f"{file}: readable")
 
 
-def _guarded(about: str, file: Path, message: str) -> Finding:
-    """Right, unless others may read the file too."""
+def _check_mode(about: str, file: Path, message: str) -> CheckResult:
+    """Return ok with ``message``, or a warning where other users can access the file."""
     if file.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
-        return note(about, f"{file}: everybody on this host may read it", f"chmod 600 {file}")
+        return warning(about, f"{file}: accessible to all users of this host", f"chmod 600 {file}")
     return ok(about, message)

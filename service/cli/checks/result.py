@@ -1,31 +1,39 @@
-"""What was found, and what to do about it."""
+"""The result of one check, and how to fix what it found."""
 
-from typing import Literal
+from enum import StrEnum
 
 from msgspec import Struct
 
-State = Literal["ok", "note", "wrong"]
+
+class CheckLevel(StrEnum):
+    """How serious a result is; the values are those of ``--json``."""
+
+    OK = "ok"
+    WARNING = "note"
+    """May be intended."""
+    ERROR = "wrong"
+    """Cannot work."""
 
 
-class Finding(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """One thing that was looked at. A ``note`` may be meant so; what is ``wrong`` cannot work."""
+class CheckResult(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What one check found: ``about`` names what was checked, ``remedy`` says how to fix it."""
 
     about: str
-    state: State
+    state: CheckLevel
     message: str
     remedy: str = ""
 
 
-def ok(about: str, message: str) -> Finding:
-    """It is right."""
-    return Finding(about=about, state="ok", message=message)
+def ok(about: str, message: str) -> CheckResult:
+    """Return a passed check."""
+    return CheckResult(about=about, state=CheckLevel.OK, message=message)
 
 
-def note(about: str, message: str, remedy: str = "") -> Finding:
-    """It may be right."""
-    return Finding(about=about, state="note", message=message, remedy=remedy)
+def warning(about: str, message: str, remedy: str = "") -> CheckResult:
+    """Return the result for something that may be intended."""
+    return CheckResult(about=about, state=CheckLevel.WARNING, message=message, remedy=remedy)
 
 
-def wrong(about: str, message: str, remedy: str) -> Finding:
-    """It cannot work so."""
-    return Finding(about=about, state="wrong", message=message, remedy=remedy)
+def error(about: str, message: str, remedy: str) -> CheckResult:
+    """Return the result for something that cannot work."""
+    return CheckResult(about=about, state=CheckLevel.ERROR, message=message, remedy=remedy)
