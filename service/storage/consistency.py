@@ -9,7 +9,7 @@ from msgspec import Struct
 from service.storage.engine.connection import Connection, affected
 from service.storage.runs import attempts, queue
 from service.storage.runs.occurrences import Occurrence
-from service.storage.runs.queue import ENTRYPOINT, JobPayload
+from service.storage.runs.queue import ENTRYPOINT, JobPayload, UnreadablePayloadError
 from service.storage.schedules import firing_state, timers
 from service.storage.schedules.disabling import ScheduleRef
 
@@ -229,7 +229,7 @@ async def jobs_without_run(connection: Connection, tenant_id: str | None, limit:
         for row in rows:
             try:
                 payload = queue.read_payload(row["payload"])
-            except ValueError:
+            except UnreadablePayloadError:
                 if tenant_id is None:
                     found.append(row["id"])
                 continue

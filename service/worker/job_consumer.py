@@ -19,7 +19,7 @@ from service.storage.engine.acquire import acquired
 from service.storage.engine.connection import Connection
 from service.storage.engine.errors import is_unavailable
 from service.storage.runs import queue
-from service.storage.runs.queue import Job, JobDelay, JobPayload
+from service.storage.runs.queue import Job, JobDelay, JobPayload, UnreadablePayloadError
 from service.storage.runs.queue_listener import Listener, ListenerLostError, listening
 
 log = getLogger(__name__)
@@ -139,7 +139,18 @@ class JobConsumer:
 
     async def _run_job(self, job: Job) -> None:
         try:
-            delay = await self._handle(job)
+            delay = await self._handler(queue.read_payload(job.payload))
+        except UnreadablePayloadError as error:
+            log.warning("job %d has an unreadable payload: %s", job.id, error)
+            delay = None
+        except asyncio.CancelledError:
+            # Abandoned while stopping: the run is free when its lease ends.
+            delay = self._settings.abandoned
+        except Exception:
+            # The run record decides how often that may happen.
+            log.exception("job %d failed", job.id)
+            delay = FAILED_JOB_DELAY
+        try:
             if delay is None:
                 await self._ends.add(job.id)
             else:
@@ -148,22 +159,6 @@ class JobConsumer:
             del self._running[job.id]
             if self._settings.capacity - len(self._running) == self._settings.batch // 2:
                 self._wake.set()
-
-    async def _handle(self, job: Job) -> JobDelay:
-        try:
-            payload = queue.read_payload(job.payload)
-        except ValueError as error:
-            log.warning("job %d has an unreadable payload: %s", job.id, error)
-            return None
-        try:
-            return await self._handler(payload)
-        except asyncio.CancelledError:
-            # Abandoned while stopping: the run is free when its lease ends.
-            return self._settings.abandoned
-        except Exception:
-            # The run record decides how often that may happen.
-            log.exception("job %d failed", job.id)
-            return FAILED_JOB_DELAY
 
     async def _end(self, ids: Sequence[int]) -> list[None]:
         await self._retry(lambda connection: queue.end(connection, ids, self.owner))

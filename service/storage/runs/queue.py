@@ -103,6 +103,10 @@ JobDelay: TypeAlias = timedelta | None
 """What becomes of a job: None ends it, else it is released and may be claimed after the delay."""
 
 
+class UnreadablePayloadError(Exception):
+    """A job's payload is not ours: another program enqueued the job."""
+
+
 class NewJob(Struct, frozen=True):
     """A job to enqueue; a higher ``priority`` goes first, ``delay`` is from now."""
 
@@ -127,11 +131,11 @@ class ClaimedJobs(Struct, frozen=True):
 
 
 def read_payload(payload: bytes | None) -> JobPayload:
-    """Read a job's payload. Raises ValueError when another program enqueued the job."""
+    """Return a job's payload. Raises UnreadablePayloadError when another program enqueued it."""
     try:
         return _PAYLOADS.decode(payload or b"")
     except msgspec.MsgspecError as error:
-        raise ValueError(str(error)) from error
+        raise UnreadablePayloadError(str(error)) from error
 
 
 _PAYLOADS = msgspec.json.Decoder(JobPayload)
