@@ -13,7 +13,7 @@ from contracts.events import EventType
 from contracts.subjects import HOST_AUDIENCE
 from service.operations.context import Answer, Call
 from service.rules.endpoints import Manifest, Selector, choose, read_manifest
-from service.rules.limits import admit
+from service.rules.limits import check_rate
 from service.storage.platform import endpoints
 from service.storage.platform.installs import Install
 from service.storage.records.replay import Replay
@@ -68,7 +68,7 @@ def admit_change(ground: Ground) -> None:
     """
     if ground.call.claims.aud != HOST_AUDIENCE:
         return
-    wait = admit(ground.loaded.accepted, ground.now, ground.call.limits.changes_per_minute)
+    wait = check_rate(ground.loaded.accepted, ground.now, ground.call.limits.changes_per_minute)
     if wait is not None:
         raise ServiceError(Code.RATE_LIMITED, "Too many schedule changes", retry_after_ms=wait)
 

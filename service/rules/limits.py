@@ -25,15 +25,15 @@ class Limits(Struct, frozen=True, kw_only=True):
 
 
 def too_many_schedules(max_schedules: int) -> str:
-    """The message for a create beyond the quota."""
+    """Return the message for a create beyond the quota."""
     return f"Too many schedules (max {max_schedules} per extension install)"
 
 
-def admit(accepted: Sequence[datetime], now: datetime, limit: int) -> int | None:
-    """None where one more is allowed, else the milliseconds until it would be.
+def check_rate(accepted: Sequence[datetime], now: datetime, limit: int) -> int | None:
+    """Return None if one more change is allowed, else the milliseconds until it would be.
 
-    ``accepted`` are the instants of earlier ones, in any order; ``limit`` is how many there may be
-    in any window of a minute, at least 1.
+    ``accepted`` are the instants of earlier changes, in any order; ``limit`` is the most there may
+    be in any window of a minute, at least 1.
     """
     recent = sorted(_recent(accepted, now))
     if len(recent) < limit:
@@ -41,11 +41,14 @@ def admit(accepted: Sequence[datetime], now: datetime, limit: int) -> int | None
     return ceil((recent[-limit] + WINDOW - now) / timedelta(milliseconds=1))
 
 
-def remember(accepted: Sequence[datetime], now: datetime, limit: int) -> list[datetime]:
-    """What to keep for the next ``admit`` once the change at ``now`` is made; never grows on."""
+def append_window(accepted: Sequence[datetime], now: datetime, limit: int) -> list[datetime]:
+    """Return the instants to keep for the next ``check_rate`` after a change at ``now``.
+
+    They are at most ``limit``.
+    """
     return [*sorted(_recent(accepted, now)), now][-limit:]
 
 
 def _recent(accepted: Sequence[datetime], now: datetime) -> list[datetime]:
-    # Also forward: a database clock set back by an hour must not shut an install out for as long.
+    # In both directions: a database clock set back by an hour must not block an install that long.
     return [at for at in accepted if abs(now - at) < WINDOW]

@@ -1,4 +1,4 @@
-"""Finding what does not fit together. The statements look; ``worker.maintenance`` mends."""
+"""Inconsistencies between tables: found here, repaired by maintenance and ``reconcile``."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -13,7 +13,7 @@ from service.storage.runs.queue import ENTRYPOINT, JobPayload, UnreadablePayload
 from service.storage.schedules import firing_state, timers
 from service.storage.schedules.disabling import ScheduleRef
 
-# An install that is gone fires nothing; a disabled one keeps its timers.
+# A missing install fires nothing; a disabled one keeps its timers.
 SCHEDULES_WITHOUT_TIMER = """
 SELECT s.tenant_id::text AS tenant_id, s.id, s.install_id, s.cron, s.timezone
 FROM tenant_extension_schedule s
@@ -40,7 +40,7 @@ WHERE q.id IS NULL AND r.queued_at BETWEEN $1::timestamptz AND $2::timestamptz
 LIMIT $3::integer
 """
 
-# The platform looks for enabled rows without a job, and would give them one of its own.
+# The platform would create a job of its own for an enabled row without one.
 CLAIM_OWNERSHIP = """
 UPDATE tenant_extension_schedule s
 SET job_id = s.id, runner_schedule_id = 'extsched:' || s.install_id::text || ':' || s.id::text
@@ -103,11 +103,11 @@ ORDER BY t.schedule_id
 LIMIT $2::integer
 """
 
-BATCH = 1000
+BATCH_SIZE = 1000
 
 
 class UntimedSchedule(Struct, frozen=True):
-    """An enabled schedule row without a timer; others may have written anything into it."""
+    """An enabled schedule without a timer; cron and timezone may hold anything."""
 
     tenant_id: str
     schedule_id: UUID
@@ -119,7 +119,7 @@ class UntimedSchedule(Struct, frozen=True):
 async def schedules_without_timer(
     connection: Connection, after: UUID, limit: int, tenant_id: str | None = None
 ) -> list[UntimedSchedule]:
-    """Return enabled schedules without a timer, of one tenant or all, by id, beyond ``after``."""
+    """Return enabled schedules without a timer, of one tenant or all, by id, after ``after``."""
     return [
         UntimedSchedule(*row)
         for row in await connection.fetch(SCHEDULES_WITHOUT_TIMER, after, limit, tenant_id)
@@ -133,7 +133,7 @@ async def runs_without_job(
     limit: int,
     tenant_id: str | None = None,
 ) -> list[Occurrence]:
-    """Return occurrences planned in a time that are not ended and that no job stands for."""
+    """Return unfinished occurrences, queued between two instants, that have no job."""
     rows = await connection.fetch(RUNS_WITHOUT_JOB, since, until, limit, tenant_id)
     return [
         Occurrence(
@@ -154,7 +154,7 @@ async def claim_ownership(connection: Connection, keys: list[tuple[str, UUID]]) 
 
 
 async def set_last_errors(connection: Connection, errors: dict[tuple[str, UUID], str]) -> None:
-    """Say on schedules why they cannot be planned."""
+    """Set ``last_error`` of schedules that cannot be planned, (tenant, id) → error."""
     if errors:
         await connection.execute(
             SET_LAST_ERRORS,
@@ -165,20 +165,20 @@ async def set_last_errors(connection: Connection, errors: dict[tuple[str, UUID],
 
 
 async def metadata_value(connection: Connection, key: str) -> str | None:
-    """Return a fact about the installation."""
+    """Return a value that is stored about the installation, such as its time zone release."""
     value: str | None = await connection.fetchval(METADATA_VALUE, key)
     return value
 
 
 async def set_metadata_value(connection: Connection, key: str, value: str) -> None:
-    """Note a fact about the installation."""
+    """Store a value about the installation."""
     await connection.execute(SET_METADATA_VALUE, key, value)
 
 
 async def schedules_without_install(
     connection: Connection, tenant_id: str | None, limit: int
 ) -> list[ScheduleRef]:
-    """Return schedules whose install is gone."""
+    """Return schedules whose install does not exist."""
     return [
         ScheduleRef(*row)
         for row in await connection.fetch(SCHEDULES_WITHOUT_INSTALL, tenant_id, limit)
@@ -188,7 +188,7 @@ async def schedules_without_install(
 async def schedules_without_endpoint(
     connection: Connection, tenant_id: str | None, limit: int
 ) -> list[ScheduleRef]:
-    """Return enabled schedules whose endpoint's row is gone."""
+    """Return enabled schedules whose endpoint row does not exist."""
     return [
         ScheduleRef(*row)
         for row in await connection.fetch(SCHEDULES_WITHOUT_ENDPOINT, tenant_id, limit)
@@ -198,30 +198,30 @@ async def schedules_without_endpoint(
 async def timers_without_schedule(
     connection: Connection, tenant_id: str | None, limit: int
 ) -> list[ScheduleRef]:
-    """Return timers whose schedule is gone or disabled."""
+    """Return timers whose schedule is missing or disabled."""
     rows = await connection.fetch(TIMERS_WITHOUT_SCHEDULE, tenant_id, limit)
     return [ScheduleRef(*row) for row in rows]
 
 
 async def remove_timers(connection: Connection, refs: Sequence[ScheduleRef]) -> int:
-    """Remove those of these timers whose schedule is still gone or disabled; return how many.
+    """Remove those of these timers whose schedule is still missing or disabled; return the number.
 
-    Timers that a change, or the planner, is at are left alone. Call it in a transaction: who
-    enables a schedule writes its timer too, so under the timers' locks the look is the last word.
+    Timers that another session has locked stay. Call it in a transaction: whatever enables a
+    schedule writes its timer too, so the schedule's state is final while its timer is locked.
     """
-    keys = await timers.lock(connection, [(each.tenant_id, each.schedule_id) for each in refs])
-    there = await firing_state.read(connection, keys)
-    gone = [key for key in keys if key not in there]
-    await timers.remove(connection, gone)
-    return len(gone)
+    keys = await timers.lock(connection, [(ref.tenant_id, ref.schedule_id) for ref in refs])
+    enabled = await firing_state.read(connection, keys)
+    stale = [key for key in keys if key not in enabled]
+    await timers.remove(connection, stale)
+    return len(stale)
 
 
 async def jobs_without_run(connection: Connection, tenant_id: str | None, limit: int) -> list[int]:
-    """Return queued jobs that no run record stands behind; unreadable ones where all are meant."""
-    found: list[int] = []
+    """Return queued jobs without a run record; unreadable jobs too, for all tenants."""
+    orphans: list[int] = []
     after = 0
-    while len(found) < limit:
-        rows = await connection.fetch(JOBS, ENTRYPOINT, after, BATCH)
+    while len(orphans) < limit:
+        rows = await connection.fetch(JOBS, ENTRYPOINT, after, BATCH_SIZE)
         if not rows:
             break
         after = rows[-1]["id"]
@@ -231,16 +231,16 @@ async def jobs_without_run(connection: Connection, tenant_id: str | None, limit:
                 payload = queue.read_payload(row["payload"])
             except UnreadablePayloadError:
                 if tenant_id is None:
-                    found.append(row["id"])
+                    orphans.append(row["id"])
                 continue
             if tenant_id in {None, payload.tenant_id}:
                 jobs[row["id"]] = payload
-        found += await _orphaned(connection, jobs)
-    return found[:limit]
+        orphans += await _orphaned(connection, jobs)
+    return orphans[:limit]
 
 
 async def remove_jobs(connection: Connection, ids: Sequence[int]) -> int:
-    """Remove jobs that nobody works on; return how many."""
+    """Remove queued jobs; return the number of removed jobs."""
     tag = await connection.execute(REMOVE_JOBS, ids)
     return affected(tag)
 

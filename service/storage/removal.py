@@ -1,8 +1,8 @@
-"""Removing installs: row by row of every table, because nothing cascades.
+"""Removal of installs from every table, because nothing cascades.
 
-The order is that of the locks elsewhere: install, schedule rows, timers, the active run, the run
-records. Timers go before run records: the planner writes the latter while it holds the former, so
-what it wrote is there to be removed.
+Rows are locked in the order used everywhere: install, schedules, timers, active runs, run records.
+Timers are removed before run records: the planner writes the latter while it holds the former, so
+its last records are committed by then.
 """
 
 from collections.abc import Sequence
@@ -29,8 +29,8 @@ DELETE FROM tenant_extension_schedule
 WHERE tenant_id = $1::text AND install_id = ANY ($2::uuid[])
 """
 
-# What is locked is being claimed for a run that we have removed: the claim then finds no run, and
-# lets go of it by itself. Waiting for it would be waiting for each other.
+# A locked row is being claimed for a run that is removed here: the claim then finds no run and
+# releases the row. Waiting for it would be a deadlock.
 LEFT_ACTIVE_RUNS = """
 DELETE FROM ext_scheduler.active_runs a USING (
   SELECT l.tenant_id, l.schedule_id FROM ext_scheduler.active_runs l
@@ -56,7 +56,7 @@ DELETE FROM ext_scheduler.active_runs
 WHERE tenant_id = $1::text AND schedule_id = ANY ($2::uuid[])
 """
 
-# In the order in which attempts claim them: whoever is first has them all.
+# In the order in which attempts claim them: the first to lock gets them all.
 LOCK_RUNS = """
 SELECT r.id FROM ext_scheduler.runs r
 WHERE r.tenant_id = $1::text AND r.install_id = ANY ($2::uuid[])
@@ -65,12 +65,12 @@ ORDER BY r.schedule_id, r.slot FOR UPDATE
 """
 
 RUNS = """
-WITH gone AS (
+WITH removed AS (
   DELETE FROM ext_scheduler.runs
   WHERE tenant_id = $1::text AND install_id = ANY ($2::uuid[])
   RETURNING schedule_id
 )
-SELECT schedule_id, count(*) AS runs FROM gone GROUP BY schedule_id
+SELECT schedule_id, count(*) AS runs FROM removed GROUP BY schedule_id
 """
 
 JOBS = """
@@ -85,13 +85,13 @@ IDEMPOTENCY = """
 DELETE FROM ext_scheduler.idempotency WHERE tenant_id = $1::text AND scope = ANY ($2::text[])
 """
 
-# Those of administrators, an operator's included.
+# Those of administrators, operators included.
 ADMIN_IDEMPOTENCY = """
 DELETE FROM ext_scheduler.idempotency
 WHERE tenant_id = ANY (ARRAY[$1::text, '*']) AND install_id = ANY ($2::uuid[])
 """
 
-# What an earlier removal has to tell is told yet.
+# Events of earlier removals are still published.
 OUTBOX = """
 DELETE FROM ext_scheduler.outbox
 WHERE tenant_id = $1::text AND install_id = ANY ($2::uuid[]) AND type <> 'install.removed'
@@ -111,8 +111,8 @@ INSTALLS = """
 DELETE FROM tenant_extension_install WHERE tenant_id = $1::text AND id = ANY ($2::uuid[])
 """
 
-# What is left of installs that somebody else removed.
-STRAYS = """
+# Installs that another program removed, and that have left rows.
+ORPHANED_INSTALLS = """
 SELECT x.install_id FROM (
   SELECT s.install_id FROM tenant_extension_schedule s WHERE s.tenant_id = $1::text
   UNION SELECT t.install_id FROM ext_scheduler.timers t WHERE t.tenant_id = $1
@@ -137,7 +137,7 @@ WHERE a.tenant_id = f.tenant_id AND a.schedule_id = f.schedule_id
 
 TENANT_RATE_WINDOWS = "DELETE FROM ext_scheduler.rate_windows WHERE tenant_id = $1::text"
 
-# The records of removals themselves stay, so that asking again is answered as before.
+# The stored results of removals stay, so that a repeated request gets the same answer.
 TENANT_IDEMPOTENCY = """
 DELETE FROM ext_scheduler.idempotency
 WHERE tenant_id = $1::text AND op NOT IN ('uninstall', 'purgeTenant')
@@ -147,7 +147,7 @@ TENANT_PAUSE = "DELETE FROM ext_scheduler.tenant_pauses WHERE tenant_id = $1::te
 
 
 class Removed(Struct, frozen=True):
-    """How much went."""
+    """The numbers of removed rows."""
 
     installs: int
     schedules: int
@@ -160,12 +160,12 @@ async def lock_installs_of(connection: Connection, tenant_id: str) -> list[UUID]
 
 
 async def orphaned_installs(connection: Connection, tenant_id: str) -> list[UUID]:
-    """Return installs that are gone and yet have left something."""
-    return [row["install_id"] for row in await connection.fetch(STRAYS, tenant_id)]
+    """Return missing installs of which rows are left."""
+    return [row["install_id"] for row in await connection.fetch(ORPHANED_INSTALLS, tenant_id)]
 
 
 async def remove(connection: Connection, tenant_id: str, install_ids: Sequence[UUID]) -> Removed:
-    """Remove installs with everything of theirs but the audit; their rows are locked already."""
+    """Remove installs and all their rows except audit entries; the install rows are locked."""
     locked = await connection.fetch(LOCK_SCHEDULES, tenant_id, install_ids)
     schedules = [row["id"] for row in locked]
     await timers.remove_of_installs(connection, tenant_id, install_ids)
@@ -182,9 +182,9 @@ async def remove(connection: Connection, tenant_id: str, install_ids: Sequence[U
 
 
 async def delete_tenant_state(connection: Connection, tenant_id: str) -> int:
-    """Remove what a tenant has apart from its installs, the audit excepted; return how many rows.
+    """Remove a tenant's rows that belong to no install, audit entries excepted; return the number.
 
-    Runs that are being claimed let go of their schedule by themselves.
+    Runs that are being claimed release their schedule.
     """
     count = 0
     for statement in (TENANT_ACTIVE_RUNS, TENANT_RATE_WINDOWS, TENANT_IDEMPOTENCY, TENANT_PAUSE):
@@ -195,17 +195,17 @@ async def delete_tenant_state(connection: Connection, tenant_id: str) -> int:
 async def _remove_runs(
     connection: Connection, tenant_id: str, install_ids: Sequence[UUID], schedules: list[UUID]
 ) -> int:
-    # A schedule that was deleted before may have a run under way still.
+    # A schedule that was deleted earlier may still have a run in flight.
     open_runs = await connection.fetch(OPEN_RUNS, tenant_id, install_ids)
     known = sorted({*schedules, *(row["schedule_id"] for row in open_runs)})
     await connection.fetch(LOCK_ACTIVE_RUNS, tenant_id, known)
     await connection.execute(ACTIVE_RUNS, tenant_id, known)
     await connection.fetch(LOCK_RUNS, tenant_id, install_ids)
-    gone = []
+    removed = []
     for install_id in install_ids:
-        # One by one: those of a large tenant together take longer than a statement may.
-        gone += await connection.fetch(RUNS, tenant_id, [install_id])
-    # Once more: an attempt may have claimed a run in between.
-    known = sorted({*known, *(row["schedule_id"] for row in gone)})
+        # One by one: all of a large tenant together would exceed the statement timeout.
+        removed += await connection.fetch(RUNS, tenant_id, [install_id])
+    # Again: an attempt may have claimed a run in between.
+    known = sorted({*known, *(row["schedule_id"] for row in removed)})
     await connection.execute(LEFT_ACTIVE_RUNS, tenant_id, known)
-    return sum(row["runs"] for row in gone)
+    return sum(row["runs"] for row in removed)

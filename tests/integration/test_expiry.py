@@ -107,7 +107,7 @@ async def test_one_process_at_a_time_removes_what_is_old(
     other = await asyncpg.connect(database)
     try:
         async with other.transaction():
-            assert await advisory_lock.try_lock(other, expiry.ALONE_KEY)
+            assert await advisory_lock.try_lock(other, expiry.LOCK_KEY)
             assert await remove_expired(connection, NOW, SETTINGS) == {}
         assert await remove_expired(connection, NOW, SETTINGS) == {"rate_windows": 1}
     finally:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.rules.limits import WINDOW, Limits, admit, remember, too_many_schedules
+from service.rules.limits import WINDOW, Limits, append_window, check_rate, too_many_schedules
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -28,32 +28,32 @@ def test_the_quota_message_names_the_quota() -> None:
 
 
 def test_below_the_limit_is_allowed() -> None:
-    assert admit([], NOW, 1) is None
-    assert admit(ago(1, 2), NOW, 3) is None
+    assert check_rate([], NOW, 1) is None
+    assert check_rate(ago(1, 2), NOW, 3) is None
 
 
 def test_at_the_limit_the_answer_is_when_the_oldest_that_counts_leaves() -> None:
-    assert admit(ago(59, 20, 1), NOW, 3) == 1_000
-    assert admit(ago(1, 59, 20), NOW, 3) == 1_000
-    assert admit(ago(59, 20, 1), NOW, 2) == 40_000
-    assert admit(ago(0), NOW, 1) == 60_000
-    assert admit(ago(59.9995), NOW, 1) == 1
+    assert check_rate(ago(59, 20, 1), NOW, 3) == 1_000
+    assert check_rate(ago(1, 59, 20), NOW, 3) == 1_000
+    assert check_rate(ago(59, 20, 1), NOW, 2) == 40_000
+    assert check_rate(ago(0), NOW, 1) == 60_000
+    assert check_rate(ago(59.9995), NOW, 1) == 1
 
 
 def test_what_is_a_minute_old_no_longer_counts() -> None:
-    assert admit(ago(60), NOW, 1) is None
-    assert admit(ago(3600, 61, 60, 1), NOW, 2) is None
+    assert check_rate(ago(60), NOW, 1) is None
+    assert check_rate(ago(3600, 61, 60, 1), NOW, 2) is None
 
 
 def test_a_clock_set_back_by_an_hour_shuts_nobody_out() -> None:
-    assert admit(ago(-3600), NOW, 1) is None
-    assert admit(ago(-1), NOW, 1) == 61_000
+    assert check_rate(ago(-3600), NOW, 1) is None
+    assert check_rate(ago(-1), NOW, 1) == 61_000
 
 
 def test_what_is_remembered_never_grows_beyond_the_limit_or_the_minute() -> None:
-    assert remember(ago(90, 60, 59, 1), NOW, 10) == [*ago(59, 1), NOW]
-    assert remember(ago(3, 2, 1), NOW, 2) == [*ago(1), NOW]
-    assert len(remember(ago(*range(600)), NOW, 10**9)) == 61
+    assert append_window(ago(90, 60, 59, 1), NOW, 10) == [*ago(59, 1), NOW]
+    assert append_window(ago(3, 2, 1), NOW, 2) == [*ago(1), NOW]
+    assert len(append_window(ago(*range(600)), NOW, 10**9)) == 61
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
@@ -63,11 +63,13 @@ def test_no_minute_ever_holds_more_than_the_limit(waits: list[int], limit: int) 
     accepted: list[datetime] = []
     for wait in waits:
         now += timedelta(milliseconds=wait)
-        retry_after = admit(kept, now, limit)
+        retry_after = check_rate(kept, now, limit)
         if retry_after is not None:
-            assert admit(kept, now + timedelta(milliseconds=retry_after - 1), limit) is not None
-            assert admit(kept, now + timedelta(milliseconds=retry_after), limit) is None
+            assert (
+                check_rate(kept, now + timedelta(milliseconds=retry_after - 1), limit) is not None
+            )
+            assert check_rate(kept, now + timedelta(milliseconds=retry_after), limit) is None
             continue
-        kept = remember(kept, now, limit)
+        kept = append_window(kept, now, limit)
         accepted.append(now)
         assert sum(now - WINDOW < at for at in accepted) <= limit

@@ -1,4 +1,4 @@
-"""Admin operations on one install's schedules: the host's own, from outside, and a manual run."""
+"""Admin operations on one install's schedules: create, update, delete, disable all, run now."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
@@ -33,7 +33,7 @@ from service.rules.fields import (
     check_schedule_id,
     check_update,
 )
-from service.rules.limits import admit, remember
+from service.rules.limits import append_window, check_rate
 from service.storage.platform import endpoints
 from service.storage.platform.installs import Install
 from service.storage.records import manual_run_rate
@@ -75,23 +75,23 @@ async def delete(context: AdminContext) -> AppliedAdminChange | Answer:
 async def disable_all(
     context: AdminContext, request: admin_installs.DisableSchedulesInput
 ) -> AppliedAdminChange | Answer:
-    """Disable all schedules of an install at once, those waiting for their endpoint included."""
+    """Disable all schedules of an install, those that wait for their endpoint included."""
     install = await lock_install(context, UUID(request.install_id))
     if install is None:
         return refusal(Code.NOT_FOUND, INSTALL_NOT_FOUND)
     connection, tenant_id = context.call.connection, install.tenant_id
-    done = await bulk.disable_all(connection, tenant_id, install.id, context.now)
-    answer = admin_installs.DisableSchedulesOutput(success=True, disabled=len(done.disabled))
-    if not done.touched:
+    disabled = await bulk.disable_all(connection, tenant_id, install.id, context.now)
+    answer = admin_installs.DisableSchedulesOutput(success=True, disabled=len(disabled.disabled))
+    if not disabled.touched:
         return answer
     data = {"reason": "disableSchedules"}
     return AppliedAdminChange(
         answer=answer,
         install_id=install.id,
-        entries=[make_entry(tenant_id, {"disabled": done.disabled}, install.id)],
+        entries=[make_entry(tenant_id, {"disabled": disabled.disabled}, install.id)],
         events=[
             make_event(EventType.SCHEDULE_DISABLED, tenant_id, install.id, data, id_)
-            for id_ in done.disabled
+            for id_ in disabled.disabled
         ],
     )
 
@@ -99,13 +99,13 @@ async def disable_all(
 async def run_now(
     context: AdminContext, request: admin_schedules.RunNowInput
 ) -> AppliedAdminChange | Answer:
-    """Plan a manual run for this minute; within it, it is the same run."""
+    """Plan a manual run for the current minute; a second request within it returns the same run."""
     call, schedule_id = context.call, UUID(request.schedule_id)
-    found = await admin_search.one(call.connection, context.scope, schedule_id)
-    install = None if found is None else await lock_install(context, found.install_id)
-    # Again under the lock: it may have been deleted while we waited.
-    found = await admin_search.one(call.connection, context.scope, schedule_id)
-    if found is None or install is None:
+    owned = await admin_search.one(call.connection, context.scope, schedule_id)
+    install = None if owned is None else await lock_install(context, owned.install_id)
+    # Once more under the lock: it may have been deleted in between.
+    owned = await admin_search.one(call.connection, context.scope, schedule_id)
+    if owned is None or install is None:
         return refusal(Code.NOT_FOUND, NOT_FOUND)
     if not install.enabled:
         return refusal(Code.INSTALL_DISABLED, "Install is disabled")
@@ -117,11 +117,11 @@ async def run_now(
     answer = admin_schedules.RunNowOutput(success=True, run_id=str(run_id))
     if not new:
         return answer
-    wait = admit(accepted, context.now, limit)
-    if wait is not None:
-        raise ServiceError(Code.RATE_LIMITED, "Too many manual runs", retry_after_ms=wait)
-    kept = remember(accepted, context.now, limit)
-    await manual_run_rate.store(call.connection, tenant_id, kept, context.now)
+    wait_ms = check_rate(accepted, context.now, limit)
+    if wait_ms is not None:
+        raise ServiceError(Code.RATE_LIMITED, "Too many manual runs", retry_after_ms=wait_ms)
+    accepted = append_window(accepted, context.now, limit)
+    await manual_run_rate.store(call.connection, tenant_id, accepted, context.now)
     changes = {"runId": run_id}
     entries = [make_entry(tenant_id, changes, install.id, schedule_id)]
     return AppliedAdminChange(answer=answer, entries=entries, install_id=install.id)
@@ -135,7 +135,7 @@ async def _with_endpoint(
         Awaitable[change_context.Made | ErrorBody],
     ],
 ) -> AppliedAdminChange | Answer:
-    """Put ``endpointId`` into the terms of the host operations, and apply one of them."""
+    """Resolve ``endpointId`` to a selector, and apply the change of the host operation."""
     raw = context.call.raw
     own = _own_errors(context, ("installId", "endpointId"))
     by_id = raw.get("endpointId") is not None
@@ -153,26 +153,26 @@ async def _with_endpoint(
         selector = await _selector(context, install, UUID(raw["endpointId"]))
         if selector is None:
             own["endpointId"] = NOT_SCHEDULABLE
-    checked = _aimed(checked, selector, {**errors, **own}, by_id=by_id)
+    checked = _with_selector(checked, selector, {**errors, **own}, by_id=by_id)
     change = await change_context.survey(context.call, install, _asked(checked))
     outcome = await apply(checked, change)
     if isinstance(outcome, ErrorBody) and selector is not None:
-        outcome = _renamed(outcome)
+        outcome = _with_endpoint_id(outcome)
     if isinstance(outcome, change_context.Made) and outcome.new is not None:
         await schedules.insert(context.call.connection, install, outcome.new, change.now)
     return _applied(install, outcome)
 
 
-def _aimed(
+def _with_selector(
     checked: Checked, selector: Selector | None, errors: Mapping[str, str], *, by_id: bool
 ) -> Checked:
-    """The same input with the endpoint that its id stands for."""
+    """Return the input with the selector that its ``endpointId`` stands for."""
     replaced: dict[str, Any] = {"errors": errors}
     if selector is not None:
         replaced["endpoint"] = selector
-    named: Any = getattr(checked, "given", None)
-    if by_id and named is not None and "endpoint" not in named:
-        replaced["given"] = ["endpoint", *named]
+    given: Any = getattr(checked, "given", None)
+    if by_id and given is not None and "endpoint" not in given:
+        replaced["given"] = ["endpoint", *given]
     return structs.replace(checked, **replaced)
 
 
@@ -187,7 +187,7 @@ def _asked(checked: CheckedCreate | CheckedUpdate) -> Asked:
 
 
 def _own_errors(context: AdminContext, names: tuple[str, ...]) -> dict[str, str]:
-    """What is wrong with the fields that the host operations do not have."""
+    """Return the errors of the fields that the host operations do not have."""
     shape = ADMIN_OPS[context.call.claims.op].input
     raw = context.call.raw
     errors = admin_fields.check(raw, shape).errors
@@ -205,8 +205,8 @@ async def _selector(context: AdminContext, install: Install, endpoint_id: UUID) 
     return None
 
 
-def _renamed(outcome: ErrorBody) -> ErrorBody:
-    """Put what is wrong with the endpoint on the field that named it."""
+def _with_endpoint_id(outcome: ErrorBody) -> ErrorBody:
+    """Return the refusal with the endpoint's error under ``endpointId``."""
     if outcome.field_errors is UNSET or "endpoint" not in outcome.field_errors:
         return outcome
     errors = dict(outcome.field_errors)
@@ -217,7 +217,7 @@ def _renamed(outcome: ErrorBody) -> ErrorBody:
 def _applied(
     install: Install, outcome: change_context.Made | ErrorBody
 ) -> AppliedAdminChange | Answer:
-    """Tell of a change to a schedule what an administrator's change leaves behind."""
+    """Return the audit entry and the event of a change to one schedule."""
     if isinstance(outcome, ErrorBody):
         return outcome
     tenant_id, id_ = install.tenant_id, outcome.schedule_id

@@ -1,4 +1,4 @@
-"""``updateInstall``: an install moves to another version, and its schedules with it."""
+"""``updateInstall``: move an install to another version, and its schedules with it."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -36,7 +36,7 @@ VERSION_NOT_FOUND = "Version not found"
 async def update_install(
     context: AdminContext, request: contract.UpdateInstallInput
 ) -> AppliedAdminChange | Answer:
-    """Move an install to another version, or say which of its schedules would be lost."""
+    """Move an install to another version, or report which schedules have no endpoint there."""
     if (request.version is None) == (request.version_id is None):
         one = {"version": REQUIRED} if request.version is None else {"versionId": ONE_VERSION}
         return field_refusal(one)
@@ -65,7 +65,7 @@ async def update_install(
     if request.dry_run or not _moves(install, version, stored, plan):
         return answer
     await _apply(context, install, version, stored, plan)
-    return _made(install, version, plan, answer)
+    return _applied_change(install, version, plan, answer)
 
 
 def _candidate(schedule: Schedule) -> RemapCandidate:
@@ -78,21 +78,24 @@ def _candidate(schedule: Schedule) -> RemapCandidate:
 
 
 def _moves(install: Install, version: Version, stored: Sequence[Schedule], plan: Remap) -> bool:
-    """Tell whether there is anything to do: an install that is there already stays as it is."""
+    """Return whether the move changes anything; an install of that version may be up to date."""
     return (
         install.version_id != version.id
         or bool(plan.lost or plan.reenable)
-        or any(plan.targets.get(each.id, each.endpoint_id) != each.endpoint_id for each in stored)
+        or any(
+            plan.targets.get(schedule.id, schedule.endpoint_id) != schedule.endpoint_id
+            for schedule in stored
+        )
     )
 
 
 def _answer(stored: Sequence[Schedule], plan: Remap) -> contract.UpdateInstallOutput:
-    shown = {schedule.id: _target(schedule) for schedule in stored}
+    targets = {schedule.id: _target(schedule) for schedule in stored}
     return contract.UpdateInstallOutput(
         success=True,
-        remapped=[target for id_, target in shown.items() if id_ in plan.targets],
-        missing=[shown[id_] for id_ in plan.missing],
-        reenabled=[shown[id_] for id_ in plan.reenable],
+        remapped=[target for id_, target in targets.items() if id_ in plan.targets],
+        missing=[targets[id_] for id_ in plan.missing],
+        reenabled=[targets[id_] for id_ in plan.reenable],
     )
 
 
@@ -108,11 +111,11 @@ def _target(schedule: Schedule) -> ScheduleTarget:
 def _blocked(
     answer: contract.UpdateInstallOutput, count: int, version: Version
 ) -> contract.UpdateInstallOutput:
-    what = "1 schedule has" if count == 1 else f"{count} schedules have"
+    subject = "1 schedule has" if count == 1 else f"{count} schedules have"
     return contract.UpdateInstallOutput(
         success=False,
         code=Code.SCHEDULE_REMAP_FAILED,
-        error=f"{what} no endpoint in version {version.version}",
+        error=f"{subject} no endpoint in version {version.version}",
         missing=answer.missing,
     )
 
@@ -128,25 +131,35 @@ async def _apply(
     await versions.move(connection, tenant_id, install.id, version.id, now)
     await bulk.set_endpoints(connection, tenant_id, install.id, dict(plan.targets))
     await bulk.disable_missing(connection, tenant_id, plan.lost, now)
-    due = _timers(install, [each for each in stored if each.id in set(plan.reenable)], now)
+    reenabled = set(plan.reenable)
+    new_timers = _timers(install, [s for s in stored if s.id in reenabled], now)
     await bulk.reenable(connection, tenant_id, install.id, list(plan.reenable), now)
-    await timers.remove(connection, [timer.key for timer in due])
-    await timers.add(connection, due)
+    await timers.remove(connection, [timer.key for timer in new_timers])
+    await timers.add(connection, new_timers)
 
 
 def _timers(install: Install, schedules: Sequence[Schedule], now: datetime) -> list[Timer]:
-    """Timers from now. What cannot be planned gets none: the planner says so on the schedule."""
-    slot_cache, made = SlotCache(), []
-    for each in schedules:
+    """Return timers from now on, none for an unplannable schedule: the planner reports those."""
+    slot_cache, new_timers = SlotCache(), []
+    for schedule in schedules:
         try:
-            due_at = slot_cache.following(each.cron, each.timezone, now)
+            due_at = slot_cache.following(schedule.cron, schedule.timezone, now)
         except UnplannableError:
             continue
-        made.append(Timer(install.tenant_id, each.id, install.id, each.cron, each.timezone, due_at))
-    return made
+        new_timers.append(
+            Timer(
+                install.tenant_id,
+                schedule.id,
+                install.id,
+                schedule.cron,
+                schedule.timezone,
+                due_at,
+            )
+        )
+    return new_timers
 
 
-def _made(
+def _applied_change(
     install: Install, version: Version, plan: Remap, answer: contract.UpdateInstallOutput
 ) -> AppliedAdminChange:
     tenant_id = install.tenant_id

@@ -8,7 +8,7 @@ from contracts.errors import ErrorBody
 from service.operations.change_context import Asked, Ground, Made, replayed, scope_of, survey
 from service.operations.context import Answer, Call
 from service.operations.host.authorization import absent, authorize, tenant_of
-from service.rules.limits import remember
+from service.rules.limits import append_window
 from service.storage.engine.errors import is_name_taken
 from service.storage.platform import installs
 from service.storage.schedules import change_context
@@ -67,5 +67,5 @@ def record_of(ground: Ground, made: Made) -> Record:
         event=made.event.value,
         data=msgspec.json.encode({"fields": sorted(made.changes)}).decode(),
         at=ground.now,
-        accepted=remember(ground.loaded.accepted, ground.now, call.limits.changes_per_minute),
+        accepted=append_window(ground.loaded.accepted, ground.now, call.limits.changes_per_minute),
     )

@@ -32,7 +32,7 @@ RETURNING id
 
 
 class Endpoint(Struct, frozen=True):
-    """One (method, path) of a version, as stored."""
+    """A (method, path) of a version, as stored."""
 
     id: UUID
     method: str
@@ -68,10 +68,7 @@ async def materialise(
     version_id: UUID,
     entries: Sequence[tuple[str, str, str]],
 ) -> int:
-    """Insert (method, path, handler) entries that are not there; twice changes nothing.
-
-    Returns how many rows are new.
-    """
+    """Insert the missing of these (method, path, handler); return the number of new rows."""
     methods, paths, handlers = zip(*entries, strict=True) if entries else ((), (), ())
-    # Rows, not the statement's own count: on several nodes that is of all that were given.
+    # Rows are counted: on several nodes the command tag counts the given ones, new or not.
     return len(await connection.fetch(MATERIALISE, version_id, methods, paths, handlers))

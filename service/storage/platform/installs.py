@@ -1,4 +1,4 @@
-"""Installs: what one may do, and the row that serialises its changes."""
+"""Installs: their rights, and the row lock that serialises their changes."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -41,7 +41,7 @@ TENANT_OF = "SELECT tenant_id FROM tenant_extension_install WHERE id = $1::uuid"
 
 
 class Install(Struct, frozen=True):
-    """An install's right to ask. The capability columns and the manifest are JSON text, unread."""
+    """An install and its rights; the capability columns and the manifest are unparsed JSON text."""
 
     id: UUID
     tenant_id: str
@@ -70,7 +70,7 @@ def from_row(row: asyncpg.Record, manifest: str | None = None) -> Install:
 
 
 async def tenant_of(connection: Connection, install_id: UUID) -> str | None:
-    """Return the tenant of an install, None where there is no such install."""
+    """Return the tenant of an install, None for an unknown install."""
     tenant_id = await connection.fetchval(TENANT_OF, install_id)
     return None if tenant_id is None else str(tenant_id)
 
@@ -78,22 +78,21 @@ async def tenant_of(connection: Connection, install_id: UUID) -> str | None:
 async def rights_of(
     connection: Connection, tenant_ids: Sequence[str | None], install_ids: Sequence[UUID]
 ) -> list[Install | None]:
-    """Return each of these installs, in order; None where that tenant has no such install."""
-    found: list[Install | None] = [None] * len(install_ids)
+    """Return these installs in the given order; None where the tenant has no such install."""
+    ordered: list[Install | None] = [None] * len(install_ids)
     for row in await connection.fetch(RIGHTS_OF, tenant_ids, install_ids):
-        found[row["place"] - 1] = from_row(row)
-    return found
+        ordered[row["place"] - 1] = from_row(row)
+    return ordered
 
 
 async def lock(connection: Connection, tenant_id: str, install_id: UUID) -> Install | None:
     """Lock the install's row until the transaction ends, and return it with its manifest.
 
-    Counts belong into a later statement: the one that waits for the lock does not see what the
-    holder wrote.
+    Count in a later statement: one that waits for the lock does not see what its holder wrote.
     """
     row = await connection.fetchrow(LOCK, tenant_id, install_id)
     if row is not None and row["joined_version_id"] != row["version_id"]:
         # The holder moved the install to another version: a statement that waited sees the new
-        # row beside the old version's. The next one sees both as they are, and waits no more.
+        # row joined with the old version. A second one sees both current, and does not wait.
         row = await connection.fetchrow(LOCK, tenant_id, install_id)
     return None if row is None else from_row(row, row["manifest"])

@@ -1,6 +1,6 @@
-"""The platform's registry tables, written where there is no platform to write them.
+"""The platform's registry tables, written by this service in an installation without a platform.
 
-What is registered belongs to all tenants: an extension or a version that is there is never changed.
+Extensions and versions belong to all tenants: an existing one is never changed.
 """
 
 from uuid import UUID
@@ -12,8 +12,7 @@ from contracts.admin_installs import Manifest
 from service.rules.columns import read_list
 from service.storage.engine.connection import Connection, affected
 
-# Not every column that has to be there has a default in the platform's own tables: ids have none,
-# nor has main_entry.
+# In the platform's own tables not every required column has a default: ids and main_entry do not.
 EXTENSION = """
 INSERT INTO extension_registry (id, publisher, name, display_name)
 VALUES (gen_random_uuid(), $1::text, $2::text, $3::text)
@@ -69,7 +68,7 @@ WHERE tenant_id = $1::text AND id = $2::uuid AND granted_caps::text::jsonb <> $3
 
 
 class Registered(Struct, frozen=True, kw_only=True):
-    """The rows of one install, new or found; ``changed`` is whether anything was written.
+    """The rows of one install, new or version; ``changed`` is whether anything was written.
 
     An install that was there stays at its version, ``installed_version_id``.
     """
@@ -82,7 +81,7 @@ class Registered(Struct, frozen=True, kw_only=True):
 
 
 class VersionDiffersError(Exception):
-    """The version is registered already, and is not the same; ``str()`` of it says in what."""
+    """The version is registered with other content; ``str()`` of it names the difference."""
 
 
 async def register(
@@ -99,7 +98,9 @@ async def register(
     VersionDiffersError.
     """
     shown = manifest.display_name or manifest.name
-    made = affected(await connection.execute(EXTENSION, manifest.publisher, manifest.name, shown))
+    new_extension = affected(
+        await connection.execute(EXTENSION, manifest.publisher, manifest.name, shown)
+    )
     registry_id = await connection.fetchval(EXTENSION_ID, manifest.publisher, manifest.name)
     version_id, new_version = await _version(connection, registry_id, manifest, content_hash)
     new_install = affected(
@@ -108,7 +109,7 @@ async def register(
         )
     )
     install = await connection.fetchrow(FIND_INSTALL, tenant_id, registry_id)
-    assert install is not None  # noqa: S101 -- inserted above where it was not there
+    assert install is not None  # noqa: S101 -- inserted above unless it existed
     granted = 0
     if grants and not new_install:
         granted = affected(await connection.execute(GRANT, tenant_id, install["id"], _json(grants)))
@@ -117,14 +118,14 @@ async def register(
         version_id=version_id,
         install_id=install["id"],
         installed_version_id=install["version_id"],
-        changed=bool(made + new_version + new_install + granted),
+        changed=bool(new_extension + new_version + new_install + granted),
     )
 
 
 async def _version(
     connection: Connection, registry_id: UUID, manifest: Manifest, content_hash: str
 ) -> tuple[UUID, int]:
-    """Insert the version with its bundle, or make sure that the one there is the same."""
+    """Insert the version with its bundle, or check that the existing one is the same."""
     endpoints, capabilities = _json(manifest.api.endpoints), _json(manifest.capabilities)
     new = affected(
         await connection.execute(
@@ -137,19 +138,19 @@ async def _version(
             capabilities,
         )
     )
-    found = await connection.fetchrow(FIND_VERSION, registry_id, manifest.version)
-    assert found is not None  # noqa: S101 -- inserted above where it was not there
-    stored_hash = await connection.fetchval(CONTENT_HASH, found["id"])
+    version = await connection.fetchrow(FIND_VERSION, registry_id, manifest.version)
+    assert version is not None  # noqa: S101 -- inserted above unless it existed
+    stored_hash = await connection.fetchval(CONTENT_HASH, version["id"])
     if stored_hash is None:
-        await connection.execute(BUNDLE, found["id"], content_hash)
-        return found["id"], 1
+        await connection.execute(BUNDLE, version["id"], content_hash)
+        return version["id"], 1
     if _prefixed(stored_hash) != _prefixed(content_hash):
         raise VersionDiffersError("content hash")
-    if not new and read_list(found["endpoints"]) != read_list(endpoints):
+    if not new and read_list(version["endpoints"]) != read_list(endpoints):
         raise VersionDiffersError("list of endpoints")
-    if not new and read_list(found["capabilities"]) != read_list(capabilities):
+    if not new and read_list(version["capabilities"]) != read_list(capabilities):
         raise VersionDiffersError("list of capabilities")
-    return found["id"], new
+    return version["id"], new
 
 
 def _prefixed(content_hash: str) -> str:

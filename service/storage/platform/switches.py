@@ -5,7 +5,7 @@ from uuid import UUID
 
 from service.storage.engine.connection import Connection
 
-# 'enabled' is the one status that counts; switching on sets it, switching off leaves it as it is.
+# Only the status 'enabled' fires: enabling sets it, disabling leaves it unchanged.
 SET_ENABLED = """
 UPDATE tenant_extension_install SET is_enabled = $3::boolean, updated_at = $4::timestamptz,
   status = CASE WHEN $3 THEN 'enabled' ELSE status END
@@ -24,14 +24,14 @@ RESUME = "DELETE FROM ext_scheduler.tenant_pauses WHERE tenant_id = $1::text"
 async def set_enabled(
     connection: Connection, tenant_id: str, install_id: UUID, enabled: bool, now: datetime
 ) -> None:
-    """Switch an install on or off."""
+    """Enable or disable an install."""
     await connection.execute(SET_ENABLED, tenant_id, install_id, enabled, now)
 
 
 async def set_paused(
     connection: Connection, tenant_id: str, paused: bool, now: datetime, by: str
 ) -> bool:
-    """Pause a tenant or lift its pause; tell whether that changed anything."""
+    """Pause or resume a tenant; return whether that changed anything."""
     if paused:
         tag = await connection.execute(PAUSE, tenant_id, now, by)
     else:

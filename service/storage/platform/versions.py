@@ -50,7 +50,7 @@ async def find(
 
 
 async def page(connection: Connection, after: UUID, only: UUID | None, limit: int) -> list[Version]:
-    """Return versions of all extensions by id, beyond ``after``; or the one asked for."""
+    """Return versions of all extensions by id, after ``after``; or only the given one."""
     return [Version(*row) for row in await connection.fetch(PAGE, after, only, limit)]
 
 

@@ -1,1 +1,1 @@
-"""What changes leave behind: audit, outbox, idempotency, and its expiry."""
+"""Records of changes: audit entries, events, stored results, rate windows, and their expiry."""

@@ -1,4 +1,4 @@
-"""What an admin change leaves behind: its replay record, its audit entries, its events."""
+"""The records of an admin change: stored result, audit entries, events."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,7 +12,7 @@ from service.storage.records.audit import NewAuditEntry
 from service.storage.records.outbox import OutboxEvent
 from service.storage.records.replay import Replay
 
-# Equal requests wait here for each other: the second then finds what the first has stored.
+# Equal requests wait here for each other: the second then finds the stored result of the first.
 LOCK_TEXT = "SELECT pg_advisory_xact_lock(hashtextextended($1::text, 0))"
 
 BEGIN = """
@@ -30,7 +30,7 @@ VALUES ($1::text, $2::text, $3::uuid, $4::text, $5::text, $6::bytea, $7::timesta
 
 
 class AuditChange(Struct, frozen=True):
-    """One audit entry; ``changes`` is JSON text."""
+    """The change of one audit entry; ``changes`` is JSON text."""
 
     tenant_id: str
     install_id: UUID | None
@@ -39,7 +39,7 @@ class AuditChange(Struct, frozen=True):
 
 
 class AdminChangeRecord(Struct, frozen=True, kw_only=True):
-    """A change. ``tenant_id`` is the token's, under which it is looked up again."""
+    """An admin change. ``tenant_id`` is the token's: a replay is looked up by it."""
 
     tenant_id: str
     scope: str
@@ -54,14 +54,14 @@ class AdminChangeRecord(Struct, frozen=True, kw_only=True):
 
 
 async def lock_text(connection: Connection, text: str) -> None:
-    """Hold a lock of this name until the transaction ends."""
+    """Lock a name until the transaction ends."""
     await connection.execute(LOCK_TEXT, text)
 
 
 async def begin(
     connection: Connection, tenant_id: str, scope: str, jti: UUID
 ) -> tuple[datetime, Replay | None]:
-    """Wait for equal requests; return the time, and what one of them has stored."""
+    """Wait for equal requests; return the time, and the result that one of them stored."""
     await lock_text(connection, f"{tenant_id}/{scope}/{jti}")
     row = await connection.fetchrow(BEGIN, tenant_id, scope, jti)
     assert row is not None  # noqa: S101 -- the statement selects from one row
@@ -72,7 +72,7 @@ async def begin(
 
 
 async def record(connection: Connection, record: AdminChangeRecord, now: datetime) -> None:
-    """Write what the change leaves behind, in the change's own transaction."""
+    """Write the records of a change, in its own transaction."""
     await connection.execute(
         STORE_RESULT,
         record.tenant_id,

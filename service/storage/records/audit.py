@@ -35,7 +35,7 @@ COLUMNS = """
   a.request_id, a.schedule_id
 """
 
-# The bound on the time alone is what the index takes; the pair then cuts within one instant.
+# The index is searched by the bound on the time alone; the pair then cuts within one instant.
 _AFTER = """
   a.at >= $2::timestamptz AND a.at <= $3::timestamptz AND (a.at, a.id) < ($3, $4::uuid)
 """
@@ -91,7 +91,7 @@ class AuditRow(Struct, frozen=True):
 
 
 class AuditFilter(Struct, frozen=True, kw_only=True):
-    """Whose entries, None where all will do; ``after`` is (at, id) of the last one seen."""
+    """Filters, None for any value; ``after`` is (at, id) of the last entry seen."""
 
     tenant_id: str | None
     install_id: UUID | None

@@ -1,7 +1,6 @@
-"""What is kept for a time only, removed in small batches: no long locks, no long transactions.
+"""Deletion of expired rows in small batches: no long locks, no long transactions.
 
-One process at a time: rows of many tenants cannot be locked, nor skipped, where they are on several
-nodes.
+One process at a time: rows of many tenants on several nodes can neither be locked nor skipped.
 """
 
 from datetime import datetime, timedelta
@@ -11,7 +10,7 @@ from msgspec import Struct
 from service.storage.engine.advisory_lock import try_lock
 from service.storage.engine.connection import Connection, affected
 
-# What is written anew in the meantime is looked at again by the outer condition, and stays.
+# The outer condition is checked again on the locked row: one written since then stays.
 IDEMPOTENCY = """
 DELETE FROM ext_scheduler.idempotency t USING (
   SELECT tenant_id, scope, jti FROM ext_scheduler.idempotency
@@ -33,7 +32,7 @@ DELETE FROM ext_scheduler.audit t USING (
 WHERE t.tenant_id = o.tenant_id AND t.at = o.at AND t.id = o.id
 """
 
-# Rows that came when no partition stood ready for their week.
+# Rows for whose week there was no partition yet.
 DEFAULT_RUNS = """
 DELETE FROM ext_scheduler.runs_default t USING (
   SELECT tenant_id, id, slot FROM ext_scheduler.runs_default
@@ -55,11 +54,11 @@ DELETE FROM ext_scheduler.active_runs t USING (
 WHERE t.tenant_id = o.tenant_id AND t.schedule_id = o.schedule_id AND t.held_until < $1
 """
 
-ALONE_KEY = 0x657874_65787069
+LOCK_KEY = 0x657874_65787069
 
 
 class Retention(Struct, frozen=True):
-    """How long things are kept."""
+    """How long rows of each kind are kept."""
 
     runs: timedelta = timedelta(days=30)
     idempotency: timedelta = timedelta(hours=24)
@@ -82,11 +81,11 @@ def rules(retention: Retention) -> dict[str, tuple[str, timedelta]]:
 
 
 async def remove_old(connection: Connection, statement: str, before: datetime, limit: int) -> int:
-    """Remove at most ``limit`` rows from before an instant; return how many it were.
+    """Remove at most ``limit`` rows from before an instant; return the number of removed rows.
 
-    It is 0 while another process is at it.
+    Returns 0 while another process removes rows.
     """
     async with connection.transaction():
-        if not await try_lock(connection, ALONE_KEY):
+        if not await try_lock(connection, LOCK_KEY):
             return 0
         return affected(await connection.execute(statement, before, limit))

@@ -1,4 +1,4 @@
-"""The rate of manual runs of a tenant: one window, whatever installs they are of."""
+"""The rate window of manual runs: one for each tenant, over all of its installs."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -20,7 +20,7 @@ ON CONFLICT (tenant_id, scope) DO UPDATE
 
 
 async def lock(connection: Connection, tenant_id: str) -> Sequence[datetime]:
-    """Let one manual run of a tenant be counted at a time; return when the last ones were."""
+    """Lock the rate window of a tenant; return the instants of its recent manual runs."""
     await lock_text(connection, f"{tenant_id}/manual")
     accepted: Sequence[datetime] | None = await connection.fetchval(READ, tenant_id)
     return accepted or ()
@@ -29,5 +29,5 @@ async def lock(connection: Connection, tenant_id: str) -> Sequence[datetime]:
 async def store(
     connection: Connection, tenant_id: str, accepted: Sequence[datetime], now: datetime
 ) -> None:
-    """Store when the last ones were."""
+    """Store the instants of recent manual runs."""
     await connection.execute(STORE, tenant_id, accepted, now)

@@ -36,7 +36,7 @@ LIMIT $1::integer
 """
 
 TAKE_FREE = f"{TAKE} FOR UPDATE SKIP LOCKED"
-ALONE_KEY = 0x657874_6F757462
+LOCK_KEY = 0x657874_6F757462
 
 REMOVE = """
 DELETE FROM ext_scheduler.outbox o
@@ -77,20 +77,20 @@ async def insert(connection: Connection, events: Sequence[OutboxEvent], at: date
 
 
 async def take(connection: Connection, limit: int, *, alone: bool = False) -> list[PendingEvent]:
-    """Return the oldest events that nobody else publishes until this transaction ends.
+    """Lock and return the oldest events, except those that another publisher has locked.
 
-    They are locked one by one; ``alone``, for rows on several nodes, which cannot be, is for one
-    publisher at a time, and gives none to the others.
+    Rows on several nodes cannot be locked: with ``alone`` one publisher takes events at a time, and
+    the others get none.
     """
     if not alone:
         return [PendingEvent(*row) for row in await connection.fetch(TAKE_FREE, limit)]
-    if not await try_lock(connection, ALONE_KEY):
+    if not await try_lock(connection, LOCK_KEY):
         return []
     return [PendingEvent(*row) for row in await connection.fetch(TAKE, limit)]
 
 
 async def remove(connection: Connection, published: Sequence[PendingEvent]) -> None:
-    """Forget events that have been published."""
+    """Remove published events."""
     await connection.execute(
         REMOVE, [event.tenant_id for event in published], [event.id for event in published]
     )

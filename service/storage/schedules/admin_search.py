@@ -1,4 +1,4 @@
-"""Schedules as administrators look for them: across installs, and for operators across tenants."""
+"""Schedules as administrators search them: across installs, and for operators across tenants."""
 
 from uuid import UUID
 
@@ -14,7 +14,7 @@ _FILTERS = """
   AND ($5::boolean IS NULL OR (s.last_run_status IS NOT DISTINCT FROM 'error') = $5)
 """
 
-# The page is cut first and then joined: otherwise the join might be made with all there is.
+# The page is cut before the joins: otherwise they might be made with all schedules.
 OF_TENANT = f"""
 SELECT s.tenant_id::text AS tenant_id, s.install_id, {COLUMNS}
 FROM (
@@ -53,7 +53,7 @@ WHERE i.id = $1::uuid AND ($2::text IS NULL OR i.tenant_id = $2)
 
 
 class OwnedSchedule(Struct, frozen=True):
-    """A schedule and whose it is."""
+    """A schedule with its tenant and install."""
 
     tenant_id: str
     install_id: UUID
@@ -61,7 +61,7 @@ class OwnedSchedule(Struct, frozen=True):
 
 
 class ScheduleFilter(Struct, frozen=True, kw_only=True):
-    """Filters, None where all will do; ``after`` is (tenant, id) of the last one seen."""
+    """Filters, None for any value; ``after`` is (tenant, id) of the last schedule seen."""
 
     tenant_id: str | None
     install_id: UUID | None = None
@@ -82,7 +82,7 @@ async def page(connection: Connection, filter_: ScheduleFilter, limit: int) -> l
         filter_.failing,
         limit,
     )
-    return [found for row in rows if (found := _owned(row)) is not None]
+    return [owned for row in rows if (owned := _owned(row)) is not None]
 
 
 async def one(
@@ -94,9 +94,9 @@ async def one(
 
 
 async def tenant_of(connection: Connection, tenant_id: str | None, install_id: UUID) -> str | None:
-    """Return whose an install is; None unless it is this tenant's, where one is given."""
-    found: str | None = await connection.fetchval(TENANT_OF_INSTALL, install_id, tenant_id)
-    return found
+    """Return the tenant of an install; None unless it is the given one."""
+    owner: str | None = await connection.fetchval(TENANT_OF_INSTALL, install_id, tenant_id)
+    return owner
 
 
 def _owned(row: asyncpg.Record) -> OwnedSchedule | None:

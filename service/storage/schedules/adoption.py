@@ -1,4 +1,4 @@
-"""Enabled schedules that this service does not drive yet: found, and taken over.
+"""Enabled schedules that this service does not drive yet: found, and adopted.
 
 Locks are taken tenant by tenant: no statement locks rows of several nodes.
 """
@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from service.storage.engine.connection import Connection
 
-# Rows that another job runner drives, or none at all.
+# Schedules that another job runner drives, or none at all.
 INSTALLS = """
 SELECT DISTINCT s.tenant_id::text AS tenant_id, s.install_id
 FROM tenant_extension_schedule s
@@ -53,7 +53,7 @@ WHERE s.id = ANY ($1::uuid[]) AND ($2::text IS NULL OR s.tenant_id = $2)
 
 
 class UnmanagedSchedule(Struct, frozen=True):
-    """An enabled schedule that is not driven by this service; others may have written anything."""
+    """An enabled schedule that this service does not drive; cron and timezone may hold anything."""
 
     tenant_id: str
     id: UUID
@@ -70,30 +70,30 @@ TenantKey = tuple[str, UUID]
 async def installs_with_unmanaged(
     connection: Connection, tenant_id: str | None, install_id: UUID | None
 ) -> list[TenantKey]:
-    """Return the installs, (tenant, id), that have such schedules; unlocked."""
+    """Return the installs, (tenant, id), that have unmanaged schedules, without locking them."""
     rows = await connection.fetch(INSTALLS, tenant_id, install_id)
     return [(row["tenant_id"], row["install_id"]) for row in rows]
 
 
 async def lock_installs(connection: Connection, keys: Sequence[TenantKey]) -> set[TenantKey]:
-    """Lock installs in one order, as their own changes do; return those that there are."""
-    found: set[TenantKey] = set()
+    """Lock installs in the order in which all changes lock them; return those that exist."""
+    locked: set[TenantKey] = set()
     for tenant_id, ids in _by_tenant(keys):
         rows = await connection.fetch(LOCK_INSTALLS, tenant_id, ids)
-        found.update((row["tenant_id"], row["id"]) for row in rows)
-    return found
+        locked.update((row["tenant_id"], row["id"]) for row in rows)
+    return locked
 
 
 async def unmanaged_schedules(
     connection: Connection, installs: Sequence[TenantKey]
 ) -> list[UnmanagedSchedule]:
-    """Return such schedules of these installs, by tenant and id; all enabled ones are locked."""
-    found: list[UnmanagedSchedule] = []
+    """Return the unmanaged schedules of installs, by tenant and id; lock all enabled ones."""
+    unmanaged: list[UnmanagedSchedule] = []
     for tenant_id, ids in _by_tenant(installs):
         rows = await connection.fetch(ENABLED, tenant_id, ids)
         times = await connection.fetch(TIMED, tenant_id, [row["id"] for row in rows])
         timed = {row["schedule_id"] for row in times}
-        found += [
+        unmanaged += [
             UnmanagedSchedule(
                 tenant_id=tenant_id,
                 id=row["id"],
@@ -105,13 +105,13 @@ async def unmanaged_schedules(
             for row in rows
             if not (row["owned"] and row["id"] in timed)
         ]
-    return found
+    return unmanaged
 
 
 async def owners(
     connection: Connection, tenant_id: str | None, schedule_ids: Sequence[UUID]
 ) -> dict[UUID, TenantKey]:
-    """Return tenant and install of those of these schedules that there are."""
+    """Return (tenant, install) of those of these schedules that exist."""
     rows = await connection.fetch(OWNERS, schedule_ids, tenant_id)
     return {row["id"]: (row["tenant_id"], row["install_id"]) for row in rows}
 

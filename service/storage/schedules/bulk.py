@@ -12,7 +12,7 @@ from service.storage.schedules import timers
 from service.storage.schedules.disabling import disable
 from service.storage.schedules.rows import COLUMNS, JOINS, Schedule, from_columns
 
-# Rows are locked in one order, as where runs end: two of them cannot wait for each other.
+# Rows are locked in the order in which run results lock them: the two cannot deadlock.
 LOCK = """
 SELECT s.id FROM tenant_extension_schedule s
 WHERE s.tenant_id = $1::text AND s.install_id = $2::uuid
@@ -45,7 +45,7 @@ MISSING_ENDPOINT = "Disabled due to missing endpoint on extension update"
 
 
 class Disabled(Struct, frozen=True):
-    """The schedules that were enabled before, and how many rows were touched in all."""
+    """The schedules that were enabled before, and the number of rows changed in all."""
 
     disabled: Sequence[UUID]
     touched: int
@@ -61,7 +61,7 @@ async def lock_all(connection: Connection, tenant_id: str, install_id: UUID) -> 
 async def disable_all(
     connection: Connection, tenant_id: str, install_id: UUID, now: datetime
 ) -> Disabled:
-    """Disable all schedules of an install, and none of them waits for its endpoint any more."""
+    """Disable all schedules of an install, and clear their marks of a missing endpoint."""
     stored = await lock_all(connection, tenant_id, install_id)
     errors = {
         (tenant_id, schedule.id): None
@@ -76,7 +76,7 @@ async def disable_all(
 async def set_endpoints(
     connection: Connection, tenant_id: str, install_id: UUID, targets: dict[UUID, UUID]
 ) -> None:
-    """Point schedules at endpoints."""
+    """Set the endpoints of schedules, id → endpoint id."""
     await connection.execute(
         SET_ENDPOINTS, tenant_id, install_id, list(targets), list(targets.values())
     )
@@ -93,5 +93,5 @@ async def disable_missing(
 async def reenable(
     connection: Connection, tenant_id: str, install_id: UUID, ids: list[UUID], now: datetime
 ) -> None:
-    """Enable schedules whose endpoint is back; their timers are the caller's to add."""
+    """Enable schedules whose endpoint exists again; the caller adds their timers."""
     await connection.execute(REENABLE, tenant_id, install_id, ids, MISSING_ENDPOINT, now)

@@ -1,4 +1,4 @@
-"""What the planner reads about due schedules. One statement per table, whatever their placement."""
+"""The state by which the planner decides on due schedules: one statement per table."""
 
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
@@ -31,7 +31,7 @@ SELECT p.tenant_id FROM ext_scheduler.tenant_pauses p WHERE p.tenant_id = ANY ($
 class ScheduleState(Struct, frozen=True):
     """An enabled schedule row; ``fires`` unless its install is disabled or its tenant paused.
 
-    ``cron`` may be anything, None included, where others wrote the row.
+    ``cron`` may be anything, None included: other programs write these rows too.
     """
 
     install_id: UUID
@@ -43,7 +43,7 @@ class ScheduleState(Struct, frozen=True):
 async def read(
     connection: Connection, keys: Sequence[tuple[str, UUID]]
 ) -> dict[tuple[str, UUID], ScheduleState]:
-    """Return the rows of those of these schedules (tenant, id) that exist and are enabled."""
+    """Return the state of those of these schedules (tenant, id) that exist and are enabled."""
     tenants = _distinct(tenant for tenant, _ in keys)
     rows = await connection.fetch(SCHEDULES, tenants, [schedule for _, schedule in keys])
     if not rows:

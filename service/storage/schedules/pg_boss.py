@@ -14,7 +14,7 @@ SELECT EXISTS (
   WHERE table_schema = $1::text AND table_name = 'schedule' AND column_name = 'name')
 """
 
-# The schema's name takes no parameter; what comes here has been held to letters, digits and '_'.
+# A schema name cannot be a parameter; the caller has checked it: letters, digits and '_'.
 NAMES = """
 SELECT DISTINCT s.name::text AS name FROM (
   SELECT b.name FROM "{schema}".schedule b WHERE b.name LIKE 'extsched:%' FOR UPDATE
@@ -26,17 +26,17 @@ REMOVE = 'DELETE FROM "{schema}".schedule WHERE name = ANY ($1::text[])'
 
 
 async def has_schedules(connection: Connection, schema: str) -> bool:
-    """Tell whether there is such a table in the schema."""
-    found: bool = await connection.fetchval(HAS_TABLE, schema)
-    return found
+    """Return whether the schema has a table of pg-boss schedules."""
+    exists: bool = await connection.fetchval(HAS_TABLE, schema)
+    return exists
 
 
 async def lock_names(connection: Connection, schema: str) -> list[str]:
-    """Lock the schedules that are named as ours, and return their names."""
+    """Lock the schedules with the names of this service, and return the names."""
     return [row["name"] for row in await connection.fetch(NAMES.format(schema=schema))]
 
 
 async def remove(connection: Connection, schema: str, names: Sequence[str]) -> int:
-    """Remove schedules by name; return how many rows it were."""
+    """Remove schedules by name; return the number of removed rows."""
     tag = await connection.execute(REMOVE.format(schema=schema), names)
     return affected(tag)

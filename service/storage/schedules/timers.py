@@ -1,7 +1,7 @@
-"""Timers: the next slot of each enabled schedule. A copy; the schedule row is the truth.
+"""Timers: the next slot of each enabled schedule, derived from the schedule row.
 
-Whoever changes a schedule locks its row first and its timer after it; the planner locks timers
-alone, and skips those that are locked.
+A change of a schedule locks its row first and its timer second; the planner locks timers alone, and
+skips those that are locked.
 """
 
 from collections.abc import Sequence
@@ -81,7 +81,7 @@ LIMIT $4::integer
 FOR UPDATE
 """
 
-# Slots that went by while nothing might fire, and that no planner has moved on from yet.
+# Timers whose slots passed while nothing fired, and that no planner has advanced since.
 OVERDUE = """
 SELECT tenant_id, schedule_id, install_id, cron, timezone, due_at, missed
 FROM ext_scheduler.timers
@@ -95,7 +95,7 @@ FOR UPDATE
 class Timer(Struct, frozen=True):
     """The next slot of a schedule, and what it was computed from.
 
-    ``missed`` counts the slots gone by for which no run record stands yet.
+    ``missed`` counts the slots before it that no run record accounts for yet.
     """
 
     tenant_id: str
@@ -108,11 +108,11 @@ class Timer(Struct, frozen=True):
 
     @property
     def key(self) -> tuple[str, UUID]:
-        """Tenant and schedule."""
+        """(tenant, schedule)."""
         return self.tenant_id, self.schedule_id
 
     def same_but_when(self, other: "Timer") -> bool:
-        """Whether it was computed from the same as another timer of the schedule."""
+        """Return whether both timers were computed from the same expression, zone and install."""
         return (
             self.timezone == other.timezone
             and self.cron == other.cron
@@ -121,7 +121,7 @@ class Timer(Struct, frozen=True):
 
 
 async def next_due(connection: Connection) -> datetime | None:
-    """Return the earliest due instant of all timers, None where there are no timers."""
+    """Return the earliest due instant of all timers, None without timers."""
     due: datetime | None = await connection.fetchval(NEXT_DUE)
     return due
 
@@ -133,38 +133,38 @@ async def count_due(connection: Connection, now: datetime) -> int:
 
 
 async def take_due(connection: Connection, now: datetime, limit: int) -> list[Timer]:
-    """Lock due timers that nobody else has locked, earliest first."""
+    """Lock due timers, earliest first, except those that another session has locked."""
     return [Timer(*row) for row in await connection.fetch(TAKE_DUE, now, limit)]
 
 
 async def take_future(
     connection: Connection, after: tuple[str, UUID], now: datetime, limit: int
 ) -> list[Timer]:
-    """Lock timers that are not due yet, in the order of their keys, beyond ``after``."""
+    """Lock timers that are not due yet, ordered by key, after ``after``."""
     return [Timer(*row) for row in await connection.fetch(TAKE_FUTURE, *after, now, limit)]
 
 
 async def lock(connection: Connection, keys: Sequence[tuple[str, UUID]]) -> list[tuple[str, UUID]]:
-    """Lock the timers of these schedules that nobody else has locked; return which those are."""
+    """Lock timers by key, except those that another session has locked; return the locked keys."""
     rows = await connection.fetch(LOCK, [key[0] for key in keys], [key[1] for key in keys])
     return [(row[0], row[1]) for row in rows]
 
 
 async def move(connection: Connection, timers: Sequence[Timer]) -> None:
-    """Make the stored timers of these schedules equal to the given ones."""
+    """Overwrite the stored timers of these schedules with the given ones."""
     if timers:
         await connection.execute(MOVE, *_columns(timers))
 
 
 async def advance(connection: Connection, timers: Sequence[Timer]) -> None:
-    """Move the stored timers of these schedules on; what they are made from stays as it is."""
+    """Write the due instant and missed count of timers; the other columns stay unchanged."""
     if timers:
         columns = [(t.tenant_id, t.schedule_id, t.due_at, t.missed) for t in timers]
         await connection.execute(ADVANCE, *map(list, zip(*columns, strict=True)))
 
 
 async def add(connection: Connection, timers: Sequence[Timer]) -> None:
-    """Insert timers; where there is one already, it stays."""
+    """Insert timers; an existing timer stays unchanged."""
     if timers:
         await connection.execute(ADD, *_columns(timers))
 
@@ -178,7 +178,7 @@ async def remove(connection: Connection, keys: Sequence[tuple[str, UUID]]) -> No
 async def remove_of_installs(
     connection: Connection, tenant_id: str, install_ids: Sequence[UUID]
 ) -> None:
-    """Remove all timers of installs, those without a schedule included, in the order of ids."""
+    """Remove all timers of installs, those without a schedule included, locked in one order."""
     rows = await connection.fetch(LOCK_OF_INSTALLS, tenant_id, install_ids)
     await remove(connection, [(row["tenant_id"], row["schedule_id"]) for row in rows])
 

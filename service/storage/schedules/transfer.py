@@ -1,4 +1,4 @@
-"""A tenant's schedules under the names that survive a move."""
+"""A tenant's schedules for export, by names that are the same in another database."""
 
 from uuid import UUID
 
@@ -18,7 +18,7 @@ ORDER BY s.install_id, s.id
 LIMIT $4::integer
 """
 
-# Locked in one order, as by every other change of several installs.
+# In the order in which every change of several installs locks them.
 INSTALLS = """
 SELECT i.id, r.publisher, r.name
 FROM tenant_extension_install i JOIN extension_registry r ON r.id = i.registry_id
@@ -35,7 +35,7 @@ WHERE s.tenant_id = $1::text AND s.install_id = ANY ($2::uuid[])
 
 
 class ExportRow(Struct, frozen=True):
-    """A schedule; what refers to rows that are gone is None, ``payload`` is JSON text."""
+    """A schedule; columns of missing extension or endpoint rows are None, ``payload`` is JSON."""
 
     install_id: UUID
     id: UUID
@@ -53,7 +53,7 @@ class ExportRow(Struct, frozen=True):
 async def page(
     connection: Connection, tenant_id: str, after: tuple[UUID, UUID], limit: int
 ) -> list[ExportRow]:
-    """Return a tenant's schedules by install, then id, beyond (install, id)."""
+    """Return a tenant's schedules by install, then id, after (install, id)."""
     return [ExportRow(*row) for row in await connection.fetch(PAGE, tenant_id, *after, limit)]
 
 
@@ -62,7 +62,10 @@ async def lock_installs(
 ) -> dict[tuple[str, str], UUID]:
     """Lock a tenant's installs of these (publisher, name) and return their ids."""
     rows = await connection.fetch(
-        INSTALLS, tenant_id, [each[0] for each in extensions], [each[1] for each in extensions]
+        INSTALLS,
+        tenant_id,
+        [publisher for publisher, _ in extensions],
+        [name for _, name in extensions],
     )
     return {(row["publisher"], row["name"]): row["id"] for row in rows}
 
@@ -71,7 +74,7 @@ async def names(
     connection: Connection, tenant_id: str, install_ids: list[UUID]
 ) -> dict[UUID, list[str | None]]:
     """Return the names of the schedules of each install, one for each schedule."""
-    found: dict[UUID, list[str | None]] = {id_: [] for id_ in install_ids}
+    by_install: dict[UUID, list[str | None]] = {id_: [] for id_ in install_ids}
     for row in await connection.fetch(NAMES, tenant_id, install_ids):
-        found[row["install_id"]].append(row["name"])
-    return found
+        by_install[row["install_id"]].append(row["name"])
+    return by_install
