@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv check test test-fast test-interop bench-rpc bench-firing bench-retention fmt drill demo dev api clean
+.PHONY: help venv check test test-fast test-interop bench-rpc bench-firing bench-retention fmt drill demo dev api docs clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | \
@@ -46,6 +46,9 @@ api: venv ## write the contract anew to docs/api: AsyncAPI, TypeScript, WIT
 	@$(BIN)/ext-scheduler asyncapi > docs/api/asyncapi.json
 	@$(BIN)/ext-scheduler asyncapi --as typescript > docs/api/ext-scheduler.d.ts
 	@$(BIN)/ext-scheduler asyncapi --as wit > docs/api/scheduler.wit
+
+docs: venv ## write the tables of docs/*.md that come from the code
+	@$(BIN)/python -m tests.support.guide_tables
 
 bench-rpc: venv ## what a responder answers a second, beside the bus and the database alone (BENCH_ARGS="--others 1000000")
 	@$(BIN)/python -m bench.rpc $(BENCH_ARGS)

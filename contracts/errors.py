@@ -11,16 +11,27 @@ class Code(StrEnum):
     """Why an operation did not do what was asked. Closed: a client may match on all of them."""
 
     VALIDATION_FAILED = "VALIDATION_FAILED"
+    """The body is unreadable or too large, or fields are wrong (`fieldErrors`)."""
     UNAUTHORIZED = "UNAUTHORIZED"
+    """There is no valid signed context; the reason is in the service's log only."""
     DENIED = "DENIED"
+    """Capability or permission missing; another tenant, version or extension; install disabled."""
     NOT_FOUND = "NOT_FOUND"
+    """There is no such install, schedule or run, or none that the caller may see."""
     CONFLICT = "CONFLICT"
+    """The name is taken, the revision differs, or the request id was used for another request."""
     SCHEDULE_REMAP_FAILED = "SCHEDULE_REMAP_FAILED"
+    """The new version lacks endpoints of enabled schedules."""
     INSTALL_DISABLED = "INSTALL_DISABLED"
+    """A disabled install cannot be run."""
     QUOTA_EXCEEDED = "QUOTA_EXCEEDED"
+    """The install has as many schedules as it may have."""
     RATE_LIMITED = "RATE_LIMITED"
+    """Too many changes or manual runs; `retryAfterMs` says when to try again."""
     INTERNAL = "INTERNAL"
+    """A fault of the service, logged with the request id."""
     UNAVAILABLE = "UNAVAILABLE"
+    """Database away, queue full or deadline passed: send the same request again."""
 
 
 NUMBERS: Mapping[Code, int] = MappingProxyType(

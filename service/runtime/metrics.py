@@ -35,13 +35,13 @@ class Metrics:
         ProcessCollector(registry=registry)
         self.api_calls = Counter(
             "extension_scheduler_api_calls_total",
-            "Requests answered, by operation and outcome (ok, refused, failed).",
+            "Requests answered: ok, refused (a negative result) or failed (a service error).",
             ("operation", "status"),
             registry=registry,
         )
         self.api_duration = Histogram(
             "extension_scheduler_api_duration_seconds",
-            "Time from taking up a request to its reply.",
+            "Time from accepting a request to its reply.",
             ("operation",),
             buckets=API_BUCKETS,
             registry=registry,
@@ -49,7 +49,7 @@ class Metrics:
         self._series: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
         self.api_errors = Counter(
             "extension_scheduler_api_errors_total",
-            "Replies with an error code.",
+            "Negative results and service errors, by code.",
             ("operation", "code"),
             registry=registry,
         )
@@ -61,69 +61,69 @@ class Metrics:
         )
         self.messages_dropped = Counter(
             "extension_scheduler_messages_dropped_total",
-            "Messages that were not worked on, or whose answer was lost, by reason.",
+            "Messages that were rejected unread, or whose reply was lost, by reason.",
             ("reason",),
             registry=registry,
         )
         self.runs = Counter(
             "extension_scheduler_runs_total",
-            "Occurrences that ended, by trigger and final status.",
+            "Runs that ended, by trigger and final status.",
             ("trigger", "status"),
             registry=registry,
         )
         self.run_duration = Histogram(
             "extension_scheduler_run_duration_seconds",
-            "Time from calling the Runner to its answer.",
+            "Time from calling the Runner to its response, for each attempt.",
             buckets=RUN_BUCKETS,
             registry=registry,
         )
         self.fire_lateness = Histogram(
             "extension_scheduler_fire_lateness_seconds",
-            "Time from the slot to the start of its invocation.",
+            "Time from the slot to its first call, catch-up included.",
             buckets=LATENESS_BUCKETS,
             registry=registry,
         )
         self._finished_runs: dict[tuple[str, str], Counter] = {}
         self.retries = Counter(
             "extension_scheduler_retries_total",
-            "Attempts that failed and will be made again.",
+            "Failed attempts that will be followed by another.",
             registry=registry,
         )
         self.missed_slots = Counter(
             "extension_scheduler_missed_slots_total",
-            "Slots that were not fired because a later one stood for them.",
+            "Slots not fired because a later one was, or because they were too old.",
             registry=registry,
         )
         self.due_timers = Gauge(
             "extension_scheduler_due_timers",
-            "Timers that were due when the planner last looked.",
+            "Due timers of the whole database: take the maximum over workers.",
             registry=registry,
         )
         self.queue_depth = Gauge(
             "extension_scheduler_queue_depth",
-            "Occurrences waiting in the queue.",
+            "Jobs in the queue, retries included: take the maximum over workers.",
             registry=registry,
         )
         self.inflight = Gauge(
             "extension_scheduler_inflight",
-            "Work in hand: request, waiting (taken, not begun), invocation, execution.",
+            "In flight: request, waiting (responder), invocation (worker), execution (bridge).",
             ("kind",),
             registry=registry,
         )
         self.pool_connections = Gauge(
             "extension_scheduler_pool_connections",
-            "Database connections, by pool and state (open, idle, limit).",
+            "Database connections by pool: open, idle among them, and the limit.",
             ("pool", "state"),
             registry=registry,
         )
         self.nats_connected = Gauge(
             "extension_scheduler_nats_connected",
-            "1 while the NATS connection stands.",
+            "1 while connected to NATS, else 0.",
             registry=registry,
         )
         self.nats_reconnects = Counter(
             "extension_scheduler_nats_reconnects_total",
-            "Times the NATS connection was made again.",
+            "Reconnects to NATS.",
             registry=registry,
         )
 

@@ -49,85 +49,126 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """
 
     database_url: str = "postgresql://localhost/ext_scheduler"
+    """PostgreSQL's address, with user and password."""
     nats_url: str = "nats://127.0.0.1:4222"
-    """One server, or several of a cluster with commas between."""
+    """One NATS server, or several of a cluster separated by commas."""
     nats_user: str = ""
+    """With the shipped `nats.conf`: `service`; for bridges `runner`."""
     nats_password: str = ""
+    """Password of `nats_user`."""
     nats_inbox_prefix: str = "_INBOX"
+    """With the shipped `nats.conf`: `_INBOX_service`, `_INBOX_runner`."""
     nats_tls_ca_file: str = ""
-    """Who signs the certificates of `tls://` servers, where that is not a public authority."""
+    """Certificate authority of `tls://` servers, if it is not a public one."""
     reply_prefixes: tuple[str, ...] = ("_INBOX", "_R_.")
+    """Prefixes that reply subjects must have."""
 
     http_host: str = "127.0.0.1"
+    """Address of health and metrics; in a container `0.0.0.0`."""
     http_port: int = 9464
+    """Port of health and metrics; 0 for any free one."""
     log_format: LogFormat = "auto"
-    """`auto` is text on a terminal and JSON elsewhere."""
+    """`json`, `text`, or `auto`: text on a terminal, else JSON."""
     log_level: LogLevel = "info"
+    """`debug`, `info`, `warning` or `error`."""
     tracing: bool = False
-    """Export spans; where to is said by OpenTelemetry's own variables (`OTEL_*`)."""
+    """Export spans; OpenTelemetry's own variables (`OTEL_*`) say where to."""
 
     key_set_file: str = "keys.json"
-    """JWK Set that contexts are verified with; read again when it changes."""
+    """The JWK Set that contexts are verified with; read again when it changes."""
     runner_key_file: str = "worker.json"
-    """The private JWK that workers sign execute requests with."""
+    """The private key set that workers sign execute requests with."""
 
     runner_url: str = ""
-    """Base URL of the Runner that the bridge passes execute requests to."""
+    """Bridge: base URL of the Runner."""
     callback_host: str = "127.0.0.1"
+    """Bridge: address on which a Runner's callbacks are answered."""
     callback_port: int = 9465
-    """Where the bridge answers a Runner's callbacks; used when there is a token file."""
+    """Bridge: port on which they are answered."""
     callback_token_file: str = ""
-    """The secret that Runner and bridge share, as `x-runner-auth`."""
+    """Bridge: the secret that Runner and bridge share (`x-runner-auth`); without it no callbacks.
+"""
     host_key_file: str = ""
-    """The private key set that the bridge signs a Runner's host calls with."""
+    """Bridge: the private key set that host calls are signed with."""
     platform_url: str = ""
-    """Where the bridge forwards all other callbacks of the Runner to."""
+    """Bridge: where all other callbacks are forwarded to."""
 
     admin_key_file: str = "admin.json"
-    """The private key set that the command line signs admin requests with."""
+    """Command line: the private key set that admin requests are signed with."""
     admin_subject: str = ""
-    """Who the audit says it was; empty for the login name."""
+    """Command line: the name in the audit; empty for the login name."""
     admin_tenant: str = ""
-    """The tenant acted for; empty for all where the key is an operator's."""
+    """Command line: the tenant acted for; empty for all with an operator's key."""
     admin_permissions: tuple[str, ...] = ("extension:read", "extension:write")
+    """Command line: permissions to request with."""
 
     pool_size: int = 16
+    """Database connections of a responder."""
     worker_pool_size: int = 12
+    """Database connections of a worker."""
     pool_acquire_timeout_ms: int = 900
+    """How long a request waits for a connection before `UNAVAILABLE`."""
     lock_timeout_ms: int = 5_000
+    """Timeout of waiting for a row lock."""
     statement_timeout_ms: int = 15_000
+    """Timeout of a statement."""
     statement_cache_size: int = 256
+    """Prepared statements per connection; 0 behind a transaction pooler."""
 
     concurrency: int = 64
+    """Requests that a responder processes concurrently."""
     waiting: int = 1_024
+    """Requests that may wait beyond those."""
     changes_per_install: int = 2
+    """Concurrent changes of one install in the database, per responder."""
     drain_timeout_s: int = 35
+    """Time for work in flight after SIGTERM."""
 
     runner_timeout_s: int = 30
     """The Runner's own limit on a call; the outer timeouts follow from it."""
     in_flight: int = 500
+    """Concurrent calls of a worker."""
     heartbeat_s: int = 30
+    """Time without a heartbeat after which a worker's jobs are taken over."""
     retry_delays_s: tuple[int, ...] = (5, 20, 80)
+    """Delay before each further attempt; there is one more attempt than delays."""
     catchup_window_s: int = 3_600
-    """How old a missed slot may be to be fired still; 0 means never."""
+    """Greatest age of a missed slot that is still fired; 0 means never."""
     catchup_spread_s: int = 30
+    """Period over which catch-up is spread."""
     run_retention_days: int = 30
+    """Retention of run records."""
     audit_retention_days: int = 400
+    """Retention of audit entries."""
     idempotency_retention_h: int = 24
+    """Period in which a change may be repeated under its id."""
     queue_log_retention_h: int = 24
+    """Retention of pgqueuer's log."""
     rate_window_retention_s: int = 60
+    """Retention of a rate window without changes, at least 60."""
 
     min_interval_minutes: int = 5
+    """Shortest time between two slots of a schedule."""
     max_schedules: int = 50
+    """Schedules per install, disabled ones included."""
     changes_per_minute: int = 10
+    """Changes per install that an extension may make."""
     manual_runs_per_minute: int = 5
+    """Manual runs per tenant."""
     max_cron_length: int = 128
+    """Characters of a cron expression."""
     max_timezone_length: int = 64
+    """Characters of a time zone, at most 64."""
     max_name_length: int = 128
+    """Characters of a name, at most 128."""
     max_endpoint_length: int = 256
+    """Characters of an endpoint selector."""
     max_payload_length: int = 100_000
+    """Characters of a payload as compact JSON."""
     max_payload_depth: int = 64
+    """Nesting levels of a payload, the root being 1; at most 200."""
     declared_is_granted: bool = False
+    """Treat a version's declared capabilities as granted."""
 
     def redacted(self) -> dict[str, Any]:
         """Return the settings as plain values, passwords replaced."""

@@ -18,32 +18,29 @@ from typer.testing import CliRunner
 from contracts import base64url
 from contracts.admin_installs import Manifest
 from contracts.context import (
-    LEEWAY_S,
-    MAX_LIFETIME_S,
-    MAX_TOKEN_BYTES,
     Claims,
     parse_key_set,
     verify,
 )
-from contracts.encoding import MAX_BODY_BYTES
-from contracts.errors import NUMBERS, Code
 from contracts.execution import ExecuteRequest, ExecuteResponse
-from contracts.keys import MIN_SECRET_BYTES
-from contracts.publish.schemas import HOST_REFUSALS, service_errors
 from contracts.schedules import HOST_OPS, EndpointInfo, ScheduleInfo
-from runner_bridge.executor import ExecutorSettings
-from runner_bridge.requests import RequestSettings
 from service.cli.main import program
 from service.rules import cron, endpoints, fields, payload
 from service.rules.limits import Limits, too_many_schedules
-from service.rules.outcomes import RETRIED_4XX
-from service.runtime.settings import PREFIX, Settings
+from service.runtime.settings import FILE_VARIABLE, PREFIX, SECRETS, Settings
 from service.worker.firing.settings import FiringSettings
+from tests.support import guide_tables
 
 DOCS = Path(__file__).parents[2] / "docs"
 RUNNER = (DOCS / "runner-integration.md").read_text()
 EXTENSION = (DOCS / "extension-guide.md").read_text()
-GUIDES = {"runner-integration.md": RUNNER, "extension-guide.md": EXTENSION}
+PAGES = {page.name: page.read_text() for page in sorted(DOCS.glob("*.md"))}
+REGIONS = {
+    name: found
+    for name, text in PAGES.items()
+    if (found := re.findall(r"<!-- generated: ([\w-]+) -->", text))
+}
+LINK = re.compile(r"\]\(([^)]+)\)")
 
 
 def blocks(guide: str, label: str) -> list[str]:
@@ -125,48 +122,33 @@ def test_the_frame_counts_its_bytes() -> None:
     assert f"the headers are {len(head)} bytes, the whole {total}" in RUNNER
 
 
-def test_numbers_of_the_runner_guide_are_those_of_the_code() -> None:
-    requests, firing = RequestSettings(), FiringSettings()
-    executor = ExecutorSettings(runner_url="")
-    for stated in (
-        f"at most {MAX_BODY_BYTES} bytes",
-        f"At most {MAX_TOKEN_BYTES} characters",
-        f"by at most {MAX_LIFETIME_S};",
-        f"Clocks may differ by {LEEWAY_S} s",
-        f"at least {MIN_SECRET_BYTES} bytes",
-        f"| request timeout | {requests.attempt_timeout_s:g} s |",
-        f"waits {requests.first_delay_s:g} s before the second attempt",
-        f"up to {requests.max_delay_s:g} s, the upper half of it random",
-        f"random, for {requests.total_timeout_s:g} s in all",
-        f"{firing.runner_timeout_s:g} s for the Runner",
-        f"{executor.margin_s:g} s more for the bridge's HTTP call",
-        f"{firing.call_timeout_s:g} s for the worker's request",
-        f"{firing.lease.total_seconds():g} s for its lease",
-    ):
-        assert stated in " ".join(RUNNER.split())
-    for prefix in Settings().reply_prefixes:
-        assert f"`{prefix}`" in RUNNER
-
-
-def test_settings_in_the_guides_exist_with_these_defaults() -> None:
-    known = {f"{PREFIX}{name.upper()}" for name in Settings.__struct_fields__}
-    named = {name for guide in GUIDES.values() for name in re.findall(rf"{PREFIX}\w+", guide)}
+def test_settings_named_in_the_guides_exist() -> None:
+    files = [f"{name}_file" for name in SECRETS]
+    known = {f"{PREFIX}{name.upper()}" for name in (*Settings.__struct_fields__, *files)}
+    named = {name for page in PAGES.values() for name in re.findall(rf"{PREFIX}[A-Z_]+\b", page)}
     assert named
-    assert named <= known
-    defaults = Settings()
-    assert f"{defaults.callback_host} and {defaults.callback_port}" in RUNNER
-    assert f"`/metrics`; {defaults.http_port} |" in RUNNER
+    assert named - {FILE_VARIABLE} <= known
 
 
-def test_the_table_of_codes_is_that_of_the_contract() -> None:
-    told_as_error = {code for op, row in HOST_OPS.items() for code in service_errors(op, row)}
-    told_as_result = {code for codes in HOST_REFUSALS.values() for code in codes}
-    for code, number in NUMBERS.items():
-        _, stated, error, result, _ = cells(RUNNER, f"`{code}`")
-        assert stated == str(number)
-        assert bool(error) == (code in told_as_error)
-        if code not in {Code.SCHEDULE_REMAP_FAILED, Code.INSTALL_DISABLED}:
-            assert bool(result) == (code in told_as_result)
+@pytest.mark.parametrize("page", sorted(REGIONS))
+def test_generated_tables_are_current(page: str) -> None:
+    assert guide_tables.renewed(PAGES[page]) == PAGES[page], "run make docs"
+
+
+def test_every_generated_table_is_in_a_page() -> None:
+    assert {name for names in REGIONS.values() for name in names} == set(guide_tables.TABLES)
+
+
+def test_a_stale_table_is_noticed() -> None:
+    stale = PAGES["reference.md"].replace("| `create` |", "| `make` |", 1)
+    assert stale != PAGES["reference.md"]
+    assert guide_tables.renewed(stale) == PAGES["reference.md"]
+
+
+def test_a_member_without_a_docstring_is_refused() -> None:
+    source = 'class Planted:\n    first: int = 1\n    """Known."""\n    second: int = 2\n'
+    with pytest.raises(LookupError, match=r"Planted\.second"):
+        guide_tables.described(source, "Planted")
 
 
 def test_operations_and_their_members_are_those_of_the_contract() -> None:
@@ -231,26 +213,6 @@ def test_every_message_that_authors_match_on_is_in_their_guide() -> None:
     assert f"`{refused.value}`" in EXTENSION
 
 
-def test_numbers_of_the_extension_guide_are_those_of_the_code() -> None:
-    limits, settings = Limits(), Settings()
-    for stated in (
-        f"1 to {limits.max_endpoint_length} characters",
-        f"| `cron` | at most {limits.max_cron_length} characters |",
-        f"| | at most {limits.max_timezone_length} characters |",
-        f"| `name` | at most {limits.max_name_length} characters;",
-        f"| | at most {limits.max_payload_length} characters as compact JSON |",
-        f"nesting at most {limits.max_payload_depth}",
-        f"closer than {limits.min_interval_minutes} minutes",
-        f"disabled ones included | {limits.max_schedules} |",
-        f"| {limits.changes_per_minute} a minute per install |",
-        f"within {settings.runner_timeout_s} seconds",
-        "about {}, {} and {} seconds".format(*settings.retry_delays_s),
-    ):
-        assert stated in " ".join(EXTENSION.split())
-    assert {408, 425, 429} == RETRIED_4XX
-    assert settings.catchup_window_s == 3600
-
-
 def test_the_examples_of_cron_are_right() -> None:
     for accepted in ("0 0 29 2 *", "30 2 * * *", "*/15 * * * *", "0 * * * *"):
         assert f"`{accepted}`" in EXTENSION
@@ -266,11 +228,32 @@ def test_the_python_of_the_extension_guide_is_python() -> None:
     assert [type(node).__name__ for node in ast.parse(example).body][-1] == "FunctionDef"
 
 
-@pytest.mark.parametrize("name", sorted(GUIDES))
-def test_links_lead_somewhere(name: str) -> None:
-    links = [link for link in re.findall(r"\]\(([^)#]+)\)", GUIDES[name]) if "://" not in link]
-    assert links
-    assert [link for link in links if not (DOCS / unquote(link)).exists()] == []
+@pytest.mark.parametrize("name", sorted(PAGES))
+def test_links_lead_to_files_and_headings_that_exist(name: str) -> None:
+    links = [link for link in LINK.findall(PAGES[name]) if "://" not in link]
+    assert [link for link in links if not leads_somewhere(name, link)] == []
+
+
+def leads_somewhere(page: str, link: str) -> bool:
+    path, _, anchor = link.partition("#")
+    file = DOCS / unquote(path) if path else DOCS / page
+    if not file.exists() or not anchor:
+        return file.exists()
+    headings = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE)
+    return anchor in {re.sub(r"[^\w -]", "", text).lower().replace(" ", "-") for text in headings}
+
+
+def test_the_index_names_every_page() -> None:
+    linked = {link.partition("#")[0] for link in LINK.findall(PAGES["README.md"])}
+    assert set(PAGES) - {"README.md"} <= linked
+
+
+def test_the_tutorial_serves_the_endpoints_that_it_declares() -> None:
+    [manifest] = blocks(PAGES["tutorial.md"], "json tick-manifest")
+    declared = msgspec.json.decode(manifest, type=Manifest)
+    [source] = blocks(PAGES["tutorial.md"], "python tick-extension")
+    functions = {n.name for n in ast.parse(source).body if isinstance(n, ast.FunctionDef)}
+    assert {endpoint.handler for endpoint in declared.api.endpoints} == functions
 
 
 def test_the_commands_of_the_runner_guide_work(
