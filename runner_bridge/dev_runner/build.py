@@ -1,7 +1,7 @@
-"""Builds Python extensions into components, each state of their sources once.
+"""Builds Python extensions into components, once per state of their sources.
 
 An extension is a directory with ``extension.py`` (the module that holds ``WitWorld``), further
-modules beside it, and, where its world is not the plain ``runner``, its own ``wit`` directory.
+modules alongside, and, where its world is not the plain ``runner``, its own ``wit`` directory.
 """
 
 import fcntl
@@ -27,13 +27,13 @@ class BuildFailed(RuntimeError):
 
 
 def build_extension(source: Path, cache: Path | None = None) -> Path:
-    """Give the component of the extension in ``source``, building it where there is none.
+    """Return the path of the component of the extension in ``source``; build it if needed.
 
-    ``cache`` is where components are kept; without it, ``.cache/extensions`` beside the nearest
-    ``pyproject.toml`` above. Several processes may ask for the same one at once.
+    ``cache`` is where components are kept; without it, ``.cache/extensions`` next to the nearest
+    ``pyproject.toml`` above. Safe to call from several processes at once.
 
     Raises:
-        BuildFailed: see there.
+        BuildFailed: the compiler failed.
     """
     source = source.resolve()
     directory = cache or _default_cache(source)
@@ -54,7 +54,7 @@ def _default_cache(source: Path) -> Path:
 
 
 def _key(source: Path, wit: Path) -> str:
-    """Digest everything that a component depends on."""
+    """Return a digest of everything that a component depends on."""
     digest = hashlib.sha256(importlib.metadata.version("componentize-py").encode())
     for root, pattern in ((source, "*.py"), (wit, "**/*.wit")):
         for path in sorted(root.glob(pattern)):
@@ -64,7 +64,7 @@ def _key(source: Path, wit: Path) -> str:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold a lock among processes for the length of the block; the file stays."""
+    """Hold a lock between processes within the context; the file remains."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -72,7 +72,7 @@ def locked(path: Path) -> Iterator[None]:
 
 def _build(source: Path, wit: Path, target: Path) -> None:
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-        # What lies on the Python path goes into the component, so only the modules are there.
+        # Everything on the Python path goes into the component, so it holds only the modules.
         modules = Path(scratch) / "modules"
         modules.mkdir()
         for path in source.glob("*.py"):

@@ -1,4 +1,4 @@
-"""The components that can be run: a directory of ``<sha256 in hex>.wasm``, compiled when needed."""
+"""The available components: a directory of ``<sha256 in hex>.wasm``, compiled on demand."""
 
 import asyncio
 import hashlib
@@ -14,7 +14,7 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
-PREFIX = "sha256:"
+HASH_PREFIX = "sha256:"
 COMPILE_TIMEOUT_S = 120
 _CONTENT_HASH = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -28,23 +28,23 @@ class UnusableComponent(ValueError):
 
 
 def content_hash(component: Path) -> str:
-    """Give ``sha256:`` and the hex digest of the file."""
+    """Return ``sha256:`` and the hex digest of the file."""
     with component.open("rb") as file:
-        return PREFIX + hashlib.file_digest(file, "sha256").hexdigest()
+        return HASH_PREFIX + hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def install(component: Path, directory: Path) -> str:
-    """Copy a component into a directory of components; give its content hash."""
+    """Copy a component into a directory of components; return its content hash."""
     name = content_hash(component)
     directory.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=directory, delete=False) as partial:
         shutil.copyfile(component, partial.name)
-    Path(partial.name).replace(directory / f"{name.removeprefix(PREFIX)}.wasm")
+    Path(partial.name).replace(directory / f"{name.removeprefix(HASH_PREFIX)}.wasm")
     return name
 
 
 class Components:
-    """Finds components by content hash, and has each compiled once per wasmtime release.
+    """Finds components by content hash and compiles each once per wasmtime release.
 
     The compiled files are machine code that is loaded without further checks, so ``cache`` must
     belong to the same user as the Runner; it is created for that user alone.
@@ -59,12 +59,12 @@ class Components:
         self._compiler = asyncio.Semaphore(1)
 
     def hashes(self) -> list[str]:
-        """Give the content hashes that the file names promise."""
-        names = (PREFIX + path.stem for path in sorted(self._directory.glob("*.wasm")))
+        """Return the content hashes in the file names."""
+        names = (HASH_PREFIX + path.stem for path in sorted(self._directory.glob("*.wasm")))
         return [name for name in names if _CONTENT_HASH.fullmatch(name)]
 
     async def compiled(self, name: str) -> Path:
-        """Give the compiled form of the component with this content hash.
+        """Return the path of the compiled component with this content hash.
 
         Raises:
             UnknownComponent: there is none.
@@ -74,14 +74,14 @@ class Components:
             self._preparing[name] = asyncio.create_task(self._prepare(name))
         task = self._preparing[name]
         try:
-            # One caller's patience ending must not throw away what the others wait for.
+            # The timeout of one caller must not cancel what others wait for.
             return await asyncio.shield(task)
         finally:
             if task.done() and (task.cancelled() or task.exception()):
                 self._preparing.pop(name, None)
 
     async def compile_all(self) -> None:
-        """Compile what is there, so that no call pays for it; what is unusable is logged."""
+        """Compile every component, so that no call has to wait for it; log unusable ones."""
         for name in self.hashes():
             try:
                 await self.compiled(name)
@@ -92,13 +92,13 @@ class Components:
                 )
 
     async def close(self) -> None:
-        """Stop what is still being compiled."""
+        """Cancel compilations in flight."""
         for task in self._preparing.values():
             task.cancel()
         await asyncio.gather(*self._preparing.values(), return_exceptions=True)
 
     async def _prepare(self, name: str) -> Path:
-        source = self._directory / f"{name.removeprefix(PREFIX)}.wasm"
+        source = self._directory / f"{name.removeprefix(HASH_PREFIX)}.wasm"
         if not _CONTENT_HASH.fullmatch(name) or not source.is_file():
             raise UnknownComponent(name)
         if await asyncio.to_thread(content_hash, source) != name:

@@ -1,4 +1,4 @@
-"""One execution: from the Runner's document to a guest and back. Every end is an answer."""
+"""One execution: from the Runner's document to a guest and back; every outcome is a response."""
 
 import asyncio
 import base64
@@ -14,12 +14,18 @@ from contracts.execution import ExecuteHttp, ExecuteRequest, ExecuteResponse, gi
 from runner_bridge.dev_runner import frames
 from runner_bridge.dev_runner.components import Components, UnknownComponent, UnusableComponent
 from runner_bridge.dev_runner.frames import FailureKind, Value
-from runner_bridge.dev_runner.host import Grant, Host, Refused, capabilities, context_data
-from runner_bridge.dev_runner.sandbox import AnswerCall, Busy, Sandboxes
+from runner_bridge.dev_runner.host import (
+    ExecutionGrant,
+    Host,
+    HostCallRefused,
+    capabilities,
+    context_data,
+)
+from runner_bridge.dev_runner.sandbox import AnswerCall, SandboxBusy, Sandboxes
 
 log = logging.getLogger(__name__)
 
-# The longest a reply to `ext.runner.execute` may be, and so the longest document.
+# The bound of a reply to `ext.runner.execute`, and so of the document.
 MAX_RESPONSE_BYTES = 262_144
 MAX_TIMEOUT_MS = 300_000
 
@@ -36,7 +42,7 @@ _STATUS: Mapping[FailureKind, int] = MappingProxyType(
 
 
 class NotExecuted(Exception):
-    """No guest was called; the HTTP status says whose fault it is."""
+    """No guest was called; ``status`` is the HTTP status of the refusal."""
 
     def __init__(self, status: int, error: str) -> None:
         super().__init__(error)
@@ -45,7 +51,7 @@ class NotExecuted(Exception):
 
 
 class Executions:
-    """Runs requests on components, with the host's services behind them."""
+    """Runs requests on components that call the host's services."""
 
     def __init__(
         self, components: Components, sandboxes: Sandboxes, host: Host, memory_bytes: int
@@ -58,12 +64,12 @@ class Executions:
     async def execute(
         self, request: ExecuteRequest, extra_headers: Mapping[str, str]
     ) -> ExecuteResponse:
-        """Call the guest; ``extra_headers`` go to it where the request has none of that name.
+        """Call the guest and return its response; ``extra_headers`` are defaults of its headers.
 
-        The time limit counts from here, so that waiting and loading are inside of it.
+        The time limit starts here, so that it includes waiting and loading.
 
         Raises:
-            NotExecuted: the request is malformed, names no component, or there is no room.
+            NotExecuted: the request is malformed, names no component, or too many run already.
         """
         loop = asyncio.get_running_loop()
         if request.limits.timeout_ms <= 0:
@@ -76,7 +82,7 @@ class Executions:
         component = await self._compiled(request, until)
         try:
             async with self._sandboxes.borrow(until) as sandbox:
-                job = frames.Run(
+                job = frames.RunGuest(
                     component=component,
                     request=guest_request,
                     budget_ms=max(1, int((until - loop.time()) * 1000)),
@@ -84,9 +90,9 @@ class Executions:
                     response_bytes=MAX_RESPONSE_BYTES,
                 )
                 outcome = await sandbox.run(job, self._answers(request, until), until)
-        except Busy as error:
+        except SandboxBusy as error:
             raise NotExecuted(503, f"runner_busy: {error}") from None
-        # A host function that runs out of time traps its guest a moment before the guest does.
+        # A host function that times out traps its guest just before the guest itself times out.
         if isinstance(outcome, frames.Failure) and loop.time() >= until:
             outcome = frames.Failure(
                 FailureKind.TIMEOUT, f"{request.limits.timeout_ms} ms are over"
@@ -108,14 +114,14 @@ class Executions:
             raise NotExecuted(503, "component_loading: it is still being compiled") from None
 
     def _answers(self, request: ExecuteRequest, until: float) -> AnswerCall:
-        grant = Grant(request.context, capabilities(request.providers))
+        grant = ExecutionGrant(request.context, capabilities(request.providers))
 
         async def answer(call: frames.HostCall) -> frames.HostAnswer:
             name = f"{call.interface}.{call.function}"
             try:
                 async with asyncio.timeout_at(until):
                     return frames.HostAnswer(await self._host.answer(grant, call))
-            except Refused as error:
+            except HostCallRefused as error:
                 return frames.HostAnswer(refusal=str(error))
             except TimeoutError:
                 return frames.HostAnswer(refusal=f"{name} took too long")

@@ -1,7 +1,7 @@
-"""What the development Runner and its guest processes say to each other, over a socket pair.
+"""The protocol between the development Runner and its guest processes, over a socket pair.
 
 Every frame is a 4-byte big-endian length and a MessagePack map with a type tag. The guest process
-holds code that nobody vouches for, so the Runner's side trusts nothing that comes out of it.
+runs untrusted code, so the Runner validates everything that it sends.
 """
 
 from enum import StrEnum
@@ -14,7 +14,7 @@ MAX_FRAME_BYTES = 8 * 1024 * 1024
 LENGTH_BYTES = 4
 
 Value = Any
-"""A value of the component model in plain Python, as ``values.py`` says."""
+"""A value of the component model in plain Python, see ``values.py``."""
 
 
 class FailureKind(StrEnum):
@@ -28,8 +28,8 @@ class FailureKind(StrEnum):
     CRASHED = "guest_crashed"
 
 
-class Run(Struct, frozen=True, tag=True):
-    """Run a precompiled component on ``request``, an ``execute-request``, in a fresh store."""
+class RunGuest(Struct, frozen=True, tag=True):
+    """RunGuest a precompiled component on ``request``, an ``execute-request``, in a fresh store."""
 
     component: str
     request: dict[str, Value]
@@ -54,7 +54,7 @@ class HostAnswer(Struct, frozen=True, tag=True):
 
 
 class GuestAnswer(Struct, frozen=True, tag=True):
-    """What the handler gave back."""
+    """The handler's response."""
 
     status: int
     headers: list[tuple[str, str]]
@@ -62,13 +62,13 @@ class GuestAnswer(Struct, frozen=True, tag=True):
 
 
 class Failure(Struct, frozen=True, tag=True):
-    """Why the handler gave nothing back."""
+    """Why there is no response of the handler."""
 
     kind: FailureKind
     message: str
 
 
-ToGuest = Run | HostAnswer
+ToGuest = RunGuest | HostAnswer
 FromGuest = HostCall | GuestAnswer | Failure
 
 to_guest = msgspec.msgpack.Decoder(ToGuest)
@@ -77,7 +77,7 @@ _encoder = msgspec.msgpack.Encoder()
 
 
 class FrameTooLarge(ValueError):
-    """A frame beyond the limit; nothing honest is that long."""
+    """A frame beyond ``MAX_FRAME_BYTES``."""
 
 
 def pack(message: ToGuest | FromGuest) -> bytes:
@@ -91,7 +91,7 @@ def pack(message: ToGuest | FromGuest) -> bytes:
 
 
 def body_length(length: int) -> int:
-    """Give back an acceptable length.
+    """Return the length of a frame's body if it is acceptable.
 
     Raises:
         FrameTooLarge: zero, or more than ``MAX_FRAME_BYTES``.

@@ -1,7 +1,7 @@
-"""The process in which guests run, one at a time; the Runner kills it when in doubt.
+"""The process in which guests run, one at a time; the Runner kills it when one fails.
 
 Started by ``sandbox.py`` with one argument, the number of the socket to the Runner. Its standard
-output and error are the guest's own and go to the Runner's log.
+output and error belong to the guest and go to the Runner's log.
 """
 
 import ctypes
@@ -20,20 +20,21 @@ from wasmtime import _ffi as ffi
 from wasmtime import component as wit
 
 from runner_bridge.dev_runner import frames
+from runner_bridge.dev_runner.frames import Value
 from runner_bridge.dev_runner.interface import OFFERED
-from runner_bridge.dev_runner.linking import Imports, is_set
-from runner_bridge.dev_runner.values import UnsupportedType, Value, reader, writer
+from runner_bridge.dev_runner.linking import ImportLinker, is_set
+from runner_bridge.dev_runner.values import UnsupportedType, reader, writer
 
 HANDLER = "handler"
-MAX_CAUSE = 600
+MAX_CAUSE_CHARACTERS = 600
 MAX_MEMORIES = 16
-MAX_PREPARED = 8
-# Beyond the guest's own memory: the interpreter, compiled code, values on their way through.
-HOST_ROOM_BYTES = 1024 * 1024 * 1024
+MAX_LOADED_COMPONENTS = 8
+# Beyond the guest's own memory: the interpreter, compiled code, values in transit.
+HOST_OVERHEAD_BYTES = 1024 * 1024 * 1024
 
 
 class Channel:
-    """The socket to the Runner. The Runner's end being gone ends the process, guest or no guest."""
+    """The socket to the Runner. The process exits when the Runner closes its end."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -56,10 +57,10 @@ class Channel:
         self._connection.sendall(frames.pack(message))
 
     def call(self, interface: str, function: str, arguments: list[Value]) -> Value:
-        """Have the Runner carry out a host function.
+        """Call a host function in the Runner and return its result.
 
         Raises:
-            WasmtimeError: it refuses; the guest traps.
+            WasmtimeError: the Runner refuses; the guest traps.
         """
         self.send(frames.HostCall(interface, function, arguments))
         answer = self.receive()
@@ -68,12 +69,12 @@ class Channel:
         return answer.value
 
 
-class Prepared:
-    """A component ready to be instantiated, with the conversions for its handler's types."""
+class LoadedComponent:
+    """A component that can be instantiated, with the conversions of its handler's types."""
 
     def __init__(self, engine: Engine, path: str, channel: Channel) -> None:
         self.component = wit.Component.deserialize_file(engine, path)
-        self.imports = Imports(engine, self.component, OFFERED, channel.call)
+        self.imports = ImportLinker(engine, self.component, OFFERED, channel.call)
         handler = self.component.type.exports(engine).get(HANDLER)
         kind = None if handler is None else handler.ty
         if not isinstance(kind, wit.FuncType) or len(kind.params) != 1 or kind.result is None:
@@ -83,45 +84,45 @@ class Prepared:
 
 
 def engine_config() -> Config:
-    """Give the settings that precompiled components and engines must share."""
+    """Return the configuration that precompiled components and engines must share."""
     config = Config()
     config.epoch_interruption = True
-    # Half the compile time of the default, and guests here are not after speed.
+    # Half the compile time of the default; the speed of guests does not matter here.
     config.cranelift_opt_level = "none"
     return config
 
 
 def serve(channel: Channel, engine: Engine) -> None:
-    """Run one guest after the other until the Runner goes away."""
-    prepared: dict[str, Prepared] = {}
+    """Run one guest after another until the Runner closes the socket."""
+    loaded: dict[str, LoadedComponent] = {}
     while True:
         job = channel.receive()
-        if not isinstance(job, frames.Run):
+        if not isinstance(job, frames.RunGuest):
             raise TypeError("expected a job")
-        channel.send(_answer(job, prepared, engine, channel))
+        channel.send(_run_guest(job, loaded, engine, channel))
 
 
-def _answer(
-    job: frames.Run, prepared: dict[str, Prepared], engine: Engine, channel: Channel
+def _run_guest(
+    job: frames.RunGuest, loaded: dict[str, LoadedComponent], engine: Engine, channel: Channel
 ) -> frames.GuestAnswer | frames.Failure:
     try:
-        if job.component not in prepared:
-            if len(prepared) >= MAX_PREPARED:
-                prepared.clear()
-            prepared[job.component] = Prepared(engine, job.component, channel)
+        if job.component not in loaded:
+            if len(loaded) >= MAX_LOADED_COMPONENTS:
+                loaded.clear()
+            loaded[job.component] = LoadedComponent(engine, job.component, channel)
     except (WasmtimeError, UnsupportedType) as error:
         return frames.Failure(frames.FailureKind.REJECTED, _cause(error))
     expired = threading.Event()
     with _deadline(engine, job.budget_ms, expired):
         try:
-            value = _call(prepared[job.component], _store(engine, job), job.request)
+            value = _call(loaded[job.component], _store(engine, job), job.request)
         except ExitTrap as error:
             return frames.Failure(frames.FailureKind.TRAP, f"exit status {error.code}")
         except (WasmtimeError, TypeError) as error:
             if expired.is_set():
                 return frames.Failure(frames.FailureKind.TIMEOUT, f"{job.budget_ms} ms are over")
             return frames.Failure(frames.FailureKind.TRAP, _cause(error))
-    return _checked(value, job.response_bytes)
+    return _check_response(value, job.response_bytes)
 
 
 @contextmanager
@@ -136,11 +137,11 @@ def _deadline(engine: Engine, budget_ms: int, expired: threading.Event) -> Itera
         yield
     finally:
         timer.cancel()
-        # A timer that is just firing must not interrupt the next guest.
+        # A timer that fires now must not interrupt the next guest.
         timer.join()
 
 
-def _store(engine: Engine, job: frames.Run) -> Store:
+def _store(engine: Engine, job: frames.RunGuest) -> Store:
     store = Store(engine)
     wasi = WasiConfig()
     wasi.inherit_stdout()
@@ -151,13 +152,13 @@ def _store(engine: Engine, job: frames.Run) -> Store:
     return store
 
 
-def _call(prepared: Prepared, store: Store, request: dict[str, Any]) -> dict[str, Any]:
-    instance = prepared.imports.linker.instantiate(store, prepared.component)
+def _call(loaded: LoadedComponent, store: Store, request: dict[str, Any]) -> dict[str, Any]:
+    instance = loaded.imports.linker.instantiate(store, loaded.component)
     handler = instance.get_func(store, HANDLER)
     if handler is None:
         raise TypeError("the component exports no handler")
     argument, result = ffi.wasmtime_component_val_t(), ffi.wasmtime_component_val_t()
-    prepared.write_request(request, argument)
+    loaded.write_request(request, argument)
     try:
         error = ffi.wasmtime_component_func_call(
             ctypes.byref(handler._func),  # noqa: SLF001 - the library's own conversions: see values.py
@@ -172,13 +173,13 @@ def _call(prepared: Prepared, store: Store, request: dict[str, Any]) -> dict[str
     if is_set(error):
         raise WasmtimeError._from_ptr(error)  # noqa: SLF001 - likewise
     try:
-        value: dict[str, Any] = prepared.read_response(result)
+        value: dict[str, Any] = loaded.read_response(result)
     finally:
         ffi.wasmtime_component_val_delete(ctypes.byref(result))
     return value
 
 
-def _checked(value: dict[str, Any], limit: int) -> frames.GuestAnswer | frames.Failure:
+def _check_response(value: dict[str, Any], limit: int) -> frames.GuestAnswer | frames.Failure:
     headers = [(header["name"], header["value"]) for header in value["headers"]]
     size = sum(len(name) + len(text) for name, text in headers) + len(value["body"] or b"")
     if size > limit:
@@ -190,17 +191,21 @@ def _checked(value: dict[str, Any], limit: int) -> frames.GuestAnswer | frames.F
 
 
 def _cause(error: Exception) -> str:
-    """Give the last line of what wasmtime tells, which is the reason; the rest is a backtrace."""
+    """Return the last line of wasmtime's message, which is the reason; the rest is a backtrace."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     last = lines[-1] if lines else type(error).__name__
-    return last.partition(": ")[2][:MAX_CAUSE] if last[:1].isdigit() else last[:MAX_CAUSE]
+    return (
+        last.partition(": ")[2][:MAX_CAUSE_CHARACTERS]
+        if last[:1].isdigit()
+        else last[:MAX_CAUSE_CHARACTERS]
+    )
 
 
 def main() -> None:
     """Serve the socket whose number is the first argument; the second is the memory limit."""
     connection = socket.socket(fileno=int(sys.argv[1]))
-    room = int(sys.argv[2]) + HOST_ROOM_BYTES
-    resource.setrlimit(resource.RLIMIT_DATA, (room, room))
+    limit_bytes = int(sys.argv[2]) + HOST_OVERHEAD_BYTES
+    resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, limit_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     serve(Channel(connection), Engine(engine_config()))

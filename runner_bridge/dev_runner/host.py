@@ -1,4 +1,4 @@
-"""What a guest may ask of its host: one function from a call to its answer, capability first."""
+"""The host functions that a guest may call, each behind a capability."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ from contracts.execution import ExecuteContext, given
 from runner_bridge.dev_runner import scheduling
 from runner_bridge.dev_runner.frames import HostCall, Value
 from runner_bridge.dev_runner.interface import CAPABILITIES, CONTEXT, LOGGING, SCHEDULER, STORAGE
-from runner_bridge.dev_runner.storage import Area, MemoryStorage
+from runner_bridge.dev_runner.storage import MemoryStorage, StorageArea
 
 log = logging.getLogger(__name__)
 guest_log = logging.getLogger("runner_bridge.dev_runner.extension")
@@ -24,33 +24,33 @@ _LEVELS: Mapping[str, int] = MappingProxyType(
 )
 
 
-class Refused(Exception):
-    """The call ends its guest; the message says why."""
+class HostCallRefused(Exception):
+    """The call traps its guest; the message is the reason."""
 
 
-class Grant(Struct):
-    """For whom an execution runs and what it may use; ``capabilities`` trimmed, in lower case."""
+class ExecutionGrant(Struct):
+    """The install and capabilities (trimmed, in lower case) of an execution."""
 
     context: ExecuteContext
     capabilities: frozenset[str]
     log_lines_left: int = MAX_LOG_LINES
 
     @property
-    def area(self) -> Area:
-        """Where in the storage this install's entries are."""
+    def area(self) -> StorageArea:
+        """The storage area of this install."""
         owner = given(self.context.install_id) or f"extension:{self.context.extension_id}"
         return (self.context.tenant_id, owner)
 
 
 def capabilities(providers: list[str]) -> frozenset[str]:
-    """Read the names as they are compared: trimmed and in lower case."""
+    """Return the names as they are compared: trimmed and in lower case."""
     return frozenset(name.strip().lower() for name in providers)
 
 
 SchedulerFor = Callable[[ExecuteContext, frozenset[str]], scheduling.Scheduler]
-"""Gives the scheduler that speaks for the install of an execution with these capabilities.
+"""Returns the scheduler for the install of an execution with these capabilities.
 
-It raises ServiceError where there is none to speak for."""
+It raises ServiceError where there is no install."""
 
 
 class Host:
@@ -60,14 +60,14 @@ class Host:
         self._scheduler_for = scheduler_for
         self._storage = storage
 
-    async def answer(self, grant: Grant, call: HostCall) -> Value:
-        """Carry out one call.
+    async def answer(self, grant: ExecutionGrant, call: HostCall) -> Value:
+        """Call a host function and return its result.
 
         Raises:
-            Refused: the interface has no way to say no, or no such function.
+            HostCallRefused: the function is unknown, or its interface cannot express a refusal.
         """
         if call.interface not in CAPABILITIES:
-            raise Refused(f"{call.interface}.{call.function} is not offered by this host")
+            raise HostCallRefused(f"{call.interface}.{call.function} is not offered by this host")
         if CAPABILITIES[call.interface] not in grant.capabilities:
             return _denied(call)
         if call.interface == SCHEDULER:
@@ -78,14 +78,14 @@ class Host:
             return _logged(grant, call)
         return context_data(grant.context)
 
-    async def _scheduled(self, grant: Grant, call: HostCall) -> Value:
+    async def _scheduled(self, grant: ExecutionGrant, call: HostCall) -> Value:
         try:
             scheduler = self._scheduler_for(grant.context, grant.capabilities)
         except ServiceError as error:
             return scheduling.refused(call.function, error.code, error.message)
         return await scheduling.call(scheduler, call.function, call.arguments)
 
-    def _stored(self, area: Area, call: HostCall) -> dict[str, Any]:
+    def _stored(self, area: StorageArea, call: HostCall) -> dict[str, Any]:
         functions: dict[str, Callable[..., dict[str, Any]]] = {
             "get": self._storage.get,
             "put": self._storage.put,
@@ -96,7 +96,7 @@ class Host:
 
 
 def context_data(context: ExecuteContext) -> dict[str, Any]:
-    """Give the record ``context-data``."""
+    """Return the record ``context-data``."""
     return {
         "request-id": context.request_id,
         "tenant-id": context.tenant_id,
@@ -113,12 +113,12 @@ def _denied(call: HostCall) -> dict[str, Any] | None:
     if call.interface == STORAGE:
         return {"err": "denied"}
     if call.interface == CONTEXT:
-        raise Refused(message)
-    # A log line is no reason to end a guest, and the interface cannot say no: it is dropped.
+        raise HostCallRefused(message)
+    # A log line is no reason to trap a guest, and the interface has no errors: it is dropped.
     return None
 
 
-def _logged(grant: Grant, call: HostCall) -> None:
+def _logged(grant: ExecutionGrant, call: HostCall) -> None:
     if grant.log_lines_left <= 0:
         return
     grant.log_lines_left -= 1

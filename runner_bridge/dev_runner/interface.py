@@ -1,4 +1,4 @@
-"""Names of what this host offers out of ``wit/extension.wit``, and what each part asks for."""
+"""The functions of ``wit/extension.wit`` that this host offers, and their capabilities."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

@@ -1,4 +1,4 @@
-"""Gives a component every import it asks for: WASI, the functions offered, a trap for the rest."""
+"""Links a component's imports: WASI, the functions that the host offers, a trap for the rest."""
 
 import ctypes
 from collections.abc import Callable, Mapping
@@ -7,9 +7,10 @@ from wasmtime import Engine, WasmtimeError
 from wasmtime import _ffi as ffi
 from wasmtime import component as wit
 
-from runner_bridge.dev_runner.values import CValue, UnsupportedType, Value, reader, writer
+from runner_bridge.dev_runner.frames import Value
+from runner_bridge.dev_runner.values import CValue, UnsupportedType, reader, writer
 
-Call = Callable[[str, str, list[Value]], Value]
+HostFunction = Callable[[str, str, list[Value]], Value]
 """Interface, function, arguments → result, all plain values; WasmtimeError traps the guest."""
 
 # What wasmtime offers of WASI 0.2. Other releases of 0.2 than its own link too, as long as nothing
@@ -21,15 +22,15 @@ _WASI = tuple(
 _NO_FINALIZER = ctypes.cast(0, ctypes.CFUNCTYPE(None, ctypes.c_void_p))
 
 
-class Imports:
-    """A linker for one component, and what its callbacks keep alive."""
+class ImportLinker:
+    """A linker for one component; it keeps its callbacks alive."""
 
     def __init__(
         self,
         engine: Engine,
         component: wit.Component,
         offered: Mapping[str, frozenset[str]],
-        call: Call,
+        call: HostFunction,
     ) -> None:
         self.linker = wit.Linker(engine)
         self.linker.add_wasip2()
@@ -61,7 +62,7 @@ class Imports:
     def _add_resource(
         self, instance: wit.LinkerInstance, name: str, kind: wit.ResourceType
     ) -> None:
-        # A resource that was met before is another interface's, mentioned here by `use`: defining
+        # A resource seen before belongs to another interface that is imported by `use`: defining
         # it again would make it a different one.
         if any(kind == known for known in self._resources):
             return
@@ -88,7 +89,7 @@ class Imports:
             raise WasmtimeError(f"{interface}.{name} cannot be defined")
 
     def _callback(self, interface: str, name: str, kind: wit.FuncType) -> object | None:
-        """Give the C callback of an offered function; None where it is not, or not of this type."""
+        """Return the C callback of an offered function; None if it is not offered or mistyped."""
         if name not in self._offered.get(interface, frozenset()):
             return None
         try:

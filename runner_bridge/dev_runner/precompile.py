@@ -10,13 +10,13 @@ from wasmtime import component as wit
 from runner_bridge.dev_runner.build import locked
 from runner_bridge.dev_runner.guest import engine_config
 
-UNUSABLE = 3
-MAX_BYTES = 4 * 1024 * 1024 * 1024
+EXIT_UNUSABLE = 3
+MAX_MEMORY_BYTES = 4 * 1024 * 1024 * 1024
 
 
 def main() -> int:
-    """Write TARGET at once or not at all. Exit status 3: SOURCE is no component."""
-    resource.setrlimit(resource.RLIMIT_DATA, (MAX_BYTES, MAX_BYTES))
+    """Write TARGET atomically; return exit status 3 if SOURCE is no component."""
+    resource.setrlimit(resource.RLIMIT_DATA, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
     source, target = Path(sys.argv[1]), Path(sys.argv[2])
     with locked(target.with_suffix(".lock")):
         if target.is_file():
@@ -25,7 +25,7 @@ def main() -> int:
             machine_code = wit.Component.from_file(Engine(engine_config()), source).serialize()
         except WasmtimeError as error:
             sys.stderr.write(str(error))
-            return UNUSABLE
+            return EXIT_UNUSABLE
         partial = target.with_suffix(".partial")
         partial.write_bytes(machine_code)
         partial.replace(target)

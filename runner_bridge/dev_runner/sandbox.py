@@ -1,7 +1,7 @@
-"""Guest processes: started when needed, kept warm, killed when in doubt.
+"""Guest processes: started on demand, kept for reuse, killed after a failure.
 
-A process for each guest, and not a thread: a guest may sleep inside WASI, where no epoch reaches
-it, or make wasmtime itself give up, and neither may cost the Runner more than a process.
+Guests run in a process rather than a thread: a guest may sleep inside WASI, where no epoch
+interrupts it, or crash wasmtime itself, and neither may cost the Runner more than a process.
 """
 
 import asyncio
@@ -19,20 +19,20 @@ from runner_bridge.dev_runner import frames
 
 log = logging.getLogger(__name__)
 
-OUTPUT_CHUNK = 4_096
-MAX_OUTPUT_PER_RUN = 65_536
-# How long a guest that ignores its time limit lives on before its process is killed.
+OUTPUT_CHUNK_BYTES = 4_096
+MAX_OUTPUT_BYTES_PER_RUN = 65_536
+# How long a guest may exceed its time limit before its process is killed.
 GRACE_S = 0.5
 
 AnswerCall = Callable[[frames.HostCall], Awaitable[frames.HostAnswer]]
 
 
-class Busy(Exception):
-    """As many guests run and wait as may."""
+class SandboxBusy(Exception):
+    """The limit of running and waiting guests is reached."""
 
 
 class Sandbox:
-    """One guest process. ``clean`` tells whether it may run another guest."""
+    """One guest process; ``reusable`` is whether it may run another guest."""
 
     def __init__(
         self, process: Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -42,14 +42,14 @@ class Sandbox:
         self._writer = writer
         self._output_left = 0
         self._output = asyncio.create_task(self._log_output())
-        self.clean = True
+        self.reusable = True
 
     async def run(
-        self, job: frames.Run, answer: AnswerCall, until: float
+        self, job: frames.RunGuest, answer: AnswerCall, until: float
     ) -> frames.GuestAnswer | frames.Failure:
-        """Run one guest until the loop's time ``until``; every failure is in the result."""
-        self.clean = False
-        self._output_left = MAX_OUTPUT_PER_RUN
+        """Run one guest until the loop's time ``until``; return its answer or failure."""
+        self.reusable = False
+        self._output_left = MAX_OUTPUT_BYTES_PER_RUN
         try:
             async with asyncio.timeout_at(until + GRACE_S):
                 outcome = await self._converse(job, answer)
@@ -60,12 +60,12 @@ class Sandbox:
             return frames.Failure(frames.FailureKind.CRASHED, message)
         except (msgspec.MsgspecError, frames.FrameTooLarge) as error:
             return frames.Failure(frames.FailureKind.CRASHED, str(error))
-        self.clean = True
+        self.reusable = True
         return outcome
 
     async def close(self) -> None:
-        """Kill the process and wait for its end."""
-        self.clean = False
+        """Kill the process and wait until it has exited."""
+        self.reusable = False
         self._writer.close()
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
@@ -74,7 +74,7 @@ class Sandbox:
         await self._output
 
     async def _converse(
-        self, job: frames.Run, answer: AnswerCall
+        self, job: frames.RunGuest, answer: AnswerCall
     ) -> frames.GuestAnswer | frames.Failure:
         await self._send(job)
         while isinstance(message := await self._receive(), frames.HostCall):
@@ -95,11 +95,11 @@ class Sandbox:
         if self._process.stdout is None:
             return
         unfinished = b""
-        while chunk := await self._process.stdout.read(OUTPUT_CHUNK):
+        while chunk := await self._process.stdout.read(OUTPUT_CHUNK_BYTES):
             shown = chunk[: self._output_left]
             self._output_left -= len(shown)
             *lines, unfinished = (unfinished + shown).split(b"\n")
-            if len(unfinished) > OUTPUT_CHUNK:
+            if len(unfinished) > OUTPUT_CHUNK_BYTES:
                 lines, unfinished = [*lines, unfinished], b""
             _log_lines(lines)
         _log_lines([unfinished])
@@ -132,54 +132,54 @@ async def start(memory_bytes: int) -> Sandbox:
             )
         reader, writer = await asyncio.open_connection(sock=ours)
     except BaseException:
-        # The process, if there is one, ends by itself when its socket closes.
+        # The process, if it was started, exits when its socket closes.
         ours.close()
         raise
     return Sandbox(process, reader, writer)
 
 
 class Sandboxes:
-    """At most ``size`` guest processes; at most ``waiting`` calls wait for one."""
+    """At most ``size`` guest processes; at most ``max_waiting`` calls wait for one."""
 
-    def __init__(self, size: int, waiting: int, memory_bytes: int) -> None:
-        self._places = asyncio.Semaphore(size)
-        self._waiting_left = waiting
+    def __init__(self, size: int, max_waiting: int, memory_bytes: int) -> None:
+        self._slots = asyncio.Semaphore(size)
+        self._waiting_left = max_waiting
         self._memory_bytes = memory_bytes
         self._idle: list[Sandbox] = []
 
     @contextlib.asynccontextmanager
     async def borrow(self, until: float) -> AsyncIterator[Sandbox]:
-        """Lend a process.
+        """Yield a guest process for exclusive use.
 
         Raises:
-            Busy: too many wait already, or none was free until the loop's time ``until``.
+            SandboxBusy: too many wait already, or none was free by the loop's time ``until``.
         """
-        await self._take_place(until)
+        await self._take_slot(until)
         try:
             sandbox = self._idle.pop() if self._idle else await start(self._memory_bytes)
             try:
                 yield sandbox
             finally:
-                if sandbox.clean:
+                if sandbox.reusable:
                     self._idle.append(sandbox)
                 else:
                     await sandbox.close()
         finally:
-            self._places.release()
+            self._slots.release()
 
     async def close(self) -> None:
-        """End all processes; nothing may be borrowed any more."""
+        """Kill all idle processes; none may be borrowed afterwards."""
         while self._idle:
             await self._idle.pop().close()
 
-    async def _take_place(self, until: float) -> None:
-        if self._places.locked() and self._waiting_left <= 0:
-            raise Busy("too many calls wait already")
+    async def _take_slot(self, until: float) -> None:
+        if self._slots.locked() and self._waiting_left <= 0:
+            raise SandboxBusy("too many calls wait already")
         self._waiting_left -= 1
         try:
             async with asyncio.timeout_at(until):
-                await self._places.acquire()
+                await self._slots.acquire()
         except TimeoutError:
-            raise Busy("no guest process became free in time") from None
+            raise SandboxBusy("no guest process became free in time") from None
         finally:
             self._waiting_left += 1

@@ -1,4 +1,4 @@
-"""The scheduler of each execution: the signing client, speaking for the install that executes."""
+"""The scheduler of each execution: the signing client, on behalf of its install."""
 
 from uuid import UUID
 
@@ -10,9 +10,9 @@ from runner_bridge.requests import SignedRequests
 
 
 def schedulers_over(requests: SignedRequests) -> SchedulerFor:
-    """Give the ``scheduler_for`` of a Runner that is connected to the bus.
+    """Return the ``scheduler_for`` of a Runner that is connected to the bus.
 
-    What it gives raises ServiceError for an execution that names no install: nobody to speak for.
+    It raises ServiceError for an execution that names no install.
     """
 
     def scheduler_for(context: ExecuteContext, capabilities: frozenset[str]) -> SchedulerHost:

@@ -1,4 +1,4 @@
-"""The interface ``scheduler``: from a guest's values to the service's operations, and back."""
+"""The interface ``scheduler``: converts a guest's values to the service's operations and back."""
 
 import json
 import logging
@@ -43,7 +43,7 @@ _ERRORS: Mapping[Code, str] = MappingProxyType(
 
 
 class Scheduler(Protocol):
-    """The host operations, speaking for one install; they raise ServiceError."""
+    """The host operations on behalf of one install; they raise ServiceError."""
 
     async def list(self) -> ListOutput:
         """List the install's schedules."""
@@ -65,7 +65,7 @@ class Scheduler(Protocol):
 
 
 class MalformedPayload(ValueError):
-    """A payload text that is no JSON."""
+    """A payload text that is not JSON."""
 
 
 T = TypeVar("T")
@@ -74,7 +74,7 @@ Binding = Callable[[Scheduler, Arguments], Awaitable[Value]]
 
 
 async def call(scheduler: Scheduler, function: str, arguments: Arguments) -> Value:
-    """Carry out one function of the interface; what goes wrong is in the result, as WIT has it."""
+    """Call one function of the interface; return failures as WIT results."""
     try:
         return await _BINDINGS[function](scheduler, arguments)
     except MalformedPayload:
@@ -87,7 +87,7 @@ async def call(scheduler: Scheduler, function: str, arguments: Arguments) -> Val
 
 
 def refused(function: str, code: Code, message: str) -> dict[str, Any]:
-    """Give the result that tells an extension of a refusal: an error code, or a text."""
+    """Return the result for a refusal: an error code of a read, the message of a change."""
     if function in _CHANGES:
         return _negative(message, None)
     return {"err": _ERRORS.get(code, "internal")}
@@ -156,7 +156,7 @@ def parse_payload(text: str) -> Value:
     """Read a payload text as JSON.
 
     Raises:
-        MalformedPayload: it is none; NaN and infinity are none either, nor is what the bus cannot
+        MalformedPayload: it is not JSON, has NaN or infinity, or has what the bus cannot
             carry: integers beyond 64 bits, lone surrogates.
     """
     try:

@@ -1,7 +1,7 @@
 """The development Runner's HTTP edge: ``POST /v1/execute`` and ``GET /healthz``.
 
-An execution that took place is answered 200, whatever the guest made of it; the guest's own status
-is in the document. Anything else carries its status in both places.
+An execution that took place is answered 200, also when the guest failed; the guest's own status is
+in the document. Any other response has its status in both places.
 """
 
 import asyncio
@@ -25,10 +25,10 @@ log = logging.getLogger(__name__)
 
 MAX_REQUEST_BYTES = 1024 * 1024
 STOP_TIMEOUT_S = 35.0
-# Headers of the call to the Runner that its guest may want to see.
-PASSED_HEADERS = ("x-request-id", "x-idempotency-key", "traceparent")
+# Headers of the call to the Runner that are forwarded to its guest.
+FORWARDED_HEADERS = ("x-request-id", "x-idempotency-key", "traceparent")
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+HttpHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class RunnerSettings(Struct, frozen=True, kw_only=True):
@@ -39,7 +39,7 @@ class RunnerSettings(Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 0
     concurrency: int = 4
-    waiting: int = 64
+    max_waiting: int = 64
     memory_bytes: int = 256 * 1024 * 1024
 
 
@@ -61,9 +61,9 @@ async def serve(
 
 @asynccontextmanager
 async def running(settings: RunnerSettings, scheduler_for: SchedulerFor) -> AsyncIterator[str]:
-    """Run the server for the length of the block; gives its base URL."""
+    """Run the server within the context; yield its base URL."""
     components = Components(settings.components, settings.cache)
-    sandboxes = Sandboxes(settings.concurrency, settings.waiting, settings.memory_bytes)
+    sandboxes = Sandboxes(settings.concurrency, settings.max_waiting, settings.memory_bytes)
     host = Host(scheduler_for, MemoryStorage())
     executions = Executions(components, sandboxes, host, settings.memory_bytes)
     runner = web.AppRunner(
@@ -82,15 +82,17 @@ async def running(settings: RunnerSettings, scheduler_for: SchedulerFor) -> Asyn
 
 
 def application(executions: Executions) -> web.Application:
-    """Put the routes together."""
+    """Return the application with its routes."""
 
     async def execute(request: web.Request) -> web.Response:
         try:
             document = msgspec.json.decode(await request.read(), type=ExecuteRequest)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise NotExecuted(400, f"malformed_request: {error}") from None
-        passed = {name: request.headers[name] for name in PASSED_HEADERS if name in request.headers}
-        response = await executions.execute(document, passed)
+        forwarded = {
+            name: request.headers[name] for name in FORWARDED_HEADERS if name in request.headers
+        }
+        response = await executions.execute(document, forwarded)
         _log_execution(document, response)
         return _json(response, 200)
 
@@ -119,7 +121,7 @@ async def _healthz(_: web.Request) -> web.Response:
 
 
 @web.middleware
-async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _answer_errors(request: web.Request, handler: HttpHandler) -> web.StreamResponse:
     try:
         return await handler(request)
     except NotExecuted as error:

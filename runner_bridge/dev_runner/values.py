@@ -15,14 +15,14 @@ from typing import Any
 from wasmtime import _ffi as ffi
 from wasmtime import component as wit
 
-Value = Any
-"""A value of the component model in plain Python."""
+from runner_bridge.dev_runner.frames import Value
+
 CValue = Any
 """A ``wasmtime_component_val_t``, or a vector in one."""
-Read = Callable[[CValue], Value]
-"""The C value stays its owner's."""
-Write = Callable[[Value, CValue], None]
-"""Fills the C value."""
+ValueReader = Callable[[CValue], Value]
+"""Reads a C value, which the caller frees."""
+ValueWriter = Callable[[Value, CValue], None]
+"""Fills a C value."""
 
 _SCALARS: dict[type, tuple[str, int, type]] = {
     wit.Bool: ("boolean", ffi.WASMTIME_COMPONENT_BOOL.value, bool),
@@ -45,11 +45,11 @@ class UnsupportedType(TypeError):
     """A type that none of the offered functions has, such as a resource or a variant."""
 
 
-def reader(kind: wit.ValType) -> Read:
-    """Make the function that reads values of ``kind``.
+def reader(kind: wit.ValType) -> ValueReader:
+    """Return the function that reads values of ``kind``.
 
     Raises:
-        UnsupportedType: see there.
+        UnsupportedType: ``kind`` has no conversion.
     """
     if type(kind) in _SCALARS:
         member, _, python = _SCALARS[type(kind)]
@@ -68,13 +68,13 @@ def reader(kind: wit.ValType) -> Read:
     raise UnsupportedType(type(kind).__name__)
 
 
-def writer(kind: wit.ValType) -> Write:
-    """Make the function that writes values of ``kind``.
+def writer(kind: wit.ValType) -> ValueWriter:
+    """Return the function that writes values of ``kind``.
 
     It raises TypeError or KeyError for a value that does not fit; the C value is then undefined.
 
     Raises:
-        UnsupportedType: see there.
+        UnsupportedType: ``kind`` has no conversion.
     """
     if type(kind) in _SCALARS:
         return _scalar_writer(*_SCALARS[type(kind)])
@@ -94,7 +94,7 @@ def _octets(vector: CValue) -> memoryview:
     return memoryview(area).cast("B")
 
 
-def _list_reader(kind: wit.ListType) -> Read:
+def _list_reader(kind: wit.ListType) -> ValueReader:
     if isinstance(kind.element, wit.U8):
 
         def read_octets(value: CValue) -> bytes:
@@ -106,7 +106,7 @@ def _list_reader(kind: wit.ListType) -> Read:
     return lambda value: [element(value.of.list.data[i]) for i in range(value.of.list.size)]
 
 
-def _record_reader(kind: wit.RecordType) -> Read:
+def _record_reader(kind: wit.RecordType) -> ValueReader:
     fields = [(name, reader(field)) for name, field in kind.fields]
 
     def read_record(value: CValue) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def _record_reader(kind: wit.RecordType) -> Read:
     return read_record
 
 
-def _scalar_writer(member: str, tag: int, python: type) -> Write:
+def _scalar_writer(member: str, tag: int, python: type) -> ValueWriter:
     def write_scalar(value: Value, target: CValue) -> None:
         if not isinstance(value, python):
             raise TypeError(f"expected {member}")
@@ -126,7 +126,7 @@ def _scalar_writer(member: str, tag: int, python: type) -> Write:
     return write_scalar
 
 
-def _text_writer(member: str, tag: int) -> Write:
+def _text_writer(member: str, tag: int) -> ValueWriter:
     def write_text(value: Value, target: CValue) -> None:
         setattr(target.of, member, ffi.str_to_capi(value))
         target.kind = tag
@@ -134,7 +134,7 @@ def _text_writer(member: str, tag: int) -> Write:
     return write_text
 
 
-def _list_writer(kind: wit.ListType) -> Write:
+def _list_writer(kind: wit.ListType) -> ValueWriter:
     octets = isinstance(kind.element, wit.U8)
     element = writer(kind.element)
 
@@ -154,7 +154,7 @@ def _list_writer(kind: wit.ListType) -> Write:
     return write_list
 
 
-def _record_writer(kind: wit.RecordType) -> Write:
+def _record_writer(kind: wit.RecordType) -> ValueWriter:
     fields = [(name, writer(field)) for name, field in kind.fields]
 
     def write_record(value: Value, target: CValue) -> None:
@@ -169,13 +169,13 @@ def _record_writer(kind: wit.RecordType) -> Write:
     return write_record
 
 
-def _boxed(write: Write, value: Value) -> CValue:
+def _boxed(write: ValueWriter, value: Value) -> CValue:
     inner = _VALUE()
     write(value, inner)
     return ffi.wasmtime_component_val_new(ctypes.byref(inner))
 
 
-def _option_writer(kind: wit.OptionType) -> Write:
+def _option_writer(kind: wit.OptionType) -> ValueWriter:
     some = writer(kind.payload)
 
     def write_option(value: Value, target: CValue) -> None:
@@ -185,7 +185,7 @@ def _option_writer(kind: wit.OptionType) -> Write:
     return write_option
 
 
-def _result_writer(kind: wit.ResultType) -> Write:
+def _result_writer(kind: wit.ResultType) -> ValueWriter:
     sides = {
         side: None if payload is None else writer(payload)
         for side, payload in (("ok", kind.ok), ("err", kind.err))
@@ -201,7 +201,7 @@ def _result_writer(kind: wit.ResultType) -> Write:
     return write_result
 
 
-_WRITERS: dict[type, Callable[[Any], Write]] = {
+_WRITERS: dict[type, Callable[[Any], ValueWriter]] = {
     wit.String: lambda _: _text_writer("string", ffi.WASMTIME_COMPONENT_STRING.value),
     wit.EnumType: lambda _: _text_writer("enumeration", ffi.WASMTIME_COMPONENT_ENUM.value),
     wit.ListType: _list_writer,

@@ -32,7 +32,7 @@ UNKNOWN = "sha256:" + "0" * 64
 
 @pytest.fixture
 async def runner(tmp_path: Path) -> AsyncIterator[Runner]:
-    async with development_runner(tmp_path, concurrency=1, waiting=1) as runner:
+    async with development_runner(tmp_path, concurrency=1, max_waiting=1) as runner:
         yield runner
 
 

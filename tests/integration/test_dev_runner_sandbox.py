@@ -1,4 +1,4 @@
-"""Guests that misbehave: each ends in a clean error, and the next one is served."""
+"""Guests that misbehave: each ends in a reusable error, and the next one is served."""
 
 import asyncio
 import logging

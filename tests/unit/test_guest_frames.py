@@ -12,7 +12,7 @@ from runner_bridge.dev_runner.frames import (
     GuestAnswer,
     HostAnswer,
     HostCall,
-    Run,
+    RunGuest,
     ToGuest,
     body_length,
     from_guest,
@@ -24,7 +24,7 @@ from runner_bridge.dev_runner.frames import (
 @pytest.mark.parametrize(
     "message",
     [
-        Run("c", {"context": {"a": None}, "http": {"body": b"\0"}}, 1, 2, 3),
+        RunGuest("c", {"context": {"a": None}, "http": {"body": b"\0"}}, 1, 2, 3),
         HostAnswer({"ok": [{"value": b"x", "revision": 2**64 - 1}]}),
         HostAnswer(refusal="no"),
     ],

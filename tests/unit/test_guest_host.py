@@ -13,9 +13,9 @@ from runner_bridge.dev_runner.frames import HostCall
 from runner_bridge.dev_runner.host import (
     MAX_LOG_CHARACTERS,
     MAX_LOG_LINES,
-    Grant,
+    ExecutionGrant,
     Host,
-    Refused,
+    HostCallRefused,
     capabilities,
 )
 from runner_bridge.dev_runner.interface import CAPABILITIES, CONTEXT, LOGGING, SCHEDULER, STORAGE
@@ -35,8 +35,8 @@ def host() -> Host:
     return Host(lambda *_: MemoryScheduler(), MemoryStorage())
 
 
-def granted(**changes: Any) -> Grant:
-    return Grant(replace(CONTEXT_OF, **changes), frozenset(CAPABILITIES.values()))
+def granted(**changes: Any) -> ExecutionGrant:
+    return ExecutionGrant(replace(CONTEXT_OF, **changes), frozenset(CAPABILITIES.values()))
 
 
 async def test_the_context_is_the_executions(host: Host) -> None:
@@ -68,25 +68,29 @@ async def test_without_the_capability_the_answer_is_a_refusal(
     host: Host, call: HostCall, answer: Any
 ) -> None:
     others = frozenset(CAPABILITIES.values()) - {CAPABILITIES[call.interface]}
-    assert await host.answer(Grant(CONTEXT_OF, others), call) == answer
+    assert await host.answer(ExecutionGrant(CONTEXT_OF, others), call) == answer
 
 
 @pytest.mark.parametrize("function", ["create-schedule", "update-schedule", "delete-schedule"])
 async def test_without_the_capability_a_change_is_a_negative_result(
     host: Host, function: str
 ) -> None:
-    result = await host.answer(Grant(CONTEXT_OF, frozenset()), HostCall(SCHEDULER, function, []))
+    result = await host.answer(
+        ExecutionGrant(CONTEXT_OF, frozenset()), HostCall(SCHEDULER, function, [])
+    )
     assert result["success"] is False
     assert result["error"] == "Capability cap:scheduler.manage is not granted"
 
 
 async def test_the_context_cannot_be_refused_politely(host: Host) -> None:
-    with pytest.raises(Refused, match=r"cap:context\.read is not granted"):
-        await host.answer(Grant(CONTEXT_OF, frozenset()), HostCall(CONTEXT, "get-context", []))
+    with pytest.raises(HostCallRefused, match=r"cap:context\.read is not granted"):
+        await host.answer(
+            ExecutionGrant(CONTEXT_OF, frozenset()), HostCall(CONTEXT, "get-context", [])
+        )
 
 
 async def test_an_interface_that_is_not_offered_is_refused(host: Host) -> None:
-    with pytest.raises(Refused, match="not offered"):
+    with pytest.raises(HostCallRefused, match="not offered"):
         await host.answer(granted(), HostCall("alga:extension/secrets", "get", ["x"]))
 
 

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from runner_bridge.dev_runner import storage
-from runner_bridge.dev_runner.storage import Area, MemoryStorage
+from runner_bridge.dev_runner.storage import MemoryStorage, StorageArea
 
-A: Area = ("tenant-a", "install-1")
+A: StorageArea = ("tenant-a", "install-1")
 
 
 def entry(key: str = "k", value: bytes = b"v", revision: int | None = None) -> dict[str, Any]:
@@ -57,19 +57,19 @@ def test_delete_removes_once(store: MemoryStorage) -> None:
 
 
 def test_entries_are_listed_in_pages(store: MemoryStorage) -> None:
-    keys = [f"k{number:03}" for number in range(2 * storage.PAGE + 1)]
+    keys = [f"k{number:03}" for number in range(2 * storage.PAGE_SIZE + 1)]
     for key in reversed(keys):
         store.put(A, entry(key))
     seen: list[str] = []
     while page := store.list_entries(A, "n", seen[-1] if seen else None)["ok"]:
-        assert len(page) <= storage.PAGE
+        assert len(page) <= storage.PAGE_SIZE
         seen += [found["key"] for found in page]
     assert seen == keys
     assert store.list_entries(A, "other", None) == {"ok": []}
 
 
 @pytest.mark.parametrize("other", [("tenant-b", "install-1"), ("tenant-a", "install-2")])
-def test_areas_do_not_see_each_other(store: MemoryStorage, other: Area) -> None:
+def test_areas_do_not_see_each_other(store: MemoryStorage, other: StorageArea) -> None:
     store.put(A, entry())
     assert store.get(other, "n", "k") == {"err": "missing"}
     assert store.delete(other, "n", "k") == {"err": "missing"}
