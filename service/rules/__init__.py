@@ -1,1 +1,1 @@
-"""What is accepted and when it is due: pure functions, without a clock, a socket or SQL."""
+"""Validation and the computation of slots: pure functions, without a clock, a socket or SQL."""

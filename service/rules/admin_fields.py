@@ -1,6 +1,6 @@
-"""The fields of admin operations, judged by the contract's own types: every field error at once.
+"""Validation of the fields of admin operations by the contract's types: all errors at once.
 
-Errors are keyed by wire name; what lies deeper has a path, such as ``manifest.api.endpoints[0]``.
+Errors are keyed by wire name, nested ones by path, such as ``manifest.api.endpoints[0]``.
 """
 
 import re
@@ -28,7 +28,7 @@ class CheckedInput(Struct, frozen=True):
 
 
 def check(raw: Mapping[str, Any], shape: type[Struct]) -> CheckedInput:
-    """Judge an input. Unknown members are ignored, null means absent where that is allowed."""
+    """Validate an input. Unknown members are ignored, null means absent where that is allowed."""
     errors: Errors = {}
     values: dict[str, Any] = {}
     request = _read_members(raw, _described(shape), "", errors, values)
@@ -36,18 +36,18 @@ def check(raw: Mapping[str, Any], shape: type[Struct]) -> CheckedInput:
 
 
 def in_order(errors: Mapping[str, str], shape: type[Struct]) -> Errors:
-    """The same errors in the order of the input; ``error`` repeats the first of them."""
+    """Return the same errors in the order of the input; ``error`` repeats the first of them."""
     order = [field.encode_name for field in _described(shape).fields]
     return {name: errors[name] for name in sorted(errors, key=lambda name: _position(name, order))}
 
 
 def invalid(name: str) -> str:
-    """The message for a value of the right type that means nothing there."""
+    """Return the message for a value of the right type that is not valid there."""
     return f"Invalid {name}"
 
 
 def wrong_type(expected: str) -> str:
-    """The message for a value of another type."""
+    """Return the message for a value of another type."""
     return f"Wrong type (expected {expected})"
 
 
@@ -82,9 +82,9 @@ def _read_members(
             elif field.required:
                 errors[here] = REQUIRED
             continue
-        wrong = len(errors)
+        error_count = len(errors)
         values[field.name] = _read(value, field.type, here, errors)
-        if kept is not None and len(errors) == wrong:
+        if kept is not None and len(errors) == error_count:
             kept[name] = values[field.name]
     return shape.cls(**values) if len(errors) == before else None
 
@@ -107,15 +107,15 @@ def _read(value: Any, kind: inspect.Type, path: str, errors: Errors) -> Any:  # 
         elif value not in kind.values:
             errors[path] = f"Must be one of {', '.join(map(str, kind.values))}"
         return value
-    expected, types, judge = _KINDS[type(kind)]
+    expected, types, validate = _KINDS[type(kind)]
     if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
         errors[path] = wrong_type(expected)
         return value
-    return judge(value, kind, path, errors)
+    return validate(value, kind, path, errors)
 
 
 def _read_union(value: Any, kind: inspect.UnionType, path: str, errors: Errors) -> Any:  # noqa: ANN401 -- raw
-    choices = [each for each in kind.types if not isinstance(each, inspect.NoneType)]
+    choices = [choice for choice in kind.types if not isinstance(choice, inspect.NoneType)]
     for choice in choices:
         attempt: Errors = {}
         read = _read(value, choice, path, attempt)
@@ -155,7 +155,7 @@ def _object(value: dict[Any, Any], kind: Any, path: str, errors: Errors) -> Any:
     return _read_members(value, kind, path, errors)
 
 
-def _as_it_is(value: Any, kind: Any, path: str, errors: Errors) -> Any:  # noqa: ANN401, ARG001 -- one signature for all
+def _unchanged(value: Any, kind: Any, path: str, errors: Errors) -> Any:  # noqa: ANN401, ARG001 -- one signature for all
     return value
 
 
@@ -163,12 +163,12 @@ def _leaf(path: str) -> str:
     return path.rpartition(".")[2]
 
 
-_Judge = Callable[[Any, Any, str, Errors], Any]
-_KINDS: Mapping[type[inspect.Type], tuple[str, tuple[type, ...], _Judge]] = {
+_Validator = Callable[[Any, Any, str, Errors], Any]
+_KINDS: Mapping[type[inspect.Type], tuple[str, tuple[type, ...], _Validator]] = {
     inspect.StrType: ("string", (str,), _text),
     inspect.IntType: ("integer", (int,), _number),
-    inspect.BoolType: ("boolean", (bool,), _as_it_is),
+    inspect.BoolType: ("boolean", (bool,), _unchanged),
     inspect.ListType: ("array", (list,), _items),
-    inspect.DictType: ("object", (dict,), _as_it_is),
+    inspect.DictType: ("object", (dict,), _unchanged),
     inspect.StructType: ("object", (dict,), _object),
 }

@@ -1,4 +1,4 @@
-"""Capabilities: which an install holds in effect."""
+"""Capabilities: the effective ones of an install."""
 
 from functools import lru_cache
 
@@ -7,7 +7,7 @@ from service.rules.columns import read_list
 SCHEDULER = "cap:scheduler.manage"
 
 DEFAULTS = frozenset({"cap:context.read", "cap:log.emit", "cap:user.read"})
-"""Granted without asking."""
+"""Granted to every install."""
 
 KNOWN = DEFAULTS | {
     SCHEDULER,
@@ -29,7 +29,7 @@ def effective(
     *,
     declared_is_granted: bool = False,
 ) -> frozenset[str]:
-    """What an install may use, from three columns of JSON text that may hold anything.
+    """Return the capabilities of an install, from three columns of JSON text of any content.
 
     ``granted`` and ``providers`` (the install's and its config's) together are what is granted;
     where the version declares any, only what it declares counts, and the defaults always do.

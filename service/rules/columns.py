@@ -1,4 +1,4 @@
-"""JSON columns as other programs left them: anything may be in there, and nothing raises."""
+"""JSON columns written by other programs: they may hold anything, and reading them never raises."""
 
 import json
 import math
@@ -12,15 +12,15 @@ import msgspec
 Container: TypeAlias = dict[Any, Any] | list[Any]
 
 SMALLEST_INTEGER, LARGEST_INTEGER = -(2**63), 2**64 - 1
-"""What JSON, MessagePack and ``jsonb`` all carry: int64 and uint64 together."""
+"""The integers that JSON, MessagePack and ``jsonb`` all carry: int64 and uint64 together."""
 
-# Both begin with a digit, which spares the search a second way at every character.
+# Both alternatives begin with a digit: factored out, so that the search does not backtrack.
 _MAY_EXCEED_64_BITS = re.compile(r"[0-9](?:[0-9]{18}|[eE]\+?[0-9]{3})")
 _READABLE_DEPTH = 256
 
 
 def read_container(text: str | None) -> Container | None:
-    """The object or array that JSON text holds, in values that both encodings carry.
+    """Return the object or array that JSON text holds, in values that both encodings carry.
 
     JSON text inside a JSON string is decoded, integers beyond 64 bits become floats, numbers beyond
     those the largest float. Anything else, and what is nested deeper than a reply could be written,
@@ -43,13 +43,13 @@ def read_container(text: str | None) -> Container | None:
 
 
 def read_list(text: str | None) -> list[Any] | None:
-    """The array that JSON text holds, None where it holds none."""
+    """Return the array that JSON text holds, None where it holds none."""
     value = read_container(text)
     return value if isinstance(value, list) else None
 
 
 def levels(root: object) -> Iterator[list[Container]]:
-    """The objects and arrays at each depth: a loop, because nesting must not exhaust the stack."""
+    """Yield the objects and arrays at each depth, in a loop: nesting must not exhaust the stack."""
     level: list[Container] = [root] if isinstance(root, dict | list) else []
     while level:
         yield level
@@ -58,7 +58,7 @@ def levels(root: object) -> Iterator[list[Container]]:
 
 
 def members(container: Container) -> Iterable[object]:
-    """What an object or array holds, keys apart."""
+    """Return the values of an object, or the items of an array."""
     return container.values() if isinstance(container, dict) else container
 
 
@@ -70,7 +70,7 @@ def _decode(text: str) -> object:
     if _MAY_EXCEED_64_BITS.search(text) is None:
         return msgspec.json.decode(text)
     value = json.loads(text, parse_int=_integer, parse_float=_float)
-    # json is laxer than msgspec: NaN becomes null on this way, a lone surrogate an error.
+    # json is laxer than msgspec: here NaN becomes null, and a lone surrogate an error.
     return msgspec.json.decode(msgspec.json.encode(value))
 
 

@@ -1,4 +1,4 @@
-"""Five-field cron expressions: which are accepted, and the numbers that they stand for."""
+"""Five-field cron expressions: validation, and expansion into numbers."""
 
 import re
 from functools import lru_cache
@@ -53,10 +53,10 @@ class Cron(Struct, frozen=True, cache_hash=True):
 
 
 def parse(expression: str, *, min_interval_minutes: int = 5, max_length: int = 128) -> Cron:
-    """Read an expression; raises InvalidCronError with the first rule that it breaks.
+    """Parse an expression; raises InvalidCronError with the first rule that it breaks.
 
-    ``min_interval_minutes`` is at most a day. Whoever plans what is already stored passes 1:
-    the setting may have been raised since, which is no reason to stop firing.
+    ``min_interval_minutes`` is at most a day. For stored expressions pass 1: the setting may
+    have been raised since, which is no reason to stop firing.
     """
     text = expression.strip()
     if len(text) > max_length:
@@ -65,12 +65,12 @@ def parse(expression: str, *, min_interval_minutes: int = 5, max_length: int = 1
 
 
 def too_frequent(min_interval_minutes: int) -> str:
-    """The message for slots closer than that."""
+    """Return the message for an expression with a shorter interval."""
     return f"Cron too frequent (minimum interval is {min_interval_minutes} minutes)"
 
 
-# What is refused is not kept, and what is kept shares its numbers: anybody may send expressions
-# without end, and the largest took 45 KB.
+# Refused expressions are not cached, and cached ones share their sets of numbers: callers may send
+# any number of different ones, and the largest took 45 KB.
 @lru_cache(maxsize=16384)
 def _compile(text: str, min_interval_minutes: int) -> Cron:
     # Spaces and tabs by name: str.split() would also take Unicode spaces for separators.
@@ -103,7 +103,7 @@ def _compile(text: str, min_interval_minutes: int) -> Cron:
 
 
 def _plain(field: str, name: str, lowest: int, highest: int) -> str:
-    """The field with every term spelled as ``*``, ``a``, or ``a-b/step`` with a < b."""
+    """Return the field with every term spelled as ``*``, ``a``, or ``a-b/step`` with a < b."""
     return ",".join(_plain_term(term, name, lowest, highest) for term in field.split(","))
 
 
@@ -149,12 +149,12 @@ def _expand(plain: list[str]) -> list[frozenset[int]]:
 
 @lru_cache(maxsize=256)
 def _shared(numbers: frozenset[int]) -> frozenset[int]:
-    """The one object for equal sets, the whole ranges above all."""
+    """Return one shared object for equal sets."""
     return numbers
 
 
 def _has_adjacent_days(day: frozenset[int], month: frozenset[int], weekday: frozenset[int]) -> bool:
-    """Whether some two consecutive dates both match; one of day and weekday is unrestricted."""
+    """Return whether two consecutive dates may match; day or weekday is unrestricted."""
     if len(weekday) < 7:
         return any((number + 1) % 7 in weekday for number in weekday)
     return any(_adjacent_in(number, day, month) for number in month)
@@ -169,7 +169,7 @@ def _adjacent_in(month: int, day: frozenset[int], months: frozenset[int]) -> boo
 
 
 def _shortest_gap(times: tuple[int, ...], *, adjacent: bool) -> int:
-    """Minutes between the closest two slots, at most a day: farther apart no rule asks."""
+    """Return the minutes between the closest two slots, at most a day."""
     gaps = [later - earlier for earlier, later in pairwise(times)]
     if adjacent:
         gaps.append(times[0] + MINUTES_PER_DAY - times[-1])

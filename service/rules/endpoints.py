@@ -1,4 +1,4 @@
-"""Endpoints: the normal form of methods and paths, manifests, selectors, and what may be called."""
+"""Endpoints: the normal form of methods and paths, manifests, selectors, and schedulability."""
 
 import re
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ _LONGEST_PATH = 2_000
 
 
 class Selector(Struct, frozen=True):
-    """What a schedule's ``endpoint`` asks for, normalised; ``method`` is None for a bare path."""
+    """The endpoint that a schedule names, normalised; ``method`` is None for a bare path."""
 
     path: str
     method: str | None = None
@@ -40,17 +40,17 @@ class Manifest(Struct, frozen=True):
 
 
 def normal_method(method: str) -> str:
-    """Trimmed and upper-cased."""
+    """Return a method trimmed and upper-cased."""
     return method.strip().upper()
 
 
 def normal_path(path: str) -> str:
-    """Trimmed, with a leading slash, and runs of slashes as one."""
+    """Return a path trimmed, with a leading slash, and runs of slashes as one."""
     return re.sub(r"/+", "/", "/" + path.strip())
 
 
 def parse_selector(text: str, *, max_length: int = 256) -> Selector | None:
-    """Read ``/path`` or ``METHOD /path``; None for what can select nothing."""
+    """Parse ``/path`` or ``METHOD /path``; None for a text that cannot select an endpoint."""
     if not 1 <= len(text) <= max_length or not text.strip() or not is_storable(text):
         return None
     match = _WITH_METHOD.fullmatch(text.strip())
@@ -61,7 +61,7 @@ def parse_selector(text: str, *, max_length: int = 256) -> Selector | None:
 
 @lru_cache(maxsize=256)
 def read_manifest(text: str | None) -> Manifest:
-    """Read an ``api_endpoints`` column (JSON text) of any malformedness.
+    """Parse an ``api_endpoints`` column (JSON text), which may be malformed.
 
     Malformed entries are skipped, the last of duplicates wins.
     """
@@ -87,7 +87,7 @@ def read_manifest(text: str | None) -> Manifest:
 
 
 def schedulable(method: str, path: str, manifest: Manifest) -> bool:
-    """GET or POST, without a path parameter, and not withheld by the manifest."""
+    """Return whether it is GET or POST, without path parameter, and not withheld."""
     method, path = normal_method(method), normal_path(path)
     if method not in _CALLABLE or re.search("[:{}]", path):
         return False
@@ -101,10 +101,10 @@ def choose(
     *,
     has_payload: bool,
 ) -> UUID | None:
-    """Resolve a selector among the (id, method) declared at its path; None where nothing may be.
+    """Resolve a selector among the (id, method) declared at its path; None if not schedulable.
 
     A bare path stands for GET or POST. Where both are declared, POST with a payload, else GET: the
-    choice is made before asking whether it is schedulable, so it never turns on the manifest.
+    choice comes before the check that it is schedulable, so it never depends on the manifest.
     """
     by_method = {normal_method(method): id_ for id_, method in candidates}
     method = selector.method
@@ -115,7 +115,7 @@ def choose(
 
 
 def _read_entry(entry: Any) -> tuple[tuple[str, str] | None, str | None]:  # noqa: ANN401 - raw
-    """The (method, path) and the handler of a manifest entry, None for what is malformed."""
+    """Return the (method, path) and the handler of a manifest entry, None where malformed."""
     if not isinstance(entry, dict):
         return None, None
     method, path, handler = (entry.get(name) for name in ("method", "path", "handler"))

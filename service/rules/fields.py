@@ -1,7 +1,7 @@
-"""The fields of host operations: every field error at once, in the order of the input.
+"""Validation of the fields of host operations: all errors at once, in the order of the input.
 
-What needs the database (does the endpoint exist, is the name taken) is added by the operation and
-brought into order by ``order_errors``.
+Errors that need the database (missing endpoint, taken name) are added by the operation, and sorted
+by ``order_errors``.
 """
 
 import re
@@ -74,18 +74,18 @@ class CheckedId(Struct, frozen=True, kw_only=True):
 
 
 def check_create(raw: Mapping[str, Any], limits: Limits) -> CheckedCreate:
-    """Judge the input of ``create``: null means absent, endpoint and cron are required."""
+    """Validate the input of ``create``: null means absent, endpoint and cron are required."""
     present = {name: raw[name] for name in CREATE_FIELDS if raw.get(name) is not None}
-    values, errors = _judge(CREATE_FIELDS, present, limits, required={"endpoint", "cron"})
+    values, errors = _validate(CREATE_FIELDS, present, limits, required={"endpoint", "cron"})
     return CheckedCreate(errors=errors, **values)
 
 
 def check_update(raw: Mapping[str, Any], limits: Limits) -> CheckedUpdate:
-    """Judge the input of ``update``: null clears name or payload, and is an error elsewhere."""
+    """Validate the input of ``update``: null clears name or payload, and is an error elsewhere."""
     present = {name: raw[name] for name in UPDATE_FIELDS if name in raw}
     if present.get("scheduleId") is None:
         present.pop("scheduleId", None)
-    values, errors = _judge(UPDATE_FIELDS, present, limits, required={"scheduleId"})
+    values, errors = _validate(UPDATE_FIELDS, present, limits, required={"scheduleId"})
     return CheckedUpdate(
         errors=errors,
         given=[name for name in CREATE_FIELDS if name in present],
@@ -96,33 +96,33 @@ def check_update(raw: Mapping[str, Any], limits: Limits) -> CheckedUpdate:
 
 
 def check_schedule_id(raw: Mapping[str, Any]) -> CheckedId:
-    """Judge an input that is a ``scheduleId`` and nothing else."""
+    """Validate an input that consists of a ``scheduleId``."""
     value = raw.get("scheduleId")
     present = {} if value is None else {"scheduleId": value}
-    values, errors = _judge(["scheduleId"], present, Limits(), required={"scheduleId"})
+    values, errors = _validate(["scheduleId"], present, Limits(), required={"scheduleId"})
     return CheckedId(errors=errors, schedule_id=values.get("scheduleId"))
 
 
 def order_errors(order: Iterable[str], errors: Mapping[str, str]) -> dict[str, str]:
-    """The same errors in the order of the input, those of fields not named there last."""
+    """Return the same errors in the order of the input, those of other fields last."""
     return {name: errors[name] for name in (*order, *errors) if name in errors}
 
 
-class _Refused(Exception):
+class _InvalidValueError(Exception):
     """A value that is not accepted; ``str()`` of it is the field error."""
 
 
-def _judge(
+def _validate(
     order: Sequence[str], present: Mapping[str, Any], limits: Limits, *, required: set[str]
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """The checked values by wire name, and the errors in the given order."""
+    """Return the checked values by wire name, and the errors in the given order."""
     values: dict[str, Any] = {}
     errors: dict[str, str] = {}
     for name in order:
         if name in present:
             try:
                 values[name] = _RULES[name](present[name], limits)
-            except _Refused as refusal:
+            except _InvalidValueError as refusal:
                 errors[name] = str(refusal)
         elif name in required:
             errors[name] = REQUIRED
@@ -132,7 +132,7 @@ def _judge(
 def _endpoint(value: object, limits: Limits) -> Selector:
     selector = parse_selector(_text(value), max_length=limits.max_endpoint_length)
     if selector is None:
-        raise _Refused(NOT_SCHEDULABLE)
+        raise _InvalidValueError(NOT_SCHEDULABLE)
     return selector
 
 
@@ -144,15 +144,15 @@ def _cron(value: object, limits: Limits) -> Cron:
             max_length=limits.max_cron_length,
         )
     except InvalidCronError as error:
-        raise _Refused(str(error)) from None
+        raise _InvalidValueError(str(error)) from None
 
 
 def _timezone(value: object, limits: Limits) -> str:
     name = _text(value).strip() or "UTC"
     if len(name) > limits.max_timezone_length:
-        raise _Refused(TIMEZONE_TOO_LONG)
+        raise _InvalidValueError(TIMEZONE_TOO_LONG)
     if zones.load(name) is None:
-        raise _Refused(INVALID_TIMEZONE)
+        raise _InvalidValueError(INVALID_TIMEZONE)
     return name
 
 
@@ -167,9 +167,9 @@ def _name(value: object, limits: Limits) -> str | None:
         return None
     name = _text(value).strip()
     if len(name) > limits.max_name_length:
-        raise _Refused(NAME_TOO_LONG)
+        raise _InvalidValueError(NAME_TOO_LONG)
     if not is_storable(name):
-        raise _Refused(INVALID_NAME)
+        raise _InvalidValueError(INVALID_NAME)
     return name or None
 
 
@@ -178,14 +178,14 @@ def _payload(value: object, limits: Limits) -> object:
         value, max_length=limits.max_payload_length, max_depth=limits.max_payload_depth
     )
     if refusal is not None:
-        raise _Refused(refusal)
+        raise _InvalidValueError(refusal)
     return value
 
 
 def _schedule_id(value: object, _: Limits) -> UUID:
     text = _text(value)
     if not _UUID.fullmatch(text):
-        raise _Refused(INVALID_ID)
+        raise _InvalidValueError(INVALID_ID)
     return UUID(text)
 
 
@@ -201,8 +201,8 @@ def _text(value: object) -> str:
     return value
 
 
-def _wrong_type(expected: str) -> _Refused:
-    return _Refused(f"Wrong type (expected {expected})")
+def _wrong_type(expected: str) -> _InvalidValueError:
+    return _InvalidValueError(f"Wrong type (expected {expected})")
 
 
 _RULES: Mapping[str, Callable[[object, Limits], object]] = {

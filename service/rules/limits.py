@@ -1,4 +1,4 @@
-"""Limits, and the sliding window that rates are counted in."""
+"""Limits, and the sliding window of rate limits."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -10,7 +10,7 @@ WINDOW = timedelta(minutes=1)
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """What one install may do. Lengths are in characters (code points)."""
+    """The limits of one install. Lengths are in characters (code points)."""
 
     min_interval_minutes: int = 5
     max_schedules: int = 50

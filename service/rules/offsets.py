@@ -15,7 +15,7 @@ from msgspec import Struct
 MINUTE = timedelta(minutes=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-# Closer than 6 days no zone ever changed twice (a test holds what is found against the raw data).
+# No zone ever changed twice within 6 days (a test compares the result with the raw data).
 _PROBE = 5 * 1440
 _BLOCK = 64 * _PROBE
 
@@ -33,7 +33,7 @@ class OffsetPeriod(Struct, frozen=True):
 
 
 def offset_period_at(zone: ZoneInfo, minute: int) -> OffsetPeriod:
-    """The period that a UTC minute lies in; its start is a clock change or a year away."""
+    """Return the period that a UTC minute lies in; its start is a clock change or a year away."""
     starts, periods = _offset_periods(zone, minute // _BLOCK)
     return periods[bisect_right(starts, minute) - 1]
 
@@ -54,7 +54,7 @@ def _offset_periods(zone: ZoneInfo, block: int) -> tuple[list[int], list[OffsetP
 
 @lru_cache(maxsize=8192)
 def _changes(zone: ZoneInfo, block: int) -> list[int]:
-    """The minutes of one block at which the offset is another than a minute before."""
+    """Return the minutes of one block at which the offset is another than a minute before."""
     probes = range(block * _BLOCK - 1, (block + 1) * _BLOCK, _PROBE)
     offsets = [_offset(zone, minute) for minute in probes]
     return [
@@ -65,7 +65,7 @@ def _changes(zone: ZoneInfo, block: int) -> list[int]:
 
 
 def _change_in(zone: ZoneInfo, low: int, high: int) -> int:
-    """The first minute of ``low < minute <= high`` whose offset differs from that at ``low``."""
+    """Return the first minute in (low, high] whose offset differs from that at ``low``."""
     before = _offset(zone, low)
     while high - low > 1:
         middle = (low + high) // 2

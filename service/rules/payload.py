@@ -1,4 +1,4 @@
-"""Payloads: what is accepted, and how it gets into ``jsonb`` and back without a difference."""
+"""Payloads: validation, and the conversion to ``jsonb`` and back without loss."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -32,7 +32,7 @@ _POSITIONAL_BELOW = 1e-5
 
 
 def check(value: object, *, max_length: int = 100_000, max_depth: int = 64) -> str | None:
-    """The field error of a decoded payload, or None where it is accepted (as ``None`` itself is).
+    """Return the field error of a decoded payload, None for a valid one (as ``None`` itself is).
 
     ``max_length`` counts code points of compact JSON with non-ASCII unescaped; in ``max_depth`` the
     root is 1. Integers are accepted from int64's lowest to uint64's highest.
@@ -49,7 +49,7 @@ def check(value: object, *, max_length: int = 100_000, max_depth: int = 64) -> s
 
 
 def to_json(value: Container) -> str:
-    """The text to store for an accepted payload.
+    """Return the text to store for an accepted payload.
 
     ``jsonb`` keeps numbers as decimals and forgets exponents: a float of 1e21 would come back as an
     integer, so large floats are written out with a fraction, and tiny ones as long as they become.
@@ -58,7 +58,7 @@ def to_json(value: Container) -> str:
 
 
 def from_json(text: str | None) -> Container | None:
-    """What a payload column holds, written by us or by others; see ``read_container``."""
+    """Return the value of a payload column of any content; see ``read_container``."""
     return read_container(text)
 
 
@@ -75,8 +75,8 @@ def _has_plain_members(container: Container) -> bool:
             if type(key) is not str or not is_storable(key):
                 return False
     for member in members(container):
-        judge = _JUDGES.get(type(member))
-        if judge is None or not judge(member):
+        is_valid = _VALIDATORS.get(type(member))
+        if is_valid is None or not is_valid(member):
             return False
     return True
 
@@ -90,7 +90,7 @@ def _always(_: object) -> bool:
 
 
 # By exact type: that is what decoders make, and payloads have thousands of members.
-_JUDGES: Mapping[type, Callable[[Any], bool]] = {
+_VALIDATORS: Mapping[type, Callable[[Any], bool]] = {
     str: is_storable,
     int: _is_carried,
     float: math.isfinite,

@@ -1,4 +1,4 @@
-"""What becomes of a due timer: which slot fires, how many count as missed, when the next is due."""
+"""The decision on a due timer: the slot that fires, the number missed, the next due instant."""
 
 import zlib
 from datetime import datetime, timedelta
@@ -15,19 +15,19 @@ ANY_LENGTH = 1_000_000
 
 
 class PlanningRules(Struct, frozen=True):
-    """When a due timer is late, and what of the past is still fired."""
+    """When a due timer is late, and which missed slots are still fired."""
 
     late_after: timedelta = timedelta(seconds=30)
     catchup_window: timedelta = timedelta(hours=1)
-    """How old the latest missed slot may be to be fired still; 0 means never."""
+    """The age up to which the latest missed slot is still fired; 0 means never."""
     catchup_spread: timedelta = timedelta(seconds=30)
 
 
 class DueDecision(Struct, frozen=True):
-    """What a due timer comes to. ``slot`` is None where nothing fires.
+    """The decision on a due timer. ``slot`` is None when nothing fires.
 
-    ``missed`` are slots that are neither fired now nor were before; ``following`` is when the
-    timer is due next.
+    ``missed`` counts the slots that are neither fired now nor were before; ``following`` is the
+    next due instant.
     """
 
     slot: datetime | None
@@ -37,13 +37,13 @@ class DueDecision(Struct, frozen=True):
 
 
 class UnplannableError(Exception):
-    """The row's expression or zone means nothing; ``str()`` of it says which and why."""
+    """The stored expression or zone is invalid; ``str()`` of it is the reason."""
 
 
 class SlotCache:
-    """Slots of expressions in zones, each pair computed once until its next slot has come.
+    """Next slots by (expression, zone), each pair computed once until its next slot has passed.
 
-    Not for several threads. Raises UnplannableError for what others wrote into the rows.
+    Not thread-safe. Raises UnplannableError for invalid stored values.
     """
 
     def __init__(self, size: int = 20_000) -> None:
@@ -52,7 +52,7 @@ class SlotCache:
         self._decisions: dict[tuple[str, str, datetime], tuple[datetime, DueDecision]] = {}
 
     def following(self, cron: str | None, timezone: str | None, now: datetime) -> datetime:
-        """The first slot after now."""
+        """Return the first slot after now."""
         key = (cron or "", timezone or "UTC")
         known = self._following.get(key)
         if known is not None and known[0] <= now < known[1]:
@@ -66,7 +66,7 @@ class SlotCache:
     def evaluate_due(
         self, cron: str, timezone: str, due_at: datetime, now: datetime, rules: PlanningRules
     ) -> DueDecision:
-        """What becomes of a timer of this pair that is due since ``due_at``."""
+        """Return the decision on a timer of this pair that is due since ``due_at``."""
         key = (cron, timezone, due_at)
         known = self._decisions.get(key)
         if known is not None and known[0] == now:
@@ -79,7 +79,7 @@ class SlotCache:
 
 
 def read(cron: str | None, timezone: str | None) -> tuple[Cron, ZoneInfo]:
-    """Read a stored pair. Limits of today do not stop what was accepted before.
+    """Parse a stored pair, without the limits: what was accepted under earlier ones keeps firing.
 
     Raises UnplannableError.
     """
@@ -93,7 +93,7 @@ def read(cron: str | None, timezone: str | None) -> tuple[Cron, ZoneInfo]:
 
 
 def is_slot(cron: str | None, timezone: str | None, instant: datetime) -> bool:
-    """Whether a stored pair fires at this instant; one that means nothing never does."""
+    """Return whether a stored pair fires at this instant; an invalid one never does."""
     try:
         return next_slot(*read(cron, timezone), instant - timedelta(seconds=1)) == instant
     except UnplannableError:
@@ -103,10 +103,10 @@ def is_slot(cron: str | None, timezone: str | None, instant: datetime) -> bool:
 def evaluate_due(
     cron: Cron, zone: ZoneInfo, due_at: datetime, now: datetime, rules: PlanningRules
 ) -> DueDecision:
-    """What becomes of a due timer.
+    """Return the decision on a due timer.
 
-    Up to ``late_after`` late, and with no further slot gone by, it fires as it should. Otherwise
-    it is catch-up: the latest slot alone, if it is young enough.
+    Up to ``late_after`` late, and with no further slot passed, its slot fires. Otherwise it is a
+    catch-up: only the latest slot fires, if it is within ``catchup_window``.
     """
     following = next_slot(cron, zone, now)
     latest = latest_slot(cron, zone, due_at, now)
@@ -114,7 +114,7 @@ def evaluate_due(
         return DueDecision(slot=due_at, catchup=False, missed=0, following=following)
     missed = 0
     if latest is not None:
-        # Those in [due_at, latest): as many as in (due_at, latest].
+        # The slots in [due_at, latest) are as many as in (due_at, latest].
         missed = count_between(cron, zone, due_at, latest)
     slot = latest or due_at
     if rules.catchup_window and now - slot <= rules.catchup_window:
@@ -123,5 +123,5 @@ def evaluate_due(
 
 
 def spread(schedule_id: UUID, over: timedelta) -> timedelta:
-    """A share of ``over`` that is always the same for a schedule: catch-up is no stampede."""
+    """Return a share of ``over``, constant for a schedule: catch-ups do not fire all at once."""
     return over * (zlib.crc32(schedule_id.bytes) / 2**32)

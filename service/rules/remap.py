@@ -1,4 +1,4 @@
-"""Which schedules go along when an install moves to another version."""
+"""The mapping of schedules to the endpoints of another version of their extension."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
@@ -12,9 +12,9 @@ EndpointKey = tuple[str, str]
 
 
 class RemapCandidate(Struct, frozen=True):
-    """A schedule as far as a move concerns it; ``key`` is None where its endpoint is unknown.
+    """A schedule to remap; ``key`` is None where its endpoint is unknown.
 
-    ``marked`` are those that an earlier move disabled for want of their endpoint.
+    ``marked`` means that an earlier move disabled it because its endpoint was missing.
     """
 
     id: UUID
@@ -24,10 +24,10 @@ class RemapCandidate(Struct, frozen=True):
 
 
 class Remap(Struct, frozen=True):
-    """What a move means. ``missing`` have no endpoint there; ``blocking`` of them stand in its way.
+    """The outcome of a move. ``missing`` have no endpoint there; ``blocking`` of them prevent it.
 
-    ``targets`` maps schedules to endpoints; ``lost`` are to be disabled if the move is made all
-    the same, ``reenable`` to be enabled again.
+    ``targets`` maps schedules to endpoints; ``lost`` are disabled if the move is made
+    nevertheless, ``reenable`` are enabled.
     """
 
     targets: Mapping[UUID, UUID]
@@ -38,7 +38,7 @@ class Remap(Struct, frozen=True):
 
 
 def key_of(method: str | None, path: str | None) -> EndpointKey | None:
-    """The normalised method and path of an endpoint, None where its row is gone."""
+    """Return the normalised method and path of an endpoint, None for a missing row."""
     if method is None or path is None:
         return None
     return normal_method(method), normal_path(path)
@@ -51,7 +51,7 @@ def remap(
 ) -> Remap:
     """Match schedules by method and path to the schedulable of (id, method, path).
 
-    A schedule that an earlier move has disabled already does not stand in the way of the next.
+    A schedule that an earlier move has disabled does not block the next one.
     """
     endpoint_ids = {
         (normal_method(method), normal_path(path)): id_
@@ -59,16 +59,22 @@ def remap(
         if schedulable(method, path, manifest)
     }
     schedules = list(schedules)
-    targets = {each.id: endpoint_ids[each.key] for each in schedules if each.key in endpoint_ids}
-    missing = [each for each in schedules if each.id not in targets]
+    targets = {
+        schedule.id: endpoint_ids[schedule.key]
+        for schedule in schedules
+        if schedule.key in endpoint_ids
+    }
+    missing = [schedule for schedule in schedules if schedule.id not in targets]
     return Remap(
         targets=targets,
-        missing=[each.id for each in missing],
-        blocking=[each.id for each in missing if each.enabled or not each.marked],
-        lost=[each.id for each in missing if each.enabled],
-        reenable=[each.id for each in schedules if each.id in targets and _returns(each)],
+        missing=[schedule.id for schedule in missing],
+        blocking=[schedule.id for schedule in missing if schedule.enabled or not schedule.marked],
+        lost=[schedule.id for schedule in missing if schedule.enabled],
+        reenable=[
+            schedule.id for schedule in schedules if schedule.id in targets and _returns(schedule)
+        ],
     )
 
 
-def _returns(each: RemapCandidate) -> bool:
-    return each.marked and not each.enabled
+def _returns(schedule: RemapCandidate) -> bool:
+    return schedule.marked and not schedule.enabled

@@ -26,36 +26,36 @@ _EPOCH_DAY = EPOCH.toordinal()
 
 
 def next_slot(cron: Cron, zone: ZoneInfo, after: datetime) -> datetime:
-    """The first slot strictly after an instant; there always is one."""
+    """Return the first slot strictly after an instant; there always is one."""
     return next(_ascending(cron, zone, _floor(after), sys.maxsize))
 
 
 def next_slots(cron: Cron, zone: ZoneInfo, after: datetime, count: int) -> list[datetime]:
-    """The first ``count`` slots strictly after an instant."""
+    """Return the first ``count`` slots strictly after an instant."""
     return list(islice(_ascending(cron, zone, _floor(after), sys.maxsize), count))
 
 
 def slots_between(cron: Cron, zone: ZoneInfo, after: datetime, until: datetime) -> list[datetime]:
-    """All slots in (after, until], ascending."""
+    """Return all slots in (after, until], ascending."""
     return list(_ascending(cron, zone, _floor(after), _floor(until)))
 
 
 def latest_slot(cron: Cron, zone: ZoneInfo, after: datetime, until: datetime) -> datetime | None:
-    """The last slot in (after, until], or None where there is none."""
+    """Return the last slot in (after, until], or None where there is none."""
     latest = None
     for span in _spans(cron, zone, _floor(after), _floor(until)):
         wall = _wall_before(cron, span.high)
         if wall >= span.low:
             latest = wall - span.offset
-        elif span.made_up:
+        elif span.fires_skipped:
             latest = span.start
     return None if latest is None else _instant(latest)
 
 
 def count_between(cron: Cron, zone: ZoneInfo, after: datetime, until: datetime) -> int:
-    """How many slots (after, until] holds, without listing them."""
+    """Return the number of slots in (after, until], without listing them."""
     return sum(
-        span.made_up + (_count(cron, span.low, span.high) if span.low < span.high else 0)
+        span.fires_skipped + (_count(cron, span.low, span.high) if span.low < span.high else 0)
         for span in _spans(cron, zone, _floor(after), _floor(until))
     )
 
@@ -63,11 +63,11 @@ def count_between(cron: Cron, zone: ZoneInfo, after: datetime, until: datetime) 
 class _Span(Struct, frozen=True):
     """Part of a period: the walls ``low <= wall < high`` fire at ``wall - offset``.
 
-    ``made_up``: skipped wall times fire at ``start``, the first instant after the gap.
+    ``fires_skipped``: skipped wall times fire at ``start``, the first instant after the gap.
     """
 
     start: int
-    made_up: bool
+    fires_skipped: bool
     low: int
     high: int
     offset: int
@@ -78,22 +78,24 @@ def _spans(cron: Cron, zone: ZoneInfo, after: int, until: int) -> Iterator[_Span
     while start <= until:
         period = offset_period_at(zone, start)
         low = start + period.offset
-        made_up = False
+        fires_skipped = False
         if cron.fixed:
             # How far the wall clock had come before it jumped: what lies between that and ``low``
             # was skipped (the clock went forward) or has fired before (it went back).
             reached = period.start + period.before
             if start == period.start and reached < low:
-                made_up = _wall_from(cron, reached) < low != _wall_from(cron, low)
+                fires_skipped = _wall_from(cron, reached) < low != _wall_from(cron, low)
             low = max(low, reached)
         high = min(period.end, until + 1) + period.offset
-        yield _Span(start=start, made_up=made_up, low=low, high=high, offset=period.offset)
+        yield _Span(
+            start=start, fires_skipped=fires_skipped, low=low, high=high, offset=period.offset
+        )
         start = period.end
 
 
 def _ascending(cron: Cron, zone: ZoneInfo, after: int, until: int) -> Iterator[datetime]:
     for span in _spans(cron, zone, after, until):
-        if span.made_up:
+        if span.fires_skipped:
             yield _instant(span.start)
         wall = _wall_from(cron, span.low)
         while wall < span.high:
@@ -102,7 +104,7 @@ def _ascending(cron: Cron, zone: ZoneInfo, after: int, until: int) -> Iterator[d
 
 
 def _wall_from(cron: Cron, wall: int) -> int:
-    """The first matching wall minute at or after ``wall``."""
+    """Return the first matching wall minute at or after ``wall``."""
     day, minute = divmod(wall, MINUTES_PER_DAY)
     times = cron.times
     if minute > times[-1]:
@@ -113,7 +115,7 @@ def _wall_from(cron: Cron, wall: int) -> int:
 
 
 def _wall_before(cron: Cron, wall: int) -> int:
-    """The last matching wall minute before ``wall``."""
+    """Return the last matching wall minute before ``wall``."""
     day, minute = divmod(wall, MINUTES_PER_DAY)
     times = cron.times
     if minute <= times[0]:
@@ -124,7 +126,7 @@ def _wall_before(cron: Cron, wall: int) -> int:
 
 
 def _count(cron: Cron, low: int, high: int) -> int:
-    """How many matching wall minutes there are with ``low <= wall < high``."""
+    """Return the number of matching wall minutes with ``low <= wall < high``."""
     first, from_minute = divmod(low, MINUTES_PER_DAY)
     last, until_minute = divmod(high, MINUTES_PER_DAY)
     days = sum(
@@ -168,7 +170,7 @@ def _days(cron: Cron, year: int) -> tuple[int, ...]:
 def _matching_days(
     day: frozenset[int], month: frozenset[int], weekday: frozenset[int], year: int
 ) -> tuple[int, ...]:
-    """The matching days of a year, as days since 1970, ascending."""
+    """Return the matching days of a year, as days since 1970, ascending."""
     matching = []
     for number in sorted(month):
         first = date(year, number, 1).toordinal()

@@ -6,5 +6,5 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def is_storable(text: str) -> bool:
-    """No NUL (which PostgreSQL refuses) and no lone surrogate (which UTF-8 cannot carry)."""
+    """Return whether there is no NUL (refused by PostgreSQL) and no lone surrogate (not UTF-8)."""
     return "\0" not in text and (text.isascii() or _SURROGATE.search(text) is None)

@@ -9,18 +9,18 @@ import tzdata
 
 @cache
 def names() -> frozenset[str]:
-    """Every IANA name that the package knows, links included."""
+    """Return every IANA name that the package knows, links included."""
     listing = resources.files(tzdata).joinpath("zones").read_text("ascii")
     return frozenset(listing.split())
 
 
 def load(name: str) -> ZoneInfo | None:
-    """The zone of exactly that spelling, or None where the package has no such name."""
+    """Return the zone of exactly that spelling, or None where the package has no such name."""
     return _read(name) if name in names() else None
 
 
 def release() -> str:
-    """The IANA release of the package, such as ``2026a``."""
+    """Return the IANA release of the package, such as ``2026a``."""
     return tzdata.IANA_VERSION
 
 

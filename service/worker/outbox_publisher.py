@@ -14,7 +14,7 @@ from contracts.events import Event, EventType
 from contracts.subjects import event_subject
 from contracts.times import wire_time
 from service.bus.client import Connection
-from service.rules.outcomes import clean
+from service.rules.outcomes import sanitise_error
 from service.runtime.logs import fields
 from service.storage.engine.acquire import acquired
 from service.storage.engine.errors import is_unavailable
@@ -130,7 +130,7 @@ def body(event: PendingEvent) -> bytes:
         Event(
             id=str(event.id),
             type=cast("EventType", event.type),
-            tenant_id=clean(event.tenant_id),
+            tenant_id=sanitise_error(event.tenant_id),
             install_id=str(event.install_id),
             schedule_id=UNSET if event.schedule_id is None else str(event.schedule_id),
             run_id=UNSET if event.run_id is None else str(event.run_id),

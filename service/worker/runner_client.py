@@ -24,7 +24,7 @@ from contracts.subjects import (
 )
 from service.bus.client import Connection, write_headers
 from service.bus.reply_inbox import Inbox
-from service.rules.outcomes import Outcome, clean, of_answer
+from service.rules.outcomes import Outcome, from_response, sanitise_error
 from service.runtime.tracing import Spans
 
 MAX_RESPONSE_BYTES = 256 * 1024
@@ -94,11 +94,11 @@ class RunnerClient:
         except TimeoutError:
             return Outcome(error=f"No answer from the Runner within {timeout_s:g} s")
         except (nats.errors.Error, OSError, ValueError) as error:
-            return Outcome(error=clean(f"The bus failed: {error!r}"))
+            return Outcome(error=sanitise_error(f"The bus failed: {error!r}"))
         refusal = None if answer.body else answer.header(ERROR_HEADER)
         if refusal is not None:
-            return Outcome(error=clean(refusal))
-        return of_answer(answer.body, self._max_response_bytes)
+            return Outcome(error=sanitise_error(refusal))
+        return from_response(answer.body, self._max_response_bytes)
 
     def _token(self, request: ExecuteRequest, body: bytes, at: float, timeout_s: float) -> str:
         key, context = self._key(), request.context

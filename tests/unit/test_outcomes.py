@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.rules.outcomes import Outcome, RetryRules, clean, of_answer, retry_at
+from service.rules.outcomes import Outcome, RetryRules, from_response, retry_at, sanitise_error
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 STEADY = RetryRules(jitter=0.0)
@@ -15,7 +15,7 @@ STEADY = RetryRules(jitter=0.0)
 @pytest.mark.parametrize("status", [200, 204, 302, 399])
 def test_below_400_is_success(status: int) -> None:
     body = b'{"status":%d,"headers":null,"body_b64":"e30=","error":null}' % status
-    assert of_answer(body, 1000) == Outcome(http_status=status)
+    assert from_response(body, 1000) == Outcome(http_status=status)
 
 
 @pytest.mark.parametrize(
@@ -23,20 +23,20 @@ def test_below_400_is_success(status: int) -> None:
     [(400, True), (404, True), (408, False), (425, False), (429, False), (499, True), (500, False)],
 )
 def test_refusals_are_final_except_those_that_pass(status: int, final: bool) -> None:
-    outcome = of_answer(b'{"status":%d}' % status, 1000)
+    outcome = from_response(b'{"status":%d}' % status, 1000)
     assert (outcome.http_status, outcome.final) == (status, final)
     assert str(status) in (outcome.error or "")
 
 
 def test_error_is_a_failure_whatever_the_status() -> None:
-    assert of_answer(b'{"status":200,"error":"trap"}', 1000) == Outcome(200, "trap")
+    assert from_response(b'{"status":200,"error":"trap"}', 1000) == Outcome(200, "trap")
 
 
 @pytest.mark.parametrize(
     "body", [b"", b"{}", b"[]", b"null", b'{"status":"200"}', b"\xff", b"x" * 1001, b"[" * 900]
 )
 def test_nonsense_is_a_failure_worth_another_attempt(body: bytes) -> None:
-    outcome = of_answer(body, 1000)
+    outcome = from_response(body, 1000)
     assert outcome.error
     assert not outcome.final
     assert outcome.http_status is None
@@ -44,12 +44,12 @@ def test_nonsense_is_a_failure_worth_another_attempt(body: bytes) -> None:
 
 @given(st.binary(max_size=200))
 def test_no_answer_raises(body: bytes) -> None:
-    of_answer(body, 100)
+    from_response(body, 100)
 
 
 @given(st.text(max_size=50).map(lambda text: text * 200))
 def test_stored_texts_fit_the_column(text: str) -> None:
-    stored = clean(text)
+    stored = sanitise_error(text)
     assert len(stored) <= 4000
     assert "\0" not in stored
     stored.encode()

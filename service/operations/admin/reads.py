@@ -28,8 +28,8 @@ from service.storage.schedules import admin_search
 BY_ID, BY_TIME = tuple[str, UUID], tuple[Instant, UUID]
 """Keys of cursors."""
 
-USUAL_LIMIT = 50
-USUAL_PREVIEW = 10
+DEFAULT_LIMIT = 50
+DEFAULT_PREVIEW_COUNT = 10
 Row = TypeVar("Row")
 
 
@@ -39,16 +39,16 @@ async def list_schedules(call: Call, request: contract.ListSchedulesInput) -> An
     install_id = None if request.install_id is None else UUID(request.install_id)
     if install_id is not None and tenant_id is None:
         tenant_id = await admin_search.tenant_of(call.connection, None, install_id) or ""
-    wanted = admin_search.ScheduleFilter(
+    filter_ = admin_search.ScheduleFilter(
         tenant_id=tenant_id,
         install_id=install_id,
         enabled=request.enabled,
         failing=request.failing,
         after=_cursor(request.cursor, BY_ID),
     )
-    limit = request.limit or USUAL_LIMIT
-    rows = await admin_search.page(call.connection, wanted, limit + 1)
-    shown, more = _cut(rows, limit, lambda row: len(row.schedule.payload or "") + 1000)
+    limit = request.limit or DEFAULT_LIMIT
+    rows = await admin_search.page(call.connection, filter_, limit + 1)
+    shown, more = _fit_page(rows, limit, lambda row: len(row.schedule.payload or "") + 1000)
     return contract.ListSchedulesOutput(
         schedules=[admin_schedule_info(row) for row in shown],
         next_cursor=cursors.write(shown[-1].tenant_id, shown[-1].schedule.id) if more else None,
@@ -57,29 +57,29 @@ async def list_schedules(call: Call, request: contract.ListSchedulesInput) -> An
 
 async def get_schedule(call: Call, request: contract.GetScheduleInput) -> Answer:
     """Answer one schedule of any install that the token may see."""
-    found = await admin_search.one(
+    schedule = await admin_search.one(
         call.connection, resolve_tenant(call, None), UUID(request.schedule_id)
     )
-    if found is None:
+    if schedule is None:
         return refusal(Code.NOT_FOUND, NOT_FOUND)
-    return contract.GetScheduleOutput(schedule=admin_schedule_info(found))
+    return contract.GetScheduleOutput(schedule=admin_schedule_info(schedule))
 
 
 async def run_history(call: Call, request: contract.RunHistoryInput) -> Answer:
-    """Answer a page of runs, newest first; those of a schedule that is gone are still there."""
+    """Answer a page of runs, newest first, those of deleted schedules included."""
     tenant_id = resolve_tenant(call, request.tenant_id) or await _tenant_of(call, request)
     if tenant_id is None:
         return contract.RunHistoryOutput(runs=[])
-    wanted = history.Wanted(
+    filter_ = history.Wanted(
         tenant_id=tenant_id,
         schedule_id=None if request.schedule_id is None else UUID(request.schedule_id),
         install_id=None if request.install_id is None else UUID(request.install_id),
         status=request.status,
         after=_cursor(request.cursor, BY_TIME) or NEWEST,
     )
-    limit = request.limit or USUAL_LIMIT
-    rows = await history.page(call.connection, wanted, limit + 1)
-    shown, more = _cut(rows, limit, lambda row: len(row.error or "") + 1000)
+    limit = request.limit or DEFAULT_LIMIT
+    rows = await history.page(call.connection, filter_, limit + 1)
+    shown, more = _fit_page(rows, limit, lambda row: len(row.error or "") + 1000)
     return contract.RunHistoryOutput(
         runs=[run_info(row) for row in shown],
         next_cursor=cursors.write(shown[-1].slot, shown[-1].id) if more else None,
@@ -87,21 +87,21 @@ async def run_history(call: Call, request: contract.RunHistoryInput) -> Answer:
 
 
 async def preview_cron(call: Call, request: contract.PreviewCronInput) -> Answer:
-    """Answer the next slots of an expression, or what is wrong with it."""
-    judged = _judged_cron(call)
+    """Answer the next slots of an expression, or its field errors."""
+    checked = _checked_cron(call)
     start = _instant(request.from_) or call.clock(await clock.read(call.connection))
-    zone = load(judged.timezone)
-    assert judged.cron is not None  # noqa: S101 -- judged before
+    zone = load(checked.timezone)
+    assert checked.cron is not None  # noqa: S101 -- checked before
     assert zone is not None  # noqa: S101 -- likewise
     try:
-        slots = next_slots(judged.cron, zone, start, request.count or USUAL_PREVIEW)
-    except (ValueError, OverflowError):  # beyond the years that there are
+        slots = next_slots(checked.cron, zone, start, request.count or DEFAULT_PREVIEW_COUNT)
+    except (ValueError, OverflowError):  # beyond the last year of the calendar
         return field_refusal({"from": admin_fields.invalid("from")})
     return contract.PreviewCronOutput(slots=[wire_time(slot) for slot in slots])
 
 
 async def list_endpoints(call: Call, request: contract.ListEndpointsInput) -> Answer:
-    """Answer the endpoints of the version that the install has now, materialised if need be."""
+    """Answer the endpoints of the install's version, materialised if necessary."""
     shown = await _endpoints(call, UUID(request.install_id))
     if shown is None:
         return refusal(Code.NOT_FOUND, INSTALL_NOT_FOUND)
@@ -110,15 +110,15 @@ async def list_endpoints(call: Call, request: contract.ListEndpointsInput) -> An
 
 async def audit_log(call: Call, request: contract.AuditLogInput) -> Answer:
     """Answer a page of audit entries, newest first."""
-    wanted = audit.AuditFilter(
+    filter_ = audit.AuditFilter(
         tenant_id=resolve_tenant(call, request.tenant_id),
         install_id=None if request.install_id is None else UUID(request.install_id),
         since=_instant(request.since) or EARLIEST,
         after=_cursor(request.cursor, BY_TIME) or NEWEST,
     )
-    limit = request.limit or USUAL_LIMIT
-    rows = await audit.page(call.connection, wanted, limit + 1)
-    shown, more = _cut(rows, limit, lambda row: len(row.changes) + 500)
+    limit = request.limit or DEFAULT_LIMIT
+    rows = await audit.page(call.connection, filter_, limit + 1)
+    shown, more = _fit_page(rows, limit, lambda row: len(row.changes) + 500)
     return contract.AuditLogOutput(
         entries=[audit_entry(row) for row in shown],
         next_cursor=cursors.write(shown[-1].at, shown[-1].id) if more else None,
@@ -126,11 +126,11 @@ async def audit_log(call: Call, request: contract.AuditLogInput) -> Answer:
 
 
 async def _tenant_of(call: Call, request: contract.RunHistoryInput) -> str | None:
-    """Whose runs an operator means, who did not say."""
+    """Return the tenant of the schedule or install whose runs an operator asks for."""
     if request.schedule_id is not None:
-        found = await admin_search.one(call.connection, None, UUID(request.schedule_id))
-        if found is not None:
-            return found.tenant_id
+        schedule = await admin_search.one(call.connection, None, UUID(request.schedule_id))
+        if schedule is not None:
+            return schedule.tenant_id
     if request.install_id is None:
         return None
     return await admin_search.tenant_of(call.connection, None, UUID(request.install_id))
@@ -142,10 +142,10 @@ async def _endpoints(call: Call, install_id: UUID) -> list[EndpointInfo] | None:
     )
     if tenant_id is None:
         return None
-    found = await endpoints.list_with_install(call.connection, tenant_id, install_id)
-    if found is None:
+    listed = await endpoints.list_with_install(call.connection, tenant_id, install_id)
+    if listed is None:
         return None
-    install, rows = found
+    install, rows = listed
     manifest = read_manifest(install.manifest)
     if not rows and manifest.entries:
         await endpoints.materialise(call.connection, install.version_id, manifest.entries)
@@ -153,8 +153,10 @@ async def _endpoints(call: Call, install_id: UUID) -> list[EndpointInfo] | None:
     return endpoint_infos(rows, manifest)
 
 
-def _cut(rows: Sequence[Row], limit: int, size: Callable[[Row], int]) -> tuple[Sequence[Row], bool]:
-    """The rows of the page, and whether there are more."""
+def _fit_page(
+    rows: Sequence[Row], limit: int, size: Callable[[Row], int]
+) -> tuple[Sequence[Row], bool]:
+    """Return the rows that fit into one page, and whether there are more."""
     count = cursors.fitting([size(row) for row in rows], limit)
     return rows[:count], count < len(rows)
 
@@ -167,23 +169,23 @@ def _instant(text: str | None) -> datetime | None:
     return None if text is None else read_time(text)
 
 
-def _judged_cron(call: Call) -> CheckedCreate:
+def _checked_cron(call: Call) -> CheckedCreate:
     fields = {name: call.raw.get(name) for name in ("cron", "timezone")}
     return check_create({"endpoint": "/", **fields}, call.limits)
 
 
 def cron_errors(call: Call, values: Mapping[str, Any]) -> Mapping[str, str]:
-    """What is wrong with the fields of ``previewCron``."""
-    return {**_judged_cron(call).errors, **_time_errors(values, "from")}
+    """Return the errors of ``previewCron`` that its field types do not cover."""
+    return {**_checked_cron(call).errors, **_time_errors(values, "from")}
 
 
 def schedule_page_errors(_: Call, values: Mapping[str, Any]) -> Mapping[str, str]:
-    """What is wrong with the fields of ``listSchedules``."""
+    """Return the errors of ``listSchedules`` that its field types do not cover."""
     return _cursor_errors(values, BY_ID)
 
 
 def run_page_errors(call: Call, values: Mapping[str, Any]) -> Mapping[str, str]:
-    """What is wrong with the fields of ``runHistory``."""
+    """Return the errors of ``runHistory`` that its field types do not cover."""
     errors = _cursor_errors(values, BY_TIME)
     if call.raw.get("scheduleId") is None and call.raw.get("installId") is None:
         errors["scheduleId"] = REQUIRED
@@ -191,7 +193,7 @@ def run_page_errors(call: Call, values: Mapping[str, Any]) -> Mapping[str, str]:
 
 
 def audit_page_errors(_: Call, values: Mapping[str, Any]) -> Mapping[str, str]:
-    """What is wrong with the fields of ``auditLog``."""
+    """Return the errors of ``auditLog`` that its field types do not cover."""
     return {**_cursor_errors(values, BY_TIME), **_time_errors(values, "since")}
 
 

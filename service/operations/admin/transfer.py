@@ -38,26 +38,26 @@ from service.storage.schedules.transfer import ExportRow
 FORMAT = 1
 BY_INSTALL: type[tuple[UUID, UUID]] = tuple[UUID, UUID]
 MAX_DOCUMENT_CHARACTERS = 180_000
-"""Of one document: it must fit into the body of an import."""
-MOST_ROWS = 1000
-ROW = re.compile(r"document\.extensions\[(\d+)\]\.schedules\[(\d+)\](?:\.(\w+))?.*")
+"""The size of one document, which has to fit into the body of an import."""
+MAX_ROWS = 1000
+ROW_PATH = re.compile(r"document\.extensions\[(\d+)\]\.schedules\[(\d+)\](?:\.(\w+))?.*")
 NOT_INSTALLED = "Extension is not installed in this tenant"
-ENDPOINT = {"endpointMethod", "endpointPath"}
+ENDPOINT_FIELDS = {"endpointMethod", "endpointPath"}
 UNKNOWN_FORMAT = "Unknown format (expected 1)"
 
 
 def export_errors(_: Call, values: Mapping[str, Any]) -> Mapping[str, str]:
-    """What is wrong with the fields of ``exportTenant``, their types apart."""
+    """Return the errors of ``exportTenant`` that its field types do not cover."""
     text = values.get("cursor")
     readable = text is None or cursors.read(text, BY_INSTALL) is not None
     return {} if readable else {"cursor": admin_fields.invalid("cursor")}
 
 
 async def export_tenant(call: Call, request: contract.ExportTenantInput) -> Answer:
-    """Answer a tenant's schedules as a document that ``importTenant`` takes."""
+    """Answer a tenant's schedules as a document for ``importTenant``."""
     resolve_tenant(call, request.tenant_id)
     after = None if request.cursor is None else cursors.read(request.cursor, BY_INSTALL)
-    limit = request.limit or MOST_ROWS
+    limit = request.limit or MAX_ROWS
     start = after or (UUID(int=0), UUID(int=0))
     rows = await transfer.page(call.connection, request.tenant_id, start, limit + 1)
     sizes = [len(row.payload or "") + len(row.path or "") + 400 for row in rows]
@@ -84,7 +84,7 @@ async def export_tenant(call: Call, request: contract.ExportTenantInput) -> Answ
 
 
 class Target(Struct, frozen=True):
-    """An install that is imported into, and the schedule names that it has."""
+    """An install to import into, with its endpoints by path and its schedule names."""
 
     install: Install
     manifest: Manifest
@@ -93,22 +93,22 @@ class Target(Struct, frozen=True):
 
 
 class Import(Struct, frozen=True):
-    """An import under way: what is wrong so far, and what would be made."""
+    """An import in progress: the errors by (extension, schedule) index, and the new schedules."""
 
     context: AdminContext
     errors: dict[tuple[int, int | None], dict[str, str]]
     new: list[tuple[Install, NewSchedule]]
 
-    def wrong(self, extension: int, schedule: int | None, errors: Mapping[str, str]) -> None:
-        """Note what is wrong with a row."""
+    def add_errors(self, extension: int, schedule: int | None, errors: Mapping[str, str]) -> None:
+        """Add field errors to a row, or to an extension where ``schedule`` is None."""
         self.errors.setdefault((extension, schedule), {}).update(errors)
 
 
 async def import_tenant(context: AdminContext) -> AppliedAdminChange | Answer:
-    """Make the schedules of a document, all of them or none."""
+    """Create the schedules of a document, all of them or none."""
     checked = admin_fields.check(context.call.raw, contract.ImportTenantInput)
     work = Import(context, {}, [])
-    errors = _sort_out(checked.errors, work)
+    errors = _split_errors(checked.errors, work)
     tenant_id = context.call.raw.get("tenantId")
     if not errors:
         resolve_tenant(context.call, tenant_id)
@@ -116,16 +116,16 @@ async def import_tenant(context: AdminContext) -> AppliedAdminChange | Answer:
             errors["document.format"] = UNKNOWN_FORMAT
     if errors:
         return field_refusal(errors)
-    listed = context.call.raw["document"]["extensions"]
-    full = await _consider(work, str(tenant_id), listed)
+    extensions = context.call.raw["document"]["extensions"]
+    over_quota = await _validate(work, str(tenant_id), extensions)
     if work.errors:
-        return _refused(work, Code.VALIDATION_FAILED if not full else Code.QUOTA_EXCEEDED)
+        return _refused(work, Code.QUOTA_EXCEEDED if over_quota else Code.VALIDATION_FAILED)
     answer = contract.ImportTenantOutput(success=True, created=len(work.new))
     if context.call.raw.get("dryRun") or not work.new:
         return answer
     for install, new in work.new:
         await schedules.insert(context.call.connection, install, new, context.now)
-    return _made(str(tenant_id), work, answer)
+    return _applied_change(str(tenant_id), work, answer)
 
 
 def _portable_schedule(row: ExportRow) -> PortableSchedule:
@@ -140,37 +140,37 @@ def _portable_schedule(row: ExportRow) -> PortableSchedule:
     )
 
 
-def _sort_out(found: Mapping[str, str], work: Import) -> dict[str, str]:
-    """Give rows the errors that are theirs, and return the others."""
+def _split_errors(checked: Mapping[str, str], work: Import) -> dict[str, str]:
+    """Add the errors of rows to the import, and return the others."""
     errors = {}
-    for name, message in found.items():
-        match = ROW.fullmatch(name)
+    for name, message in checked.items():
+        match = ROW_PATH.fullmatch(name)
         if match is None:
             errors[name] = message
         else:
             row = {match[3] or "schedule": message}
-            work.wrong(int(match[1]), int(match[2]), row)
+            work.add_errors(int(match[1]), int(match[2]), row)
     return errors
 
 
-async def _consider(work: Import, tenant_id: str, listed: list[Any]) -> bool:
-    """Judge every row; tell whether the quota is all that is wrong."""
+async def _validate(work: Import, tenant_id: str, extensions: list[Any]) -> bool:
+    """Validate every row; return whether the quota is the only error."""
     connection = work.context.call.connection
-    keys = [(each["publisher"], each["name"]) for each in listed]
-    found = await transfer.lock_installs(connection, tenant_id, keys)
-    names_by_install = await transfer.names(connection, tenant_id, list(found.values()))
+    keys = [(extension["publisher"], extension["name"]) for extension in extensions]
+    installed = await transfer.lock_installs(connection, tenant_id, keys)
+    names_by_install = await transfer.names(connection, tenant_id, list(installed.values()))
     targets: dict[UUID, Target] = {}
-    for id_ in found.values():
+    for id_ in installed.values():
         targets[id_] = await _target(work, tenant_id, id_, names_by_install[id_])
-    for number, extension in enumerate(listed):
-        if keys[number] not in found:
-            work.wrong(number, None, {"name": NOT_INSTALLED})
+    for index, extension in enumerate(extensions):
+        if keys[index] not in installed:
+            work.add_errors(index, None, {"name": NOT_INSTALLED})
             continue
         for position, row in enumerate(extension["schedules"]):
-            _consider_row(work, targets[found[keys[number]]], (number, position), row)
+            _validate_row(work, targets[installed[keys[index]]], (index, position), row)
     if work.errors:
         return False
-    return _check_quota(work, listed, [targets[found[key]] for key in keys])
+    return _check_quota(work, extensions, [targets[installed[key]] for key in keys])
 
 
 async def _target(
@@ -186,26 +186,26 @@ async def _target(
     return Target(install, read_manifest(install.manifest), candidates, names)
 
 
-def _consider_row(work: Import, target: Target, at: tuple[int, int], row: Any) -> None:  # noqa: ANN401 -- raw
+def _validate_row(work: Import, target: Target, place: tuple[int, int], row: Any) -> None:  # noqa: ANN401 -- raw
     if not isinstance(row, dict):
         return
     method, path = row.get("endpointMethod"), row.get("endpointPath")
-    named = isinstance(method, str) and isinstance(path, str) and bool(method.strip())
-    endpoint = f"{method} {path}" if named else "/"
+    has_endpoint = isinstance(method, str) and isinstance(path, str) and bool(method.strip())
+    endpoint = f"{method} {path}" if has_endpoint else "/"
     checked = check_create({**row, "endpoint": endpoint}, work.context.call.limits)
     errors = {name: text for name, text in checked.errors.items() if name != "endpoint"}
     endpoint_id = None
-    if named:
+    if has_endpoint:
         endpoint_id = _choose(target, checked)
-    if endpoint_id is None and not ENDPOINT & work.errors.get(at, {}).keys():
+    if endpoint_id is None and not ENDPOINT_FIELDS & work.errors.get(place, {}).keys():
         errors["endpointPath"] = NOT_SCHEDULABLE
     if checked.name is not None and checked.name in target.names:
         errors["name"] = NAME_TAKEN
     if errors:
-        work.wrong(*at, errors)
+        work.add_errors(*place, errors)
         return
     target.names.append(checked.name)
-    work.new.append((target.install, _new(checked, endpoint_id, work)))
+    work.new.append((target.install, _new_schedule(checked, endpoint_id, work)))
 
 
 def _choose(target: Target, checked: CheckedCreate) -> UUID | None:
@@ -219,9 +219,9 @@ def _choose(target: Target, checked: CheckedCreate) -> UUID | None:
     )
 
 
-def _new(checked: CheckedCreate, endpoint_id: UUID | None, work: Import) -> NewSchedule:
+def _new_schedule(checked: CheckedCreate, endpoint_id: UUID | None, work: Import) -> NewSchedule:
     zone = load(checked.timezone)
-    assert checked.cron is not None  # noqa: S101 -- judged
+    assert checked.cron is not None  # noqa: S101 -- validated
     assert zone is not None  # noqa: S101 -- likewise
     return NewSchedule(
         id=uuid4(),
@@ -235,17 +235,17 @@ def _new(checked: CheckedCreate, endpoint_id: UUID | None, work: Import) -> NewS
     )
 
 
-def _check_quota(work: Import, listed: list[Any], targets: list[Target]) -> bool:
-    """Note the extensions whose install would have too many schedules."""
+def _check_quota(work: Import, extensions: list[Any], targets: list[Target]) -> bool:
+    """Add an error to each extension whose install would exceed its quota; return whether any."""
     limit = work.context.call.limits.max_schedules
-    for number, target in enumerate(targets):
-        if listed[number]["schedules"] and len(target.names) > limit:
-            work.wrong(number, None, {"schedules": too_many_schedules(limit)})
+    for index, target in enumerate(targets):
+        if extensions[index]["schedules"] and len(target.names) > limit:
+            work.add_errors(index, None, {"schedules": too_many_schedules(limit)})
     return bool(work.errors)
 
 
 def _refused(work: Import, code: Code) -> contract.ImportTenantOutput:
-    places = sorted(work.errors, key=lambda at: (at[0], -1 if at[1] is None else at[1]))
+    places = sorted(work.errors, key=lambda place: (place[0], -1 if place[1] is None else place[1]))
     rows = [
         RowError(
             extension=extension,
@@ -258,7 +258,9 @@ def _refused(work: Import, code: Code) -> contract.ImportTenantOutput:
     return contract.ImportTenantOutput(success=False, code=code, error=first, row_errors=rows)
 
 
-def _made(tenant_id: str, work: Import, answer: contract.ImportTenantOutput) -> AppliedAdminChange:
+def _applied_change(
+    tenant_id: str, work: Import, answer: contract.ImportTenantOutput
+) -> AppliedAdminChange:
     created: dict[UUID, list[UUID]] = {}
     for install, new in work.new:
         created.setdefault(install.id, []).append(new.id)

@@ -12,21 +12,21 @@ from service.storage.runs.history import RunRow
 from service.storage.schedules.admin_search import OwnedSchedule
 
 
-def admin_schedule_info(found: OwnedSchedule) -> AdminScheduleInfo:
-    """Show a schedule, whose it is, and what drives it."""
-    row = found.schedule
-    shown = schedule_info(row)
+def admin_schedule_info(owned: OwnedSchedule) -> AdminScheduleInfo:
+    """Return a schedule with its tenant, its install and the job runner that drives it."""
+    row = owned.schedule
+    info = schedule_info(row)
     return AdminScheduleInfo(
-        **{name: getattr(shown, name) for name in shown.__struct_fields__},
-        tenant_id=found.tenant_id,
-        install_id=str(found.install_id),
+        **{name: getattr(info, name) for name in info.__struct_fields__},
+        tenant_id=owned.tenant_id,
+        install_id=str(owned.install_id),
         endpoint_id=None if row.endpoint_id is None else str(row.endpoint_id),
         runner_schedule_id=row.runner_schedule_id,
     )
 
 
 def run_info(row: RunRow) -> RunInfo:
-    """Show a run record."""
+    """Return a run record."""
     values: dict[str, Any] = {name: getattr(row, name) for name in RunInfo.__struct_fields__}
     for name in ("id", "install_id", "schedule_id"):
         values[name] = str(values[name])
@@ -36,7 +36,7 @@ def run_info(row: RunRow) -> RunInfo:
 
 
 def audit_entry(row: AuditRow) -> AuditEntry:
-    """Show an audit entry."""
+    """Return an audit entry; the schedule id stands among its changes."""
     changes = read_container(row.changes)
     shown = dict(changes) if isinstance(changes, dict) else {}
     if row.schedule_id is not None:
