@@ -8,7 +8,7 @@ import msgspec
 import typer
 
 from devstack.demo import EVERY_MINUTE, interruptible, unless_one_ends
-from devstack.embedded.postgres import installed
+from devstack.embedded.postgres import install_directory
 from devstack.extension_calls import execute_request
 from devstack.progress import step
 from devstack.stack import TENANT, Stack, nats_user, running_stack
@@ -84,7 +84,7 @@ def how_to_talk(stack: Stack) -> str:
     mint += f" --install {install}"
     request = f"{nats} req ext.scheduler.list '{{}}' --no-templates"
     admin = f".venv/bin/ext-scheduler --config {write_operator(stack)} admin"
-    psql = f"{installed() / 'bin' / 'psql'} '{stack.postgres.dsn}'"
+    psql = f"{install_directory() / 'bin' / 'psql'} '{stack.postgres.dsn}'"
     sections = {
         "Let the extension set itself up, list its schedules, and say when it was called:": [
             f"{execute} @{call_file(stack, name)} {decoded}" for name in CALLS

@@ -4,17 +4,16 @@ import os
 import signal
 
 
-def _leave(*_: object) -> None:
+def _exit_interrupted(*_: object) -> None:
     os.write(2, b"ext-scheduler: interrupted\n")
     os._exit(130)
 
 
 def main() -> None:
-    """Run the program; Ctrl-C is one line even while the libraries still load."""
-    signal.signal(signal.SIGINT, _leave)
+    """Run the program; Ctrl-C prints one line even while the libraries are loading."""
+    signal.signal(signal.SIGINT, _exit_interrupted)
     from service.cli.main import main as run  # noqa: PLC0415 - see above
 
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     run()
 
 

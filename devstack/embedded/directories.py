@@ -1,4 +1,4 @@
-"""Private directories that disappear with their owner, together with all that was started there."""
+"""Private directories that are removed with their owner, along with every process started there."""
 
 import contextlib
 import fcntl
@@ -14,24 +14,27 @@ from pathlib import Path
 from devstack.embedded import guard
 
 PREFIX = "ext-scheduler-"
-SETTLING_SECONDS = 60
-"""A directory younger than this may not have got its lock yet."""
+LOCK = "lock"
+UNLOCKED_DIRECTORY_MAX_AGE_S = 60
+"""An owner may take this long to lock a directory that it has created."""
 
 
 @contextmanager
 def private_directory() -> Iterator[Path]:
-    """A new directory under the system's temporary one, known to nobody else.
+    """Create a directory below the system's temporary one, and remove it at the end.
 
     Its owner holds a lock on it. A guard process holds the same lock and clears the directory when
-    the owner dies without doing so; what neither could clear goes at somebody's next start.
+    the owner dies without doing so; a later start clears what both of them left behind.
     """
     sweep()
     directory = Path(tempfile.mkdtemp(prefix=PREFIX))
     if os.geteuid() == 0:
-        # Root's servers run as somebody else, who must be able to pass through.
+        # Root's servers run as another user, who must be able to traverse it.
         directory.chmod(0o711)
-    with (directory / "lock").open("w") as lock:
+    with (directory / f"{LOCK}.new").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        # Renamed once it is held: a lock that is found free has lost its owner.
+        Path(lock.name).rename(directory / LOCK)
         with subprocess.Popen(
             [sys.executable, "-I", guard.__file__, str(directory)],
             stdin=subprocess.PIPE,
@@ -48,18 +51,28 @@ def private_directory() -> Iterator[Path]:
 
 
 def sweep() -> None:
-    """Clear the private directories whose owner and guard are both gone."""
+    """Clear the private directories whose owner and guard have both ended."""
     for directory in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):
-            if time.time() - directory.stat().st_mtime > SETTLING_SECONDS:
-                clear_if_abandoned(directory)
+            clear_if_abandoned(directory)
 
 
 def clear_if_abandoned(directory: Path) -> None:
-    """Clear ``directory`` unless somebody holds its lock. Raises OSError when it is not ours."""
-    if directory.is_symlink() or directory.stat().st_uid != os.geteuid():
+    """Clear ``directory`` unless a process holds its lock. Raises OSError when it is not ours.
+
+    The age of a locked directory says nothing: its servers, or another sweep, may have written to
+    it just now.
+    """
+    status = directory.lstat()
+    if directory.is_symlink() or status.st_uid != os.geteuid():
         return
-    with (directory / "lock").open("a") as lock:
+    try:
+        lock = (directory / LOCK).open("r+")
+    except FileNotFoundError:
+        if time.time() - status.st_mtime > UNLOCKED_DIRECTORY_MAX_AGE_S:
+            guard.clear(directory)
+        return
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -23,12 +23,12 @@ class Nats(Struct, frozen=True):
 
     @property
     def url(self) -> str:
-        """Where clients connect; credentials, if the configuration wants any, are the caller's."""
+        """Return the URL for clients, without credentials."""
         return f"nats://{self.server.host}:{self.server.port}"
 
     @property
     def monitoring_url(self) -> str:
-        """Base of the HTTP endpoints ``/varz``, ``/connz``, ``/subsz`` and so on."""
+        """Return the base URL of the HTTP endpoints ``/varz``, ``/connz``, ``/subsz`` and so on."""
         return f"http://{self.server.host}:{self.monitoring_port}"
 
 
@@ -39,11 +39,11 @@ def embedded_nats(
     config: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[Nats]:
-    """A server of one's own, without JetStream, gone at the end of the block.
+    """Run a NATS server without JetStream within the context.
 
-    ``directory`` (made where it is missing) gets the log; without one it is private and removed.
-    ``config`` is a configuration file, in which address and ports are overridden; ``environment``
-    holds the variables that it refers to. Raises ServerFailed.
+    ``directory`` (created if missing) holds the log; by default it is private and removed.
+    ``config`` is a configuration file whose address and ports are overridden; ``environment`` holds
+    the variables that it refers to. Raises ServerFailed.
     """
     if directory is None:
         with (
@@ -54,19 +54,19 @@ def embedded_nats(
         return
     directory.mkdir(parents=True, exist_ok=True)
     program = nats_server()
-    # One name per server: what answers on the port is known to be it, and not somebody else's.
+    # A unique name tells it from another server that took the port.
     name = f"embedded-{secrets.token_hex(8)}"
     monitoring: dict[int, int] = {}
 
     def launch(port: int) -> Launch:
-        # Kept over restarts of the same port, drawn anew with another one.
-        watched = monitoring.setdefault(port, free_port())
+        # The same for each restart on this port.
+        monitoring_port = monitoring.setdefault(port, free_port())
         settings = ["-c", str(config.resolve())] if config else []
-        ports = ["-a", HOST, "-p", str(port), "-m", str(watched)]
+        ports = ["-a", HOST, "-p", str(port), "-m", str(monitoring_port)]
         return Launch(
             command=[program, *settings, *ports, "--name", name],
             environment={"PATH": os.defpath, **(environment or {})},
-            ready=lambda _pid: introduces_itself(port, name),
+            ready=lambda _pid: serves_name(port, name),
         )
 
     server = Server(directory, launch)
@@ -77,16 +77,16 @@ def embedded_nats(
 
 
 def nats_server() -> str:
-    """Path of the program, beside this interpreter's or on the search path. Raises ServerFailed."""
-    beside = Path(sysconfig.get_path("scripts")) / "nats-server"
-    found = str(beside) if beside.exists() else shutil.which("nats-server")
-    if found is None:
+    """Return the program's path, next to the interpreter or on PATH. Raises ServerFailed."""
+    installed = Path(sysconfig.get_path("scripts")) / "nats-server"
+    program = str(installed) if installed.exists() else shutil.which("nats-server")
+    if program is None:
         raise ServerFailed("nats-server is not installed: pip install 'ext-scheduler[dev-stack]'")
-    return found
+    return program
 
 
-def introduces_itself(port: int, name: str) -> bool:
-    """Whether the server called ``name`` greets whoever connects to ``port``."""
+def serves_name(port: int, name: str) -> bool:
+    """Return whether the server on ``port`` introduces itself as ``name``."""
     try:
         with socket.create_connection((HOST, port), timeout=1) as connection:
             return name.encode() in connection.recv(4096)

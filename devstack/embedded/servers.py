@@ -1,4 +1,4 @@
-"""Starting, awaiting, restarting and ending one server process."""
+"""Starts, awaits, restarts and ends one server process."""
 
 import contextlib
 import itertools
@@ -15,26 +15,28 @@ from msgspec import Struct
 from devstack.embedded import guard
 
 HOST = "127.0.0.1"
-PORTS = range(10_000, 32_768)
-"""Below the range from which outgoing connections get their ports (on Linux from 32768 on).
+PORT_RANGE = range(10_000, 32_768)
+"""Below the ephemeral port range (on Linux from 32768 on).
 
-A client that dials a port of that range while nobody listens there may be given the very port
-it dials and be connected to itself; and a server could not come back on it after a restart.
+A client that connects to an unused ephemeral port may be assigned that very port and be connected
+to itself; and a restarted server could find its port taken.
 """
-_walk = itertools.count(random.SystemRandom().randrange(len(PORTS)))
-"""Where the next port is looked for. Each process goes its own way from a random place: chosen anew
-each time, ports of two that start servers side by side would now and then be the same."""
-ATTEMPTS = 20
-READY_SECONDS = 60.0
-RESTART_SECONDS = 60.0
+_next_port = itertools.count(random.SystemRandom().randrange(len(PORT_RANGE)))
+"""Index of the next port to try. Each process counts up from a random start: with random ports, two
+processes that start servers at the same time would sometimes choose the same one."""
+MAX_PORT_ATTEMPTS = 20
+READY_TIMEOUT_S = 60.0
+RESTART_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 10
+LOGGED_CHARACTERS = 2000
 
 
 class ServerFailed(Exception):
     """An embedded server did not start; the message ends with what it logged."""
 
 
-class InUse(ServerFailed):
-    """Its port, or a dying predecessor's memory, is still taken: worth another attempt."""
+class AddressInUse(ServerFailed):
+    """The port, or a predecessor's shared memory, is still in use; another attempt may succeed."""
 
 
 class Account(Struct, frozen=True):
@@ -45,72 +47,72 @@ class Account(Struct, frozen=True):
 
 
 class Launch(Struct, frozen=True):
-    """How to start a server; ``ready(pid)`` says whether it serves yet."""
+    """How to start a server; ``ready(pid)`` returns whether it accepts connections."""
 
     command: Sequence[str]
     environment: Mapping[str, str]
     ready: Callable[[int], bool]
     account: Account | None = None
-    farewell: signal.Signals = signal.SIGTERM
-    """Asks the server to stop without waiting for its clients."""
+    stop_signal: signal.Signals = signal.SIGTERM
+    """Makes the server stop without waiting for its clients."""
 
 
 class Server:
-    """One server on a port of 127.0.0.1 that stays the same over restarts.
+    """A server on a port of 127.0.0.1, which is kept over restarts.
 
-    Everything it prints is in ``directory / "log"``. The methods block: from a coroutine, call
-    them by ``asyncio.to_thread``.
+    Its output is in ``directory / "log"``. The methods block: in a coroutine, call them through
+    ``asyncio.to_thread``.
     """
 
     host = HOST
 
     def __init__(self, directory: Path, launch: Callable[[int], Launch]) -> None:
-        """Start it on a free port; ``launch(port)`` says how. Raises ServerFailed."""
+        """Start it on a free port, as ``launch(port)`` specifies. Raises ServerFailed."""
         self.directory = directory
         self._launch = launch
-        for _ in range(ATTEMPTS):
+        for _ in range(MAX_PORT_ATTEMPTS):
             self.port = free_port()
-            with contextlib.suppress(InUse):
-                self._process = started(directory, launch(self.port))
+            with contextlib.suppress(AddressInUse):
+                self._process = start_process(directory, launch(self.port))
                 return
-        raise ServerFailed(f"no free port after {ATTEMPTS} attempts; see {directory / 'log'}")
+        raise ServerFailed(f"no free port in {MAX_PORT_ATTEMPTS} attempts; see {directory / 'log'}")
 
     @property
     def pid(self) -> int:
-        """Process id since the latest start."""
+        """Return the process id since the latest start."""
         return self._process.pid
 
     @property
     def running(self) -> bool:
-        """Whether the process is there."""
+        """Return whether the process is running."""
         return self._process.poll() is None
 
     def start(self) -> None:
-        """Start it again on the same port and directory. Raises ServerFailed."""
+        """Restart it on the same port and directory. Raises ServerFailed."""
         if self.running:
-            raise ServerFailed(f"it runs already, as process {self.pid}")
-        deadline = time.monotonic() + RESTART_SECONDS
+            raise ServerFailed(f"already running, as process {self.pid}")
+        deadline = time.monotonic() + RESTART_TIMEOUT_S
         while time.monotonic() < deadline:
-            with contextlib.suppress(InUse):
-                self._process = started(self.directory, self._launch(self.port))
+            with contextlib.suppress(AddressInUse):
+                self._process = start_process(self.directory, self._launch(self.port))
                 return
             time.sleep(0.05)
-        raise ServerFailed(f"port {self.port} is not to be had; see {self.directory / 'log'}")
+        raise ServerFailed(f"port {self.port} is still in use; see {self.directory / 'log'}")
 
     def stop(self) -> None:
-        """End it in an orderly way, its clients' connections included."""
-        farewell = self._launch(self.port).farewell
-        end(self._process, self.directory, farewell, signal.SIGKILL)
+        """Stop it gracefully, and close its clients' connections."""
+        stop_signal = self._launch(self.port).stop_signal
+        end(self._process, self.directory, stop_signal, signal.SIGKILL)
 
     def kill(self) -> None:
-        """End it as a crash would (SIGKILL)."""
+        """Kill it (SIGKILL), as a crash would."""
         end(self._process, self.directory, signal.SIGKILL)
 
 
 def free_port() -> int:
-    """A TCP port on 127.0.0.1 that nobody listens on now; somebody may by the time it is used."""
-    for _ in range(ATTEMPTS):
-        port = PORTS[next(_walk) % len(PORTS)]
+    """Return a TCP port of 127.0.0.1 that is free now; it may be taken by the time it is used."""
+    for _ in range(MAX_PORT_ATTEMPTS):
+        port = PORT_RANGE[next(_next_port) % len(PORT_RANGE)]
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((HOST, port))
@@ -118,11 +120,11 @@ def free_port() -> int:
     raise ServerFailed(f"no free port found on {HOST}")
 
 
-def started(directory: Path, launch: Launch) -> subprocess.Popen[bytes]:
-    """The process, once it is ready. Raises InUse, or ServerFailed with what it logged."""
+def start_process(directory: Path, launch: Launch) -> subprocess.Popen[bytes]:
+    """Return the process once it is ready. Raises AddressInUse, or ServerFailed with its log."""
     account = launch.account
     with (directory / "log").open("ab") as log:
-        logged = log.tell()
+        log_start = log.tell()
         process = subprocess.Popen(
             launch.command,
             cwd=directory,
@@ -140,9 +142,10 @@ def started(directory: Path, launch: Launch) -> subprocess.Popen[bytes]:
         await_ready(process, launch.ready)
     except ServerFailed as failure:
         end(process, directory, signal.SIGKILL)
-        said = (directory / "log").read_bytes()[logged:].decode(errors="replace")[-2000:]
-        kind = InUse if "in use" in said else ServerFailed
-        raise kind(f"{Path(launch.command[0]).name} {failure}:\n{said.strip()}") from None
+        logged = (directory / "log").read_bytes()[log_start:].decode(errors="replace")
+        logged = logged[-LOGGED_CHARACTERS:]
+        error_type = AddressInUse if "in use" in logged else ServerFailed
+        raise error_type(f"{Path(launch.command[0]).name} {failure}:\n{logged.strip()}") from None
     except BaseException:
         end(process, directory, signal.SIGKILL)
         raise
@@ -150,21 +153,21 @@ def started(directory: Path, launch: Launch) -> subprocess.Popen[bytes]:
 
 
 def await_ready(process: subprocess.Popen[bytes], ready: Callable[[int], bool]) -> None:
-    """Wait until ``ready(pid)``. Raises ServerFailed when that takes too long or can never be."""
-    deadline = time.monotonic() + READY_SECONDS
+    """Wait until ``ready(pid)``. Raises ServerFailed on a timeout, or when the process ends."""
+    deadline = time.monotonic() + READY_TIMEOUT_S
     while not ready(process.pid):
         if process.poll() is not None:
             raise ServerFailed(f"ended with status {process.returncode}")
         if time.monotonic() > deadline:
-            raise ServerFailed(f"was not ready within {READY_SECONDS:.0f} s")
+            raise ServerFailed(f"was not ready within {READY_TIMEOUT_S:.0f} s")
         time.sleep(0.005)
 
 
 def end(process: subprocess.Popen[bytes], directory: Path, *signals: signal.Signals) -> None:
-    """Send each signal in turn, ten seconds apart, until the process is gone."""
+    """Send each signal in turn, ``STOP_TIMEOUT_S`` apart, until the process has ended."""
     for number in signals:
         process.send_signal(number)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=10)
+            process.wait(timeout=STOP_TIMEOUT_S)
             break
     guard.forget(directory)

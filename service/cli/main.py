@@ -1,6 +1,7 @@
 """The program ``ext-scheduler``: its commands, and how errors become exit statuses."""
 
 import os
+import signal
 import sys
 from importlib.metadata import version
 from io import TextIOWrapper
@@ -97,6 +98,7 @@ def main() -> None:
 def _run() -> int:
     output = sys.stdout
     try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         status: object = program(prog_name=SERVICE_NAME, standalone_mode=False)
     except (CommandError, SettingsError, CannotServeError) as error:
         return _report(str(error), _exit_status(error))

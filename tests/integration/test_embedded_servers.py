@@ -1,10 +1,11 @@
-"""The embedded servers live, die and come back as told, and never outlive their owner."""
+"""The embedded servers start, crash and restart on demand, and never outlive their owner."""
 
 import asyncio
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +23,7 @@ from devstack.embedded import (
     embedded_postgres,
     private_directory,
 )
-from devstack.embedded.directories import SETTLING_SECONDS, sweep
+from devstack.embedded.directories import PREFIX, UNLOCKED_DIRECTORY_MAX_AGE_S, sweep
 from tests.support.eventually import eventually
 
 OWNER = """
@@ -36,7 +37,7 @@ with private_directory() as home:
 
 @pytest.fixture
 def own_postgres() -> Iterator[Postgres]:
-    """A server that the test may treat badly."""
+    """A server that the test may kill and restart."""
     with embedded_postgres() as server:
         yield server
 
@@ -59,7 +60,7 @@ async def test_committed_rows_survive_a_killed_postgres(own_postgres: Postgres) 
     assert await value(own_postgres, "SELECT answer FROM kept") == 42
 
 
-async def test_a_killed_postgres_starts_while_its_old_backends_still_work(
+async def test_a_killed_postgres_restarts_while_its_old_backends_still_run(
     own_postgres: Postgres,
 ) -> None:
     busy = await asyncpg.connect(own_postgres.dsn)
@@ -78,7 +79,7 @@ async def test_a_killed_postgres_starts_while_its_old_backends_still_work(
     busy.terminate()
 
 
-async def test_a_stopped_postgres_comes_back_at_the_same_address(own_postgres: Postgres) -> None:
+async def test_a_stopped_postgres_restarts_at_the_same_address(own_postgres: Postgres) -> None:
     await asyncio.to_thread(own_postgres.server.stop)
     with pytest.raises(OSError, match="Connect call failed"):
         await value(own_postgres, "SELECT 1")
@@ -86,8 +87,8 @@ async def test_a_stopped_postgres_comes_back_at_the_same_address(own_postgres: P
     assert await value(own_postgres, "SELECT 1") == 1
 
 
-async def test_a_postgres_that_runs_is_not_started_twice(own_postgres: Postgres) -> None:
-    with pytest.raises(ServerFailed, match="runs already"):
+async def test_a_running_postgres_refuses_a_second_start(own_postgres: Postgres) -> None:
+    with pytest.raises(ServerFailed, match="already running"):
         own_postgres.server.start()
 
 
@@ -98,7 +99,7 @@ async def test_fsync_is_off_unless_durable(own_postgres: Postgres) -> None:
         assert await value(durable, "SHOW max_connections") == "7"
 
 
-async def test_postgres_refuses_whoever_does_not_know_the_password(own_postgres: Postgres) -> None:
+async def test_postgres_refuses_a_wrong_password(own_postgres: Postgres) -> None:
     dsn = own_postgres.dsn.replace(own_postgres.password, "guess")
     with pytest.raises(asyncpg.InvalidPasswordError):
         await asyncpg.connect(dsn)
@@ -112,7 +113,7 @@ def test_a_setting_that_postgres_refuses_is_named_in_the_failure() -> None:
         pass
 
 
-def test_the_data_are_found_again_in_the_same_directory() -> None:
+def test_data_survive_in_a_given_directory() -> None:
     with private_directory() as home:
         with embedded_postgres(home / "postgres") as first:
             asyncio.run(value(first, "CREATE TABLE kept AS SELECT 1 AS one"))
@@ -120,7 +121,7 @@ def test_the_data_are_found_again_in_the_same_directory() -> None:
             assert asyncio.run(value(second, "SELECT one FROM kept")) == 1
 
 
-async def test_clients_find_a_killed_nats_again(nats_server: Nats) -> None:
+async def test_clients_reconnect_to_a_restarted_nats(nats_server: Nats) -> None:
     client = await nats.connect(
         nats_server.url, max_reconnect_attempts=-1, reconnect_time_wait=0.02
     )
@@ -131,7 +132,7 @@ async def test_clients_find_a_killed_nats_again(nats_server: Nats) -> None:
     await client.close()
 
 
-async def test_nats_takes_a_configuration_but_keeps_its_own_address(tmp_path: Path) -> None:
+async def test_nats_uses_a_configuration_file_but_its_own_address(tmp_path: Path) -> None:
     config = tmp_path / "nats.conf"
     config.write_text(
         'listen: "0.0.0.0:4222"\nhttp: "127.0.0.1:8222"\nmax_payload: 2MB\n'
@@ -150,56 +151,83 @@ async def test_nats_takes_a_configuration_but_keeps_its_own_address(tmp_path: Pa
         await client.close()
 
 
-def test_many_start_at_once_without_getting_in_each_others_way() -> None:
+def test_several_owners_start_servers_concurrently() -> None:
     owners = [start_owner() for _ in range(3)]
-    places = [seen(owner) for owner in owners]
-    assert len({place for place, *_ in places}) == 3
+    owned = [read_started(owner) for owner in owners]
+    assert len({directory for directory, *_ in owned}) == 3
     for owner in owners:
         owner.communicate("\n", timeout=120)
         assert owner.returncode == 0
-    for place, *pids in places:
-        assert not place.exists()
+    for directory, *pids in owned:
+        assert not directory.exists()
         assert not any(psutil.pid_exists(pid) for pid in pids)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-async def test_nothing_outlives_an_owner_that_is_ended_by_a_signal(number: signal.Signals) -> None:
+async def test_servers_end_with_an_owner_that_a_signal_ends(number: signal.Signals) -> None:
     owner = start_owner()
-    place, *pids = seen(owner)
+    directory, *pids = read_started(owner)
     owner.send_signal(number)
     owner.communicate(timeout=120)
     await eventually(lambda: not any(psutil.pid_exists(pid) for pid in pids))
-    await eventually(lambda: not place.exists())
+    await eventually(lambda: not directory.exists())
 
 
-async def test_what_an_owner_and_its_guard_left_goes_at_the_next_start() -> None:
-    owner = start_owner()
-    place, *pids = seen(owner)
-    for guard in psutil.Process(owner.pid).children():
-        if "guard.py" in " ".join(guard.cmdline()):
-            guard.kill()
+async def test_a_sweep_clears_what_a_killed_owner_and_guard_left(own_tmp: Path) -> None:
+    owner = start_owner(own_tmp)
+    directory, *pids = read_started(owner)
+    for child in psutil.Process(owner.pid).children():
+        if "guard.py" in " ".join(child.cmdline()):
+            child.kill()
     owner.kill()
     owner.communicate(timeout=120)
+    assert directory.parent == own_tmp
     assert all(psutil.pid_exists(pid) for pid in pids)
-    long_ago = time.time() - 2 * SETTLING_SECONDS
-    os.utime(place, (long_ago, long_ago))
+    (directory / "just-written").touch()
     sweep()
-    assert not place.exists()
+    assert not directory.exists()
     await eventually(lambda: not any(psutil.pid_exists(pid) for pid in pids))
 
 
-def test_a_directory_in_use_is_not_swept() -> None:
+def test_a_sweep_keeps_a_directory_in_use(own_tmp: Path) -> None:
     with private_directory() as home:
-        long_ago = time.time() - 2 * SETTLING_SECONDS
-        os.utime(home, (long_ago, long_ago))
+        age(home)
         sweep()
         assert home.exists()
     assert not home.exists()
 
 
-def start_owner() -> subprocess.Popen[str]:
+def test_a_sweep_clears_a_directory_that_was_never_locked_once_it_is_old(own_tmp: Path) -> None:
+    unlocked = own_tmp / f"{PREFIX}unlocked"
+    unlocked.mkdir()
+    sweep()
+    assert unlocked.exists()
+    age(unlocked)
+    sweep()
+    assert not unlocked.exists()
+
+
+def age(directory: Path) -> None:
+    """Make a directory look older than an owner needs to lock it."""
+    modified = time.time() - 2 * UNLOCKED_DIRECTORY_MAX_AGE_S
+    os.utime(directory, (modified, modified))
+
+
+@pytest.fixture
+def own_tmp(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A temporary directory that no other test sweeps, open to the servers' user."""
+    with tempfile.TemporaryDirectory(prefix="sweep-") as name:
+        directory = Path(name)
+        directory.chmod(0o711)
+        monkeypatch.setattr(tempfile, "tempdir", name)
+        yield directory
+
+
+def start_owner(tmp: Path | None = None) -> subprocess.Popen[str]:
+    """Start a process that owns a private directory with two servers, below ``tmp`` if given."""
     return subprocess.Popen(
         [sys.executable, "-c", OWNER],
+        env={**os.environ, **({"TMPDIR": str(tmp)} if tmp else {})},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -207,7 +235,8 @@ def start_owner() -> subprocess.Popen[str]:
     )
 
 
-def seen(owner: subprocess.Popen[str]) -> tuple[Path, int, int]:
+def read_started(owner: subprocess.Popen[str]) -> tuple[Path, int, int]:
+    """Return an owner's directory and the process ids of its servers, once they run."""
     assert owner.stdout is not None
-    place, postgres, bus = owner.stdout.readline().split()
-    return Path(place), int(postgres), int(bus)
+    directory, postgres, bus = owner.stdout.readline().split()
+    return Path(directory), int(postgres), int(bus)

@@ -7,9 +7,8 @@ import random
 import signal
 import sys
 import time
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from tests.support.eventually import eventually
 from tests.support.shipped_nats import CONFIG, ENVIRONMENT, PASSWORDS
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "command-line.md"
+PROGRAM = Path(__file__).parents[2] / "service"
 
 
 @pytest.fixture
@@ -136,46 +136,60 @@ async def test_an_unreadable_file_is_named(line: CommandLine, tmp_path: Path) ->
     assert in_one_line(said, 2) == "loop.json: Too many levels of symbolic links"
 
 
-async def test_ctrl_c_ends_a_command_at_once(line: CommandLine, nats_url: str) -> None:
-    asked = asyncio.Event()
+@asynccontextmanager
+async def silent_service(nats_url: str) -> AsyncIterator[asyncio.Event]:
+    """Receive list requests without answering; yield an event that is set by the first one."""
+    requested = asyncio.Event()
 
     async def keep_silent(_: object) -> None:
-        asked.set()
+        requested.set()
 
     async with connected(nats_url) as client:
         subject = admin_subject("listSchedules")
         await client.subscribe(subject, queue=SCHEDULER_QUEUE, cb=keep_silent)
         await client.flush()
-        process = await line.start("admin", "list")
-        await asyncio.wait_for(asked.wait(), 60)
+        yield requested
+
+
+async def test_ctrl_c_ends_a_waiting_command_at_once(line: CommandLine, nats_url: str) -> None:
+    async with silent_service(nats_url) as requested:
+        process = await line.start("admin", "list", "--timeout", "600")
+        await asyncio.wait_for(requested.wait(), 60)
         process.send_signal(signal.SIGINT)
         out, err = await process.communicate()
-    said = Said(process.returncode or 0, out.decode(), err.decode())
-    assert in_one_line(said, 130) == "interrupted"
+    result = Said(process.returncode or 0, out.decode(), err.decode())
+    assert in_one_line(result, 130) == "interrupted"
 
 
 async def test_ctrl_c_is_one_line_at_any_moment(line: CommandLine, nats_url: str) -> None:
-    """Commands are interrupted at random moments of their life, from the first instruction on."""
-    moments = random.Random(7)
-    statuses: Counter[int] = Counter()
-    words = ("admin", "list", "--timeout", "1")
-    began = time.monotonic()
-    await (await line.start(*words)).communicate()
-    life = time.monotonic() - began
-    for _ in range(12):
-        process = await line.start(*words)
-        pipe = process.stdout
-        assert pipe is not None
-        with suppress(TimeoutError):
-            # Nothing is printed there: this is a wait for the end, cut short at some moment.
-            await asyncio.wait_for(pipe.read(), moments.uniform(0.1, 0.9) * life)
-        with suppress(ProcessLookupError):
+    """A command that waits for an answer is interrupted at random moments of its life."""
+    random_moments = random.Random(7)
+    interrupted = 0
+    async with silent_service(nats_url) as requested:
+        started = time.monotonic()
+        process = await line.start("admin", "list", "--timeout", "600")
+        await asyncio.wait_for(requested.wait(), 60)
+        startup_s = time.monotonic() - started
+        process.send_signal(signal.SIGINT)
+        await process.communicate()
+        for _ in range(12):
+            process = await line.start("admin", "list", "--timeout", "600")
+            assert process.stdout is not None
+            with suppress(TimeoutError):
+                # The command prints nothing: this ends at the chosen moment, unless it fails.
+                await asyncio.wait_for(
+                    process.stdout.read(), random_moments.uniform(0.1, 1.2) * startup_s
+                )
             process.send_signal(signal.SIGINT)
-        _, err = await process.communicate()
-        statuses[process.returncode or 0] += 1
-        if process.returncode != -signal.SIGINT:  # before the first instruction of ours
-            in_one_line(Said(process.returncode or 0, "", err.decode()), process.returncode or 0)
-    assert statuses[130] >= 1, statuses
+            out, err = await process.communicate()
+            if process.returncode == -signal.SIGINT:
+                # Python itself was still starting: no line of ours may have been interrupted.
+                assert str(PROGRAM) not in err.decode()
+                continue
+            assert (process.returncode, out) == (130, b"")
+            assert err == b"ext-scheduler: interrupted\n"
+            interrupted += 1
+    assert interrupted > 0
 
 
 async def test_a_reader_that_goes_away_is_no_fault(line: CommandLine) -> None:
