@@ -1,1 +1,1 @@
-"""What runs the whole system on one machine: embedded servers, the stack, the demo and `dev`."""
+"""Runs the whole system on one machine: embedded servers, the stack, the demo and `dev`."""

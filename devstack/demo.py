@@ -1,8 +1,8 @@
-"""``demo``: the whole path once, explained as it goes; exit status 0 when all of it happened."""
+"""``demo``: the whole path once, step by step; exits with 0 if every step succeeded."""
 
 import asyncio
 from collections.abc import Coroutine
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -15,63 +15,64 @@ from contracts.errors import ServiceError
 from contracts.schedules import GetInput, ScheduleInfo
 from contracts.subjects import HOST_AUDIENCE
 from contracts.times import read_time
-from devstack.errors import INTERRUPTED, StackError
+from devstack.errors import INTERRUPTED_STATUS, StackError
 from devstack.extension_calls import call_extension
-from devstack.processes import first_to_end, last_words
+from devstack.processes import log_tail, watch_programs
 from devstack.progress import countdown, detail, step, table
-from devstack.stack import TENANT, Stack, running_stack
+from devstack.stack import TENANT, DevStack, running_stack
 from runner_bridge.client import InstallContext, SchedulerHost
 from runner_bridge.requests import SignedRequests
 from service.storage.runs.history import Run, latest
 
 EVERY_MINUTE = "* * * * *"
-PATIENCE = timedelta(seconds=30)
-"""How long after its slot the call may still be under way."""
-SETTLED = {"success", "error", "skipped", "skipped_overlap"}
+RESULT_TIMEOUT_S = 30
+"""How long after its slot a run may take to end."""
+POLL_INTERVAL_S = 0.1
+FINAL_STATUSES = {"success", "error", "skipped", "skipped_overlap"}
 
 
 def run() -> None:
-    """Show the whole path. Raises StackError when a step of it does not happen."""
-    interruptible(_demo())
+    """Run the demo. Raises StackError when a step fails."""
+    run_interruptible(_demo())
 
 
-def interruptible(work: Coroutine[Any, Any, None]) -> None:
-    """Run ``work``; Ctrl-C cleans up, and ends the program as a shell expects."""
+def run_interruptible(work: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine. Raises StackError on Ctrl-C, once the coroutine has cleaned up."""
     try:
         asyncio.run(work)
     except KeyboardInterrupt:
-        raise StackError("interrupted; everything is stopped and removed", INTERRUPTED) from None
+        raise StackError("interrupted; everything was removed", INTERRUPTED_STATUS) from None
 
 
 async def _demo() -> None:
-    # One minute instead of five, so that there is something to see soon.
+    # One minute instead of five, so that a schedule fires soon.
     async with running_stack(min_interval_minutes=1) as stack:
         try:
-            await unless_one_ends(story(stack), stack)
+            await run_while_alive(run_steps(stack), stack)
         except (StackError, ServiceError) as error:
-            step(f"That did not happen: {error}")
+            step(f"This step failed: {error}")
             for program in stack.programs:
-                detail(last_words(program))
+                detail(log_tail(program))
             raise StackError(f"the demo failed: {str(error).splitlines()[0]}") from None
-    step("Done: it all happened.")
+    step("Done: every step succeeded.")
 
 
-async def unless_one_ends(work: Coroutine[Any, Any, None], stack: Stack) -> None:
-    """Do ``work``; raise StackError at once when one of the processes ends meanwhile."""
-    watch = asyncio.create_task(first_to_end(stack.programs))
-    doing = asyncio.create_task(work)
+async def run_while_alive(work: Coroutine[Any, Any, None], stack: DevStack) -> None:
+    """Run a coroutine. Raises StackError as soon as one of the stack's processes ends."""
+    watch = asyncio.create_task(watch_programs(stack.programs))
+    task = asyncio.create_task(work)
     try:
-        await asyncio.wait({watch, doing}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({watch, task}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         watch.cancel()
-        if not doing.done():
-            doing.cancel()
-    await (doing if doing.done() else watch)
+        if not task.done():
+            task.cancel()
+    await (task if task.done() else watch)
 
 
-async def story(stack: Stack) -> None:
-    """From the extension's setup to its memory of having been called."""
-    await extension_sets_itself_up(stack)
+async def run_steps(stack: DevStack) -> None:
+    """Run the steps, from the extension's setup to its own record of the call."""
+    await set_up_extension(stack)
     client = await nats.connect(
         stack.nats.url,
         user="runner",
@@ -84,11 +85,11 @@ async def story(stack: Stack) -> None:
         await client.close()
 
 
-async def extension_sets_itself_up(stack: Stack) -> None:
-    """Call its setup twice; the second call finds everything there."""
-    step("The extension's POST /api/setup is called through the Runner's /v1/execute.")
-    detail("It asks the host for its endpoints and creates what is missing of its schedules;")
-    detail("for the demo its heartbeat is due every minute (the minimum is lowered to that).")
+async def set_up_extension(stack: DevStack) -> None:
+    """Call the extension's setup twice; the second call must create nothing."""
+    step("Calling the extension's POST /api/setup through the Runner's /v1/execute.")
+    detail("It asks the host for its endpoints and creates its missing schedules;")
+    detail("for the demo its heartbeat fires every minute (the minimum interval is lowered).")
     first = await call_extension(stack, "POST", "/api/setup", {"heartbeat": EVERY_MINUTE})
     detail(f"created: {', '.join(first['created']) or 'nothing'}")
     if sorted(first["created"]) != ["heartbeat", "status"]:
@@ -99,10 +100,10 @@ async def extension_sets_itself_up(stack: Stack) -> None:
     detail("a second call creates nothing")
 
 
-async def watch_one_slot(stack: Stack, client: Client) -> None:
-    """Wait for the heartbeat's next slot, and show what it left behind."""
-    host = speaking_for_the_sample(stack, client)
-    step("The bus is asked for the schedules: ext.scheduler.list.")
+async def watch_one_slot(stack: DevStack, client: Client) -> None:
+    """Wait for the heartbeat's next slot, and show its results."""
+    host = host_client(stack, client)
+    step("Listing the schedules over the bus: ext.scheduler.list.")
     schedules = (await host.list()).schedules
     table(
         ["name", "cron", "endpoint", "next run"],
@@ -113,29 +114,29 @@ async def watch_one_slot(stack: Stack, client: Client) -> None:
     )
     heartbeat = next((s for s in schedules if s.name == "heartbeat"), None)
     if heartbeat is None or heartbeat.next_run_at is None:
-        raise StackError("the bus knows no heartbeat schedule that is due")
+        raise StackError("no heartbeat schedule is due")
     slot = read_time(heartbeat.next_run_at)
-    step(f"The heartbeat is due at {slot:%H:%M:%S} UTC: the planner makes a run of that slot,")
-    detail("pgqueuer hands it to a worker, which asks the Runner over NATS to call the extension.")
+    step(f"The heartbeat is due at {slot:%H:%M:%S} UTC: the planner creates a run for that slot,")
+    detail("and a worker takes it from the queue and has the Runner call the extension over NATS.")
     await countdown(slot)
-    run = await settled_run(stack, UUID(heartbeat.id), slot)
-    tell_run(run)
-    await tell_schedule(host, heartbeat, run)
-    await tell_memory(stack, run)
+    run = await wait_for_run(stack, UUID(heartbeat.id), slot)
+    show_run(run)
+    await show_schedule(host, heartbeat, run)
+    await show_recorded_call(stack, run)
 
 
-def speaking_for_the_sample(stack: Stack, client: Client) -> SchedulerHost:
-    """A client of the host operations, as a Runner written in Python would embed it."""
+def host_client(stack: DevStack, client: Client) -> SchedulerHost:
+    """Return a client of the host operations, as a Runner written in Python would embed it."""
     keys = parse_key_set((stack.home / "runner.json").read_bytes())
     requests = SignedRequests(client, lambda: signing_key(keys, HOST_AUDIENCE))
     install = InstallContext(install_id=stack.sample.rows.install_id, tenant_id=TENANT)
     return SchedulerHost(requests, install)
 
 
-async def settled_run(stack: Stack, schedule_id: UUID, slot: datetime) -> Run:
-    """The run of that slot, once it has ended well. Raises StackError when it does not."""
+async def wait_for_run(stack: DevStack, schedule_id: UUID, slot: datetime) -> Run:
+    """Return the run of a slot once it has succeeded. Raises StackError when it does not."""
     step("The run is in the database: ext_scheduler.runs.")
-    give_up = asyncio.get_running_loop().time() + PATIENCE.total_seconds()
+    deadline = asyncio.get_running_loop().time() + RESULT_TIMEOUT_S
     connection = await asyncpg.connect(stack.postgres.dsn)
     try:
         while True:
@@ -143,22 +144,21 @@ async def settled_run(stack: Stack, schedule_id: UUID, slot: datetime) -> Run:
                 connection, TENANT, stack.sample.rows.install_id, schedule_id, limit=10
             )
             run = next((run for run in runs if run.slot == slot), None)
-            if run is not None and run.status in SETTLED:
+            if run is not None and run.status in FINAL_STATUSES:
                 break
-            if asyncio.get_running_loop().time() > give_up:
-                found = "no run" if run is None else f"a run that is {run.status}: {run.error}"
-                seconds = PATIENCE.total_seconds()
-                raise StackError(f"{seconds:.0f} s after its slot there is {found}")
-            await asyncio.sleep(0.1)
+            if asyncio.get_running_loop().time() > deadline:
+                outcome = "no run" if run is None else f"a run {run.status}: {run.error}"
+                raise StackError(f"{RESULT_TIMEOUT_S} s after its slot there is {outcome}")
+            await asyncio.sleep(POLL_INTERVAL_S)
     finally:
         await connection.close()
     if run.status != "success":
-        raise StackError(f"the run ended as {run.status}: {run.error}")
+        raise StackError(f"the run ended with status {run.status}: {run.error}")
     return run
 
 
-def tell_run(run: Run) -> None:
-    """Show a run record."""
+def show_run(run: Run) -> None:
+    """Print a run record."""
     started = run.started_at or run.queued_at
     late = (started - run.slot).total_seconds()
     detail(f"id        {run.id}")
@@ -167,21 +167,21 @@ def tell_run(run: Run) -> None:
     detail(f"took      {run.duration_ms} ms, by worker {run.worker}")
 
 
-async def tell_schedule(host: SchedulerHost, heartbeat: ScheduleInfo, run: Run) -> None:
-    """Show the schedule's last-run fields, as the bus tells them."""
-    step("The schedule knows of it as well: ext.scheduler.get.")
-    now = (await host.get(GetInput(heartbeat.id))).schedule
-    if now is None or now.last_run_at is None or now.last_run_status != run.status:
-        raise StackError(f"the schedule does not know of its run: {now}")
-    detail(f"lastRunAt {now.last_run_at}, lastRunStatus {now.last_run_status}")
-    detail(f"nextRunAt {now.next_run_at}")
+async def show_schedule(host: SchedulerHost, heartbeat: ScheduleInfo, run: Run) -> None:
+    """Print the schedule's last-run fields, as read over the bus."""
+    step("The schedule shows it as well: ext.scheduler.get.")
+    current = (await host.get(GetInput(heartbeat.id))).schedule
+    if current is None or current.last_run_at is None or current.last_run_status != run.status:
+        raise StackError(f"the schedule does not show its run: {current}")
+    detail(f"lastRunAt {current.last_run_at}, lastRunStatus {current.last_run_status}")
+    detail(f"nextRunAt {current.next_run_at}")
 
 
-async def tell_memory(stack: Stack, run: Run) -> None:
-    """Show that the extension itself remembers the call, by the run's idempotency key."""
-    step("And the extension remembers being called: its GET /api/status, through /v1/execute.")
-    memory = (await call_extension(stack, "GET", "/api/status"))["heartbeat"]
-    if not memory or memory["idempotency_key"] != str(run.id):
-        raise StackError(f"the extension remembers another call, or none: {memory}")
-    detail(f"calls     {memory['calls']}, payload {memory['payload']}")
-    detail(f"key       {memory['idempotency_key']}: the run's id")
+async def show_recorded_call(stack: DevStack, run: Run) -> None:
+    """Print the extension's own record of the call, found by the run's idempotency key."""
+    step("The extension has recorded the call: its GET /api/status, through /v1/execute.")
+    recorded = (await call_extension(stack, "GET", "/api/status"))["heartbeat"]
+    if not recorded or recorded["idempotency_key"] != str(run.id):
+        raise StackError(f"the extension recorded another call, or none: {recorded}")
+    detail(f"calls     {recorded['calls']}, payload {recorded['payload']}")
+    detail(f"key       {recorded['idempotency_key']}: the run's id")

@@ -1,4 +1,4 @@
-"""``dev``: the demo's stack, kept running, with the commands to talk to it."""
+"""``dev``: runs the demo's stack until Ctrl-C, and prints commands to try on it."""
 
 import asyncio
 import signal
@@ -7,11 +7,11 @@ from pathlib import Path
 import msgspec
 import typer
 
-from devstack.demo import EVERY_MINUTE, interruptible, unless_one_ends
+from devstack.demo import EVERY_MINUTE, run_interruptible, run_while_alive
 from devstack.embedded.postgres import install_directory
 from devstack.extension_calls import execute_request
 from devstack.progress import step
-from devstack.stack import TENANT, Stack, nats_user, running_stack
+from devstack.stack import TENANT, DevStack, nats_user, running_stack
 from service.runtime.settings import PREFIX
 
 CALLS = {
@@ -19,39 +19,39 @@ CALLS = {
     "schedules": ("GET", "/api/schedules", None),
     "status": ("GET", "/api/status", None),
 }
-"""Calls of the sample that are written to files, ready to be sent."""
+"""Calls of the sample, by name, that are written to files to be sent."""
 
 
 def run() -> None:
-    """Keep the whole system running, until Ctrl-C. Raises StackError when a part of it ends."""
-    interruptible(_dev())
+    """Run the system until Ctrl-C. Raises StackError when a component ends."""
+    run_interruptible(_dev())
 
 
 async def _dev() -> None:
     async with running_stack(min_interval_minutes=1) as stack:
         write_calls(stack)
-        step("Everything runs. How to talk to it:\n")
-        typer.echo(how_to_talk(stack))
-        await unless_one_ends(_asked_to_stop(), stack)
+        step("Everything is running. Commands to try:\n")
+        typer.echo(example_commands(stack))
+        await run_while_alive(_wait_for_stop_signal(), stack)
         typer.echo()
 
 
-async def _asked_to_stop() -> None:
+async def _wait_for_stop_signal() -> None:
     stopping = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    for stop_signal in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(stop_signal, stopping.set)
     await stopping.wait()
 
 
-def write_calls(stack: Stack) -> None:
+def write_calls(stack: DevStack) -> None:
     """Write a /v1/execute document per call of ``CALLS`` into the private directory."""
     for name, (method, path, body) in CALLS.items():
         document = msgspec.json.encode(execute_request(stack, method, path, body))
         call_file(stack, name).write_bytes(document)
 
 
-def write_operator(stack: Stack) -> Path:
-    """Write the settings of an operator, whose key acts for every tenant, and return the file."""
+def write_operator_settings(stack: DevStack) -> Path:
+    """Write a settings file for an operator, whose key acts for all tenants; return its path."""
     settings = {
         "nats_url": stack.nats.url,
         **nats_user("operator", stack.passwords),
@@ -59,19 +59,19 @@ def write_operator(stack: Stack) -> Path:
     }
     file = stack.home / "operator.toml"
     file.touch(mode=0o600)
-    # A JSON text is a TOML text as well.
+    # A JSON string is a valid TOML string.
     lines = (f"{name} = {msgspec.json.encode(text).decode()}\n" for name, text in settings.items())
     file.write_text("".join(lines))
     return file
 
 
-def call_file(stack: Stack, name: str) -> Path:
-    """Where ``write_calls`` put a call."""
+def call_file(stack: DevStack, name: str) -> Path:
+    """Return the file of a call that ``write_calls`` writes."""
     return stack.home / f"call-{name}.json"
 
 
-def how_to_talk(stack: Stack) -> str:
-    """Commands for another terminal, in the order in which one would try them."""
+def example_commands(stack: DevStack) -> str:
+    """Return commands for another terminal, in the order to try them."""
     install = stack.sample.rows.install_id
     settings = {**stack.settings, **nats_user("service", stack.passwords)}
     environment = [f"export {PREFIX}{name.upper()}={text}" for name, text in settings.items()]
@@ -83,24 +83,24 @@ def how_to_talk(stack: Stack) -> str:
     mint = f".venv/bin/ext-scheduler token mint list --key {stack.home / 'runner.json'}"
     mint += f" --install {install}"
     request = f"{nats} req ext.scheduler.list '{{}}' --no-templates"
-    admin = f".venv/bin/ext-scheduler --config {write_operator(stack)} admin"
+    admin = f".venv/bin/ext-scheduler --config {write_operator_settings(stack)} admin"
     psql = f"{install_directory() / 'bin' / 'psql'} '{stack.postgres.dsn}'"
     sections = {
-        "Let the extension set itself up, list its schedules, and say when it was called:": [
+        "Call the extension: its setup, its schedules, its status:": [
             f"{execute} @{call_file(stack, name)} {decoded}" for name in CALLS
         ],
-        "Ask the bus, with the nats command line:": [
+        "Use the bus, with the nats command line:": [
             f"{nats} micro ls",
             f"{nats} sub 'ext.scheduler.events.>'",
             f'{request} -H Content-Type:application/json -H "Ext-Context:$({mint})"',
         ],
-        "Administer it:": [
+        "Administer schedules:": [
             f"{admin} list",
             f"{admin} history --install-id {install}",
             f"{admin} run-now SCHEDULE --wait 60",
             f"{admin} pause {TENANT}",
         ],
-        "Look into the database:": [
+        "Query the database:": [
             f"{psql} -c 'TABLE ext_scheduler.runs'",
             f"{psql} -c 'TABLE tenant_extension_schedule'",
         ],
@@ -110,15 +110,15 @@ def how_to_talk(stack: Stack) -> str:
         ]
         + [f"curl -s {stack.nats.monitoring_url}/varz   # NATS"],
         "Logs:": [f"tail -f {stack.home}/*/log"],
-        "Start a further process of your own, after these:": [
+        "Start another responder:": [
             *environment,
             f"export {PREFIX}HTTP_PORT=0",
             ".venv/bin/ext-scheduler serve --role responder",
         ],
     }
-    head = f"   tenant {TENANT}, install {install}; everything is in {stack.home}\n"
-    told = [
+    head = f"   tenant {TENANT}, install {install}; all files are in {stack.home}\n"
+    blocks = [
         "\n".join([f"   {heading}", *(f"     {line}" for line in lines)])
         for heading, lines in sections.items()
     ]
-    return "\n\n".join([head.rstrip("\n"), *told, "   Ctrl-C ends it and removes everything."])
+    return "\n\n".join([head.rstrip("\n"), *blocks, "   Ctrl-C stops and removes everything."])

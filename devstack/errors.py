@@ -1,12 +1,12 @@
-"""How the development stack fails."""
+"""Errors of the development stack."""
 
-INTERRUPTED = 130
+INTERRUPTED_STATUS = 130
 
 
 class StackError(Exception):
-    """A part did not start, ended early, or did not do what was expected; the message names it.
+    """A component did not start, ended early or misbehaved; the message names it.
 
-    ``status`` is what the program should exit with.
+    ``status`` is the exit status for the program.
     """
 
     def __init__(self, message: str, status: int = 1) -> None:

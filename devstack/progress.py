@@ -1,4 +1,4 @@
-"""What the demo and the development stack say as they go."""
+"""Prints the progress of the demo and the development stack: steps, tables, a countdown."""
 
 import asyncio
 import itertools
@@ -6,23 +6,23 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-numbers = itertools.count(1)
-COUNTDOWN_WITHOUT_TERMINAL_SECONDS = 10
+_step_numbers = itertools.count(1)
+COUNTDOWN_INTERVAL_WITHOUT_TERMINAL_S = 10
 
 
 def step(text: str) -> None:
-    """Begin a numbered step."""
-    print(f"{next(numbers):3}. {text}", flush=True)
+    """Print a numbered step."""
+    print(f"{next(_step_numbers):3}. {text}", flush=True)
 
 
 def detail(text: str) -> None:
-    """Say something that belongs to the step."""
+    """Print lines that belong to the current step."""
     for line in text.splitlines():
         print(f"       {line}", flush=True)
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Show rows of short texts under their headings."""
+    """Print rows of short texts under their headings."""
     lines = [list(map(str, row)) for row in (headings, *rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
@@ -30,16 +30,16 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
 
 async def countdown(until: datetime) -> None:
-    """Wait until an instant, showing how long that still takes."""
+    """Wait until an instant, and print the seconds left."""
     on_terminal = sys.stdout.isatty()
-    every = 1 if on_terminal else COUNTDOWN_WITHOUT_TERMINAL_SECONDS
+    interval_s = 1 if on_terminal else COUNTDOWN_INTERVAL_WITHOUT_TERMINAL_S
     while (left := until - datetime.now(until.tzinfo)) > timedelta(0):
         seconds = left.total_seconds()
-        text = f"{seconds:4.0f} s to go"
+        text = f"{seconds:4.0f} s left"
         if on_terminal:
             print(f"\r       {text} ", end="", flush=True)
         else:
             detail(text)
-        await asyncio.sleep(min(seconds, every))
+        await asyncio.sleep(min(seconds, interval_s))
     if on_terminal:
-        print("\r       it is time  ", flush=True)
+        print("\r       due now     ", flush=True)

@@ -1,4 +1,4 @@
-"""The whole system on one machine: embedded servers, every role a process, the sample installed."""
+"""Runs the whole system on one machine: embedded servers, a process per role, the sample."""
 
 import asyncio
 import secrets
@@ -16,7 +16,7 @@ from contracts.subjects import ADMIN_AUDIENCE, HOST_AUDIENCE, RUNNER_AUDIENCE
 from devstack.embedded import Nats, Postgres, embedded_nats, embedded_postgres, private_directory
 from devstack.embedded.servers import HOST, ServerFailed, free_port
 from devstack.errors import StackError
-from devstack.processes import Program, Running, running
+from devstack.processes import Program, RunningProgram, running
 from devstack.progress import detail, step
 from runner_bridge.dev_runner.build import BuildFailed, build_extension
 from runner_bridge.dev_runner.components import install as install_component
@@ -34,21 +34,22 @@ KEY_PURPOSES = {
     "worker": ("ext-scheduler", RUNNER_AUDIENCE),
     "operator": ("operator", ADMIN_AUDIENCE),
 }
-"""File name of each private key → who signs with it, and for whom."""
+"""Issuer and audience by file name of the private key."""
 
 
-class Sample(Struct, frozen=True):
-    """The sample extension, as it is installed."""
+class InstalledSample(Struct, frozen=True):
+    """The sample extension as installed."""
 
     manifest: Manifest
     content_hash: str
     rows: Registered
 
 
-class Stack(Struct, frozen=True):
-    """What runs, and where. ``settings`` are those of every process, by name in lower case.
+class DevStack(Struct, frozen=True):
+    """The running components and their addresses.
 
-    ``passwords`` are those of the users of nats.conf.
+    ``settings`` are those common to all processes, by name in lower case; ``passwords`` those of
+    the users in nats.conf.
     """
 
     home: Path
@@ -56,21 +57,21 @@ class Stack(Struct, frozen=True):
     nats: Nats
     settings: Mapping[str, str]
     passwords: Mapping[str, str]
-    sample: Sample
+    sample: InstalledSample
     runner_url: str
-    programs: list[Running]
+    programs: list[RunningProgram]
 
 
 @asynccontextmanager
-async def running_stack(*, min_interval_minutes: int) -> AsyncIterator[Stack]:
-    """Start everything in a private directory, on free ports; stop and remove it afterwards.
+async def running_stack(*, min_interval_minutes: int) -> AsyncIterator[DevStack]:
+    """Run the system within the context, in a private directory and on free ports.
 
-    Raises StackError, with the reason, when a part does not come up.
+    Raises StackError, with the reason, when a component does not start.
     """
     async with AsyncExitStack() as stack:
         try:
             home = stack.enter_context(private_directory())
-            step("PostgreSQL and NATS start in a private directory, on free ports.")
+            step("Starting PostgreSQL and NATS in a private directory, on free ports.")
             postgres = stack.enter_context(embedded_postgres(home / "postgres"))
             passwords = nats_passwords()
             nats = stack.enter_context(
@@ -86,10 +87,10 @@ async def running_stack(*, min_interval_minutes: int) -> AsyncIterator[Stack]:
         except ServerFailed as failure:
             raise StackError(str(failure)) from None
         detail(f"{postgres.server.host}:{postgres.server.port} and {nats.url}, in {home}")
-        step("The sample extension is compiled to a WebAssembly component (once; then cached).")
+        step("Compiling the sample extension to a WebAssembly component (once; then cached).")
         manifest, content_hash = await asyncio.to_thread(build_sample, home / "components")
         detail(f"{manifest.publisher}/{manifest.name} {manifest.version}, {content_hash[:19]}…")
-        step("The database gets its tables, and the sample is installed for a tenant.")
+        step("Migrating the database, and installing the sample for a tenant.")
         sample = await prepare_database(postgres.dsn, manifest, content_hash)
         detail(f"tenant {TENANT}, install {sample.rows.install_id}")
         write_keys(home)
@@ -100,7 +101,7 @@ async def running_stack(*, min_interval_minutes: int) -> AsyncIterator[Stack]:
             "runner_key_file": str(home / "worker.json"),
             "min_interval_minutes": str(min_interval_minutes),
         }
-        step("Four processes start: responder, worker, Runner and the bridge between them.")
+        step("Starting four processes: responder, worker, Runner and bridge.")
         runner_port = free_port()
         programs = []
         for program in roles(home, settings, passwords, runner_port):
@@ -108,17 +109,17 @@ async def running_stack(*, min_interval_minutes: int) -> AsyncIterator[Stack]:
             detail(f"{program.name:<12} ready, process {started.pid}")
             programs.append(started)
         runner_url = f"http://{HOST}:{runner_port}"
-        yield Stack(home, postgres, nats, settings, passwords, sample, runner_url, programs)
-        step("Everything is stopped, the last started first, and removed.")
+        yield DevStack(home, postgres, nats, settings, passwords, sample, runner_url, programs)
+        step("Everything was stopped, in reverse order, and removed.")
 
 
 def nats_passwords() -> dict[str, str]:
-    """A fresh password for each user of nats.conf; a letter first, as its syntax wants."""
+    """Return a new password per user of nats.conf; its syntax requires a leading letter."""
     return {user: f"p{secrets.token_hex(16)}" for user in NATS_USERS}
 
 
 def nats_user(user: str, passwords: Mapping[str, str]) -> dict[str, str]:
-    """The settings by which a process connects as this user."""
+    """Return the settings with which a process connects as ``user``."""
     return {
         "nats_user": user,
         "nats_password": passwords[user],
@@ -129,7 +130,7 @@ def nats_user(user: str, passwords: Mapping[str, str]) -> dict[str, str]:
 def roles(
     home: Path, settings: Mapping[str, str], passwords: Mapping[str, str], runner_port: int
 ) -> list[Program]:
-    """The processes of the system, in the order in which they start."""
+    """Return the programs of the system, in the order in which they start."""
     service, runner = nats_user("service", passwords), nats_user("runner", passwords)
 
     def role(name: str, user: Mapping[str, str], *arguments: str) -> Program:
@@ -142,13 +143,13 @@ def roles(
         )
 
     runner_url = f"http://{HOST}:{runner_port}"
-    signing = ("--key", str(home / "runner.json"))
-    places = ("--components", str(home / "components"), "--cache", str(CACHE / "compiled"))
+    key = ("--key", str(home / "runner.json"))
+    directories = ("--components", str(home / "components"), "--cache", str(CACHE / "compiled"))
     return [
         role("responder", service, "serve", "--role", "responder"),
         Program(
             name="dev-runner",
-            arguments=["dev-runner", "--port", str(runner_port), *places, *signing],
+            arguments=["dev-runner", "--port", str(runner_port), *directories, *key],
             settings={**settings, **runner},
             ready_url=f"{runner_url}/healthz",
         ),
@@ -158,19 +159,19 @@ def roles(
 
 
 def build_sample(components: Path) -> tuple[Manifest, str]:
-    """Compile the sample into ``components``; its manifest and its content hash."""
+    """Compile the sample into ``components``; return its manifest and content hash."""
     try:
         manifest = msgspec.json.decode((SAMPLE / "manifest.json").read_bytes(), type=Manifest)
         built = build_extension(SAMPLE, CACHE / "extensions")
     except FileNotFoundError:
-        raise StackError(f"{SAMPLE} is not there: run this from a checkout") from None
+        raise StackError(f"{SAMPLE} does not exist: run this from a checkout") from None
     except BuildFailed as failure:
         raise StackError(f"the sample does not compile: {failure}") from None
     return manifest, install_component(built, components)
 
 
-async def prepare_database(dsn: str, manifest: Manifest, content_hash: str) -> Sample:
-    """Migrate, and install the sample with every capability that it declares."""
+async def prepare_database(dsn: str, manifest: Manifest, content_hash: str) -> InstalledSample:
+    """Migrate the database, and install the sample with all capabilities it declares."""
     connection = await asyncpg.connect(dsn)
     try:
         await migrate(connection)
@@ -178,11 +179,11 @@ async def prepare_database(dsn: str, manifest: Manifest, content_hash: str) -> S
             rows = await register(connection, TENANT, manifest, content_hash, manifest.capabilities)
     finally:
         await connection.close()
-    return Sample(manifest, content_hash, rows)
+    return InstalledSample(manifest, content_hash, rows)
 
 
 def write_keys(home: Path) -> None:
-    """Make one private key per purpose, and the public set that everybody verifies with."""
+    """Write one private key set per purpose, and the public key set of all verifiers."""
     public = []
     for name, (issuer, audience) in KEY_PURPOSES.items():
         operator = audience == ADMIN_AUDIENCE

@@ -3,7 +3,7 @@
 import aiohttp
 from aiohttp import web
 
-from devstack.extension_calls import executed
+from devstack.extension_calls import execute
 from tests.support.runner_stub import RESULT, Post, runner_stub
 
 LOADING = {"error": "component_loading: it is still being compiled"}
@@ -17,6 +17,6 @@ async def test_a_component_that_is_still_compiled_is_asked_for_again() -> None:
 
     async with runner_stub() as stub, aiohttp.ClientSession() as session:
         stub.respond = respond
-        answer = await executed(session, stub.url.rstrip("/"), b"{}")
+        answer = await execute(session, stub.url.rstrip("/"), b"{}")
     assert (answer.status, answer.body_b64) == (200, "e30=")
     assert [post.path for post in stub.posts] == ["/v1/execute"] * 3
