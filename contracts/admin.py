@@ -1,4 +1,4 @@
-"""The table of admin operations: what the platform and its operators may ask.
+"""The table of admin operations: what the platform and its operators may call.
 
 Any operation may answer ``ErrorBody`` in place of its output. Lists are keyset pages: ``limit`` is
 at most 200, ``cursor`` is the ``nextCursor`` of the page before, absent on the last page. Where a
@@ -19,7 +19,7 @@ Permission = Literal["extension:read", "extension:write"]
 
 
 class AdminOperation(Struct, frozen=True):
-    """A row of the table. ``operator_only``: it acts on what all tenants share."""
+    """A row of the table; an ``operator_only`` operation acts on data that all tenants share."""
 
     input: type[Struct]
     output: type[Struct]

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct, field
 
 from contracts.errors import Outcome
-from contracts.inputs import Id, Label, TenantId, Word
+from contracts.inputs import Id, Label, Name, TenantId
 
 
 class ManifestEndpoint(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -26,9 +26,9 @@ class ManifestApi(Struct, frozen=True):
 class Manifest(Struct, frozen=True, rename="camel", kw_only=True):
     """An extension's own description of one version; other members are ignored."""
 
-    name: Word
-    publisher: Word
-    version: Word
+    name: Name
+    publisher: Name
+    version: Name
     display_name: Label | None = None
     runtime: Label | None = None
     capabilities: list[str] = field(default_factory=list)
@@ -40,7 +40,7 @@ class RegisterInstallInput(Struct, frozen=True, rename="camel", omit_defaults=Tr
 
     tenant_id: TenantId
     manifest: Manifest
-    content_hash: Word
+    content_hash: Name
     grants: list[str] = field(default_factory=list)
     config: dict[str, Any] = field(default_factory=dict)
 
@@ -62,7 +62,7 @@ class UpdateInstallInput(Struct, frozen=True, rename="camel", omit_defaults=True
     """Move an install to the version named by exactly one of ``version`` and ``versionId``."""
 
     install_id: Id
-    version: Word | None = None
+    version: Name | None = None
     version_id: Id | None = None
     disable_missing_schedules: bool = False
     dry_run: bool = False
@@ -93,17 +93,17 @@ class SetInstallEnabledInput(Struct, frozen=True, rename="camel"):
 
 
 class SetInstallEnabledOutput(Outcome, frozen=True, kw_only=True):
-    """Whether it is so now."""
+    """Whether the change was made."""
 
 
 class UninstallInput(Struct, frozen=True, rename="camel"):
-    """Remove an install and everything of it but the audit."""
+    """Remove an install and everything that belongs to it except the audit."""
 
     install_id: Id
 
 
 class UninstallOutput(Outcome, frozen=True, kw_only=True):
-    """How much was removed."""
+    """How many rows were removed."""
 
     schedules_removed: int | None = None
     runs_removed: int | None = None
@@ -116,7 +116,7 @@ class PurgeTenantInput(Struct, frozen=True, rename="camel"):
 
 
 class PurgeTenantOutput(Outcome, frozen=True, kw_only=True):
-    """How much was removed."""
+    """How many rows were removed."""
 
     installs_removed: int | None = None
     schedules_removed: int | None = None
@@ -131,7 +131,7 @@ class SetTenantPausedInput(Struct, frozen=True, rename="camel"):
 
 
 class SetTenantPausedOutput(Outcome, frozen=True, kw_only=True):
-    """Whether it is so now."""
+    """Whether the change was made."""
 
 
 class DisableSchedulesInput(Struct, frozen=True, rename="camel"):
@@ -160,7 +160,7 @@ class AdoptInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_onl
 
 
 class Problem(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
-    """Something that was found and left alone, with what it is about."""
+    """Something that was found and not changed, with its subject."""
 
     subject: str
     message: str

@@ -6,7 +6,7 @@ from msgspec import UNSET, Struct, UnsetType, field
 
 from contracts.admin_installs import Problem
 from contracts.errors import Outcome
-from contracts.inputs import Count, Cursor, Id, Limit, TenantId
+from contracts.inputs import Cursor, Id, Limit, PreviewCount, TenantId
 from contracts.schedules import EndpointInfo, Payload, ScheduleInfo
 
 
@@ -144,7 +144,7 @@ class PreviewCronInput(Struct, frozen=True, rename="camel", omit_defaults=True, 
 
     cron: str
     timezone: str | None = None
-    count: Count | None = None
+    count: PreviewCount | None = None
     from_: str | None = field(default=None, name="from")
 
 

@@ -1,4 +1,4 @@
-"""The signed install context: a compact JWS that says who asks, for exactly one request.
+"""The signed install context: a compact JWS that identifies the caller of exactly one request.
 
 Pure: keys and time are passed in. Both sides work on the exact bytes of the body.
 """
@@ -54,11 +54,11 @@ LEEWAY_S = 10
 ALL_TENANTS = "*"
 """The ``tenant_id`` of a platform operator."""
 
-Word = Annotated[str, Meta(min_length=1)]
+NonEmptyText = Annotated[str, Meta(min_length=1)]
 
 
 class Claims(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What a token says, under its wire names. ``iat`` and ``exp`` are Unix seconds.
+    """The claims of a token, under their wire names. ``iat`` and ``exp`` are Unix seconds.
 
     ``jti`` is the request's id and its idempotency key. ``tenant_id``, ``version_id`` and
     ``extension_id`` are texts, to be compared with the database: what does not match there is
@@ -66,19 +66,19 @@ class Claims(Struct, frozen=True, omit_defaults=True, kw_only=True):
     ``sub``, ``permissions`` and ``tenant_id``; a host one has ``install_id``.
     """
 
-    iss: Word
-    aud: Word
+    iss: NonEmptyText
+    aud: NonEmptyText
     iat: int
     exp: int
     jti: UUID
-    op: Word
+    op: NonEmptyText
     body_sha256: str
     install_id: UUID | None = None
-    tenant_id: Word | None = None
-    version_id: Word | None = None
-    extension_id: Word | None = None
+    tenant_id: NonEmptyText | None = None
+    version_id: NonEmptyText | None = None
+    extension_id: NonEmptyText | None = None
     providers: tuple[str, ...] | None = None
-    sub: Word | None = None
+    sub: NonEmptyText | None = None
     permissions: tuple[str, ...] | None = None
     nbf: int | None = None
 
@@ -106,7 +106,7 @@ class Reason(StrEnum):
 
 
 class ContextRefused(Exception):
-    """A token that proves nothing; ``reason`` says why, without quoting the token."""
+    """The token was rejected; ``reason`` says why, without quoting the token."""
 
     def __init__(self, reason: Reason) -> None:
         super().__init__(reason.value)
@@ -119,19 +119,19 @@ def body_sha256(body: bytes) -> str:
 
 
 def sign(claims: Claims, key: Key) -> str:
-    """Make the token for these claims; the same input gives the same bytes.
+    """Return the token for these claims; equal input gives equal bytes.
 
     Raises:
         InvalidKeySet: only the public part of the key is known.
     """
     if key.sign is None:
         raise InvalidKeySet(f"key {key.kid!r} cannot sign: it has no private part")
-    message = _written_header(key.alg, key.kid) + base64url.encode(msgspec.json.encode(claims))
+    message = _encode_header(key.alg, key.kid) + base64url.encode(msgspec.json.encode(claims))
     return (message + b"." + base64url.encode(key.sign(message))).decode()
 
 
 @lru_cache(maxsize=64)
-def _written_header(alg: str, kid: str) -> bytes:
+def _encode_header(alg: str, kid: str) -> bytes:
     header = msgspec.json.encode({"alg": alg, "kid": kid, "typ": TOKEN_TYPE})
     return base64url.encode(header) + b"."
 
@@ -139,14 +139,14 @@ def _written_header(alg: str, kid: str) -> bytes:
 def verify(
     token: str | None, keys: KeySet, *, audience: str, op: str, body: bytes, now: float
 ) -> Claims:
-    """Accept a token for exactly this audience, operation and body at ``now`` (Unix seconds).
+    """Verify a token for exactly this audience, operation and body at ``now`` (Unix seconds).
 
     Raises:
-        ContextRefused: it proves nothing of the kind.
+        ContextRefused: it is not valid for them.
     """
     key, payload = _authenticate(token, keys)
     claims = _claims(payload)
-    _check_speaker(claims, key, audience)
+    _check_issuer_and_audience(claims, key, audience)
     if claims.op != op:
         _refuse(Reason.OPERATION)
     if claims.body_sha256 != body_sha256(body):
@@ -156,7 +156,7 @@ def verify(
 
 
 def _authenticate(token: str | None, keys: KeySet) -> tuple[Key, bytes]:
-    """Give the key that really signed the token, and the payload's bytes."""
+    """Return the key that really signed the token, and the payload's bytes."""
     segments = _split(token)
     try:
         header = _header(segments[0])
@@ -216,7 +216,7 @@ def _claims(payload: bytes) -> Claims:
         _refuse(Reason.CLAIMS)
 
 
-def _check_speaker(claims: Claims, key: Key, audience: str) -> None:
+def _check_issuer_and_audience(claims: Claims, key: Key, audience: str) -> None:
     if claims.aud != audience or audience not in key.audiences:
         _refuse(Reason.AUDIENCE)
     if claims.iss != key.issuer:

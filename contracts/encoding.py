@@ -1,4 +1,4 @@
-"""MessagePack and JSON by content type; every malformed body becomes one clean exception."""
+"""MessagePack and JSON by content type; every malformed body raises ``MalformedBody``."""
 
 import json
 import math
@@ -30,7 +30,7 @@ class MalformedBody(ValueError):
 _MSGPACK_ENCODER = msgspec.msgpack.Encoder()
 _JSON_ENCODER = msgspec.json.Encoder()
 _EMPTY_MSGPACK, _EMPTY_JSON = b"\x80", b"{}"
-_LONGEST_INTEGER = 4_000
+_MAX_INTEGER_DIGITS = 4_000
 _MSGPACK_DECODER = msgspec.msgpack.Decoder()
 _JSON_DECODER = msgspec.json.Decoder()
 # Deep nesting and bad UTF-8 do not come as msgspec's own errors.
@@ -84,7 +84,7 @@ def decode(body: bytes, type: type[T], encoding: Encoding) -> T:  # noqa: A002 -
 
 
 def decode_map(body: bytes, encoding: Encoding) -> dict[str, Any]:
-    """Decode into a map of raw values, so that each field can be judged by itself.
+    """Decode into a map of raw values, so that each field can be validated on its own.
 
     Values may be anything that the encodings carry, MessagePack's bytes, ``Ext``, datetimes, NaN
     and non-string keys of inner maps included: the rules refuse those field by field.
@@ -116,7 +116,7 @@ def _read_json(body: bytes) -> object:
 
 def _integer(digits: str) -> int | float:
     # No field takes such a number, but int() would have the whole body refused for its length.
-    return int(digits) if len(digits) <= _LONGEST_INTEGER else math.inf
+    return int(digits) if len(digits) <= _MAX_INTEGER_DIGITS else math.inf
 
 
 def _undecodable(encoding: Encoding) -> str:

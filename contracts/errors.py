@@ -8,7 +8,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 
 class Code(StrEnum):
-    """Why an operation did not do what was asked. Closed: a client may match on all of them."""
+    """Why an operation was not carried out. Closed: a client may match on all of them."""
 
     VALIDATION_FAILED = "VALIDATION_FAILED"
     """The body is unreadable or too large, or fields are wrong (`fieldErrors`)."""
@@ -53,7 +53,7 @@ NUMBERS: Mapping[Code, int] = MappingProxyType(
 
 
 class Outcome(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
-    """What a change answers. Where ``success`` is false, ``code`` and ``error`` say why.
+    """The result of a change. Where ``success`` is false, ``code`` and ``error`` say why.
 
     ``field_errors`` maps a wire field name to a message; ``error`` repeats the first of them.
     """
@@ -97,7 +97,7 @@ class ServiceError(Exception):
         self.field_errors = field_errors
 
     def body(self) -> ErrorBody:
-        """Give the body that goes over the wire."""
+        """Return the body that goes over the wire."""
         return ErrorBody(
             code=self.code,
             error=self.message,

@@ -1,4 +1,4 @@
-"""Events: told after the commit, at least once, to whoever listens."""
+"""Events: published after the commit, at least once."""
 
 from enum import StrEnum
 from typing import Any
@@ -20,7 +20,7 @@ class EventType(StrEnum):
 
 
 class Event(Struct, frozen=True, rename="camel", kw_only=True):
-    """One event, always JSON. ``id`` is a UUID by which listeners tell repeats; ``at`` RFC 3339."""
+    """One event, always JSON. ``id`` is a UUID by which clients detect repeats; ``at`` RFC 3339."""
 
     id: str
     type: EventType

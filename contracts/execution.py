@@ -1,4 +1,4 @@
-"""What goes to the Runner on ``ext.runner.execute`` and comes back: its own snake_case JSON.
+"""The request to the Runner on ``ext.runner.execute`` and its response: its snake_case JSON.
 
 Optional members are left out when written; reading takes ``null`` for them as well, because other
 programs call a Runner too.
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class ExecuteContext(Struct, frozen=True, kw_only=True):
-    """Who is called and why.
+    """The install that is called, and why.
 
     ``request_id`` is the token's ``jti``, fresh for each attempt; ``trigger`` is ``schedule`` or
     ``run_now``; ``content_hash`` reads ``sha256:…``; config values that are not strings travel as
@@ -50,7 +50,7 @@ class ExecuteLimits(Struct, frozen=True):
 
 
 class SecretEnvelope(Struct, frozen=True, kw_only=True):
-    """The install's encrypted secrets, passed on unopened; every member is text."""
+    """The install's encrypted secrets, forwarded unopened; every member is text."""
 
     ciphertext_b64: str
     algorithm: str | UnsetType | None = UNSET
@@ -76,7 +76,7 @@ def _no_headers() -> dict[str, str]:
 
 
 class ExecuteResponse(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What the Runner answers. Below 400 and without ``error`` is success."""
+    """The Runner's response. Below 400 and without ``error`` is success."""
 
     status: int
     headers: dict[str, str] = field(default_factory=_no_headers)

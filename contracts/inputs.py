@@ -13,7 +13,7 @@ Id = Annotated[str, Meta(pattern=UUID_PATTERN, description="A UUID")]
 TenantId = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^(?!\*$)[\s\S]*$")]
 """A tenant of the platform; ``*`` is none."""
 
-Word = Annotated[str, Meta(min_length=1, max_length=255)]
+Name = Annotated[str, Meta(min_length=1, max_length=255)]
 """A name or version of something."""
 
 Label = Annotated[str, Meta(max_length=255)]
@@ -23,4 +23,4 @@ Limit = Annotated[int, Meta(ge=1, le=MAX_LIMIT, description="Rows of a page")]
 
 Cursor = Annotated[str, Meta(max_length=2048, description="The nextCursor of the page before")]
 
-Count = Annotated[int, Meta(ge=1, le=MAX_PREVIEW)]
+PreviewCount = Annotated[int, Meta(ge=1, le=MAX_PREVIEW)]

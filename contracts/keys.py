@@ -24,8 +24,8 @@ ED25519_NAMES = frozenset({"EdDSA", "Ed25519"})
 """One algorithm under two names: EdDSA limited to Ed25519, and the name RFC 9864 gives it."""
 MIN_SECRET_BYTES = 32
 
-Sign = Callable[[bytes], bytes]
-Check = Callable[[bytes, bytes], bool]
+SignMessage = Callable[[bytes], bytes]
+VerifySignature = Callable[[bytes, bytes], bool]
 
 
 class InvalidKeySet(ValueError):
@@ -35,8 +35,8 @@ class InvalidKeySet(ValueError):
 class Key(Struct, frozen=True, kw_only=True):
     """One key. ``check(message, signature)``; ``sign`` is None where only the public part is known.
 
-    ``issuer`` is the only ``iss`` it speaks for, ``audiences`` the only ``aud``; ``operator`` lets
-    it act for all tenants.
+    ``issuer`` is the only ``iss`` it may sign for, ``audiences`` the only ``aud``; an ``operator``
+    key may act for all tenants.
     """
 
     kid: str
@@ -44,14 +44,14 @@ class Key(Struct, frozen=True, kw_only=True):
     issuer: str
     audiences: frozenset[str]
     operator: bool
-    check: Check
-    sign: Sign | None
+    check: VerifySignature
+    sign: SignMessage | None
 
     def __repr__(self) -> str:
         return f"Key(kid={self.kid!r}, alg={self.alg!r}, issuer={self.issuer!r})"
 
     def names(self, alg: str) -> bool:
-        """Tell whether a token's ``alg`` names this key's own algorithm."""
+        """Return whether a token's ``alg`` names this key's own algorithm."""
         return alg == self.alg or {alg, self.alg} == ED25519_NAMES
 
 
@@ -86,7 +86,7 @@ def parse_key_set(document: bytes) -> KeySet:
 def signing_key(keys: KeySet, audience: str, kid: str | None = None) -> Key:
     """Choose the key to sign with: the named one, else the first that can sign for the audience.
 
-    The first, so that a key added at the end for rotation is not used before the old one goes.
+    The first, so that a key appended for rotation is not used before the old one is removed.
 
     Raises:
         InvalidKeySet: no such key.
@@ -100,18 +100,18 @@ def signing_key(keys: KeySet, audience: str, kid: str | None = None) -> Key:
 def generate_key(
     alg: str, *, kid: str, issuer: str, audiences: Sequence[str], operator: bool = False
 ) -> dict[str, Any]:
-    """Make a new private JWK for ``EdDSA``, ``Ed25519`` or ``HS256``.
+    """Return a new private JWK for ``EdDSA``, ``Ed25519`` or ``HS256``.
 
     Raises:
         InvalidKeySet: an unknown algorithm or audience, or an empty name.
     """
     if alg == HS256:
-        material = {"kty": "oct", "k": _text(secrets.token_bytes(MIN_SECRET_BYTES))}
+        material = {"kty": "oct", "k": _encode_text(secrets.token_bytes(MIN_SECRET_BYTES))}
     else:
         private = Ed25519PrivateKey.generate()
-        public = _text(private.public_key().public_bytes_raw())
+        public = _encode_text(private.public_key().public_bytes_raw())
         material = {"kty": "OKP", "crv": "Ed25519", "x": public}
-        material["d"] = _text(private.private_bytes_raw())
+        material["d"] = _encode_text(private.private_bytes_raw())
     jwk: dict[str, Any] = {
         "kid": kid,
         "alg": alg,
@@ -126,7 +126,7 @@ def generate_key(
 
 
 def public_jwk(jwk: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out the private part of an Ed25519 JWK.
+    """Return an Ed25519 JWK without its private part.
 
     Raises:
         InvalidKeySet: an HS256 key, which has no public part.
@@ -137,10 +137,10 @@ def public_jwk(jwk: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def key_set_document(jwks: Sequence[Mapping[str, Any]]) -> bytes:
-    """Write a JWK Set, checked as a reader will check it.
+    """Return a JWK Set as JSON, validated as a reader would.
 
     Raises:
-        InvalidKeySet: a reader would refuse it.
+        InvalidKeySet: a reader would reject it.
     """
     document = msgspec_json.format(msgspec_json.encode({"keys": list(jwks)}), indent=2)
     parse_key_set(document)
@@ -152,14 +152,14 @@ def _parse_key(jwk: dict[str, Any], position: int) -> Key:
     if not isinstance(kid, str) or not kid:
         raise InvalidKeySet(f"key number {position + 1}: kid is missing")
     try:
-        alg = _word(jwk, "alg")
+        alg = _text_member(jwk, "alg")
         check, sign = _hmac_key(jwk) if alg == HS256 else _ed25519_key(jwk, alg)
         return Key(
             kid=kid,
             alg=alg,
-            issuer=_word(jwk, "ext_iss"),
+            issuer=_text_member(jwk, "ext_iss"),
             audiences=_audiences(jwk.get("ext_aud")),
-            operator=_flag(jwk, "ext_operator"),
+            operator=_boolean_member(jwk, "ext_operator"),
             check=check,
             sign=sign,
         )
@@ -167,7 +167,7 @@ def _parse_key(jwk: dict[str, Any], position: int) -> Key:
         raise InvalidKeySet(f"key {kid!r}: {fault}") from None
 
 
-def _hmac_key(jwk: dict[str, Any]) -> tuple[Check, Sign]:
+def _hmac_key(jwk: dict[str, Any]) -> tuple[VerifySignature, SignMessage]:
     if jwk.get("kty") != "oct":
         raise InvalidKeySet("HS256 needs kty oct")
     secret = _material(jwk, "k")
@@ -183,7 +183,7 @@ def _hmac_key(jwk: dict[str, Any]) -> tuple[Check, Sign]:
     return check, sign
 
 
-def _ed25519_key(jwk: dict[str, Any], alg: str) -> tuple[Check, Sign | None]:
+def _ed25519_key(jwk: dict[str, Any], alg: str) -> tuple[VerifySignature, SignMessage | None]:
     if alg not in ED25519_NAMES:
         raise InvalidKeySet("alg must be EdDSA, Ed25519 or HS256")
     if jwk.get("kty") != "OKP" or jwk.get("crv") != "Ed25519":
@@ -207,7 +207,7 @@ def _ed25519_key(jwk: dict[str, Any], alg: str) -> tuple[Check, Sign | None]:
 
 def _material(jwk: dict[str, Any], member: str) -> bytes:
     try:
-        return base64url.decode(_word(jwk, member).encode())
+        return base64url.decode(_text_member(jwk, member).encode())
     except ValueError:
         raise InvalidKeySet(f"{member} is missing or not base64url") from None
 
@@ -219,14 +219,14 @@ def _raw_ed25519(jwk: dict[str, Any], member: str) -> bytes:
     return raw
 
 
-def _word(jwk: dict[str, Any], member: str) -> str:
+def _text_member(jwk: dict[str, Any], member: str) -> str:
     value = jwk.get(member)
     if not isinstance(value, str) or not value:
         raise InvalidKeySet(f"{member} is missing or not a text")
     return value
 
 
-def _flag(jwk: dict[str, Any], member: str) -> bool:
+def _boolean_member(jwk: dict[str, Any], member: str) -> bool:
     value = jwk.get(member, False)
     if not isinstance(value, bool):
         raise InvalidKeySet(f"{member} is not a boolean")
@@ -240,12 +240,12 @@ def _audiences(value: object) -> frozenset[str]:
 
 
 def _refuse_public_key_as_secret(members: list[dict[str, Any]]) -> None:
-    # Whoever reads the public key could then forge tokens: a known confusion of the two kinds.
+    # Anyone who has the public key could forge tokens: the known confusion of the two kinds.
     public = {jwk.get("x") for jwk in members} - {None}
     for jwk in members:
         if jwk.get("k") in public:
             raise InvalidKeySet(f"key {jwk['kid']!r}: the secret is another key's public part")
 
 
-def _text(raw: bytes) -> str:
+def _encode_text(raw: bytes) -> str:
     return base64url.encode(raw).decode()

@@ -1,4 +1,4 @@
-"""Host operations: what an extension may ask about its own schedules.
+"""Host operations: what an extension may do with its own schedules.
 
 The Input types are what a client writes and what the schemas show. The service reads bodies field
 by field instead, so that all field errors come at once. Any operation may answer ``ErrorBody`` in
@@ -90,7 +90,7 @@ class CreateOutput(Outcome, frozen=True, kw_only=True):
 
 
 class UpdateInput(Struct, frozen=True, rename="camel", kw_only=True):
-    """An absent field is left alone; ``None`` clears ``name`` or ``payload``, and only those."""
+    """An absent field is unchanged; ``None`` clears ``name`` or ``payload``, and only those."""
 
     schedule_id: str
     endpoint: str | UnsetType = UNSET

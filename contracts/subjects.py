@@ -30,17 +30,17 @@ _PLAIN_TOKEN = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def host_subject(op: str) -> str:
-    """Give the subject of a host operation, such as ``ext.scheduler.create``."""
+    """Return the subject of a host operation, such as ``ext.scheduler.create``."""
     return f"{HOST_AUDIENCE}.{op}"
 
 
 def admin_subject(op: str) -> str:
-    """Give the subject of an admin operation, such as ``ext.scheduler.admin.runNow``."""
+    """Return the subject of an admin operation, such as ``ext.scheduler.admin.runNow``."""
     return f"{ADMIN_AUDIENCE}.{op}"
 
 
 def event_subject(tenant_id: str, install_id: str, type: str) -> str:  # noqa: A002 - the wire's word
-    """Give the subject of an event; the dot of ``type`` stays.
+    """Return the subject of an event; the dot of ``type`` stays.
 
     A tenant id with characters outside ``A-Za-z0-9_-`` would be several tokens, or a wildcard, so
     it appears as its base64url.

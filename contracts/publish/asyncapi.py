@@ -16,11 +16,10 @@ from contracts.events import Event, EventType
 from contracts.execution import ExecuteRequest, ExecuteResponse
 from contracts.publish.asyncapi_parts import DESCRIPTION, message_traits, servers
 from contracts.publish.schemas import (
-    ADMIN_REFUSALS,
-    HOST_REFUSALS,
     AnyOperation,
     description_of,
     is_outcome,
+    refusals,
     schemas,
     service_errors,
 )
@@ -37,10 +36,10 @@ from contracts.subjects import (
 VERSION = "3.0.0"
 """The version of AsyncAPI."""
 
-Part = dict[str, Any]
+JsonObject = dict[str, Any]
 
 
-class _Offer(Struct, frozen=True):
+class _Endpoint(Struct, frozen=True):
     """One operation of the service under its unique name, such as ``admin.runNow``."""
 
     name: str
@@ -51,9 +50,9 @@ class _Offer(Struct, frozen=True):
     trait: str
 
 
-def document(version: str) -> Part:
+def document(version: str) -> JsonObject:
     """Build the document; ``version`` is that of the service."""
-    offers = _offers()
+    endpoints = _endpoints()
     return {
         "asyncapi": VERSION,
         "info": {
@@ -63,9 +62,9 @@ def document(version: str) -> Part:
         },
         "defaultContentType": Encoding.MSGPACK.value,
         "servers": servers(),
-        "channels": {**_channels(offers), **_execute_channels(), **_event_channel()},
+        "channels": {**_channels(endpoints), **_execute_channels(), **_event_channel()},
         "operations": {
-            **{offer.name: _operation(offer) for offer in offers},
+            **{endpoint.name: _operation(endpoint) for endpoint in endpoints},
             "runner.execute": _execute_operation(),
             "events": _event_operation(),
         },
@@ -77,47 +76,49 @@ def document(version: str) -> Part:
     }
 
 
-def _offers() -> list[_Offer]:
+def _endpoints() -> list[_Endpoint]:
     host = [
-        _Offer(f"host.{op}", op, host_subject(op), row, HOST_REFUSALS[op], "hostRequest")
+        _Endpoint(f"host.{op}", op, host_subject(op), row, refusals(op, row), "hostRequest")
         for op, row in HOST_OPS.items()
     ]
     admin = [
-        _Offer(f"admin.{op}", op, admin_subject(op), row, ADMIN_REFUSALS[op], "adminRequest")
+        _Endpoint(f"admin.{op}", op, admin_subject(op), row, refusals(op, row), "adminRequest")
         for op, row in ADMIN_OPS.items()
     ]
     return host + admin
 
 
-def _channels(offers: Sequence[_Offer]) -> Part:
-    channels: Part = {}
-    for offer in offers:
-        channels[offer.name] = {
-            "address": offer.subject,
-            "messages": {"request": _message(offer.trait, offer.operation.input)},
+def _channels(endpoints: Sequence[_Endpoint]) -> JsonObject:
+    channels: JsonObject = {}
+    for endpoint in endpoints:
+        channels[endpoint.name] = {
+            "address": endpoint.subject,
+            "messages": {"request": _message(endpoint.trait, endpoint.operation.input)},
         }
-        channels[f"{offer.name}.reply"] = _reply_channel(_replies(offer))
+        channels[f"{endpoint.name}.reply"] = _reply_channel(_replies(endpoint))
     return channels
 
 
-def _replies(offer: _Offer) -> Part:
-    replies = {"result": _message("reply", offer.operation.output)}
-    if offer.refusals:
-        shape = offer.operation.output.__name__ if is_outcome(offer.operation) else "ErrorBody"
+def _replies(endpoint: _Endpoint) -> JsonObject:
+    replies = {"result": _message("reply", endpoint.operation.output)}
+    if endpoint.refusals:
+        shape = (
+            endpoint.operation.output.__name__ if is_outcome(endpoint.operation) else "ErrorBody"
+        )
         replies["refusal"] = {
             "title": "A negative result",
             "traits": [_trait("reply")],
-            "payload": _negative(shape, offer.refusals),
+            "payload": _negative(shape, endpoint.refusals),
         }
     replies["serviceError"] = {
         "title": "The operation was not considered",
         "traits": [_trait("serviceError")],
-        "payload": _negative("ErrorBody", service_errors(offer.op, offer.operation)),
+        "payload": _negative("ErrorBody", service_errors(endpoint.op, endpoint.operation)),
     }
     return replies
 
 
-def _negative(shape: str, codes: Sequence[Code]) -> Part:
+def _negative(shape: str, codes: Sequence[Code]) -> JsonObject:
     narrower = {
         "type": "object",
         "properties": {
@@ -134,17 +135,19 @@ def _numbers(codes: Sequence[Code]) -> Mapping[str, int]:
     return {code.value: NUMBERS[code] for code in codes}
 
 
-def _operation(offer: _Offer) -> Part:
-    operation = offer.operation
-    part: Part = {
+def _operation(endpoint: _Endpoint) -> JsonObject:
+    operation = endpoint.operation
+    part: JsonObject = {
         "action": "receive",
-        "channel": _channel(offer.name),
-        "title": offer.op,
-        "messages": [_message_of(offer.name, "request")],
+        "channel": _channel(endpoint.name),
+        "title": endpoint.op,
+        "messages": [_message_of(endpoint.name, "request")],
         "bindings": _queue(SCHEDULER_QUEUE),
         "reply": {
-            "channel": _channel(f"{offer.name}.reply"),
-            "messages": [_message_of(f"{offer.name}.reply", name) for name in _replies(offer)],
+            "channel": _channel(f"{endpoint.name}.reply"),
+            "messages": [
+                _message_of(f"{endpoint.name}.reply", name) for name in _replies(endpoint)
+            ],
         },
         "x-mutates": operation.mutates,
     }
@@ -154,7 +157,7 @@ def _operation(offer: _Offer) -> Part:
     return part
 
 
-def _execute_channels() -> Part:
+def _execute_channels() -> JsonObject:
     json = {"contentType": Encoding.JSON.value}
     return {
         "runner.execute": {
@@ -168,7 +171,7 @@ def _execute_channels() -> Part:
     }
 
 
-def _execute_operation() -> Part:
+def _execute_operation() -> JsonObject:
     return {
         "action": "send",
         "channel": _channel("runner.execute"),
@@ -182,11 +185,11 @@ def _execute_operation() -> Part:
     }
 
 
-def _event_channel() -> Part:
+def _event_channel() -> JsonObject:
     return {
         "events": {
             "address": f"{EVENTS_PREFIX}.{{tenantId}}.{{installId}}.{{type}}",
-            "description": "Sent after the commit, at least once; `id` tells repeats.",
+            "description": "Sent after the commit, at least once; `id` identifies repeats.",
             "parameters": {
                 "tenantId": {
                     "description": "Outside of A-Za-z0-9_- the base64url of the tenant's id."
@@ -208,7 +211,7 @@ def _event_channel() -> Part:
     }
 
 
-def _event_operation() -> Part:
+def _event_operation() -> JsonObject:
     return {
         "action": "send",
         "channel": _channel("events"),
@@ -217,12 +220,12 @@ def _event_operation() -> Part:
     }
 
 
-def _reply_channel(messages: Part) -> Part:
+def _reply_channel(messages: JsonObject) -> JsonObject:
     # The address is the message's reply subject, which is no header: AsyncAPI writes null.
     return {"address": None, "messages": messages}
 
 
-def _message(trait: str, shape: type[Struct]) -> Part:
+def _message(trait: str, shape: type[Struct]) -> JsonObject:
     return {
         "title": shape.__name__,
         "description": description_of(shape),
@@ -231,21 +234,21 @@ def _message(trait: str, shape: type[Struct]) -> Part:
     }
 
 
-def _queue(queue: str) -> Part:
+def _queue(queue: str) -> JsonObject:
     return {"nats": {"queue": queue, "bindingVersion": "0.1.0"}}
 
 
-def _trait(name: str) -> Part:
+def _trait(name: str) -> JsonObject:
     return {"$ref": f"#/components/messageTraits/{name}"}
 
 
-def _schema(name: str) -> Part:
+def _schema(name: str) -> JsonObject:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def _channel(name: str) -> Part:
+def _channel(name: str) -> JsonObject:
     return {"$ref": f"#/channels/{name}"}
 
 
-def _message_of(channel: str, message: str) -> Part:
+def _message_of(channel: str, message: str) -> JsonObject:
     return {"$ref": f"#/channels/{channel}/messages/{message}"}

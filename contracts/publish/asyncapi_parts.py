@@ -1,4 +1,4 @@
-"""The parts of the AsyncAPI document that no table says: the bus, the headers, the words."""
+"""The parts of the AsyncAPI document that no table has: servers, headers, description."""
 
 from typing import Any
 
@@ -50,7 +50,7 @@ _REQUEST_ID: _Schema = {
 
 
 def servers() -> dict[str, Any]:
-    """Give the bus: one server, wherever it is."""
+    """Return the servers: one NATS bus, with variables for its address."""
     return {
         "bus": {
             "host": "{host}:{port}",
@@ -65,7 +65,7 @@ def servers() -> dict[str, Any]:
 
 
 def message_traits() -> dict[str, Any]:
-    """Give the headers of each kind of message."""
+    """Return the headers of each kind of message."""
     return {
         "hostRequest": _headers(_request(HOST_AUDIENCE), CONTEXT_HEADER),
         "adminRequest": _headers(_request(ADMIN_AUDIENCE), CONTEXT_HEADER),

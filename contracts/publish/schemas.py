@@ -71,8 +71,22 @@ ADMIN_REFUSALS: Mapping[str, tuple[Code, ...]] = MappingProxyType(
 """Admin operation → codes of its negative results."""
 
 
+def refusals(op: str, operation: AnyOperation) -> tuple[Code, ...]:
+    """Return the codes of an operation's negative results.
+
+    Raises:
+        LookupError: the table lacks the operation; the message names the table.
+    """
+    host = isinstance(operation, Operation)
+    table = HOST_REFUSALS if host else ADMIN_REFUSALS
+    if op not in table:
+        name = "HOST_REFUSALS" if host else "ADMIN_REFUSALS"
+        raise LookupError(f"operation {op!r} has no codes in {name} of {__name__}")
+    return table[op]
+
+
 def service_errors(op: str, operation: AnyOperation) -> tuple[Code, ...]:
-    """Give the codes with which an operation is not considered at all."""
+    """Return the codes of the service errors of an operation."""
     codes = list(_ALWAYS)
     host = isinstance(operation, Operation)
     if host:
@@ -85,14 +99,14 @@ def service_errors(op: str, operation: AnyOperation) -> tuple[Code, ...]:
 
 
 def is_outcome(operation: AnyOperation) -> bool:
-    """Whether a negative result has the shape of the operation's own output."""
+    """Return whether a negative result has the shape of the operation's own output."""
     return issubclass(operation.output, Outcome)
 
 
 def schemas(ref_template: str) -> dict[str, Any]:
-    """Give every type's JSON Schema by name; ``ref_template`` as msgspec takes it."""
+    """Return every type's JSON Schema by name; ``ref_template`` as msgspec takes it."""
     _, components = msgspec.json.schema_components(list(_types()), ref_template=ref_template)
-    # A literal cannot be false in msgspec, so the one value that it ever has is told here.
+    # A literal cannot be false in msgspec, so its only value is stated here.
     refused = components[ErrorBody.__name__]
     refused["properties"]["success"] = {"const": False}
     refused["required"] = [*refused["required"], "success"]
@@ -100,7 +114,7 @@ def schemas(ref_template: str) -> dict[str, Any]:
 
 
 def description_of(shape: type[Struct]) -> str:
-    """Give a type's documentation as text."""
+    """Return a type's documentation as text."""
     return _text(shape.__doc__ or "")
 
 

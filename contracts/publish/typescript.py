@@ -12,9 +12,8 @@ from contracts.admin import ADMIN_OPS
 from contracts.errors import NUMBERS, Code
 from contracts.publish import wit
 from contracts.publish.schemas import (
-    ADMIN_REFUSALS,
-    HOST_REFUSALS,
     AnyOperation,
+    refusals,
     schemas,
     service_errors,
 )
@@ -100,15 +99,14 @@ def _bus() -> Iterator[str]:
     yield "}"
     yield "/** A negative result, or a service error, with one of these codes. */"
     yield "export type Refusal<C extends Code> = ErrorBody & { code: C };"
-    yield from _table("Host", HOST_AUDIENCE, HOST_OPS, HOST_REFUSALS)
-    yield from _table("Admin", ADMIN_AUDIENCE, ADMIN_OPS, ADMIN_REFUSALS)
+    yield from _table("Host", HOST_AUDIENCE, HOST_OPS)
+    yield from _table("Admin", ADMIN_AUDIENCE, ADMIN_OPS)
 
 
 def _table(
     realm: str,
     audience: str,
     rows: Mapping[str, AnyOperation],
-    refusals: Mapping[str, Sequence[Code]],
 ) -> Iterator[str]:
     yield f"/** `{audience}.<op>`: `refusal` are results, `error` the service's own errors. */"
     yield f"export interface {realm}Operations {{"
@@ -116,7 +114,7 @@ def _table(
         yield f"  {op}: {{"
         yield f"    input: {row.input.__name__};"
         yield f"    output: {row.output.__name__};"
-        yield f"    refusal: Refusal<{_codes(refusals[op])}>;"
+        yield f"    refusal: Refusal<{_codes(refusals(op, row))}>;"
         yield f"    error: Refusal<{_codes(service_errors(op, row))}>;"
         yield "  };"
     yield "}"

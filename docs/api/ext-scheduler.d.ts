@@ -151,7 +151,7 @@ declare module "ext-scheduler" {
     malformed?: Problem[];
   }
   /**
-   * What a token says, under its wire names. `iat` and `exp` are Unix seconds.
+   * The claims of a token, under their wire names. `iat` and `exp` are Unix seconds.
    *
    * `jti` is the request's id and its idempotency key. `tenant_id`, `version_id` and
    * `extension_id` are texts, to be compared with the database: what does not match there is
@@ -175,7 +175,7 @@ declare module "ext-scheduler" {
     permissions?: string[] | null;
     nbf?: number | null;
   }
-  /** Why an operation did not do what was asked. Closed: a client may match on all of them. */
+  /** Why an operation was not carried out. Closed: a client may match on all of them. */
   export type Code = "CONFLICT" | "DENIED" | "INSTALL_DISABLED" | "INTERNAL" | "NOT_FOUND" | "QUOTA_EXCEEDED" | "RATE_LIMITED" | "SCHEDULE_REMAP_FAILED" | "UNAUTHORIZED" | "UNAVAILABLE" | "VALIDATION_FAILED";
   /** `endpoint` is `/path` or `METHOD /path`; `null` means absent. */
   export interface CreateInput {
@@ -256,7 +256,7 @@ declare module "ext-scheduler" {
     fieldErrors?: Record<string, string>;
     retryAfterMs?: number;
   }
-  /** One event, always JSON. `id` is a UUID by which listeners tell repeats; `at` RFC 3339. */
+  /** One event, always JSON. `id` is a UUID by which clients detect repeats; `at` RFC 3339. */
   export interface Event {
     id: string;
     type: EventType;
@@ -270,7 +270,7 @@ declare module "ext-scheduler" {
   /** What happened; the dot stays in the subject. */
   export type EventType = "install.removed" | "install.updated" | "run.failed" | "run.succeeded" | "schedule.created" | "schedule.deleted" | "schedule.disabled" | "schedule.updated";
   /**
-   * Who is called and why.
+   * The install that is called, and why.
    *
    * `request_id` is the token's `jti`, fresh for each attempt; `trigger` is `schedule` or
    * `run_now`; `content_hash` reads `sha256:…`; config values that are not strings travel as
@@ -310,7 +310,7 @@ declare module "ext-scheduler" {
     providers?: string[];
     secret_envelope?: SecretEnvelope | null;
   }
-  /** What the Runner answers. Below 400 and without `error` is success. */
+  /** The Runner's response. Below 400 and without `error` is success. */
   export interface ExecuteResponse {
     status: number;
     headers?: Record<string, string>;
@@ -454,7 +454,7 @@ declare module "ext-scheduler" {
   export interface PreviewCronOutput {
     slots: string[];
   }
-  /** Something that was found and left alone, with what it is about. */
+  /** Something that was found and not changed, with its subject. */
   export interface Problem {
     subject: string;
     message: string;
@@ -463,7 +463,7 @@ declare module "ext-scheduler" {
   export interface PurgeTenantInput {
     tenantId: string;
   }
-  /** How much was removed. */
+  /** How many rows were removed. */
   export interface PurgeTenantOutput {
     success: boolean;
     code?: Code | null;
@@ -600,7 +600,7 @@ declare module "ext-scheduler" {
     method: string;
     path: string;
   }
-  /** The install's encrypted secrets, passed on unopened; every member is text. */
+  /** The install's encrypted secrets, forwarded unopened; every member is text. */
   export interface SecretEnvelope {
     ciphertext_b64: string;
     algorithm?: string | null;
@@ -615,7 +615,7 @@ declare module "ext-scheduler" {
     installId: string;
     enabled: boolean;
   }
-  /** Whether it is so now. */
+  /** Whether the change was made. */
   export interface SetInstallEnabledOutput {
     success: boolean;
     code?: Code | null;
@@ -628,7 +628,7 @@ declare module "ext-scheduler" {
     tenantId: string;
     paused: boolean;
   }
-  /** Whether it is so now. */
+  /** Whether the change was made. */
   export interface SetTenantPausedOutput {
     success: boolean;
     code?: Code | null;
@@ -642,12 +642,12 @@ declare module "ext-scheduler" {
     tenantId: string;
     extensions: PortableExtension[];
   }
-  /** Remove an install and everything of it but the audit. */
+  /** Remove an install and everything that belongs to it except the audit. */
   export interface UninstallInput {
     /** A UUID */
     installId: string;
   }
-  /** How much was removed. */
+  /** How many rows were removed. */
   export interface UninstallOutput {
     success: boolean;
     code?: Code | null;
@@ -657,7 +657,7 @@ declare module "ext-scheduler" {
     schedulesRemoved?: number | null;
     runsRemoved?: number | null;
   }
-  /** An absent field is left alone; `null` clears `name` or `payload`, and only those. */
+  /** An absent field is unchanged; `null` clears `name` or `payload`, and only those. */
   export interface UpdateInput {
     scheduleId: string;
     endpoint?: string;

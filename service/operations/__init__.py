@@ -32,6 +32,9 @@ def _table(
     functions: Mapping[str, Callable[[Call], Awaitable[Answer]]],
     together: Mapping[str, Together],
 ) -> Mapping[str, Handler]:
+    missing = ", ".join(op for op in contract if op not in functions)
+    if missing:
+        raise LookupError(f"no function in HOST_FUNCTIONS or ADMIN_FUNCTIONS answers: {missing}")
     rows = {
         op: Handler(functions[op], operation.output, operation.mutates, together.get(op))
         for op, operation in contract.items()

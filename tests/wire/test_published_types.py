@@ -7,6 +7,7 @@ import pytest
 from msgspec import Struct, UnsetType
 
 from contracts.publish import typescript, wit
+from contracts.publish.schemas import refusals
 from contracts.schedules import HOST_OPS, ListInput, Operation, Payload, ScheduleInfo
 
 
@@ -94,3 +95,9 @@ def test_typescript_refuses_an_unknown_schema_and_names_the_member(schema: dict[
 
 def test_typescript_writes_unknown_for_a_member_of_any_kind() -> None:
     assert typescript.from_schema({}, "Info.member") == "unknown"
+
+
+def test_an_operation_without_codes_is_named_with_the_table() -> None:
+    row = Operation(ListInput, CountOutput, mutates=False)
+    with pytest.raises(LookupError, match="'count' has no codes in HOST_REFUSALS"):
+        refusals("count", row)
