@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.public_names import doubly_defined
 from tests.support.sources import (
     ROOT,
     Rule,
@@ -85,6 +86,28 @@ def test_a_planted_violation_is_found(rule: Rule, path: str, text: str) -> None:
 )
 def test_what_is_right_is_left_alone(rule: Rule, path: str, text: str) -> None:
     assert rule(Source(path, text)) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("class Run: ...", "class Run(Struct): ..."),
+        ("class Run: ...", "Run: TypeAlias = int"),
+        ("class Run: ...", 'Run = NewType("Run", int)'),
+        ("Run = Callable[[], None]", "Run = dict[str, int] | None"),
+        ("Run = int | str", 'Run = Literal["a"]'),
+    ],
+)
+def test_a_planted_name_of_two_types_is_found(first: str, second: str) -> None:
+    modules = [Source("service/a.py", first), Source("service/b.py", f"\n{second}")]
+    assert doubly_defined(modules) == ["Run: service/a.py:1, service/b.py:2"]
+
+
+@pytest.mark.parametrize(
+    "text", ["class _Run: ...", "Run = 1", "Run = FLAG | MASK", "def f():\n    class Run: ..."]
+)
+def test_a_name_that_is_private_or_no_type_may_be_used_again(text: str) -> None:
+    assert doubly_defined([Source("service/a.py", text), Source("service/b.py", text)]) == []
 
 
 def test_every_library_that_is_asked_for_is_pinned() -> None:
