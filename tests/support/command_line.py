@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from contracts.context import key_set_document
 from tests.support.keys import JWKS, OPERATOR_JWK, PLATFORM_JWK, RUNNER_JWK, WORKER_JWK
-from tests.support.preloaded import RunRequest, run_preloaded, run_request
+from tests.support.preloaded import PreloadedProcess, RunRequest, run_request
 
 KEYS = {
     "operator": OPERATOR_JWK,
@@ -91,7 +91,8 @@ def run(request: RunRequest, given: str) -> Said:
     with TemporaryFile() as input_, TemporaryFile() as output, TemporaryFile() as errors:
         input_.write(given.encode())
         input_.seek(0)
-        status = run_preloaded(request, (input_.fileno(), output.fileno(), errors.fileno()))
+        streams = (input_.fileno(), output.fileno(), errors.fileno())
+        status = PreloadedProcess(request, streams).wait()
         output.seek(0)
         errors.seek(0)
         return Said(status, output.read().decode(), errors.read().decode())

@@ -9,11 +9,13 @@ program itself where its start is what is tested.
 import atexit
 import gc
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -22,6 +24,8 @@ import msgspec
 from msgspec import Struct
 
 REQUEST_BYTES = 100_000
+NUMBER_BYTES = 8
+"""Size of the process id and of the exit status that come back for each run."""
 
 
 class RunRequest(Struct, frozen=True):
@@ -46,18 +50,46 @@ def run_request(
     )
 
 
-def run_preloaded(request: RunRequest, streams: tuple[int, int, int]) -> int:
-    """Run the program to its end on these descriptors and return its exit status.
+class PreloadedProcess:
+    """One run of the program, with the methods of `subprocess.Popen`."""
 
-    A run that a signal ended has a negative status, as in `subprocess`.
-    """
-    reader, writer = os.pipe()
-    with os.fdopen(reader, "rb") as status:
+    def __init__(self, request: RunRequest, streams: Sequence[int]) -> None:
+        """Start the run; ``streams`` are the descriptors of its input, output and errors."""
+        reader, writer = os.pipe()
+        self._status = os.fdopen(reader, "rb", buffering=0)
         try:
             socket.send_fds(server(), [msgspec.msgpack.encode(request)], [*streams, writer])
         finally:
             os.close(writer)
-        return int(status.read())
+        self.pid = int.from_bytes(self._status.read(NUMBER_BYTES))
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """Return the exit status, None while it runs; negative where a signal ended it."""
+        return self._outcome(0)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return the exit status at the end. Raises TimeoutExpired."""
+        status = self._outcome(timeout)
+        if status is None:
+            raise subprocess.TimeoutExpired("ext-scheduler", timeout or 0)
+        return status
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal to a process that still runs."""
+        if self.poll() is None:
+            with suppress(ProcessLookupError):  # it may end in between
+                os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """Kill the process if it still runs."""
+        self.send_signal(signal.SIGKILL)
+
+    def _outcome(self, timeout: float | None) -> int | None:
+        if self.returncode is None and select.select([self._status], [], [], timeout)[0]:
+            self.returncode = int.from_bytes(self._status.read(NUMBER_BYTES), signed=True)
+            self._status.close()
+        return self.returncode
 
 
 @cache
@@ -100,8 +132,9 @@ def serve(descriptor: int) -> None:
         return
     for stream in streams:
         os.close(stream)
+    os.write(status, program.to_bytes(NUMBER_BYTES))
     _, outcome = os.waitpid(program, 0)
-    os.write(status, str(os.waitstatus_to_exitcode(outcome)).encode())
+    os.write(status, os.waitstatus_to_exitcode(outcome).to_bytes(NUMBER_BYTES, signed=True))
     os._exit(0)
 
 

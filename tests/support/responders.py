@@ -21,6 +21,7 @@ from service.bus.client import Connection
 from tests.support.eventually import eventually
 from tests.support.keys import RUNNER_KEY, write_key_set
 from tests.support.platform import Installed
+from tests.support.preloaded import PreloadedProcess, run_request
 
 PATIENT = dict.fromkeys(
     ("pool_acquire_timeout_ms", "lock_timeout_ms", "statement_timeout_ms"), "60000"
@@ -29,13 +30,13 @@ PATIENT = dict.fromkeys(
 
 
 START_WITHIN_S = 150.0
-"""Starting is two seconds of a processor that a dozen others may want as well."""
+"""Starting may take two seconds of a processor that a dozen others want as well."""
 
 
 class Process(Struct, frozen=True):
     """A running `ext-scheduler serve`, and where its health is."""
 
-    popen: subprocess.Popen[bytes]
+    popen: subprocess.Popen[bytes] | PreloadedProcess
     url: str
     log: Path
 
@@ -54,20 +55,30 @@ def start(
     role: str,
     directory: Path,
     settings: Mapping[str, str],
-    program: Sequence[str] = ("-m", "service"),
+    program: Sequence[str] | None = None,
 ) -> Process:
-    """Start a process with these settings; it is not ready yet."""
+    """Start a process with these settings; it is not ready yet.
+
+    ``program`` are arguments of the interpreter, for one that loads its libraries itself.
+    """
     port = free_port()
     variables = {f"EXT_SCHEDULER_{name.upper()}": text for name, text in settings.items()}
+    environment = {**os.environ, **variables, "EXT_SCHEDULER_HTTP_PORT": str(port)}
+    words = ("serve", "--role", role)
     log = directory / f"{role}-{port}.log"
-    with log.open("wb") as output:
-        popen = subprocess.Popen(
-            [sys.executable, *program, "serve", "--role", role],
-            env={**os.environ, **variables, "EXT_SCHEDULER_HTTP_PORT": str(port)},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-        )
+    popen: subprocess.Popen[bytes] | PreloadedProcess
+    with log.open("wb") as output, Path(os.devnull).open("rb") as nothing:
+        if program is None:
+            streams = (nothing.fileno(), output.fileno(), output.fileno())
+            popen = PreloadedProcess(run_request(words, environment, Path.cwd()), streams)
+        else:
+            popen = subprocess.Popen(
+                [sys.executable, *program, *words],
+                env=environment,
+                stdin=nothing,
+                stdout=output,
+                stderr=output,
+            )
     return Process(popen, f"http://127.0.0.1:{port}", log)
 
 
