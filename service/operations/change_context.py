@@ -12,7 +12,7 @@ from contracts.errors import Code, ServiceError
 from contracts.events import EventType
 from contracts.subjects import HOST_AUDIENCE
 from service.operations.context import Answer, Call
-from service.rules.endpoints import Manifest, Selector, choose, read_manifest
+from service.rules.endpoints import EndpointManifest, Selector, choose, read_manifest
 from service.rules.limits import check_rate
 from service.storage.platform import endpoints
 from service.storage.platform.installs import Install
@@ -35,7 +35,7 @@ class Ground(Struct, frozen=True):
 
     call: Call
     install: Install
-    manifest: Manifest
+    manifest: EndpointManifest
     loaded: Loaded
     now: datetime
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from contracts.schedules import EndpointInfo, ScheduleInfo
 from contracts.times import wire_time
 from service.rules import payload
-from service.rules.endpoints import Manifest, schedulable
+from service.rules.endpoints import EndpointManifest, schedulable
 from service.storage.platform.endpoints import Endpoint
 from service.storage.schedules.owner_view import ShownSchedule
 from service.storage.schedules.rows import Schedule
@@ -53,7 +53,7 @@ def shown_info(row: ShownSchedule) -> ScheduleInfo:
     )
 
 
-def endpoint_infos(rows: list[Endpoint], manifest: Manifest) -> list[EndpointInfo]:
+def endpoint_infos(rows: list[Endpoint], manifest: EndpointManifest) -> list[EndpointInfo]:
     """Show endpoints by path, then method, in code-point order."""
     return [
         EndpointInfo(

@@ -27,7 +27,7 @@ class Selector(Struct, frozen=True):
     method: str | None = None
 
 
-class Manifest(Struct, frozen=True):
+class EndpointManifest(Struct, frozen=True):
     """A version's manifest list, read as far as it can be.
 
     ``entries`` are (method, path, handler), one for each (method, path); ``withheld`` are the
@@ -60,14 +60,14 @@ def parse_selector(text: str, *, max_length: int = 256) -> Selector | None:
 
 
 @lru_cache(maxsize=256)
-def read_manifest(text: str | None) -> Manifest:
+def read_manifest(text: str | None) -> EndpointManifest:
     """Parse an ``api_endpoints`` column (JSON text), which may be malformed.
 
     Malformed entries are skipped, the last of duplicates wins.
     """
     listed = read_list(text)
     if listed is None:
-        return Manifest(malformed=int(text is not None))
+        return EndpointManifest(malformed=int(text is not None))
     handlers: dict[tuple[str, str], str] = {}
     flags: dict[tuple[str, str], bool] = {}
     malformed = 0
@@ -79,14 +79,14 @@ def read_manifest(text: str | None) -> Manifest:
             malformed += 1
         else:
             handlers[key] = handler
-    return Manifest(
+    return EndpointManifest(
         entries=tuple((*key, handler) for key, handler in handlers.items()),
         withheld=frozenset(key for key, schedulable in flags.items() if not schedulable),
         malformed=malformed,
     )
 
 
-def schedulable(method: str, path: str, manifest: Manifest) -> bool:
+def schedulable(method: str, path: str, manifest: EndpointManifest) -> bool:
     """Return whether it is GET or POST, without path parameter, and not withheld."""
     method, path = normal_method(method), normal_path(path)
     if method not in _CALLABLE or re.search("[:{}]", path):
@@ -97,7 +97,7 @@ def schedulable(method: str, path: str, manifest: Manifest) -> bool:
 def choose(
     selector: Selector,
     candidates: Iterable[tuple[UUID, str]],
-    manifest: Manifest,
+    manifest: EndpointManifest,
     *,
     has_payload: bool,
 ) -> UUID | None:

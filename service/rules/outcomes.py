@@ -25,7 +25,7 @@ class RetryRules(Struct, frozen=True):
         return 1 + len(self.delays)
 
 
-class Outcome(Struct, frozen=True):
+class CallOutcome(Struct, frozen=True):
     """The outcome of a call; ``error`` is None for a success, ``final`` rules out a retry."""
 
     http_status: int | None = None
@@ -43,19 +43,19 @@ class _Response(Struct):
 _RESPONSES = msgspec.json.Decoder(_Response)
 
 
-def from_response(body: bytes, limit: int) -> Outcome:
+def from_response(body: bytes, limit: int) -> CallOutcome:
     """Return the outcome of a response body; success is a status below 400 and no ``error``."""
     if not body:
-        return Outcome(error="The Runner sent an empty response")
+        return CallOutcome(error="The Runner sent an empty response")
     if len(body) > limit:
-        return Outcome(error=f"The Runner's response is larger than {limit} bytes")
+        return CallOutcome(error=f"The Runner's response is larger than {limit} bytes")
     try:
         answer = _RESPONSES.decode(body)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        return Outcome(error=f"The Runner's response cannot be read: {error}")
+        return CallOutcome(error=f"The Runner's response cannot be read: {error}")
     if answer.error is None and answer.status < 400:
-        return Outcome(http_status=answer.status)
-    return Outcome(
+        return CallOutcome(http_status=answer.status)
+    return CallOutcome(
         http_status=answer.status,
         error=sanitise_error(answer.error or f"The extension answered with status {answer.status}"),
         final=400 <= answer.status < 500 and answer.status not in RETRIED_4XX,

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from service.rules.endpoints import Manifest, normal_method, normal_path, schedulable
+from service.rules.endpoints import EndpointManifest, normal_method, normal_path, schedulable
 
 EndpointKey = tuple[str, str]
 """Method and path, normalised."""
@@ -47,7 +47,7 @@ def key_of(method: str | None, path: str | None) -> EndpointKey | None:
 def remap(
     schedules: Iterable[RemapCandidate],
     endpoints: Iterable[tuple[UUID, str, str]],
-    manifest: Manifest,
+    manifest: EndpointManifest,
 ) -> Remap:
     """Match schedules by method and path to the schedulable of (id, method, path).
 

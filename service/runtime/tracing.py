@@ -16,7 +16,7 @@ from contracts.execution import ExecuteContext
 from contracts.subjects import EXECUTE_SUBJECT, REQUEST_ID_HEADER
 from contracts.tracing import trace_headers
 from service.messages import Handle, Reply, Request
-from service.rules.outcomes import Outcome
+from service.rules.outcomes import CallOutcome
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, TracerProvider
@@ -32,7 +32,7 @@ class RunnerCallSpan(Struct, frozen=True):
     span: Span
     headers: dict[str, str]
 
-    def record(self, outcome: Outcome) -> None:
+    def record(self, outcome: CallOutcome) -> None:
         """Note the outcome: its status, and that it failed, but no error text."""
         from opentelemetry.trace import Status, StatusCode  # noqa: PLC0415 - an extra
 

@@ -24,7 +24,7 @@ from contracts.subjects import (
 )
 from service.bus.client import Connection, write_headers
 from service.bus.reply_inbox import Inbox
-from service.rules.outcomes import Outcome, from_response, sanitise_error
+from service.rules.outcomes import CallOutcome, from_response, sanitise_error
 from service.runtime.tracing import Spans
 
 MAX_RESPONSE_BYTES = 256 * 1024
@@ -65,7 +65,7 @@ class RunnerClient:
         """Whether the bus can be reached."""
         return self._client.is_connected
 
-    async def call(self, call: RunnerCall) -> Outcome:
+    async def call(self, call: RunnerCall) -> CallOutcome:
         """Make a call, within a span where spans are made.
 
         No answer, and whatever else goes wrong, is a failed outcome.
@@ -85,19 +85,19 @@ class RunnerClient:
             span.record(outcome)
             return outcome
 
-    async def _request(self, body: bytes, headers: dict[str, str], timeout_s: float) -> Outcome:
+    async def _request(self, body: bytes, headers: dict[str, str], timeout_s: float) -> CallOutcome:
         try:
             block = write_headers(headers)
             answer = await self._inbox.ask(EXECUTE_SUBJECT, block, body, timeout_s)
         except nats.errors.NoRespondersError:
-            return Outcome(error="No Runner is listening")
+            return CallOutcome(error="No Runner is listening")
         except TimeoutError:
-            return Outcome(error=f"No answer from the Runner within {timeout_s:g} s")
+            return CallOutcome(error=f"No answer from the Runner within {timeout_s:g} s")
         except (nats.errors.Error, OSError, ValueError) as error:
-            return Outcome(error=sanitise_error(f"The bus failed: {error!r}"))
+            return CallOutcome(error=sanitise_error(f"The bus failed: {error!r}"))
         refusal = None if answer.body else answer.header(ERROR_HEADER)
         if refusal is not None:
-            return Outcome(error=sanitise_error(refusal))
+            return CallOutcome(error=sanitise_error(refusal))
         return from_response(answer.body, self._max_response_bytes)
 
     def _token(self, request: ExecuteRequest, body: bytes, at: float, timeout_s: float) -> str:

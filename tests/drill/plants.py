@@ -12,7 +12,7 @@ import asyncpg
 from msgspec import structs
 
 from service.cli.main import main
-from service.rules.outcomes import Outcome
+from service.rules.outcomes import CallOutcome
 from service.storage.engine.connection import Connection
 from service.storage.runs import attempts, invocations, occurrences
 from service.storage.runs.invocations import Invocation
@@ -82,7 +82,7 @@ def make_up_keys() -> None:
     """Call with keys that no occurrence has."""
     honest = RunnerClient.call
 
-    async def call(self: RunnerClient, call: RunnerCall) -> Outcome:
+    async def call(self: RunnerClient, call: RunnerCall) -> CallOutcome:
         return await honest(self, structs.replace(call, idempotency_key=uuid4()))
 
     setattr(RunnerClient, "call", call)  # noqa: B010 - likewise

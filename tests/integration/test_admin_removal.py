@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from contracts.errors import Code
 from service.rules.limits import Limits
-from service.rules.outcomes import Outcome
+from service.rules.outcomes import CallOutcome
 from service.rules.planning import SlotCache
 from service.storage.engine import clock
 from service.storage.engine.connection import Connection
@@ -124,7 +124,7 @@ async def finish(pool: asyncpg.Pool, attempts: list[ClaimedAttempt]) -> int:
     if not attempts:
         return 0
     results = [
-        AttemptResult(attempt=attempt, outcome=Outcome(http_status=200)) for attempt in attempts
+        AttemptResult(attempt=attempt, outcome=CallOutcome(http_status=200)) for attempt in attempts
     ]
     updates = await attempt_store(pool).write(results)
     return sum(update is not None for update in updates)

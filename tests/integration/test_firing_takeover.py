@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from service.rules.outcomes import Outcome
+from service.rules.outcomes import CallOutcome
 from service.rules.planning import SlotCache
 from service.worker.firing.attempt_store import AttemptResult, AttemptStore, ClaimedAttempt
 from service.worker.planner import PlannerSettings, plan_due
@@ -153,7 +153,7 @@ async def test_ending_a_lost_run_does_not_hold_up_the_next_one(stack: Stack) -> 
     assert await stack.executor.execute(following) is None
     assert (await stack.run(following))["status"] == "success"
     [update] = await store.write(
-        [AttemptResult(attempt=attempt, outcome=Outcome(error=attempt.lost, final=True))]
+        [AttemptResult(attempt=attempt, outcome=CallOutcome(error=attempt.lost, final=True))]
     )
     assert update is not None
 

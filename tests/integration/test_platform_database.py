@@ -12,7 +12,7 @@ from msgspec import Struct
 from contracts.admin import ADMIN_OPS
 from contracts.schedules import HOST_OPS
 from service.rules.limits import Limits
-from service.rules.outcomes import Outcome
+from service.rules.outcomes import CallOutcome
 from service.rules.planning import SlotCache
 from service.storage.engine import clock
 from service.storage.engine.migrate import migrate
@@ -118,7 +118,7 @@ async def fire(pool: asyncpg.Pool, schedule_id: str) -> None:
     assert isinstance(attempt, ClaimedAttempt)
     assert attempt.invocation.exists
     (update,) = await store.write(
-        [AttemptResult(attempt=attempt, outcome=Outcome(http_status=200))]
+        [AttemptResult(attempt=attempt, outcome=CallOutcome(http_status=200))]
     )
     assert update is not None
     status = "SELECT last_run_status FROM tenant_extension_schedule WHERE id = $1"

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.rules.endpoints import (
-    Manifest,
+    EndpointManifest,
     Selector,
     choose,
     normal_path,
@@ -18,10 +18,10 @@ from service.rules.endpoints import (
 )
 
 GET, POST, PUT = (UUID(int=n) for n in (1, 2, 3))
-NOTHING = Manifest()
+NOTHING = EndpointManifest()
 
 
-def manifest(*entries: object) -> Manifest:
+def manifest(*entries: object) -> EndpointManifest:
     return read_manifest(json.dumps(list(entries)))
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.rules.outcomes import Outcome, RetryRules, from_response, retry_at, sanitise_error
+from service.rules.outcomes import CallOutcome, RetryRules, from_response, retry_at, sanitise_error
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 STEADY = RetryRules(jitter=0.0)
@@ -15,7 +15,7 @@ STEADY = RetryRules(jitter=0.0)
 @pytest.mark.parametrize("status", [200, 204, 302, 399])
 def test_below_400_is_success(status: int) -> None:
     body = b'{"status":%d,"headers":null,"body_b64":"e30=","error":null}' % status
-    assert from_response(body, 1000) == Outcome(http_status=status)
+    assert from_response(body, 1000) == CallOutcome(http_status=status)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_refusals_are_final_except_those_that_pass(status: int, final: bool) -> 
 
 
 def test_error_is_a_failure_whatever_the_status() -> None:
-    assert from_response(b'{"status":200,"error":"trap"}', 1000) == Outcome(200, "trap")
+    assert from_response(b'{"status":200,"error":"trap"}', 1000) == CallOutcome(200, "trap")
 
 
 @pytest.mark.parametrize(

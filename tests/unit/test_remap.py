@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from service.rules.endpoints import Manifest
+from service.rules.endpoints import EndpointManifest
 from service.rules.remap import EndpointKey, RemapCandidate, key_of, remap
 
 A, B, C = (UUID(int=number) for number in (1, 2, 3))
@@ -19,19 +19,21 @@ def pinned(
 
 def test_method_and_path_are_compared_in_normal_form() -> None:
     assert key_of(" post", "a//b") == ("POST", "/a/b")
-    assert remap([pinned(A)], THERE, Manifest()).targets == {A: NEW}
+    assert remap([pinned(A)], THERE, EndpointManifest()).targets == {A: NEW}
 
 
 def test_an_unknown_endpoint_is_missing() -> None:
     assert key_of(None, "/a") is None
-    plan = remap([pinned(A, None)], THERE, Manifest())
+    plan = remap([pinned(A, None)], THERE, EndpointManifest())
     assert (plan.missing, plan.blocking, plan.lost) == ([A], [A], [A])
 
 
 def test_what_may_not_be_scheduled_is_missing() -> None:
-    withheld = Manifest(withheld=frozenset({KEY}))
+    withheld = EndpointManifest(withheld=frozenset({KEY}))
     assert remap([pinned(A)], THERE, withheld).missing == [A]
-    assert remap([pinned(A, ("DELETE", "/a"))], [(NEW, "DELETE", "/a")], Manifest()).missing == [A]
+    assert remap(
+        [pinned(A, ("DELETE", "/a"))], [(NEW, "DELETE", "/a")], EndpointManifest()
+    ).missing == [A]
 
 
 def test_disabled_ones_block_and_are_not_marked_but_marked_ones_do_not_block() -> None:
@@ -41,7 +43,7 @@ def test_disabled_ones_block_and_are_not_marked_but_marked_ones_do_not_block() -
         pinned(B, other, enabled=False, marked=True),
         pinned(C, other),
     ]
-    plan = remap(schedules, THERE, Manifest())
+    plan = remap(schedules, THERE, EndpointManifest())
     assert plan.missing == [A, B, C]
     assert plan.blocking == [A, C]
     assert plan.lost == [C]
@@ -53,6 +55,6 @@ def test_only_marked_ones_come_back() -> None:
         pinned(B, enabled=False, marked=True),
         pinned(C, enabled=True, marked=True),
     ]
-    plan = remap(schedules, THERE, Manifest())
+    plan = remap(schedules, THERE, EndpointManifest())
     assert plan.reenable == [B]
     assert plan.missing == []

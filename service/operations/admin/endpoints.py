@@ -8,7 +8,7 @@ from contracts.context import ALL_TENANTS
 from contracts.errors import Code
 from service.operations.admin.transaction import AdminContext, AppliedAdminChange, make_entry
 from service.operations.context import Answer, refusal
-from service.rules.endpoints import Manifest, normal_method, normal_path, read_manifest
+from service.rules.endpoints import EndpointManifest, normal_method, normal_path, read_manifest
 from service.storage.engine.connection import Connection
 from service.storage.platform import endpoints, versions
 from service.storage.platform.endpoints import Endpoint
@@ -58,7 +58,7 @@ async def backfill(
 
 
 async def _add_missing(
-    connection: Connection, version_id: UUID, manifest: Manifest, rows: list[Endpoint]
+    connection: Connection, version_id: UUID, manifest: EndpointManifest, rows: list[Endpoint]
 ) -> int:
     # Compared in normal form: the platform may have stored a path in another one.
     existing = {(normal_method(row.method), normal_path(row.path)) for row in rows}
@@ -66,7 +66,7 @@ async def _add_missing(
     return await endpoints.materialise(connection, version_id, missing) if missing else 0
 
 
-def _problem(version: Version, manifest: Manifest) -> Problem:
+def _problem(version: Version, manifest: EndpointManifest) -> Problem:
     problem = f"{manifest.malformed} malformed" if manifest.entries else "no usable entry"
     message = f"api_endpoints of version {version.version}: {problem}"
     return Problem(subject=str(version.id), message=message)

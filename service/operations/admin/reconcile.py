@@ -57,7 +57,8 @@ async def run(
         _inconsistency(kind, *inspection) for kind, inspection in inspections.items()
     ]
     answer = contract.ReconcileOutput(
-        success=True, inconsistencies=[kind for kind in inconsistencies if kind.found]
+        success=True,
+        inconsistencies=[inconsistency for inconsistency in inconsistencies if inconsistency.found],
     )
     changes: dict[str, dict[str, int]] = defaultdict(dict)
     for kind, (_, repaired) in inspections.items():
@@ -80,12 +81,12 @@ def _inconsistency(
 
 async def _schedules_without_install(search: Search) -> Inspection:
     connection = search.context.call.connection
-    found = await consistency.schedules_without_install(connection, search.tenant_id, MAX_PER_KIND)
-    ids = [ref.schedule_id for ref in found]
+    refs = await consistency.schedules_without_install(connection, search.tenant_id, MAX_PER_KIND)
+    ids = [ref.schedule_id for ref in refs]
     if search.dry_run:
         return ids, {}
     orphaned: dict[str, set[UUID]] = defaultdict(set)
-    for ref in found:
+    for ref in refs:
         orphaned[ref.tenant_id].add(ref.install_id)
     repaired: Counter[str] = Counter()
     for tenant_id, installs in sorted(orphaned.items()):
@@ -96,12 +97,12 @@ async def _schedules_without_install(search: Search) -> Inspection:
 
 async def _schedules_without_endpoint(search: Search) -> Inspection:
     context, connection = search.context, search.context.call.connection
-    found = await consistency.schedules_without_endpoint(connection, search.tenant_id, MAX_PER_KIND)
-    ids = [ref.schedule_id for ref in found]
-    if search.dry_run or not found:
+    refs = await consistency.schedules_without_endpoint(connection, search.tenant_id, MAX_PER_KIND)
+    ids = [ref.schedule_id for ref in refs]
+    if search.dry_run or not refs:
         return ids, {}
-    await _lock_installs(search, found)
-    errors = {(ref.tenant_id, ref.schedule_id): ENDPOINT_GONE for ref in found}
+    await _lock_installs(search, refs)
+    errors = {(ref.tenant_id, ref.schedule_id): ENDPOINT_GONE for ref in refs}
     disabled = await disable(connection, errors, context.now, only_without_endpoint=True)
     data = {"error": ENDPOINT_GONE}
     search.events.extend(
@@ -129,25 +130,25 @@ async def _schedules_without_timer(search: Search) -> Inspection:
 
 async def _timers_without_schedule(search: Search) -> Inspection:
     connection = search.context.call.connection
-    found = await consistency.timers_without_schedule(connection, search.tenant_id, MAX_PER_KIND)
-    ids = [ref.schedule_id for ref in found]
-    if search.dry_run or not found:
+    refs = await consistency.timers_without_schedule(connection, search.tenant_id, MAX_PER_KIND)
+    ids = [ref.schedule_id for ref in refs]
+    if search.dry_run or not refs:
         return ids, {}
     # Once more under the locks: one may have been enabled in between.
-    await _lock_installs(search, found)
-    found = await consistency.timers_without_schedule(connection, search.tenant_id, MAX_PER_KIND)
-    await timers.remove(connection, [(ref.tenant_id, ref.schedule_id) for ref in found])
-    return ids, _by_tenant(found)
+    await _lock_installs(search, refs)
+    refs = await consistency.timers_without_schedule(connection, search.tenant_id, MAX_PER_KIND)
+    await timers.remove(connection, [(ref.tenant_id, ref.schedule_id) for ref in refs])
+    return ids, _by_tenant(refs)
 
 
 async def _jobs_without_run(search: Search) -> Inspection:
     connection = search.context.call.connection
-    found = await consistency.jobs_without_run(connection, search.tenant_id, MAX_PER_KIND)
-    if search.dry_run or not found:
-        return found, {}
+    job_ids = await consistency.jobs_without_run(connection, search.tenant_id, MAX_PER_KIND)
+    if search.dry_run or not job_ids:
+        return job_ids, {}
     # Jobs are counted for the scope: without a run, no record says whose they were.
-    return found, {
-        search.tenant_id or ALL_TENANTS: await consistency.remove_jobs(connection, found)
+    return job_ids, {
+        search.tenant_id or ALL_TENANTS: await consistency.remove_jobs(connection, job_ids)
     }
 
 
@@ -171,8 +172,8 @@ def _by_tenant(refs: Sequence[ScheduleRef]) -> Mapping[str, int]:
     return Counter(ref.tenant_id for ref in refs)
 
 
-async def _lock_installs(search: Search, found: Sequence[ScheduleRef]) -> None:
-    keys = sorted({(ref.tenant_id, ref.install_id) for ref in found})
+async def _lock_installs(search: Search, refs: Sequence[ScheduleRef]) -> None:
+    keys = sorted({(ref.tenant_id, ref.install_id) for ref in refs})
     await adoption.lock_installs(search.context.call.connection, keys)
 
 

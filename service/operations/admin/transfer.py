@@ -23,7 +23,13 @@ from service.operations.admin.transaction import (
 )
 from service.operations.context import Answer, Call, field_refusal
 from service.rules import admin_fields, cursors, payload
-from service.rules.endpoints import NOT_SCHEDULABLE, Manifest, choose, normal_path, read_manifest
+from service.rules.endpoints import (
+    NOT_SCHEDULABLE,
+    EndpointManifest,
+    choose,
+    normal_path,
+    read_manifest,
+)
 from service.rules.fields import NAME_TAKEN, CheckedCreate, check_create
 from service.rules.limits import too_many_schedules
 from service.rules.slots import next_slot
@@ -87,7 +93,7 @@ class Target(Struct, frozen=True):
     """An install to import into, with its endpoints by path and its schedule names."""
 
     install: Install
-    manifest: Manifest
+    manifest: EndpointManifest
     candidates: dict[str, list[tuple[UUID, str]]]
     names: list[str | None]
 

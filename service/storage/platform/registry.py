@@ -70,7 +70,7 @@ WHERE tenant_id = $1::text AND id = $2::uuid AND granted_caps::text::jsonb <> $3
 class Registered(Struct, frozen=True, kw_only=True):
     """The rows of one install, new or version; ``changed`` is whether anything was written.
 
-    An install that was there stays at its version, ``installed_version_id``.
+    An existing install stays at its version, ``installed_version_id``.
     """
 
     registry_id: UUID

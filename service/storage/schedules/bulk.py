@@ -85,7 +85,7 @@ async def set_endpoints(
 async def disable_missing(
     connection: Connection, tenant_id: str, ids: Sequence[UUID], now: datetime
 ) -> None:
-    """Disable schedules without an endpoint, marked to be enabled when it is there again."""
+    """Disable schedules without an endpoint, marked to be enabled when it exists again."""
     errors = {(tenant_id, id_): MISSING_ENDPOINT for id_ in ids}
     await disable(connection, errors, now, missing_endpoint=True)
 

@@ -10,7 +10,7 @@ from time import monotonic
 import asyncpg
 from msgspec import Struct
 
-from service.rules.outcomes import Outcome, retry_at
+from service.rules.outcomes import CallOutcome, retry_at
 from service.storage.engine import clock
 from service.storage.engine.acquire import acquired, index_only_transaction
 from service.storage.engine.connection import Connection
@@ -52,7 +52,7 @@ class AttemptResult(Struct, frozen=True, kw_only=True):
     """How an attempt ended; ``outcome`` is None for a run that was skipped with ``status``."""
 
     attempt: ClaimedAttempt
-    outcome: Outcome | None = None
+    outcome: CallOutcome | None = None
     status: str = "error"
     duration_ms: int | None = None
     disable: bool = False

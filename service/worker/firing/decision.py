@@ -18,7 +18,7 @@ from contracts.execution import (
 from service.rules.capabilities import effective
 from service.rules.columns import read_container
 from service.rules.endpoints import normal_method, normal_path
-from service.rules.outcomes import Outcome
+from service.rules.outcomes import CallOutcome
 from service.storage.runs.attempts import RunRecord
 from service.storage.runs.invocations import Invocation, Secrets
 from service.storage.runs.occurrences import slot_text
@@ -41,7 +41,7 @@ class EndWithoutCall(Struct, frozen=True):
     """
 
     status: str = "error"
-    outcome: Outcome | None = None
+    outcome: CallOutcome | None = None
     disable: bool = False
 
 
@@ -87,7 +87,7 @@ def decide(
 
 
 def _failed(error: str, http_status: int | None = None, *, disable: bool = False) -> EndWithoutCall:
-    return EndWithoutCall(outcome=Outcome(http_status, error, final=True), disable=disable)
+    return EndWithoutCall(outcome=CallOutcome(http_status, error, final=True), disable=disable)
 
 
 def _obstacle(run: RunRecord, invocation: Invocation) -> EndWithoutCall | None:

@@ -11,7 +11,7 @@ import asyncpg
 from contracts.execution import ExecuteRequest
 from service.flow_control.fair_limiter import FairLimiter
 from service.flow_control.micro_batcher import Gather
-from service.rules.outcomes import Outcome
+from service.rules.outcomes import CallOutcome
 from service.runtime.logs import fields
 from service.runtime.metrics import Metrics
 from service.storage.engine import clock
@@ -93,7 +93,7 @@ class RunExecutor:
         if not isinstance(attempt, ClaimedAttempt):
             return attempt
         if attempt.lost is not None:
-            outcome = Outcome(attempt.run.http_status, attempt.lost, final=True)
+            outcome = CallOutcome(attempt.run.http_status, attempt.lost, final=True)
             return AttemptResult(attempt=attempt, outcome=outcome)
         decision = decide(
             attempt.run,
