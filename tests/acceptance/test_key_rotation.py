@@ -15,7 +15,7 @@ from contracts.subjects import HOST_AUDIENCE
 from runner_bridge.client import InstallContext, SchedulerHost
 from runner_bridge.requests import RequestSettings, SignedRequests
 from service.runtime.key_file import KeyRing
-from tests.support.command_line import Said, command_line, in_one_line
+from tests.support.command_line import CommandResult, command_line, error_line
 from tests.support.platform import Installed, install
 from tests.support.responders import PATIENT, clients, responders
 
@@ -91,12 +91,12 @@ async def test_the_steps_hold_their_order_and_may_be_repeated(
     line = command_line(tmp_path, nats_url)
     private, public = tmp_path / "runner.json", tmp_path / "keys.json"
     private.chmod(0o640)
-    assert "start with --step add" in in_one_line(await line(*ROTATE, "--step", "switch"), 6)
-    assert "no old key" in in_one_line(await line(*ROTATE, "--step", "remove"), 6)
+    assert "start with --step add" in error_line(await line(*ROTATE, "--step", "switch"), 6)
+    assert "no old key" in error_line(await line(*ROTATE, "--step", "remove"), 6)
     await line.ok(*ROTATE, "--step", "add", "--kid", "new")
     assert kids(private) == ["runner-1", "new"]
-    assert "in progress" in in_one_line(await line(*ROTATE, "--step", "add"), 6)
-    assert "still signs" in in_one_line(await line(*ROTATE, "--step", "remove"), 6)
+    assert "in progress" in error_line(await line(*ROTATE, "--step", "add"), 6)
+    assert "still signs" in error_line(await line(*ROTATE, "--step", "remove"), 6)
     for _ in range(2):
         await line.ok(*ROTATE, "--step", "switch")
         assert kids(private) == ["new", "runner-1"]
@@ -123,7 +123,7 @@ async def test_an_interrupted_rotation_says_how_to_go_on(tmp_path: Path, nats_ur
     assert b"waiting 60 s" in await rotating.stderr.readline()
     rotating.send_signal(signal.SIGINT)
     out, err = await rotating.communicate()
-    told = in_one_line(Said(rotating.returncode or 0, out.decode(), err.decode()), 130)
+    told = error_line(CommandResult(rotating.returncode or 0, out.decode(), err.decode()), 130)
     assert told == "interrupted after add; continue with --step switch"
     await line.ok(*ROTATE, "--step", "switch")
     await line.ok(*ROTATE, "--step", "remove")

@@ -14,7 +14,7 @@ from devstack.embedded import Nats, Postgres, embedded_postgres
 from devstack.embedded.servers import free_port
 from service.storage.engine.migrate import migrate
 from tests.drill.stage import files
-from tests.support.command_line import CommandLine, command_line, in_one_line
+from tests.support.command_line import CommandLine, command_line, error_line
 from tests.support.eventually import eventually
 from tests.support.responders import START_WITHIN_S, Process, ready, start
 from tests.support.trouble import SOON_S, frozen, frozen_server
@@ -179,13 +179,13 @@ async def test_a_database_that_is_not_there_ends_the_start_with_its_own_status(
     said = await line(
         "serve", http_port="0", log_level="error", database_url="postgresql://127.0.0.1:9/x"
     )
-    assert in_one_line(said, 8).startswith("database not usable: ")
+    assert error_line(said, 8).startswith("database not usable: ")
 
 
 async def test_a_bus_that_is_not_there_does_too(line: CommandLine) -> None:
     to_nowhere = {"nats_url": "nats://127.0.0.1:9", "log_level": "error", "http_port": "0"}
     said = await line("bridge", "--runner", "http://127.0.0.1:9", **to_nowhere)
-    assert in_one_line(said, 8).startswith("no NATS server at nats://127.0.0.1:9")
+    assert error_line(said, 8).startswith("no NATS server at nats://127.0.0.1:9")
 
 
 async def test_a_bridge_that_waits_for_the_bus_ends_when_told_to(line: CommandLine) -> None:

@@ -1,4 +1,4 @@
-"""A tenant's life, from the first key to the last trace, told by the command line alone.
+"""A tenant's life from the first key to its removal, by the command line alone.
 
 Every process is the program itself, and the extension is real WebAssembly. Only its own setup page
 is called as the platform's screens would call it: on the Runner.
@@ -19,7 +19,7 @@ from devstack.embedded.servers import free_port
 from devstack.processes import Program, running
 from runner_bridge.dev_runner.build import build_extension
 from runner_bridge.dev_runner.components import install as install_component
-from tests.support.command_line import CommandLine, in_one_line
+from tests.support.command_line import CommandLine, error_line
 from tests.support.responders import PATIENT
 from tests.support.running_extensions import COMPILED, DEMO, ROOT
 
@@ -30,7 +30,7 @@ YEARLY = "0 0 1 1 *"
 
 @pytest.fixture
 def settings(tmp_path: Path, empty_database: str, nats_url: str) -> Settings:
-    """What every process and command is told."""
+    """Return the settings of every process and command."""
     return {
         "database_url": empty_database,
         "nats_url": nats_url,
@@ -177,11 +177,11 @@ async def run_by_hand(line: CommandLine, schedule_id: str) -> None:
 
 async def updated(line: CommandLine, install_id: str) -> None:
     """Blocked, tried, done with the missing one disabled, and back again."""
-    in_one_line(await line("admin", "update", install_id, "--version", "2.0.0"), 5)
+    error_line(await line("admin", "update", install_id, "--version", "2.0.0"), 5)
     assert (await installed(line, "acme", "manifest-2.json"))["installId"] == install_id
     update = ("admin", "update", install_id, "--version", "2.0.0")
     blocked = await line(*update)
-    assert "--disable-missing-schedules" in in_one_line(blocked, 6)
+    assert "--disable-missing-schedules" in error_line(blocked, 6)
     assert "/api/status" in blocked.out
     tried = (await line.ok(*update, "--disable-missing-schedules", "--dry-run")).out
     assert tried.startswith("dry run: no changes made")
@@ -219,7 +219,7 @@ async def gone(line: CommandLine) -> None:
     (install_id,) = {each["installId"] for each in (await line.json("admin", "list"))["schedules"]}
     removed = await line.json("admin", "uninstall", install_id, "--yes")
     assert removed["schedulesRemoved"] == 2
-    in_one_line(await line("admin", "uninstall", install_id, "--yes"), 5)
+    error_line(await line("admin", "uninstall", install_id, "--yes"), 5)
     entries = (await line.json("admin", "audit", "--all", "--since", "1h"))["entries"]
     done = {entry["op"] for entry in entries if entry["actor"] == "operator/ada"}
     assert done == {

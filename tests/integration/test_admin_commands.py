@@ -13,7 +13,7 @@ from contracts.admin import ADMIN_OPS
 from contracts.context import generate_key, key_set_document
 from contracts.subjects import ADMIN_AUDIENCE
 from service.cli.admin.command_specs import all_specs
-from tests.support.command_line import CommandLine, command_line, in_one_line
+from tests.support.command_line import CommandLine, command_line, error_line
 from tests.support.platform import Installed, add_version, install
 from tests.support.responders import responders
 
@@ -57,12 +57,12 @@ async def test_a_schedule_is_created_shown_changed_and_deleted(
     assert (shown["name"], shown["cron"]) == (None, "30 4 * * *")
     assert (shown["enabled"], shown["payload"]) == (False, {"a": [1]})
     refused = await line("admin", "delete", install_id, schedule_id)
-    assert "--yes" in in_one_line(refused, 2)
+    assert "--yes" in error_line(refused, 2)
     await line.ok("admin", "delete", install_id, schedule_id, "--yes")
-    in_one_line(await line("admin", "show", schedule_id), 5)
+    error_line(await line("admin", "show", schedule_id), 5)
 
 
-async def test_people_get_tables_and_programs_all_pages(
+async def test_a_list_is_a_table_or_all_pages_as_json(
     line: CommandLine, installed: Installed
 ) -> None:
     made = {await created(line, installed, f"job-{number}") for number in range(4)}
@@ -88,16 +88,16 @@ async def test_a_tenants_text_cannot_steer_a_terminal(
     assert "\u202e" not in table
 
 
-async def test_json_says_why_as_well(line: CommandLine, installed: Installed) -> None:
+async def test_json_output_holds_the_field_errors(line: CommandLine, installed: Installed) -> None:
     words = ("admin", "create", str(installed.install_id), "* * *", "--endpoint", "/nowhere")
-    said = await line(*words, "--timezone", "Mars", "--json")
-    assert set(said.json["fieldErrors"]) == {"endpoint", "cron", "timezone"}
-    told = in_one_line(said, 3)
-    assert "cron: Invalid cron expression" in told
-    assert "VALIDATION_FAILED" in told
+    result = await line(*words, "--timezone", "Mars", "--json")
+    assert set(result.json["fieldErrors"]) == {"endpoint", "cron", "timezone"}
+    expected = error_line(result, 3)
+    assert "cron: Invalid cron expression" in expected
+    assert "VALIDATION_FAILED" in expected
 
 
-async def test_a_repeated_request_is_done_once(line: CommandLine, installed: Installed) -> None:
+async def test_a_repeated_request_is_executed_once(line: CommandLine, installed: Installed) -> None:
     words = ("admin", "create", str(installed.install_id), "0 3 * * *", "--endpoint", "/api/status")
     request = ("--request-id", str(uuid4()))
     first = await line.json(*words, *request)
@@ -105,25 +105,23 @@ async def test_a_repeated_request_is_done_once(line: CommandLine, installed: Ins
     assert len((await line.json("admin", "list"))["schedules"]) == 1
 
 
-async def test_a_change_says_which_list_it_shows(
+async def test_a_change_titles_the_list_it_prints(
     line: CommandLine, installed: Installed, pool: asyncpg.Pool
 ) -> None:
     schedule_id = await created(line, installed, "nightly")
     version_id = uuid4()
     await add_version(pool, installed.registry_id, version_id, endpoints=())
     words = ("admin", "update", str(installed.install_id), "--version-id", str(version_id))
-    for told in (
+    for expected in (
         await line.ok(*words, "--dry-run"),
         await line(*words),
         await line.ok(*words, "--disable-missing-schedules"),
     ):
-        *_, title, _, row = told.out.splitlines()
+        *_, title, _, row = expected.out.splitlines()
         assert (title, row.split()[0]) == ("missing (1):", schedule_id)
 
 
-async def test_plain_operations_have_their_own_names(
-    line: CommandLine, installed: Installed
-) -> None:
+async def test_wire_names_work_as_commands(line: CommandLine, installed: Installed) -> None:
     slots = (await line.ok("admin", "preview-cron", "0 3 * * *", "--count", "2")).out.splitlines()
     assert [line_.split()[-1] for line_ in slots] == ["SLOTS", "03:00:00", "03:00:00"]
     endpoints = (await line.ok("admin", "endpoints", str(installed.install_id))).out
@@ -140,7 +138,7 @@ async def test_plain_operations_have_their_own_names(
     assert [entry["changes"] for entry in entries] == [{"enabled": False}, {"paused": True}]
 
 
-async def test_the_audit_names_who_it_was(line: CommandLine, installed: Installed) -> None:
+async def test_the_audit_names_the_actor(line: CommandLine, installed: Installed) -> None:
     await created(line, installed, "nightly")
     words = ("admin", "audit", "--since", "10m", "--install-id", str(installed.install_id))
     entries = (await line.json(*words))["entries"]
@@ -152,7 +150,7 @@ async def test_the_audit_names_who_it_was(line: CommandLine, installed: Installe
     assert (await line.json("admin", "audit", "--since", "2999-01-01T00:00:00Z")) == {"entries": []}
 
 
-WRONG: list[tuple[list[str], dict[str, str], int, str]] = [
+ERROR_CASES: list[tuple[list[str], dict[str, str], int, str]] = [
     (["show", "nonsense"], {}, 3, "scheduleId"),
     (["show", NOBODY], {}, 5, "Schedule not found"),
     (["uninstall", NOBODY, "--yes"], {}, 5, "Install not found"),
@@ -180,33 +178,35 @@ WRONG: list[tuple[list[str], dict[str, str], int, str]] = [
 """Words after ``admin``, settings, and the status and telling with which they end."""
 
 
-async def test_wrong_use_ends_in_one_line(line: CommandLine) -> None:
+async def test_an_admin_error_is_one_line(line: CommandLine) -> None:
     at_once = asyncio.Semaphore(3)
     stranger = generate_key(
         "EdDSA", kid="operator-1", issuer="operator", audiences=[ADMIN_AUDIENCE], operator=True
     )
     (line.home / "stranger.json").write_bytes(key_set_document([stranger]))
 
-    async def problem(words: list[str], settings: dict[str, str], status: int, told: str) -> str:
+    async def problem(
+        words: list[str], settings: dict[str, str], status: int, expected: str
+    ) -> str:
         async with at_once:
-            said = await line("admin", *words, **settings)
+            result = await line("admin", *words, **settings)
         try:
-            assert told in in_one_line(said, status)
-        except AssertionError as wrong:
-            return f"{words} {settings}: {wrong}"
+            assert expected in error_line(result, status)
+        except AssertionError as failure:
+            return f"{words} {settings}: {failure}"
         return ""
 
-    problems = await asyncio.gather(*(problem(*case) for case in WRONG))
-    assert [found for found in problems if found] == []
+    problems = await asyncio.gather(*(problem(*case) for case in ERROR_CASES))
+    assert [text for text in problems if text] == []
 
 
-async def test_an_install_of_another_tenant_is_not_there(
+async def test_an_install_of_another_tenant_is_not_found(
     line: CommandLine, installed: Installed
 ) -> None:
     own = await created(line, installed, "nightly")
     stranger = ("--key", "platform.json", "--tenant", "other")
     for words in (["show", own], ["run-now", own], ["endpoints", str(installed.install_id)]):
-        assert "not found" in in_one_line(await line("admin", *words, *stranger), 5)
+        assert "not found" in error_line(await line("admin", *words, *stranger), 5)
     assert (await line.json("admin", "list", *stranger)) == {"schedules": []}
 
 
@@ -236,10 +236,10 @@ async def test_a_file_of_several_documents_is_imported_whole_or_not_at_all(
     assert len((await line.json("admin", "list"))["schedules"]) == 4
 
 
-async def test_no_service_is_said_so(tmp_path: Path, nats_url: str) -> None:
+async def test_a_missing_service_is_reported(tmp_path: Path, nats_url: str) -> None:
     line = command_line(tmp_path, nats_url)
-    said = await line("admin", "pause", "acme", "--timeout", "2")
-    told = in_one_line(said, 8)
-    assert "No scheduler service is running" in told
-    repeated = await line("admin", "pause", "acme", "--timeout", "2", *told.split()[-2:])
-    assert repeated.err == said.err
+    result = await line("admin", "pause", "acme", "--timeout", "2")
+    expected = error_line(result, 8)
+    assert "No scheduler service is running" in expected
+    repeated = await line("admin", "pause", "acme", "--timeout", "2", *expected.split()[-2:])
+    assert repeated.err == result.err

@@ -61,8 +61,8 @@ async def test_a_large_tenant_is_exported_purged_and_put_back(line: CommandLine)
     put_back = ("--tenant", "acme")
     assert (await line.json("admin", "import", "given.json", *put_back))["created"] == COUNT
 
-    said = await line.ok("admin", "export", "acme", "--out", "acme.json")
-    assert f": {COUNT}" in said.err
+    result = await line.ok("admin", "export", "acme", "--out", "acme.json")
+    assert f": {COUNT}" in result.err
     exported = msgspec.json.decode((line.home / "acme.json").read_bytes())
     assert len(exported) > 2
     assert rows(exported) == given

@@ -1,4 +1,4 @@
-"""``check`` finds what is wrong, says what to do about it, and shows no secret."""
+"""``check`` reports errors with remedies, and prints no secret."""
 
 import asyncio
 from pathlib import Path
@@ -10,7 +10,7 @@ from contracts.context import generate_key, key_set_document
 from devstack.embedded import embedded_nats
 from service.cli.checks.bus import PermissionRules, permitted
 from tests.support.callers import connected
-from tests.support.command_line import CommandLine, Said, command_line, in_one_line
+from tests.support.command_line import CommandLine, CommandResult, command_line, error_line
 from tests.support.keys import JWKS, WORKER_JWK
 from tests.support.responders import responders
 from tests.support.shipped_nats import CONFIG, ENVIRONMENT, PASSWORDS
@@ -21,16 +21,18 @@ def line(tmp_path: Path, nats_url: str, database: str) -> CommandLine:
     return command_line(tmp_path, nats_url, database_url=database, runner_key_file="worker.json")
 
 
-def found(said: Said) -> dict[str, tuple[str, str]]:
-    """State and message of everything that was looked at, the last of each kind."""
-    return {each["about"]: (each["state"], each["message"]) for each in said.json}
+def results_by_name(result: CommandResult) -> dict[str, tuple[str, str]]:
+    """Return state and message by the name of the check, the last of each name."""
+    return {check["about"]: (check["state"], check["message"]) for check in result.json}
 
 
-async def test_all_is_well(line: CommandLine, tmp_path: Path, database: str, nats_url: str) -> None:
+async def test_every_check_passes_with_a_running_service(
+    line: CommandLine, tmp_path: Path, database: str, nats_url: str
+) -> None:
     (tmp_path / "service").mkdir()
     async with responders(1, tmp_path / "service", database, nats_url):
-        said = await line.ok("check", "--json")
-    assert {about: state for about, (state, _) in found(said).items()} == dict.fromkeys(
+        result = await line.ok("check", "--json")
+    assert {about: state for about, (state, _) in results_by_name(result).items()} == dict.fromkeys(
         (
             "settings",
             "key_set_file",
@@ -45,7 +47,7 @@ async def test_all_is_well(line: CommandLine, tmp_path: Path, database: str, nat
         ),
         "ok",
     )
-    assert found(said)["responders"] == ("ok", "1 running")
+    assert results_by_name(result)["responders"] == ("ok", "1 running")
     assert "ok       migrations: all applied" in (await line.ok("check")).out
 
 
@@ -60,30 +62,33 @@ async def test_a_responder_that_is_busy_for_a_moment_is_counted(
 
         await responder.subscribe("$SRV.PING.ext-scheduler", cb=pong)
         await responder.flush()
-        assert found(await line.ok("check", "--json"))["responders"] == ("ok", "1 running")
+        assert results_by_name(await line.ok("check", "--json"))["responders"] == (
+            "ok",
+            "1 running",
+        )
 
 
-async def test_an_empty_database_wants_migrations(line: CommandLine, empty_database: str) -> None:
-    said = await line("check", "--role", "worker", database_url=empty_database)
-    assert "error    migrations:" in said.out
-    assert "run `ext-scheduler migrate`" in said.out
-    assert in_one_line(said, 1).endswith("checks failed")
+async def test_an_empty_database_lacks_migrations(line: CommandLine, empty_database: str) -> None:
+    result = await line("check", "--role", "worker", database_url=empty_database)
+    assert "error    migrations:" in result.out
+    assert "run `ext-scheduler migrate`" in result.out
+    assert error_line(result, 1).endswith("checks failed")
 
 
-async def test_what_is_down_is_said_without_passwords(line: CommandLine) -> None:
-    said = await line(
+async def test_unreachable_servers_are_reported_without_passwords(line: CommandLine) -> None:
+    result = await line(
         "check",
         database_url="postgresql://me:hidden-word@127.0.0.1:9/x",
         nats_url="nats://me:hidden-word@127.0.0.1:9",
     )
-    assert "error    database: postgresql://me:***@127.0.0.1:9/x cannot be reached" in said.out
-    assert "error    NATS: no NATS server at 127.0.0.1:9" in said.out
-    assert "hidden-word" not in said.out + said.err
-    assert in_one_line(said, 1)
+    assert "error    database: postgresql://me:***@127.0.0.1:9/x cannot be reached" in result.out
+    assert "error    NATS: no NATS server at 127.0.0.1:9" in result.out
+    assert "hidden-word" not in result.out + result.err
+    assert error_line(result, 1)
 
 
 @pytest.mark.parametrize(
-    ("setting", "file", "told"),
+    ("setting", "file", "expected"),
     [
         ("key_set_file", "missing.json", "No such file"),
         ("key_set_file", "bad.json", "not a JSON object"),
@@ -94,36 +99,36 @@ async def test_what_is_down_is_said_without_passwords(line: CommandLine) -> None
         ("callback_token_file", "empty", "empty"),
     ],
 )
-async def test_a_key_that_does_not_fit_is_named(
-    line: CommandLine, setting: str, file: str, told: str
+async def test_an_unusable_key_file_is_an_error(
+    line: CommandLine, setting: str, file: str, expected: str
 ) -> None:
     (line.home / "bad.json").write_text("[]")
     (line.home / "empty").write_text("\n")
     for name, kid in (("other.json", "other"), ("forger.json", WORKER_JWK["kid"])):
         forged = generate_key("EdDSA", kid=kid, issuer="worker", audiences=["ext.runner"])
         (line.home / name).write_bytes(key_set_document([forged]))
-    said = await line("check", "--json", **{setting: file})
-    state, message = found(said)[setting]
+    result = await line("check", "--json", **{setting: file})
+    state, message = results_by_name(result)[setting]
     assert state == "wrong"
-    assert told in message
-    assert in_one_line(said, 1)
+    assert expected in message
+    assert error_line(result, 1)
 
 
-async def test_private_keys_in_the_open_are_noted(line: CommandLine) -> None:
+async def test_exposed_private_keys_are_warnings(line: CommandLine) -> None:
     (line.home / "worker.json").chmod(0o644)
     (line.home / "keys.json").write_bytes(key_set_document(JWKS))
-    said = await line.ok("check", "--role", "worker")
-    assert "accessible to all users of this host" in said.out
-    assert "chmod 600 worker.json" in said.out
-    assert "private keys it does not need: runner-1" in said.out
+    result = await line.ok("check", "--role", "worker")
+    assert "accessible to all users of this host" in result.out
+    assert "chmod 600 worker.json" in result.out
+    assert "private keys it does not need: runner-1" in result.out
     for jwk in JWKS:
-        assert jwk["d"] not in said.out
+        assert jwk["d"] not in result.out
 
 
-async def test_a_setting_that_is_unknown_is_told(line: CommandLine) -> None:
-    said = await line("check", poolsize="3")
-    assert "error    settings: EXT_SCHEDULER_POOLSIZE is not a setting" in said.out
-    assert in_one_line(said, 1)
+async def test_an_unknown_setting_is_an_error(line: CommandLine) -> None:
+    result = await line("check", poolsize="3")
+    assert "error    settings: EXT_SCHEDULER_POOLSIZE is not a setting" in result.out
+    assert error_line(result, 1)
 
 
 CONF = """
@@ -140,13 +145,13 @@ async def test_missing_permissions_are_listed(line: CommandLine, tmp_path: Path)
     (tmp_path / "nats.conf").write_text(CONF)
     with embedded_nats(tmp_path / "nats", config=tmp_path / "nats.conf") as server:
         known = {"nats_url": server.url, "nats_user": "u"}
-        said = await line("check", nats_password="p", **known)
-        assert "a responder may not subscribe to ext.scheduler.admin." in said.out
-        assert "a worker may not publish ext.scheduler.events" in said.out
-        assert in_one_line(said, 1)
-        said = await line("check", nats_password="wrong-word", **known)
-        assert "refused user 'u'" in said.out
-        assert "wrong-word" not in said.out + said.err
+        result = await line("check", nats_password="p", **known)
+        assert "a responder may not subscribe to ext.scheduler.admin." in result.out
+        assert "a worker may not publish ext.scheduler.events" in result.out
+        assert error_line(result, 1)
+        result = await line("check", nats_password="wrong-word", **known)
+        assert "refused user 'u'" in result.out
+        assert "wrong-word" not in result.out + result.err
 
 
 @pytest.mark.parametrize(
@@ -160,21 +165,21 @@ async def test_missing_permissions_are_listed(line: CommandLine, tmp_path: Path)
         ("worker", "operator"),
     ],
 )
-async def test_the_shipped_users_may_do_what_they_are_for(
+async def test_the_shipped_users_have_the_permissions_of_their_role(
     line: CommandLine, tmp_path: Path, role: str, user: str
 ) -> None:
     with embedded_nats(tmp_path / "nats", config=CONFIG, environment=ENVIRONMENT) as server:
-        said = await line(
+        result = await line(
             *("check", "--role", role, "--json"),
             nats_url=server.url,
             nats_user=user,
             nats_password=PASSWORDS[user],
             nats_inbox_prefix=f"_INBOX_{user}",
         )
-    fits = (role, user) not in {("admin", "runner"), ("worker", "operator")}
-    assert found(said)["permissions"][0] == ("ok" if fits else "wrong")
-    assert found(said)["NATS"][0] == "ok"
-    assert said.status == (0 if fits else 1)
+    permitted_role = (role, user) not in {("admin", "runner"), ("worker", "operator")}
+    assert results_by_name(result)["permissions"][0] == ("ok" if permitted_role else "wrong")
+    assert results_by_name(result)["NATS"][0] == "ok"
+    assert result.status == (0 if permitted_role else 1)
 
 
 @pytest.mark.parametrize(

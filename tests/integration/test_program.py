@@ -20,7 +20,7 @@ from devstack.embedded import embedded_nats
 from service.cli.errors import STATUS_OF
 from service.cli.main import program
 from tests.support.callers import connected
-from tests.support.command_line import CommandLine, Said, command_line, in_one_line
+from tests.support.command_line import CommandLine, CommandResult, command_line, error_line
 from tests.support.eventually import eventually
 from tests.support.shipped_nats import CONFIG, ENVIRONMENT, PASSWORDS
 
@@ -33,11 +33,11 @@ def line(tmp_path: Path, nats_url: str) -> CommandLine:
     return command_line(tmp_path, nats_url)
 
 
-async def test_help_teaches_by_example(line: CommandLine) -> None:
+async def test_help_shows_examples(line: CommandLine) -> None:
     for words in ([], ["admin"], ["token", "mint"], ["keys", "rotate"], ["admin", "update"]):
-        said = await line.ok(*words, "--help")
-        assert "Examples:" in said.out
-        assert "ext-scheduler " in said.out
+        result = await line.ok(*words, "--help")
+        assert "Examples:" in result.out
+        assert "ext-scheduler " in result.out
     assert (await line("admin")).status == 2
     assert (await line.ok("--version")).out.startswith("ext-scheduler 0.")
 
@@ -55,9 +55,9 @@ def test_every_command_has_an_example() -> None:
     listed = dict(commands(typer.main.get_command(program), "ext-scheduler"))
     assert len(listed) > 30
     for words, command in listed.items():
-        told = f"{command.help}{command.epilog}"
-        assert "Examples:" in told, words
-        assert words in told.partition("Examples:")[2], words
+        expected = f"{command.help}{command.epilog}"
+        assert "Examples:" in expected, words
+        assert words in expected.partition("Examples:")[2], words
 
 
 async def test_a_shell_completes_commands(line: CommandLine) -> None:
@@ -78,7 +78,7 @@ async def test_a_shell_completes_commands(line: CommandLine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         (["nonsense"], "No such command 'nonsense'"),
         (["admin", "lst"], "Did you mean 'list'?"),
@@ -103,37 +103,39 @@ async def test_a_shell_completes_commands(line: CommandLine) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-async def test_wrong_words_end_in_one_line(line: CommandLine, words: list[str], told: str) -> None:
+async def test_a_usage_error_is_one_line(
+    line: CommandLine, words: list[str], expected: str
+) -> None:
     (line.home / "bad.json").write_text('{"name": ')
     (line.home / "secret.json").write_text('{"name": "n", "publisher": "p", "version": "1"}')
-    assert told in in_one_line(await line(*words), 2)
+    assert expected in error_line(await line(*words), 2)
 
 
-async def test_a_database_that_is_down_is_said_so(line: CommandLine) -> None:
+async def test_an_unreachable_database_is_one_line(line: CommandLine) -> None:
     urls = {
         "postgresql://me:hidden-word@127.0.0.1:9/x": "Connect call failed",
         "postgresql://me:hidden-word@127.0.0.1:none/x": "",
         "nonsense": "",
     }
-    for url, told in urls.items():
-        line_told = in_one_line(await line("migrate", database_url=url), 8)
-        assert told in line_told
-        assert "hidden-word" not in line_told
+    for url, expected in urls.items():
+        message = error_line(await line("migrate", database_url=url), 8)
+        assert expected in message
+        assert "hidden-word" not in message
 
 
-async def test_settings_come_from_a_file_too(line: CommandLine) -> None:
+async def test_settings_are_read_from_a_file(line: CommandLine) -> None:
     (line.home / "settings.toml").write_text('admin_key_file = "nowhere.json"\n')
     line = CommandLine(line.home, {})
-    said = await line("--config", "settings.toml", "admin", "list")
-    assert in_one_line(said, 2) == "nowhere.json: No such file or directory"
+    result = await line("--config", "settings.toml", "admin", "list")
+    assert error_line(result, 2) == "nowhere.json: No such file or directory"
     (line.home / "settings.toml").write_text("admin_key = 1\n")
-    assert "admin_key" in in_one_line(await line("--config", "settings.toml", "admin", "list"), 2)
+    assert "admin_key" in error_line(await line("--config", "settings.toml", "admin", "list"), 2)
 
 
 async def test_an_unreadable_file_is_named(line: CommandLine, tmp_path: Path) -> None:
     (tmp_path / "loop.json").symlink_to("loop.json")
-    said = await line("admin", "list", "--key", "loop.json")
-    assert in_one_line(said, 2) == "loop.json: Too many levels of symbolic links"
+    result = await line("admin", "list", "--key", "loop.json")
+    assert error_line(result, 2) == "loop.json: Too many levels of symbolic links"
 
 
 @asynccontextmanager
@@ -157,8 +159,8 @@ async def test_ctrl_c_ends_a_waiting_command_at_once(line: CommandLine, nats_url
         await asyncio.wait_for(requested.wait(), 60)
         process.send_signal(signal.SIGINT)
         out, err = await process.communicate()
-    result = Said(process.returncode or 0, out.decode(), err.decode())
-    assert in_one_line(result, 130) == "interrupted"
+    result = CommandResult(process.returncode or 0, out.decode(), err.decode())
+    assert error_line(result, 130) == "interrupted"
 
 
 async def test_ctrl_c_is_one_line_at_any_moment(line: CommandLine, nats_url: str) -> None:
@@ -192,7 +194,7 @@ async def test_ctrl_c_is_one_line_at_any_moment(line: CommandLine, nats_url: str
     assert interrupted > 0
 
 
-async def test_a_reader_that_goes_away_is_no_fault(line: CommandLine) -> None:
+async def test_a_closed_pipe_prints_no_error(line: CommandLine) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     gone = await asyncio.create_subprocess_exec(
@@ -224,8 +226,8 @@ async def test_a_full_disk_is_one_line(line: CommandLine) -> None:
     )
     os.close(full)
     _, err = await process.communicate()
-    said = Said(process.returncode or 0, "", err.decode())
-    assert "No space left on device" in in_one_line(said, 1)
+    result = CommandResult(process.returncode or 0, "", err.decode())
+    assert "No space left on device" in error_line(result, 1)
 
 
 async def on_a_terminal(line: CommandLine, *words: str, typed: str = "", until: str = "") -> str:
@@ -263,14 +265,14 @@ async def on_a_terminal(line: CommandLine, *words: str, typed: str = "", until: 
     return f"{shown.decode()}\nstatus {process.returncode}"
 
 
-async def test_whoever_waits_is_told_what_for(line: CommandLine) -> None:
+async def test_a_terminal_shows_what_a_command_waits_for(line: CommandLine) -> None:
     shown = await on_a_terminal(line, "admin", "list", "--timeout", "5", until="waiting for list")
     assert "waiting for listSchedules … " in shown
     assert "No scheduler service is running" in shown
     assert shown.endswith("status 8")
 
 
-async def test_a_removal_asks_back_on_a_terminal(line: CommandLine) -> None:
+async def test_a_removal_asks_for_confirmation_on_a_terminal(line: CommandLine) -> None:
     question = "Remove all installs, schedules and runs of tenant acme?"
     shown = await on_a_terminal(line, "admin", "purge", "acme", typed="n\n", until=question)
     assert "aborted" in shown
@@ -285,7 +287,7 @@ def test_every_status_is_documented() -> None:
         assert f"`{code.value}`" in text
 
 
-async def test_a_bus_user_without_permission_is_told_so(line: CommandLine, tmp_path: Path) -> None:
+async def test_a_missing_bus_permission_is_reported(line: CommandLine, tmp_path: Path) -> None:
     with embedded_nats(tmp_path / "nats", config=CONFIG, environment=ENVIRONMENT) as server:
         connection = {
             "nats_url": server.url,
@@ -293,8 +295,8 @@ async def test_a_bus_user_without_permission_is_told_so(line: CommandLine, tmp_p
             "nats_password": PASSWORDS["runner"],
             "nats_inbox_prefix": "_INBOX_runner",
         }
-        said = await line("admin", "list", "--timeout", "2", **connection)
-        assert "this NATS user may not call listSchedules" in in_one_line(said, 4)
-        said = await line("admin", "list", **{**connection, "nats_password": "wrong-word"})
-        assert "refused user 'runner'" in in_one_line(said, 8)
-        assert "wrong-word" not in said.err
+        result = await line("admin", "list", "--timeout", "2", **connection)
+        assert "this NATS user may not call listSchedules" in error_line(result, 4)
+        result = await line("admin", "list", **{**connection, "nats_password": "wrong-word"})
+        assert "refused user 'runner'" in error_line(result, 8)
+        assert "wrong-word" not in result.err

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from tests.support.callers import connected
-from tests.support.command_line import CommandLine, command_line, in_one_line
+from tests.support.command_line import CommandLine, command_line, error_line
 from tests.support.platform import install
 from tests.support.responders import responders
 
@@ -52,32 +52,32 @@ async def test_a_minted_token_opens_host_and_admin_operations(
     assert other["code"] == "UNAUTHORIZED"
 
 
-async def test_a_token_is_shown_and_judged(line: CommandLine) -> None:
+async def test_a_token_is_printed_and_verified(line: CommandLine) -> None:
     words = ("--key", "runner.json", "--install", INSTALL, "--lifetime", "120")
     token = (await line.ok("token", "mint", "list", *words)).out.strip()
     shown = (await line.ok("token", "inspect", token)).out
     assert '"kid": "runner-1"' in shown
     assert f'"install_id": "{INSTALL}"' in shown
     assert "token expires in" in shown
-    judged = ("token", "inspect", "-", "--key-set", "keys.json")
-    assert "signature, key, issuer" in (await line(*judged, given=token)).out
-    assert "token is valid" in (await line(*judged, "--body", "{}", given=token)).out
-    refused = await line(*judged, "--body", "[]", given=token)
-    assert in_one_line(refused, 4) == "token is invalid: body"
+    verify = ("token", "inspect", "-", "--key-set", "keys.json")
+    assert "signature, key, issuer" in (await line(*verify, given=token)).out
+    assert "token is valid" in (await line(*verify, "--body", "{}", given=token)).out
+    refused = await line(*verify, "--body", "[]", given=token)
+    assert error_line(refused, 4) == "token is invalid: body"
     forged = token[:-8] + "AAAAAAAA"
-    assert in_one_line(await line(*judged, given=forged), 4).startswith("token is invalid")
+    assert error_line(await line(*verify, given=forged), 4).startswith("token is invalid")
 
 
 async def test_a_body_may_come_from_a_file(line: CommandLine) -> None:
     (line.home / "body.json").write_bytes(b'{"scheduleId": "x"}\n')
     words = ("--key", "runner.json", "--install", INSTALL, "--body", "@body.json")
     token = (await line.ok("token", "mint", "get", *words)).out.strip()
-    judged = ("token", "inspect", token, "--key-set", "keys.json", "--body", "@body.json")
-    assert "token is valid" in (await line.ok(*judged)).out
+    verify = ("token", "inspect", token, "--key-set", "keys.json", "--body", "@body.json")
+    assert "token is valid" in (await line.ok(*verify)).out
 
 
 @pytest.mark.parametrize(
-    ("words", "status", "told"),
+    ("words", "status", "expected"),
     [
         (["mint", "lst", "--key", "runner.json", "--install", INSTALL], 2, "did you mean list?"),
         (["mint", "runNow", "--key", "runner.json"], 2, "use --audience admin"),
@@ -98,13 +98,13 @@ async def test_a_body_may_come_from_a_file(line: CommandLine) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-async def test_wrong_use_ends_in_one_line(
-    line: CommandLine, words: list[str], status: int, told: str
+async def test_a_token_error_is_one_line(
+    line: CommandLine, words: list[str], status: int, expected: str
 ) -> None:
-    assert told in in_one_line(await line("token", *words), status)
+    assert expected in error_line(await line("token", *words), status)
 
 
-async def test_a_tokens_times_are_its_own(line: CommandLine) -> None:
+async def test_inspect_prints_the_times_of_the_token(line: CommandLine) -> None:
     before = int(time.time())
     words = ("--key", "runner.json", "--install", INSTALL)
     token = (await line.ok("token", "mint", "list", *words)).out.strip()

@@ -1,4 +1,4 @@
-"""The program ``ext-scheduler`` as a person runs it: a process, its two outputs, its status."""
+"""Runs the program ``ext-scheduler`` as a user does: a process, its outputs, its status."""
 
 import asyncio
 import os
@@ -23,8 +23,8 @@ KEYS = {
 }
 
 
-class Said(Struct, frozen=True):
-    """How a command ended."""
+class CommandResult(Struct, frozen=True):
+    """Exit status and output of a command."""
 
     status: int
     out: str
@@ -32,7 +32,7 @@ class Said(Struct, frozen=True):
 
     @property
     def json(self) -> Any:
-        """What was printed, read as JSON."""
+        """Return standard output, decoded as JSON."""
         return msgspec.json.decode(self.out)
 
 
@@ -49,7 +49,7 @@ class CommandLine:
         (home / "keys.json").write_bytes(key_set_document(public))
 
     def environment(self, settings: Mapping[str, str]) -> dict[str, str]:
-        """The caller's environment, with these settings and no others."""
+        """Return the caller's environment with these settings only."""
         inherited = {
             name: text for name, text in os.environ.items() if not name.startswith("EXT_SCHEDULER_")
         }
@@ -70,23 +70,23 @@ class CommandLine:
             stderr=asyncio.subprocess.PIPE,
         )
 
-    async def __call__(self, *words: str, given: str = "", **settings: str) -> Said:
+    async def __call__(self, *words: str, given: str = "", **settings: str) -> CommandResult:
         """Run a command to its end, with ``given`` on standard input."""
         request = run_request(words, self.environment({**self.settings, **settings}), self.home)
         return await asyncio.to_thread(run, request, given)
 
-    async def ok(self, *words: str, **settings: str) -> Said:
+    async def ok(self, *words: str, **settings: str) -> CommandResult:
         """Run a command that must succeed."""
-        said = await self(*words, **settings)
-        assert said.status == 0, said
-        return said
+        result = await self(*words, **settings)
+        assert result.status == 0, result
+        return result
 
     async def json(self, *words: str, **settings: str) -> Any:
         """Run a command that must succeed, and read its JSON."""
         return (await self.ok(*words, "--json", **settings)).json
 
 
-def run(request: RunRequest, given: str) -> Said:
+def run(request: RunRequest, given: str) -> CommandResult:
     """Run a command to its end on files in the place of its streams."""
     with TemporaryFile() as input_, TemporaryFile() as output, TemporaryFile() as errors:
         input_.write(given.encode())
@@ -95,20 +95,20 @@ def run(request: RunRequest, given: str) -> Said:
         status = PreloadedProcess(request, streams).wait()
         output.seek(0)
         errors.seek(0)
-        return Said(status, output.read().decode(), errors.read().decode())
+        return CommandResult(status, output.read().decode(), errors.read().decode())
 
 
 def command_line(home: Path, nats_url: str, **settings: str) -> CommandLine:
-    """A command line that speaks to ``nats_url`` with the operator's key."""
+    """Return a command line that uses ``nats_url`` and the operator's key."""
     common = {"nats_url": nats_url, "admin_key_file": "operator.json", "admin_subject": "ops"}
     return CommandLine(home, {**common, **settings})
 
 
-def in_one_line(said: Said, status: int) -> str:
-    """Assert that a command ended with ``status`` and one line that names the program."""
-    assert said.status == status, said
-    lines = said.err.splitlines()
-    assert len(lines) == 1, said
-    assert lines[0].startswith("ext-scheduler: "), said
-    assert "Traceback" not in said.out + said.err
+def error_line(result: CommandResult, status: int) -> str:
+    """Return the only error line, without the program's name; assert the exit status."""
+    assert result.status == status, result
+    lines = result.err.splitlines()
+    assert len(lines) == 1, result
+    assert lines[0].startswith("ext-scheduler: "), result
+    assert "Traceback" not in result.out + result.err
     return lines[0].removeprefix("ext-scheduler: ")
