@@ -73,7 +73,7 @@ def test_a_secret_that_cannot_be_had_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", Settings.__struct_fields__)
 def test_every_setting_is_used(name: str) -> None:
-    used = re.compile(rf"\b(settings|chosen)\.{name}\b")
+    used = re.compile(rf"\b(settings|chosen|loaded)\.{name}\b")
     assert any(used.search(module.read_text()) for module in (ROOT / "service").rglob("*.py"))
 
 
