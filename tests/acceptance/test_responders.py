@@ -12,8 +12,10 @@ from contracts.encoding import Encoding
 from contracts.errors import Code, ServiceError
 from contracts.schedules import CreateInput, DeleteInput, GetInput, UpdateInput
 from runner_bridge.client import SchedulerHost
+from tests.support.eventually import eventually
 from tests.support.platform import counts, install
-from tests.support.responders import clients, host, ready, responders, start
+from tests.support.responders import PATIENT, clients, host, ready, responders, start
+from tests.support.trouble import created, listed, once
 
 UNLIMITED = {"changes_per_minute": "1000000"}
 HOURLY = CreateInput(endpoint="/api/heartbeat", cron="0 * * * *")
@@ -136,19 +138,27 @@ async def test_a_killed_responder_costs_no_change_and_doubles_none(
 async def test_a_rolling_restart_loses_no_call(
     tmp_path: Path, database: str, pool: asyncpg.Pool, nats_url: str
 ) -> None:
+    """Every call is made a single time: a client that asks again would hide one that was lost."""
     async with (
-        responders(2, tmp_path, database, nats_url, **UNLIMITED) as processes,
+        responders(2, tmp_path, database, nats_url, **PATIENT, **UNLIMITED) as processes,
         clients(nats_url, 4) as callers,
     ):
-        installed = await install(pool)
+        installed = [await install(pool) for _ in range(30)]
         restarted = asyncio.Event()
-        answers = Counter[str]()
+        calls, answers = Counter[str](), Counter[str]()
 
-        async def keep_asking(caller: int) -> None:
-            scheduler = host(callers[caller % 4], installed)
+        async def keep_calling(caller: int) -> None:
+            scheduler = once(callers[caller % 4], installed[caller % 30])
+            call = (created, listed)[caller % 2]
             while not restarted.is_set():
-                await scheduler.list()
-                answers["listed"] += 1
+                calls[call.__name__] += 1
+                answers[await call(scheduler)] += 1
+
+        async def answered_by_the_new() -> None:
+            before = answers["created"], answers["listed"]
+            await eventually(
+                lambda: answers["created"] > before[0] and answers["listed"] > before[1]
+            )
 
         async def restart_each() -> None:
             for number, process in enumerate(list(processes)):
@@ -157,15 +167,21 @@ async def test_a_rolling_restart_loses_no_call(
                     "nats_url": nats_url,
                     "key_set_file": str(tmp_path / "keys.json"),
                     "log_level": "warning",
+                    **PATIENT,
+                    **UNLIMITED,
                 }
                 fresh = start("responder", tmp_path, settings)
                 processes.append(fresh)
                 await ready(fresh)
                 assert await process.stop() == 0, f"responder {number}"
+                await answered_by_the_new()
             restarted.set()
 
-        await asyncio.gather(restart_each(), *(keep_asking(caller) for caller in range(60)))
-    assert answers["listed"] > 0
+        await asyncio.gather(restart_each(), *(keep_calling(caller) for caller in range(60)))
+    assert answers == calls
+    assert await counts(pool, "tenant_extension_schedule") == {
+        "tenant_extension_schedule": calls["created"]
+    }
 
 
 async def test_a_stopping_responder_ends_with_status_zero(

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -69,14 +70,30 @@ def test_every_secret_that_is_defined_is_given_to_somebody() -> None:
     assert given == set(COMPOSE["secrets"])
 
 
+ENDING_COMMANDS = (["migrate"],)
+"""Of all that the program can do, what ends by itself, so that others can wait for its end."""
+
+
 @pytest.mark.parametrize("name", SERVICES)
-def test_what_a_service_waits_for_can_come_true(name: str) -> None:
+def test_a_service_waits_for_what_can_become_true(name: str) -> None:
     for needed, how in SERVICES[name].get("depends_on", {}).items():
         if how["condition"] == "service_healthy":
-            assert "healthcheck" in SERVICES[needed], needed
+            check = SERVICES[needed]["healthcheck"]
+            assert not check.get("disable", False), needed
+            assert check["test"][0] == "CMD", needed
+            assert len(check["test"]) > 1, needed
         else:
             assert how["condition"] == "service_completed_successfully"
+            assert needed in PROGRAM
+            assert SERVICES[needed]["command"] in ENDING_COMMANDS
             assert SERVICES[needed]["restart"] == "on-failure"
+
+
+def test_services_do_not_wait_for_each_other_in_a_circle() -> None:
+    needed = {name: set(service.get("depends_on", {})) for name, service in SERVICES.items()}
+    order = list(TopologicalSorter(needed).static_order())
+    assert set(order) == set(SERVICES)
+    assert order.index("postgres") < order.index("migrate") < order.index("worker")
 
 
 @pytest.mark.parametrize("name", [name for name in SERVICES if name != "migrate"])

@@ -11,6 +11,8 @@ from service.storage.runs import queue
 from service.storage.runs.queue_listener import PROBES, Listener, ListenerLostError, listening
 from tests.support.eventually import eventually
 
+CHANNEL = queue.SETTINGS.channel
+
 
 async def test_enqueued_jobs_are_heard_of_and_nothing_else(pool: asyncpg.Pool) -> None:
     heard: list[None] = []
@@ -53,9 +55,22 @@ async def test_a_killed_connection_is_noticed_at_once(pool: asyncpg.Pool) -> Non
         await asyncio.wait_for(listener.lost.wait(), 60)
 
 
-async def test_the_connection_goes_back_as_it_was(pool: asyncpg.Pool) -> None:
-    before = pool.get_idle_size()
-    async with listening(pool, lambda: None):
-        pass
-    await eventually(lambda: pool.get_idle_size() >= before)
-    assert await pool.fetchval("SELECT count(*) FROM pg_listening_channels()") == 0
+SESSION = """
+SELECT pg_backend_pid() AS pid, ARRAY(SELECT pg_listening_channels()) AS channels,
+  ARRAY(SELECT name || '=' || setting FROM pg_settings ORDER BY name) AS settings,
+  (SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory') AS locks
+"""
+
+
+async def test_a_listener_returns_its_connection_unchanged(database: str) -> None:
+    heard: list[object] = []
+    async with asyncpg.create_pool(database, min_size=1, max_size=1) as pool:
+        before = await pool.fetchrow(SESSION)
+        async with listening(pool, lambda: heard.append(None)) as listener:
+            assert pool.get_idle_size() == 0  # it is the one that listens
+        assert await pool.fetchrow(SESSION) == before
+        await pool.execute('SELECT pg_notify($1, \'{"operation": "insert"}\')', CHANNEL)
+        await pool.execute("SELECT 1")  # what was notified has arrived before its answer
+        assert heard == []
+        assert not listener.lost.is_set()
+    assert not listener.lost.is_set()  # nor does it watch a connection that is no longer its own

@@ -31,6 +31,8 @@ FILES = {
     ContractFormat.TYPESCRIPT: "ext-scheduler.d.ts",
     ContractFormat.WIT: "scheduler.wit",
 }
+ANYTHING: list[Any] = [None, True, -1.5, "?", [None], {}]
+KEYWORDS = {*Draft7Validator.VALIDATORS, "title", "description", "default", "examples"}
 OPERATIONS = [("host", op) for op in HOST_OPS] + [("admin", op) for op in ADMIN_OPS]
 
 
@@ -71,9 +73,32 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
             place = place[name]
 
 
-def test_every_schema_is_one(document: dict[str, Any]) -> None:
-    for schema in document["components"]["schemas"].values():
+def test_every_schema_is_valid_and_refuses_something(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    assert len(schemas) > 50
+    for name, schema in schemas.items():
         Draft7Validator.check_schema(schema)
+        validator = Draft7Validator({**schema, "components": {"schemas": schemas}})
+        accepted = [validator.is_valid(value) for value in ANYTHING]
+        assert not all(accepted), f"{name} accepts everything"
+        unknown = set(keywords(schema)) - KEYWORDS
+        assert unknown == set(), f"{name}: no validator acts on {unknown}"
+
+
+def keywords(schema: Any) -> Iterator[str]:
+    """Yield every keyword that a schema uses, those of its parts included."""
+    if not isinstance(schema, dict):
+        return
+    for keyword, value in schema.items():
+        yield keyword
+        if keyword in {"properties", "patternProperties", "definitions"}:
+            for part in value.values():
+                yield from keywords(part)
+        elif keyword in {"allOf", "anyOf", "oneOf"}:
+            for part in value:
+                yield from keywords(part)
+        elif keyword in {"items", "additionalProperties", "not"}:
+            yield from keywords(value)
 
 
 @pytest.mark.parametrize(("realm", "op"), OPERATIONS)
