@@ -51,7 +51,7 @@ def rows(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(found, key=lambda row: int(row["payload"]["number"]))
 
 
-async def test_a_large_tenant_is_exported_purged_and_put_back(line: CommandLine) -> None:
+async def test_a_large_tenant_is_exported_purged_and_imported(line: CommandLine) -> None:
     given = [schedule(number) for number in range(COUNT)]
     (line.home / "manifest.json").write_bytes(msgspec.json.encode(MANIFEST))
     pages = [document(*given[at : at + 3]) for at in range(0, COUNT, 3)]

@@ -41,7 +41,9 @@ async def test_a_registered_extension_can_schedule(admin: Admin, pool: asyncpg.P
     assert await pool.fetchval("SELECT content_hash FROM extension_bundle") == "sha256:1.0.0"
 
 
-async def test_registering_again_finds_everything(admin: Admin, pool: asyncpg.Pool) -> None:
+async def test_a_second_registration_returns_the_existing_rows(
+    admin: Admin, pool: asyncpg.Pool
+) -> None:
     first = await register(admin)
     tables = (
         "extension_registry",
@@ -70,7 +72,7 @@ async def test_another_content_hash_or_manifest_of_a_version_is_a_conflict(admin
         assert answer["error"].startswith("acme/demo 1.0.0 is registered with another")
 
 
-async def test_a_newer_version_is_made_known_and_the_install_stays(
+async def test_registering_a_newer_version_leaves_the_install_unchanged(
     admin: Admin, pool: asyncpg.Pool
 ) -> None:
     first = await register(admin)
@@ -83,7 +85,7 @@ async def test_a_newer_version_is_made_known_and_the_install_stays(
     )
 
 
-async def test_what_is_wrong_with_a_manifest_comes_at_once(admin: Admin) -> None:
+async def test_all_errors_of_a_manifest_are_reported_at_once(admin: Admin) -> None:
     listed = [{"method": "GET", "path": "/x"}, {"method": "?", "path": "/x", "handler": "h"}]
     answer = await admin(
         "registerInstall",
@@ -113,7 +115,7 @@ async def test_what_is_wrong_with_a_manifest_comes_at_once(admin: Admin) -> None
     }
 
 
-async def test_switching_an_install_off_and_on(admin: Admin, pool: asyncpg.Pool) -> None:
+async def test_an_install_is_disabled_and_enabled(admin: Admin, pool: asyncpg.Pool) -> None:
     registered = await register(admin)
     host, identity = host_of(admin, registered), registered["installId"]
     await host("create", **HOURLY)
@@ -129,7 +131,7 @@ async def test_switching_an_install_off_and_on(admin: Admin, pool: asyncpg.Pool)
     assert len((await host("list"))["schedules"]) == 1
 
 
-async def test_a_switch_that_changes_nothing_leaves_no_entry(
+async def test_a_switch_without_effect_writes_no_audit_entry(
     admin: Admin, pool: asyncpg.Pool
 ) -> None:
     registered = await register(admin)
@@ -146,7 +148,7 @@ async def test_enabling_repairs_a_foreign_status(admin: Admin, pool: asyncpg.Poo
     assert (await host_of(admin, registered)("list"))["schedules"] == []
 
 
-async def test_pausing_a_tenant_and_lifting_it(admin: Admin, pool: asyncpg.Pool) -> None:
+async def test_a_tenant_is_paused_and_resumed(admin: Admin, pool: asyncpg.Pool) -> None:
     host = host_of(admin, await register(admin))
     await host("create", **HOURLY)
     await admin("setTenantPaused", tenantId="tenant-1", paused=True)
@@ -159,7 +161,7 @@ async def test_pausing_a_tenant_and_lifting_it(admin: Admin, pool: asyncpg.Pool)
     assert await counts(pool, "ext_scheduler.tenant_pauses") == {"ext_scheduler.tenant_pauses": 0}
 
 
-async def test_disabling_all_schedules_at_once(admin: Admin, pool: asyncpg.Pool) -> None:
+async def test_all_schedules_of_an_install_are_disabled(admin: Admin, pool: asyncpg.Pool) -> None:
     registered = await register(admin)
     host = host_of(admin, registered)
     for enabled in (True, True, False):
@@ -192,7 +194,7 @@ async def test_twenty_equal_requests_make_one_change(admin: Admin, pool: asyncpg
     assert await counts(pool, *tables) == dict.fromkeys(tables, 1)
 
 
-async def test_the_same_jti_for_something_else_is_a_conflict(admin: Admin) -> None:
+async def test_the_same_jti_for_another_request_is_a_conflict(admin: Admin) -> None:
     registered, jti = await register(admin), uuid4()
     body = {"installId": registered["installId"], **HOURLY}
     await admin.send("createSchedule", body, jti)
@@ -216,7 +218,7 @@ async def test_a_change_is_audited_with_its_actor(admin: Admin, pool: asyncpg.Po
     assert event["type"] == "install.updated"
 
 
-async def test_permissions_are_demanded(admin: Admin) -> None:
+async def test_an_operation_requires_its_permission(admin: Admin) -> None:
     reader = Admin(admin.dispatcher, permissions=("extension:read",))
     reply = await reader.send("setTenantPaused", {"tenantId": "tenant-1", "paused": True})
     assert reply.error == (403, "Permission extension:write is missing")

@@ -133,7 +133,7 @@ def test_the_matrix_has_every_operation() -> None:
     assert set(bodies(other)) == set(ADMIN_OPS)
 
 
-async def test_the_other_tenant_is_neither_seen_nor_touched(
+async def test_operations_neither_read_nor_change_another_tenant(
     pool: asyncpg.Pool, sides: tuple[Side, Side]
 ) -> None:
     for mine, theirs in (sides, sides[::-1]):
@@ -146,7 +146,7 @@ async def test_the_other_tenant_is_neither_seen_nor_touched(
             assert await of_tenant(pool, theirs.tenant_id) == before, op
 
 
-async def test_another_tenants_thing_looks_like_one_that_is_not_there(
+async def test_rows_of_another_tenant_are_answered_like_missing_ones(
     sides: tuple[Side, Side],
 ) -> None:
     mine, theirs = sides
@@ -173,7 +173,7 @@ async def test_a_foreign_tenant_id_is_denied(sides: tuple[Side, Side]) -> None:
 
 
 @pytest.mark.parametrize("op", sorted(ADMIN_OPS))
-async def test_ones_own_thing_and_the_operators_hand_are_answered(
+async def test_own_rows_are_answered_and_operators_see_all(
     sides: tuple[Side, Side], op: str
 ) -> None:
     mine, theirs = sides
@@ -190,7 +190,7 @@ async def test_ones_own_thing_and_the_operators_hand_are_answered(
                 break
 
 
-async def test_an_extension_id_of_the_others_schedule_in_ones_own_install_is_not_found(
+async def test_another_tenants_schedule_is_not_found_under_an_own_install(
     sides: tuple[Side, Side],
 ) -> None:
     mine, theirs = sides

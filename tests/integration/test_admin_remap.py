@@ -123,7 +123,7 @@ async def test_a_missing_endpoint_blocks_and_changes_nothing(
     assert await everything(pool) == before
 
 
-async def test_a_dry_run_tells_and_changes_nothing(
+async def test_a_dry_run_reports_and_changes_nothing(
     remapping: Remapping, pool: asyncpg.Pool
 ) -> None:
     on_a, on_b = await remapping.create("/a"), await remapping.create("/b")
@@ -136,7 +136,7 @@ async def test_a_dry_run_tells_and_changes_nothing(
     assert await everything(pool) == before
 
 
-async def test_missing_ones_are_disabled_and_come_back_with_their_endpoint(
+async def test_schedules_without_endpoint_are_disabled_until_it_exists_again(
     remapping: Remapping, pool: asyncpg.Pool
 ) -> None:
     on_a, on_b = await remapping.create("/a"), await remapping.create("/b")
@@ -161,7 +161,7 @@ async def test_missing_ones_are_disabled_and_come_back_with_their_endpoint(
     assert await version_of(pool) == remapping.versions["1.0.0"]
 
 
-async def test_an_update_to_what_is_there_already_changes_nothing(
+async def test_an_update_to_the_installed_version_changes_nothing(
     remapping: Remapping, pool: asyncpg.Pool
 ) -> None:
     await remapping.create("/a")
@@ -173,7 +173,9 @@ async def test_an_update_to_what_is_there_already_changes_nothing(
     assert await everything(pool) == before
 
 
-async def test_forward_is_as_good_as_back(remapping: Remapping) -> None:
+async def test_a_later_version_with_the_endpoint_reenables_its_schedule(
+    remapping: Remapping,
+) -> None:
     on_b = await remapping.create("/b")
     await remapping.update("2.0.0", disableMissingSchedules=True)
     answer = await remapping.update("3.0.0")
@@ -189,7 +191,7 @@ async def test_a_marked_schedule_does_not_block_the_next_update(remapping: Remap
     assert [each["scheduleId"] for each in answer["missing"]] == [on_b]
 
 
-async def test_the_callers_own_word_on_enabled_clears_the_mark(remapping: Remapping) -> None:
+async def test_setting_enabled_clears_the_missing_endpoint_mark(remapping: Remapping) -> None:
     on_b = await remapping.create("/b")
     await remapping.update("2.0.0", disableMissingSchedules=True)
     refused = await remapping.host("update", scheduleId=on_b, enabled=True)
@@ -201,7 +203,9 @@ async def test_the_callers_own_word_on_enabled_clears_the_mark(remapping: Remapp
 
 
 @pytest.mark.parametrize("changed", [{"cron": "0 10 * * *"}, {"endpoint": "/a"}])
-async def test_other_changes_leave_the_mark(remapping: Remapping, changed: dict[str, str]) -> None:
+async def test_other_updates_keep_the_missing_endpoint_mark(
+    remapping: Remapping, changed: dict[str, str]
+) -> None:
     on_b = await remapping.create("/b")
     await remapping.update("2.0.0", disableMissingSchedules=True)
     assert (await remapping.host("update", scheduleId=on_b, **changed))["success"]
@@ -214,7 +218,7 @@ async def test_other_changes_leave_the_mark(remapping: Remapping, changed: dict[
     assert shown["nextRunAt"] is not None
 
 
-async def test_what_may_not_be_scheduled_any_more_is_missing(
+async def test_an_endpoint_that_is_no_longer_schedulable_counts_as_missing(
     remapping: Remapping, pool: asyncpg.Pool
 ) -> None:
     await remapping.create("/a")
@@ -240,7 +244,7 @@ async def test_a_version_is_named_in_one_way(remapping: Remapping) -> None:
     assert answer["success"] is True
 
 
-async def test_an_update_is_one_moment_for_concurrent_changes(
+async def test_an_update_is_atomic_for_concurrent_changes(
     remapping: Remapping, pool: asyncpg.Pool
 ) -> None:
     kept = [await remapping.create(path) for path in ("/a", "/b", "/a")]

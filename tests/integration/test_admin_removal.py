@@ -131,7 +131,7 @@ async def finish(pool: asyncpg.Pool, attempts: list[ClaimedAttempt]) -> int:
 
 
 @pytest.mark.parametrize("op", ["uninstall", "purgeTenant"])
-async def test_nothing_of_an_install_is_left_but_its_audit(pool: asyncpg.Pool, op: str) -> None:
+async def test_uninstall_leaves_only_audit_entries(pool: asyncpg.Pool, op: str) -> None:
     life, other = await live(pool, "tenant-1"), await live(pool, "tenant-2")
     await fill(pool, life)
     await fill(pool, other)
@@ -158,7 +158,7 @@ async def test_nothing_of_an_install_is_left_but_its_audit(pool: asyncpg.Pool, o
     assert (await life.host("list"))["code"] == Code.NOT_FOUND
 
 
-async def test_purging_takes_what_others_left_of_removed_installs(pool: asyncpg.Pool) -> None:
+async def test_a_purge_removes_rows_of_orphaned_installs(pool: asyncpg.Pool) -> None:
     life = await live(pool, "tenant-1")
     await fill(pool, life)
     await life.admin("setTenantPaused", tenantId="tenant-1", paused=True)
@@ -169,7 +169,7 @@ async def test_purging_takes_what_others_left_of_removed_installs(pool: asyncpg.
     assert set(await traces(pool, "tenant-1")) == {AUDIT, "ext_scheduler.idempotency"}
 
 
-async def test_purging_again_changes_nothing_and_the_removal_is_still_told(
+async def test_a_second_purge_changes_nothing_and_keeps_the_removal_event(
     pool: asyncpg.Pool,
 ) -> None:
     life = await live(pool, "tenant-1")
@@ -191,7 +191,7 @@ async def test_purging_again_changes_nothing_and_the_removal_is_still_told(
     assert (await life.admin.send("uninstall", removal, jti)).body == told.body
 
 
-async def test_what_still_refers_to_an_install_is_named(pool: asyncpg.Pool) -> None:
+async def test_a_table_that_still_refers_to_an_install_is_named(pool: asyncpg.Pool) -> None:
     life = await live(pool, "tenant-1")
     await fill(pool, life)
     await pool.execute(
@@ -205,7 +205,7 @@ async def test_what_still_refers_to_an_install_is_named(pool: asyncpg.Pool) -> N
     assert await traces(pool, str(life.id)) == before
 
 
-async def test_a_run_in_flight_writes_nothing_any_more(pool: asyncpg.Pool) -> None:
+async def test_a_run_in_flight_writes_nothing_after_removal(pool: asyncpg.Pool) -> None:
     life = await live(pool, "tenant-1")
     await life.host("create", endpoint="/a", cron="*/5 * * * *")
     async with pool.acquire() as connection:

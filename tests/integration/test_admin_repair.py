@@ -76,7 +76,7 @@ async def setting(pool: asyncpg.Pool) -> Setting:
     return Setting(pool, admin, UUID(registered["installId"]), endpoint_id)
 
 
-async def test_adopting_gives_timers_and_says_what_cannot_be_adopted(setting: Setting) -> None:
+async def test_adopt_adds_timers_and_reports_refused_schedules(setting: Setting) -> None:
     good, zoned = await setting.foreign(), await setting.foreign(timezone=None)
     off = await setting.foreign(enabled=False, job_id=None, runner_schedule_id=None)
     bad = await setting.foreign(cron="@daily")
@@ -98,7 +98,7 @@ async def test_adopting_gives_timers_and_says_what_cannot_be_adopted(setting: Se
 
 
 @pytest.mark.parametrize("version", sorted(PG_BOSS))
-async def test_pg_boss_schedules_are_taken_over_and_removed_at_once(
+async def test_pg_boss_schedules_are_adopted_and_removed_together(
     setting: Setting, version: int
 ) -> None:
     good = await setting.foreign()
@@ -160,7 +160,7 @@ async def test_a_schedule_without_timer_gets_one(setting: Setting) -> None:
     assert await setting.timers() == {id_}
 
 
-async def test_a_timer_without_schedule_goes(setting: Setting) -> None:
+async def test_a_timer_without_schedule_is_removed(setting: Setting) -> None:
     await setting.pool.execute(
         """INSERT INTO ext_scheduler.timers (tenant_id, schedule_id, install_id, cron, timezone,
            due_at) VALUES ('tenant-1', $1, $2, '0 * * * *', 'UTC', now())""",
@@ -170,7 +170,7 @@ async def test_a_timer_without_schedule_goes(setting: Setting) -> None:
     await check(setting, "timer_without_schedule")
 
 
-async def test_a_timer_of_a_disabled_schedule_goes(setting: Setting) -> None:
+async def test_a_timer_of_a_disabled_schedule_is_removed(setting: Setting) -> None:
     id_ = await setting.foreign()
     await inconsistencies(setting)
     await setting.pool.execute("UPDATE tenant_extension_schedule SET enabled = false")
@@ -178,14 +178,14 @@ async def test_a_timer_of_a_disabled_schedule_goes(setting: Setting) -> None:
     assert id_ not in await setting.timers()
 
 
-async def test_a_schedule_whose_install_is_gone_is_removed(setting: Setting) -> None:
+async def test_a_schedule_without_install_is_removed(setting: Setting) -> None:
     await setting.foreign(install_id=uuid4(), enabled=False)
     await check(setting, "schedule_without_install")
     table = "tenant_extension_schedule"
     assert await counts(setting.pool, table) == {table: 0}
 
 
-async def test_a_schedule_whose_endpoint_is_gone_is_disabled(setting: Setting) -> None:
+async def test_a_schedule_without_endpoint_is_disabled(setting: Setting) -> None:
     id_ = await setting.foreign(endpoint_id=uuid4(), job_id=None)
     await setting.pool.execute(
         """INSERT INTO ext_scheduler.timers VALUES
@@ -224,7 +224,7 @@ async def test_a_run_without_job_gets_one(setting: Setting) -> None:
     assert queue.read_payload(payload).run_id == run_id
 
 
-async def test_a_job_without_run_goes(setting: Setting) -> None:
+async def test_a_job_without_run_is_removed(setting: Setting) -> None:
     await planned(setting)
     await setting.pool.execute("DELETE FROM ext_scheduler.runs")
     await check(setting, "job_without_run")
@@ -232,13 +232,13 @@ async def test_a_job_without_run_goes(setting: Setting) -> None:
     assert await counts(setting.pool, table) == {table: 0}
 
 
-async def test_what_cannot_be_repaired_is_reported_again(setting: Setting) -> None:
+async def test_an_irreparable_schedule_is_reported_every_time(setting: Setting) -> None:
     await setting.foreign(cron="nonsense")
     assert await inconsistencies(setting) == {"schedule_without_timer": (1, 0)}
     assert await inconsistencies(setting) == {"schedule_without_timer": (1, 0)}
 
 
-async def test_the_repairs_of_one_tenant_leave_the_other_alone(setting: Setting) -> None:
+async def test_repairs_of_one_tenant_do_not_change_another(setting: Setting) -> None:
     await setting.foreign()
     await planned(setting)
     await setting.pool.execute("DELETE FROM ext_scheduler.runs")
@@ -249,7 +249,7 @@ async def test_the_repairs_of_one_tenant_leave_the_other_alone(setting: Setting)
     assert len(everything["inconsistencies"]) == 2
 
 
-async def test_a_tenant_reads_in_its_own_audit_what_an_operator_repaired(setting: Setting) -> None:
+async def test_an_operators_repairs_are_in_the_audit_log_of_the_tenant(setting: Setting) -> None:
     await setting.foreign(endpoint_id=uuid4())
     everyones = operator(setting.admin.dispatcher)
     await everyones("reconcile", dryRun=True)

@@ -40,14 +40,14 @@ async def setting(pool: asyncpg.Pool) -> Setting:
     return Setting(admin, registered["installId"])
 
 
-async def test_the_host_rate_limit_is_not_for_administrators(setting: Setting) -> None:
+async def test_the_host_rate_limit_does_not_apply_to_administrators(setting: Setting) -> None:
     for _ in range(12):
         await setting.create()
     page = await setting.admin("listSchedules", installId=setting.install_id)
     assert len(page["schedules"]) == 12
 
 
-async def test_the_quota_is(setting: Setting) -> None:
+async def test_the_quota_applies_to_administrators(setting: Setting) -> None:
     answers = await asyncio.gather(
         *(
             setting.admin(
@@ -89,7 +89,7 @@ async def test_an_endpoint_is_named_by_id_or_by_selector(setting: Setting) -> No
         assert answer["fieldErrors"] == wrong
 
 
-async def test_all_field_errors_come_at_once_in_the_order_of_the_input(setting: Setting) -> None:
+async def test_all_field_errors_are_reported_in_the_order_of_the_input(setting: Setting) -> None:
     await setting.create(name="taken")
     answer = await setting.admin(
         "createSchedule",
@@ -107,7 +107,7 @@ async def test_all_field_errors_come_at_once_in_the_order_of_the_input(setting: 
     assert answer["fieldErrors"] == {"installId": "Required", "scheduleId": "Required"}
 
 
-async def test_what_is_not_there_is_not_found(setting: Setting) -> None:
+async def test_missing_rows_are_not_found(setting: Setting) -> None:
     unknown = str(uuid4())
     identity = await setting.create()
     for op, body, error in (
@@ -132,7 +132,7 @@ async def test_what_is_not_there_is_not_found(setting: Setting) -> None:
         assert (answer["code"], answer["error"]) == ("NOT_FOUND", error)
 
 
-async def test_null_clears_in_an_update_what_can_be_cleared(setting: Setting) -> None:
+async def test_null_in_an_update_clears_clearable_fields(setting: Setting) -> None:
     identity = await setting.create(name="x", payload=[1])
     body = {"installId": setting.install_id, "scheduleId": identity}
     cleared = await setting.admin("updateSchedule", **body, name=None, payload=None)
@@ -153,7 +153,7 @@ async def test_revisions_guard_admin_updates_too(setting: Setting) -> None:
     assert (await setting.admin("updateSchedule", name="y", **body))["code"] == "CONFLICT"
 
 
-async def test_a_deleted_schedule_is_gone(setting: Setting, pool: asyncpg.Pool) -> None:
+async def test_a_deleted_schedule_is_not_found(setting: Setting, pool: asyncpg.Pool) -> None:
     identity = await setting.create()
     body = {"installId": setting.install_id, "scheduleId": identity}
     assert await setting.admin("deleteSchedule", **body) == {"success": True}
@@ -305,7 +305,7 @@ async def test_history_outlives_its_schedule(setting: Setting, pool: asyncpg.Poo
     assert (await setting.admin("runHistory"))["fieldErrors"] == {"scheduleId": "Required"}
 
 
-async def test_the_audit_tells_who_changed_what(setting: Setting) -> None:
+async def test_the_audit_log_names_actor_and_changes(setting: Setting) -> None:
     identity = await setting.create(name="x", payload={"secret": 1})
     page = await setting.admin("auditLog", installId=setting.install_id)
     assert [entry["op"] for entry in page["entries"]] == ["createSchedule", "registerInstall"]
@@ -323,7 +323,7 @@ async def test_the_audit_tells_who_changed_what(setting: Setting) -> None:
     assert everything["entries"] == page["entries"]
 
 
-async def test_previews_show_slots_or_what_is_wrong(setting: Setting) -> None:
+async def test_a_preview_answers_slots_or_field_errors(setting: Setting) -> None:
     body = {"cron": "30 2 * * *", "timezone": "Europe/Berlin", "from": "2026-03-28T12:00:00Z"}
     page = await setting.admin("previewCron", count=2, **body)
     assert page == {"slots": ["2026-03-29T01:00:00.000Z", "2026-03-30T00:30:00.000Z"]}

@@ -71,7 +71,7 @@ def portable(document: dict[str, Any]) -> list[str]:
     return sorted(map(repr, rows))
 
 
-async def test_what_was_exported_comes_back_equal_elsewhere(move: Move, pool: asyncpg.Pool) -> None:
+async def test_an_imported_document_equals_its_export(move: Move, pool: asyncpg.Pool) -> None:
     await fill(move)
     document = (await move.source("exportTenant", tenantId="tenant-1"))["document"]
     assert (document["format"], document["tenantId"]) == (1, "tenant-1")
@@ -88,7 +88,7 @@ async def test_what_was_exported_comes_back_equal_elsewhere(move: Move, pool: as
     assert await pool.fetchval(events) == 3
 
 
-async def test_an_export_comes_in_pages_that_imports_take(move: Move) -> None:
+async def test_each_page_of_an_export_can_be_imported(move: Move) -> None:
     await fill(move)
     cursor, pages = None, 0
     while cursor is not None or not pages:
@@ -109,7 +109,7 @@ def of(*rows: Any, publisher: str = "acme", name: str = "demo") -> dict[str, Any
     return {"format": 1, "tenantId": "tenant-1", "extensions": [extension]}
 
 
-async def test_every_wrong_row_is_named_and_nothing_is_made(move: Move) -> None:
+async def test_every_invalid_row_is_reported_and_nothing_is_created(move: Move) -> None:
     await move.target("importTenant", tenantId="tenant-2", document=of(row(name="taken")))
     document = of(
         row(name="fine"),
@@ -177,7 +177,7 @@ async def test_every_wrong_row_is_named_and_nothing_is_made(move: Move) -> None:
     assert len((await move.target("listSchedules"))["schedules"]) == 1
 
 
-async def test_a_row_without_a_method_chooses_none(move: Move) -> None:
+async def test_a_row_without_a_method_selects_no_endpoint(move: Move) -> None:
     for method in ("", " "):
         document = of(row(endpointMethod=method))
         answer = await move.target("importTenant", tenantId="tenant-2", document=document)
@@ -202,7 +202,7 @@ async def test_an_import_obeys_the_quota(move: Move) -> None:
     }
 
 
-async def test_a_document_that_is_none_has_field_errors(move: Move) -> None:
+async def test_an_invalid_document_has_field_errors(move: Move) -> None:
     for document, errors in (
         (None, {"document": "Required"}),
         ("x", {"document": "Wrong type (expected object)"}),
@@ -221,7 +221,7 @@ async def test_a_document_that_is_none_has_field_errors(move: Move) -> None:
         assert answer["fieldErrors"] == errors
 
 
-async def test_an_import_is_made_once_per_jti(move: Move, pool: asyncpg.Pool) -> None:
+async def test_an_import_is_applied_once_per_jti(move: Move, pool: asyncpg.Pool) -> None:
     jti, body = uuid4(), {"tenantId": "tenant-2", "document": of(row(), row())}
     first = await move.target.send("importTenant", body, jti)
     again = await move.target.send("importTenant", body, jti)
@@ -231,7 +231,7 @@ async def test_an_import_is_made_once_per_jti(move: Move, pool: asyncpg.Pool) ->
     assert await counts(pool, table) == {table: 2}
 
 
-async def test_schedules_without_endpoint_are_left_out_and_named(
+async def test_schedules_without_endpoint_are_omitted_and_reported(
     move: Move, pool: asyncpg.Pool
 ) -> None:
     await fill(move)

@@ -66,7 +66,7 @@ EXPIRING = [
 
 
 @pytest.mark.parametrize(("table", "insert", "age"), EXPIRING, ids=[each[0] for each in EXPIRING])
-async def test_what_is_too_old_is_removed(
+async def test_expired_rows_are_removed(
     connection: asyncpg.Connection, table: str, insert: str, age: timedelta
 ) -> None:
     insert = insert.replace("$1::text", "($1::timestamptz)::text")
@@ -84,7 +84,7 @@ async def leave_an_old_window(connection: asyncpg.Connection) -> None:
     )
 
 
-async def test_what_is_written_anew_while_it_is_removed_stays(
+async def test_a_row_rewritten_during_expiry_stays(
     database: str, connection: asyncpg.Connection
 ) -> None:
     await leave_an_old_window(connection)
@@ -100,7 +100,7 @@ async def test_what_is_written_anew_while_it_is_removed_stays(
         await change.close()
 
 
-async def test_one_process_at_a_time_removes_what_is_old(
+async def test_one_process_at_a_time_removes_expired_rows(
     database: str, connection: asyncpg.Connection
 ) -> None:
     await leave_an_old_window(connection)

@@ -66,7 +66,7 @@ async def left(pool: asyncpg.Pool) -> int:
     return count
 
 
-async def test_event_is_published_and_forgotten(
+async def test_a_published_event_is_removed(
     pool: asyncpg.Pool, client: Connection, heard: list[Msg]
 ) -> None:
     await leave(pool)
@@ -128,7 +128,7 @@ async def test_wake_wakes_the_publisher(
     await task
 
 
-async def test_what_others_committed_is_found_by_looking(
+async def test_events_of_other_processes_are_found_by_polling(
     pool: asyncpg.Pool, client: Connection, heard: list[Msg]
 ) -> None:
     stopping = asyncio.Event()
@@ -160,7 +160,7 @@ async def test_events_wait_for_the_bus_to_come_back(
     assert await left(pool) == 0
 
 
-async def test_last_events_are_published_on_the_way_out(
+async def test_last_events_are_published_at_shutdown(
     pool: asyncpg.Pool, client: Connection, heard: list[Msg]
 ) -> None:
     stopping = asyncio.Event()
@@ -174,7 +174,7 @@ async def test_last_events_are_published_on_the_way_out(
     await eventually(lambda: heard)
 
 
-async def test_tenant_id_that_is_no_token_is_encoded(
+async def test_a_tenant_id_that_is_no_subject_token_is_encoded(
     pool: asyncpg.Pool, client: Connection, heard: list[Msg]
 ) -> None:
     await leave(pool, tenant_id="a.b>*")
@@ -188,7 +188,7 @@ UNPUBLISHABLE = [{"tenant_id": ""}, {"type": ""}, {"type": "run. >"}]
 
 
 @pytest.mark.parametrize("columns", UNPUBLISHABLE)
-async def test_event_that_can_never_be_published_holds_up_nobody(
+async def test_an_unpublishable_event_does_not_block_the_others(
     pool: asyncpg.Pool,
     client: Connection,
     heard: list[Msg],
@@ -206,7 +206,7 @@ async def test_event_that_can_never_be_published_holds_up_nobody(
     assert str(id_) in str(vars(record))
 
 
-async def test_event_of_a_type_unknown_to_this_release_is_published_as_it_is(
+async def test_an_event_of_an_unknown_type_is_published_unchanged(
     pool: asyncpg.Pool, client: Connection, heard: list[Msg]
 ) -> None:
     await leave_one(pool, type="run.skipped")

@@ -103,7 +103,7 @@ async def test_every_table_per_tenant_has_its_place(pool: asyncpg.Pool) -> None:
     assert tables - partitions == {*citus.DISTRIBUTED, *citus.LOCAL} - {citus.SCHEDULES}
 
 
-async def test_every_statement_is_one_for_this_database(pool: asyncpg.Pool) -> None:
+async def test_every_statement_can_be_prepared(pool: asyncpg.Pool) -> None:
     # The catalog of the extension, which one statement reads where it is present.
     await pool.execute(
         """CREATE TABLE pg_dist_partition (logicalrelid regclass, partkey text);

@@ -185,7 +185,7 @@ async def test_every_operation_works_on_the_platforms_own_tables(
         '"\\"[]\\""',
     ],
 )
-async def test_malformed_json_columns_crash_nothing(
+async def test_malformed_json_columns_are_answered(
     walk: Walk, pool: asyncpg.Pool, garbage: str
 ) -> None:
     await pool.execute(

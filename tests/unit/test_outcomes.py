@@ -22,20 +22,20 @@ def test_below_400_is_success(status: int) -> None:
     ("status", "final"),
     [(400, True), (404, True), (408, False), (425, False), (429, False), (499, True), (500, False)],
 )
-def test_refusals_are_final_except_those_that_pass(status: int, final: bool) -> None:
+def test_client_errors_are_final_except_transient_ones(status: int, final: bool) -> None:
     outcome = from_response(b'{"status":%d}' % status, 1000)
     assert (outcome.http_status, outcome.final) == (status, final)
     assert str(status) in (outcome.error or "")
 
 
-def test_error_is_a_failure_whatever_the_status() -> None:
+def test_an_error_is_a_failure_with_any_status() -> None:
     assert from_response(b'{"status":200,"error":"trap"}', 1000) == CallOutcome(200, "trap")
 
 
 @pytest.mark.parametrize(
     "body", [b"", b"{}", b"[]", b"null", b'{"status":"200"}', b"\xff", b"x" * 1001, b"[" * 900]
 )
-def test_nonsense_is_a_failure_worth_another_attempt(body: bytes) -> None:
+def test_an_unreadable_response_is_retried(body: bytes) -> None:
     outcome = from_response(body, 1000)
     assert outcome.error
     assert not outcome.final
@@ -43,7 +43,7 @@ def test_nonsense_is_a_failure_worth_another_attempt(body: bytes) -> None:
 
 
 @given(st.binary(max_size=200))
-def test_no_answer_raises(body: bytes) -> None:
+def test_no_response_body_raises(body: bytes) -> None:
     from_response(body, 100)
 
 
@@ -55,14 +55,14 @@ def test_stored_texts_fit_the_column(text: str) -> None:
     stored.encode()
 
 
-def test_waits_grow_and_end() -> None:
+def test_retry_delays_grow_and_end() -> None:
     waits = [retry_at(attempt, NOW, None, STEADY, 0.5) for attempt in range(1, 6)]
     seconds = [wait and (wait - NOW).total_seconds() for wait in waits]
     assert seconds == [5, 20, 80, None, None]
     assert STEADY.max_attempts == 4
 
 
-def test_chance_moves_the_wait_by_a_fifth() -> None:
+def test_jitter_moves_the_delay_by_a_fifth() -> None:
     earliest, latest = (retry_at(1, NOW, None, RetryRules(), chance) for chance in (0.0, 1.0))
     assert earliest == NOW + timedelta(seconds=4)
     assert latest == NOW + timedelta(seconds=6)

@@ -111,14 +111,14 @@ def planned(of: Timer, row: ScheduleState | None, seconds: float = 1) -> Step:
     return step(of, row, at(seconds), RULES, SlotCache())
 
 
-def test_timer_whose_row_is_gone_goes() -> None:
+def test_a_timer_without_schedule_is_dropped() -> None:
     assert planned(timer(), None) == Step(None)
 
 
 @pytest.mark.parametrize(
     "row", [truth("0 0 * * *"), truth(timezone="Asia/Tokyo"), truth(fires=False)]
 )
-def test_nothing_is_made_up_for_what_changed_or_is_off(row: ScheduleState) -> None:
+def test_changed_or_disabled_schedules_do_not_catch_up(row: ScheduleState) -> None:
     found = planned(timer(missed=3), row, 7200)
     assert found.occurrence is None
     assert found.missed == 0
@@ -135,7 +135,7 @@ def test_no_time_zone_means_utc() -> None:
 @pytest.mark.parametrize(
     ("cron", "zone"), [(None, "UTC"), ("", "UTC"), ("* * *", "UTC"), (CRON, "Mars/Olympus")]
 )
-def test_nonsense_in_the_row_is_told_apart(cron: str | None, zone: str) -> None:
+def test_invalid_rows_are_unplannable_with_a_reason(cron: str | None, zone: str) -> None:
     with pytest.raises(UnplannableError, match="Invalid"):
         planned(timer(), truth(cron, zone))
 
@@ -145,7 +145,7 @@ def test_more_frequent_than_allowed_today_still_fires() -> None:
     assert planned(every_minute, truth("* * * * *")).occurrence is not None
 
 
-def test_run_record_takes_the_count_from_the_timer() -> None:
+def test_a_run_record_takes_the_missed_count_of_the_timer() -> None:
     found = planned(timer(missed=2), truth(), 301)
     assert found.occurrence is not None
     assert found.occurrence.missed == 3
@@ -173,7 +173,7 @@ def test_spread_is_steady_and_covers_its_time() -> None:
     assert timedelta(seconds=27) < max(shares) < over
 
 
-def test_calendar_computes_a_pair_until_its_slot_has_come() -> None:
+def test_slot_cache_keeps_a_pair_until_its_slot_has_passed() -> None:
     slot_cache = SlotCache(size=2)
     assert slot_cache.following(CRON, "UTC", at(1)) == at(300)
     assert slot_cache.following(CRON, "UTC", at(299)) == at(300)
@@ -185,7 +185,7 @@ def test_calendar_computes_a_pair_until_its_slot_has_come() -> None:
         assert judged.following.hour == hour
 
 
-def test_occurrence_id_is_the_same_for_ever() -> None:
+def test_occurrence_ids_are_stable() -> None:
     assert slot_text(SLOT) == "2026-03-02T12:00:00Z"
     assert str(occurrence_id(SCHEDULE, SLOT, "scheduled")) == "ca32f9d2-cb4c-5e4f-9da6-55a8a40f3e9e"
     assert occurrence_id(SCHEDULE, SLOT, "manual") != occurrence_id(SCHEDULE, SLOT, "scheduled")

@@ -28,7 +28,7 @@ def test_an_unknown_endpoint_is_missing() -> None:
     assert (plan.missing, plan.blocking, plan.lost) == ([A], [A], [A])
 
 
-def test_what_may_not_be_scheduled_is_missing() -> None:
+def test_an_endpoint_that_is_not_schedulable_is_missing() -> None:
     withheld = EndpointManifest(withheld=frozenset({KEY}))
     assert remap([pinned(A)], THERE, withheld).missing == [A]
     assert remap(
@@ -36,7 +36,7 @@ def test_what_may_not_be_scheduled_is_missing() -> None:
     ).missing == [A]
 
 
-def test_disabled_ones_block_and_are_not_marked_but_marked_ones_do_not_block() -> None:
+def test_a_disabled_schedule_blocks_unless_it_is_marked() -> None:
     other: EndpointKey = ("POST", "/gone")
     schedules = [
         pinned(A, other, enabled=False),
@@ -49,7 +49,7 @@ def test_disabled_ones_block_and_are_not_marked_but_marked_ones_do_not_block() -
     assert plan.lost == [C]
 
 
-def test_only_marked_ones_come_back() -> None:
+def test_only_marked_schedules_are_reenabled() -> None:
     schedules = [
         pinned(A, enabled=False),
         pinned(B, enabled=False, marked=True),
