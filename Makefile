@@ -43,9 +43,10 @@ dev: venv ## the same stack, kept running until Ctrl-C
 	@$(BIN)/ext-scheduler dev
 
 api: venv ## write the contract anew to docs/api: AsyncAPI, TypeScript, WIT
-	@$(BIN)/ext-scheduler asyncapi > docs/api/asyncapi.json
-	@$(BIN)/ext-scheduler asyncapi --as typescript > docs/api/ext-scheduler.d.ts
-	@$(BIN)/ext-scheduler asyncapi --as wit > docs/api/scheduler.wit
+	@mkdir -p .cache
+	@$(BIN)/ext-scheduler asyncapi > .cache/api.new && mv .cache/api.new docs/api/asyncapi.json
+	@$(BIN)/ext-scheduler asyncapi --as typescript > .cache/api.new && mv .cache/api.new docs/api/ext-scheduler.d.ts
+	@$(BIN)/ext-scheduler asyncapi --as wit > .cache/api.new && mv .cache/api.new docs/api/scheduler.wit
 
 docs: venv ## write the tables of docs/*.md that come from the code
 	@$(BIN)/python -m tests.support.guide_tables

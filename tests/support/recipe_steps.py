@@ -8,6 +8,7 @@ from tests.support.recipes import (
     Step,
     all_of,
     contains,
+    kebab,
     key_in,
     keys_of,
     member_of,
@@ -101,6 +102,21 @@ HOST_OPERATION = Recipe(
             "a request on every kind of platform database",
             contains(r'walk\.host, "NAME"'),
         ),
+        Step(
+            "tests/support/scheduling.py",
+            "its method of MemoryScheduler, the protocol Scheduler without a bus",
+            lambda text, name: f"async def {kebab(name).replace('-', '_')}(" in text,
+        ),
+        Step(
+            "tests/unit/test_guest_scheduling.py",
+            "a call of its function, in CHANGES or READS",
+            lambda text, name: f'"{wit_name(name)}"' in text,
+        ),
+        Step(
+            "docs/reference.md",
+            "its row in the generated tables (`make docs`)",
+            contains(r"^\| `NAME` \| `ext\.scheduler\.NAME`"),
+        ),
     ),
 )
 
@@ -146,6 +162,11 @@ ADMIN_OPERATION = Recipe(
             "tests/integration/test_platform_database.py",
             "a request on every kind of platform database",
             contains(r'"NAME"'),
+        ),
+        Step(
+            "docs/reference.md",
+            "its row in the generated tables (`make docs`)",
+            contains(r"^\| `NAME` \| `ext\.scheduler\.admin\.NAME`"),
         ),
     ),
 )

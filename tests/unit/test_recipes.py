@@ -64,13 +64,13 @@ def test_an_emptied_file_is_named(recipe: Recipe, step: Step, copied_tree: Path)
 
 
 def test_a_host_operation_alone_lacks_every_other_file(copied_tree: Path) -> None:
-    row = '        "count": Operation(ListInput, ListOutput, mutates=False),\n'
+    row = '        "planted": Operation(ListInput, ListOutput, mutates=False),\n'
     add(copied_tree, "contracts/schedules.py", '        "getEndpoints": Operation(', row)
     lines = forgotten(HOST_OPERATION, copied_tree)
     assert [line.partition(":")[0] for line in lines] == [
         step.path for step in HOST_OPERATION.steps if step.path != HOST_OPERATION.source
     ]
-    assert all("host operation `count` lacks " in line for line in lines)
+    assert all("host operation `planted` lacks " in line for line in lines)
 
 
 def test_a_schedule_field_alone_lacks_every_other_file(copied_tree: Path) -> None:
