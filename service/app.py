@@ -25,14 +25,13 @@ from contracts.subjects import (
 )
 from service.bus.connection import Bus, BusUnavailableError
 from service.bus.micro import Identity, own_ping
-from service.component_settings import limits, worker_settings
-from service.flow_control.keyed_limiter import Turns
-from service.messages import Handle, Refuse, ServiceOperation
-from service.requests.batcher import Batches
+from service.component_settings import policy, responder_settings, worker_settings
+from service.flow_control.keyed_limiter import PerKeyLimiter
+from service.messages import ServiceOperation
+from service.requests.batcher import RequestBatcher
 from service.requests.dispatcher import Dispatcher
-from service.requests.responder import Responder, ResponderEvent, ResponderSettings
+from service.requests.responder import Responder, ResponderEvent
 from service.runtime.health import Check
-from service.runtime.key_file import KeyRing
 from service.runtime.logs import fields
 from service.runtime.metrics import Metrics
 from service.runtime.resources import (
@@ -112,13 +111,25 @@ async def serve(settings: Settings, role: Role) -> None:
         if role in {Role.RESPONDER, Role.ALL}:
             identity = _identity()
             checks["bus"] = bus_check(bus, own_ping(identity))
-            batches = Batches(
+            batcher = RequestBatcher(
                 partial(acquired, pools[Role.RESPONDER], settings.pool_acquire_timeout_ms / 1000),
-                together=not sharded,
+                policy(settings),
+                sharded=sharded,
             )
-            dispatcher = _dispatcher(settings, metrics, batches, keys, publisher.wake)
-            handle = dispatcher.handle if spans is None else spans.around(dispatcher.handle)
-            await enter(_responder(settings, metrics, bus, dispatcher.refuse, handle, identity))
+            responder = _responder(settings, metrics, bus, identity)
+            dispatcher = Dispatcher(
+                keys=keys,
+                metrics=metrics,
+                limiter=PerKeyLimiter(
+                    settings.changes_per_install,
+                    waiting=max(1, settings.waiting // 4),
+                    timeout_s=settings.lock_timeout_ms / 1000,
+                ),
+                batcher=batcher,
+                step_aside=responder.step_aside,
+                on_committed=publisher.wake,
+            )
+            await enter(_answering(responder, dispatcher, spans))
         started.set()
         log.info("serving", extra=fields(role=role.value, http_port=port))
         try:
@@ -171,7 +182,6 @@ def _service_operation(
     op: str, operation: Operation | AdminOperation, subject: str, audience: str
 ) -> ServiceOperation:
     return ServiceOperation(
-        name=op,
         subject=subject,
         op=op,
         audience=audience,
@@ -221,59 +231,32 @@ async def _is_sharded(pool: asyncpg.Pool) -> bool:
             return await citus.is_present(connection)
 
 
-def _dispatcher(
-    settings: Settings,
-    metrics: Metrics,
-    batches: Batches,
-    keys: KeyRing,
-    committed: Callable[[], None],
-) -> Dispatcher:
-    return Dispatcher(
-        keys=keys,
-        limits=limits(settings),
-        declared_is_granted=settings.declared_is_granted,
-        metrics=metrics,
-        turns=Turns(
-            settings.changes_per_install,
-            waiting=max(1, settings.waiting // 4),
-            patience_s=settings.lock_timeout_ms / 1000,
-        ),
-        batches=batches,
-        committed=committed,
-    )
-
-
-@asynccontextmanager
-async def _responder(
-    settings: Settings,
-    metrics: Metrics,
-    bus: Bus,
-    refuse: Refuse,
-    handle: Handle,
-    identity: Identity,
-) -> AsyncIterator[None]:
+def _responder(settings: Settings, metrics: Metrics, bus: Bus, identity: Identity) -> Responder:
+    operations = service_operations()
     responder = Responder(
         bus,
         identity,
-        service_operations(),
-        handle,
-        refuse,
-        ResponderSettings(
-            concurrency=settings.concurrency,
-            waiting=settings.waiting,
-            reply_prefixes=settings.reply_prefixes,
-            drain_patience=settings.drain_timeout_s,
-        ),
+        operations,
+        responder_settings(settings),
         observe=_responder_observer(metrics),
     )
     metrics.inflight.labels("request").set_function(lambda: responder.running)
     metrics.inflight.labels("waiting").set_function(lambda: responder.waiting)
     metrics.expect_requests(
-        [operation.op for operation in service_operations()],
+        [operation.op for operation in operations],
         [event.value for event in (*ResponderEvent, *MESSAGE_EVENTS)],
     )
+    return responder
+
+
+@asynccontextmanager
+async def _answering(
+    responder: Responder, dispatcher: Dispatcher, spans: Spans | None
+) -> AsyncIterator[None]:
+    """Answer requests within the context; at its end answer all that were accepted."""
+    handle = dispatcher.handle if spans is None else spans.around(dispatcher.handle)
     try:
-        await responder.start()
+        await responder.start(handle, dispatcher.refuse)
     except BusUnavailableError as error:
         raise CannotServeError(str(error)) from None
     try:

@@ -1,9 +1,11 @@
-"""What the rules and the worker's parts work with, from the flat settings."""
+"""The settings of each component, from the flat settings."""
 
 from datetime import timedelta
 from os import getpid
 from socket import gethostname
 
+from service.operations.context import Policy
+from service.requests.responder import ResponderSettings
 from service.rules.limits import Limits
 from service.rules.outcomes import RetryRules
 from service.rules.planning import PlanningRules
@@ -13,6 +15,21 @@ from service.worker.firing import FiringSettings
 from service.worker.maintenance import MaintenanceSettings
 from service.worker.planner import PlannerSettings
 from service.worker.worker import WorkerSettings
+
+
+def policy(settings: Settings) -> Policy:
+    """Return what is the same for every request."""
+    return Policy(limits=limits(settings), declared_is_granted=settings.declared_is_granted)
+
+
+def responder_settings(settings: Settings) -> ResponderSettings:
+    """Return the bounds of the responder."""
+    return ResponderSettings(
+        concurrency=settings.concurrency,
+        waiting=settings.waiting,
+        reply_prefixes=settings.reply_prefixes,
+        drain_timeout_s=settings.drain_timeout_s,
+    )
 
 
 def limits(settings: Settings) -> Limits:

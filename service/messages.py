@@ -1,16 +1,12 @@
-"""Shapes and protocols at the edges: what a request looks like once NATS is left behind."""
+"""Messages and protocols at the edges: what a request is once it has left NATS."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 from msgspec import Struct
 
 from contracts.context import KeySet
 from contracts.errors import Code
-
-Aside = Callable[[], AbstractContextManager[None]]
-"""Entered while a request only waits for something of its own: another takes its place."""
 
 
 class Request(Struct, frozen=True):
@@ -25,7 +21,6 @@ class Request(Struct, frozen=True):
     headers: Mapping[str, str]
     body: bytes
     received: float
-    aside: Aside = nullcontext
 
 
 class Reply(Struct, frozen=True):
@@ -37,9 +32,8 @@ class Reply(Struct, frozen=True):
 
 
 class ServiceOperation(Struct, frozen=True):
-    """An operation as the bus offers it: ``name`` is the endpoint name, schemas are JSON Schema."""
+    """An operation as the bus offers it: ``op`` is also its endpoint name; JSON Schemas."""
 
-    name: str
     subject: str
     op: str
     audience: str
@@ -49,11 +43,11 @@ class ServiceOperation(Struct, frozen=True):
 
 Handle = Callable[[Request], Awaitable[Reply]]
 Refuse = Callable[[Request, Code, str], Reply]
-"""Answers a request without working on it: with the given code, and why."""
+"""Answers a request without running it: with the given code and message."""
 
 
 class KeySource(Protocol):
-    """Where the keys of this moment come from."""
+    """Provides the keys that are valid at the moment."""
 
     def current(self) -> KeySet:
         """Return the keys to verify with now."""

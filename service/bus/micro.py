@@ -128,7 +128,7 @@ def _common(identity: Identity, kind: str) -> dict[str, object]:
 
 
 def _address(operation: ServiceOperation, queue: str) -> dict[str, str]:
-    return {"name": operation.name, "subject": operation.subject, "queue_group": queue}
+    return {"name": operation.op, "subject": operation.subject, "queue_group": queue}
 
 
 def _schemas(operation: ServiceOperation) -> dict[str, str]:

@@ -4,33 +4,35 @@ Fairness within one process only: nothing that must be right depends on it.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from uuid import UUID
 
 from contracts.errors import Code, ServiceError
-from service.messages import Aside
 
 TOO_MANY = "Too many changes of this install at once, please try again"
 
+StepAside = Callable[[], AbstractContextManager[None]]
+"""Entered while a request only waits for its turn: another request runs in its place."""
 
-class Turns:
-    """Hands out at most ``at_once`` turns per install; forgets installs that nobody waits for.
 
-    So many callers of one install may wait for theirs, for ``patience_s`` each.
+class PerKeyLimiter:
+    """Allows ``at_once`` turns per install; forgets installs that no caller waits for.
+
+    At most ``waiting`` callers of one install wait for a turn, each for ``timeout_s`` seconds.
     """
 
-    def __init__(self, at_once: int, waiting: int = 256, patience_s: float = 5.0) -> None:
+    def __init__(self, at_once: int, waiting: int = 256, timeout_s: float = 5.0) -> None:
         self._at_once = at_once
-        self._most = at_once + waiting
-        self._patience_s = patience_s
+        self._max_callers = at_once + waiting
+        self._timeout_s = timeout_s
         self._semaphores: dict[UUID, tuple[asyncio.Semaphore, int]] = {}
 
     @asynccontextmanager
     async def turn(
-        self, install_id: UUID | None, aside: Aside = nullcontext
+        self, install_id: UUID | None, step_aside: StepAside = nullcontext
     ) -> AsyncIterator[None]:
-        """Wait for a turn of this install, standing ``aside``; None needs no turn.
+        """Wait for a turn of this install, within ``step_aside``; None needs no turn.
 
         Raises ServiceError UNAVAILABLE when too many wait already, TimeoutError after too long.
         """
@@ -41,11 +43,11 @@ class Turns:
             asyncio.Semaphore(self._at_once),
             0,
         )
-        if users >= self._most:
+        if users >= self._max_callers:
             raise ServiceError(Code.UNAVAILABLE, TOO_MANY)
         self._semaphores[install_id] = (semaphore, users + 1)
         try:
-            await self._wait(semaphore, aside)
+            await self._wait(semaphore, step_aside)
             try:
                 yield
             finally:
@@ -57,10 +59,10 @@ class Turns:
             else:
                 self._semaphores[install_id] = (semaphore, users - 1)
 
-    async def _wait(self, semaphore: asyncio.Semaphore, aside: Aside) -> None:
+    async def _wait(self, semaphore: asyncio.Semaphore, step_aside: StepAside) -> None:
         if semaphore.locked():
-            with aside():
-                async with asyncio.timeout(self._patience_s):
+            with step_aside():
+                async with asyncio.timeout(self._timeout_s):
                     await semaphore.acquire()
         else:
             await semaphore.acquire()

@@ -13,7 +13,7 @@ SIZE = 200
 LANES = 2
 
 
-class Gather(Generic[T, R]):
+class MicroBatcher(Generic[T, R]):
     """Collects items for ``wait_s`` or until there are ``size``, and works on them together.
 
     Without a wait an item begins at the next turn of the event loop, or once a lane is free.
@@ -44,6 +44,7 @@ class Gather(Generic[T, R]):
         self._lane_s = lane_s
         self._waiting: list[tuple[T, asyncio.Future[R]]] = []
         self._timer: asyncio.Handle | None = None
+        self._starting = False
         self._batches: set[asyncio.Task[None]] = set()
         self._late: dict[asyncio.Task[None], asyncio.TimerHandle] = {}
 
@@ -52,14 +53,14 @@ class Gather(Generic[T, R]):
         loop = asyncio.get_running_loop()
         future: asyncio.Future[R] = loop.create_future()
         self._waiting.append((item, future))
-        if self._wait_s and len(self._waiting) >= self._size:
+        if not self._wait_s:
+            if not self._starting and len(self._batches) < self._lanes:
+                self._starting = True
+                self._track(asyncio.create_task(self._run()))
+        elif len(self._waiting) >= self._size:
             self._start()
         elif self._timer is None and len(self._batches) < self._lanes:
-            self._timer = (
-                loop.call_later(self._wait_s, self._start)
-                if self._wait_s
-                else loop.call_soon(self._start)
-            )
+            self._timer = loop.call_later(self._wait_s, self._start)
         return await future
 
     def _start(self) -> None:
@@ -67,13 +68,14 @@ class Gather(Generic[T, R]):
             self._timer.cancel()
             self._timer = None
         while self._waiting and (free := self._lanes - len(self._batches)) > 0:
-            share = max(self._least, math.ceil(len(self._waiting) / free))
-            task = asyncio.create_task(self._run(self._take(min(self._size, share))))
-            self._batches.add(task)
-            task.add_done_callback(self._ended)
-            if self._lane_s is not None:
-                loop = asyncio.get_running_loop()
-                self._late[task] = loop.call_later(self._lane_s, self._leave, task)
+            self._track(asyncio.create_task(self._run(self._take(free))))
+
+    def _track(self, task: asyncio.Task[None]) -> None:
+        self._batches.add(task)
+        task.add_done_callback(self._ended)
+        if self._lane_s is not None:
+            loop = asyncio.get_running_loop()
+            self._late[task] = loop.call_later(self._lane_s, self._leave, task)
 
     def _leave(self, task: asyncio.Task[None]) -> None:
         self._batches.discard(task)
@@ -86,7 +88,10 @@ class Gather(Generic[T, R]):
         # What came in the meantime has waited long enough.
         self._start()
 
-    def _take(self, most: int) -> list[tuple[T, asyncio.Future[R]]]:
+    def _take(self, free_lanes: int) -> list[tuple[T, asyncio.Future[R]]]:
+        """Remove a lane's share of what waits, and return it."""
+        share = max(self._least, math.ceil(len(self._waiting) / free_lanes))
+        most = min(self._size, share)
         batch: list[tuple[T, asyncio.Future[R]]] = []
         later: list[tuple[T, asyncio.Future[R]]] = []
         seen: set[Hashable] = set()
@@ -100,7 +105,14 @@ class Gather(Generic[T, R]):
         self._waiting = later
         return batch
 
-    async def _run(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
+    async def _run(self, batch: list[tuple[T, asyncio.Future[R]]] | None = None) -> None:
+        """Work on a batch; without one, on a share of what waits when the task begins."""
+        if batch is None:
+            self._starting = False
+            batch = self._take(self._lanes - len(self._batches) + 1)
+            self._start()
+            if not batch:
+                return
         try:
             results = await self._work([item for item, _ in batch])
         except BaseException as error:  # noqa: BLE001 - it is the callers', who are waiting for it

@@ -15,7 +15,7 @@ log = getLogger(__name__)
 Item = TypeVar("Item")
 
 
-class IntakeSettings(Struct, frozen=True):
+class WorkQueueSettings(Struct, frozen=True):
     """How many items at once, and how many, of how many bytes together, may wait for their turn."""
 
     concurrency: int = 64
@@ -23,14 +23,16 @@ class IntakeSettings(Struct, frozen=True):
     waiting_bytes: int = 64 * 1024 * 1024
 
 
-class Intake(Generic[Item]):
+class WorkQueue(Generic[Item]):
     """Runs ``work`` on each item taken, in order of arrival. ``work`` must not raise.
 
     A task lives as long as there is work for it, so a busy intake makes no task per item, and an
     idle one keeps none. (Fixed workers were measured: a tenth less of the little that this costs.)
     """
 
-    def __init__(self, work: Callable[[Item], Awaitable[None]], settings: IntakeSettings) -> None:
+    def __init__(
+        self, work: Callable[[Item], Awaitable[None]], settings: WorkQueueSettings
+    ) -> None:
         self._work = work
         self._settings = settings
         self._running = 0
@@ -49,11 +51,14 @@ class Intake(Generic[Item]):
         """Items taken that are not begun, or stand aside."""
         return len(self._queue) + self._aside
 
-    def take(self, item: Item, size: int) -> bool:
+    def put(self, item: Item, size: int) -> bool:
         """Start or queue the item, of ``size`` bytes; False when there is no room for it."""
         settings = self._settings
         if self._running < settings.concurrency:
-            self._begin(item)
+            self._running += 1
+            task = asyncio.create_task(self._run(item))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
             return True
         if self.waiting >= settings.waiting or self._waiting_bytes + size > settings.waiting_bytes:
             return False
@@ -62,7 +67,7 @@ class Intake(Generic[Item]):
         return True
 
     @contextmanager
-    def aside(self, size: int) -> Iterator[None]:
+    def step_aside(self, size: int) -> Iterator[None]:
         """Let another run while the current item, of ``size`` bytes, waits for something else.
 
         It counts as waiting meanwhile. Coming back it does not queue again: what comes back is
@@ -72,7 +77,8 @@ class Intake(Generic[Item]):
         self._aside += 1
         self._waiting_bytes += size
         if self._queue and self._running < self._settings.concurrency:
-            self._begin(self._next())
+            item, waited = self._next()
+            self.put(item, waited)
         try:
             yield
         finally:
@@ -97,24 +103,18 @@ class Intake(Generic[Item]):
             await asyncio.wait(late)
         unbegun = []
         while self._queue:
-            unbegun.append(self._next())
+            unbegun.append(self._next()[0])
         return unbegun
 
-    def _begin(self, item: Item) -> None:
-        self._running += 1
-        task = asyncio.create_task(self._run(item))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    def _next(self) -> Item:
+    def _next(self) -> tuple[Item, int]:
         item, size = self._queue.popleft()
         self._waiting_bytes -= size
-        return item
+        return item, size
 
     async def _run(self, item: Item) -> None:
         try:
             await self._work(item)
             while self._queue and self._running <= self._settings.concurrency:
-                await self._work(self._next())
+                await self._work(self._next()[0])
         finally:
             self._running -= 1  # in the same step as the look at the queue: nothing is left behind

@@ -1,4 +1,4 @@
-"""What a change stands on, and what it made: under the lock of its install, whoever asks."""
+"""What a change of an install is decided on, and what it results in."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -12,46 +12,46 @@ from contracts.errors import Code, ServiceError
 from contracts.events import EventType
 from contracts.subjects import HOST_AUDIENCE
 from service.operations.context import Answer, Call
+from service.operations.materialise import materialise_missing
 from service.rules.endpoints import EndpointManifest, Selector, choose, read_manifest
 from service.rules.limits import check_rate
-from service.storage.platform import endpoints
 from service.storage.platform.installs import Install
 from service.storage.records.replay import Replay
 from service.storage.schedules import change_context
-from service.storage.schedules.change_context import Loaded, Question
+from service.storage.schedules.change_context import ChangeLookup, LookupQuery
 from service.storage.schedules.rows import NewSchedule, Schedule
 
 
-class Asked(Struct, frozen=True):
-    """What a change wants looked up; None where its input does not say, or says it wrongly."""
+class LookupRequest(Struct, frozen=True):
+    """What a change needs to have looked up; None where its input lacks it, or has it wrong."""
 
     name: str | None = None
     selector: Selector | None = None
     schedule_id: UUID | None = None
 
 
-class Ground(Struct, frozen=True):
-    """What a change stands on, while the install's row is locked."""
+class ChangeContext(Struct, frozen=True):
+    """What a change is decided on, while the install's row is locked."""
 
     call: Call
     install: Install
     manifest: EndpointManifest
-    loaded: Loaded
+    lookup: ChangeLookup
     now: datetime
 
     def endpoint(self, selector: Selector, *, has_payload: bool) -> UUID | None:
         """Resolve a selector among the endpoints of the version the install has now."""
-        return choose(selector, self.loaded.endpoints, self.manifest, has_payload=has_payload)
+        return choose(selector, self.lookup.endpoints, self.manifest, has_payload=has_payload)
 
     def owns_endpoint(self, schedule: Schedule) -> bool:
-        """Tell whether a schedule's endpoint is one of the version the install has now."""
+        """Return whether a schedule's endpoint is one of the version the install has now."""
         return schedule.endpoint_version_id == self.install.version_id
 
 
-class Made(Struct, frozen=True):
-    """A change that was made: its answer, and what audit entry and event say of it.
+class AppliedChange(Struct, frozen=True):
+    """A change that was made: its answer, and what audit entry and event state of it.
 
-    All but ``new``, the schedule that is yet to be written: with the record, in one statement.
+    ``new`` is a schedule that is yet to be written.
     """
 
     answer: Answer
@@ -61,14 +61,15 @@ class Made(Struct, frozen=True):
     new: NewSchedule | None = None
 
 
-def admit_change(ground: Ground) -> None:
-    """Raise ServiceError RATE_LIMITED when the install has made its changes for now.
+def check_change_rate(context: ChangeContext) -> None:
+    """Raise ServiceError RATE_LIMITED when the install has used up its changes for now.
 
     Those of administrators do not count, and are not counted.
     """
-    if ground.call.claims.aud != HOST_AUDIENCE:
+    if context.call.claims.aud != HOST_AUDIENCE:
         return
-    wait = check_rate(ground.loaded.accepted, ground.now, ground.call.limits.changes_per_minute)
+    limit = context.call.policy.limits.changes_per_minute
+    wait = check_rate(context.lookup.accepted, context.now, limit)
     if wait is not None:
         raise ServiceError(Code.RATE_LIMITED, "Too many schedule changes", retry_after_ms=wait)
 
@@ -81,35 +82,37 @@ def replayed(call: Call, replay: Replay) -> Answer:
     return msgspec.msgpack.decode(replay.result, type=call.output)
 
 
-def question_of(call: Call, install: Install, asked: Asked) -> Question:
-    """Say what to look up for a change of this install."""
-    return Question(
+def lookup_query(call: Call, install: Install, request: LookupRequest) -> LookupQuery:
+    """Return what to look up for a change of this install."""
+    return LookupQuery(
         tenant_id=install.tenant_id,
         install_id=install.id,
-        scope=scope_of(install),
+        scope=replay_scope(install),
         jti=call.claims.jti,
         version_id=install.version_id,
-        name=asked.name,
-        path=None if asked.selector is None else asked.selector.path,
-        schedule_id=asked.schedule_id,
+        name=request.name,
+        path=None if request.selector is None else request.selector.path,
+        schedule_id=request.schedule_id,
     )
 
 
-def ground_of(call: Call, install: Install, loaded: Loaded) -> Ground:
-    """Put together what a change stands on."""
-    return Ground(call, install, read_manifest(install.manifest), loaded, call.clock(loaded.now))
+def context_of(call: Call, install: Install, lookup: ChangeLookup) -> ChangeContext:
+    """Return what a change is decided on."""
+    now = call.policy.clock(lookup.now)
+    return ChangeContext(call, install, read_manifest(install.manifest), lookup, now)
 
 
-async def survey(call: Call, install: Install, asked: Asked) -> Ground:
-    """Look everything up that a change of this locked install stands on."""
-    question = question_of(call, install, asked)
-    loaded = await change_context.load(call.connection, question)
-    if asked.selector is not None and not loaded.materialised:
-        entries = read_manifest(install.manifest).entries
-        await endpoints.materialise(call.connection, install.version_id, entries)
-        loaded = await change_context.load(call.connection, question)
-    return ground_of(call, install, loaded)
+async def load_context(call: Call, install: Install, request: LookupRequest) -> ChangeContext:
+    """Look up what a change of this locked install is decided on; materialise its endpoints."""
+    query = lookup_query(call, install, request)
+    lookup = await change_context.load(call.connection, query)
+    if request.selector is not None and not lookup.materialised:
+        manifest = read_manifest(install.manifest)
+        await materialise_missing(call.connection, install.version_id, manifest)
+        lookup = await change_context.load(call.connection, query)
+    return context_of(call, install, lookup)
 
 
-def scope_of(install: Install) -> str:
+def replay_scope(install: Install) -> str:
+    """Return the scope in which a jti of this install is used once, and its changes counted."""
     return f"install:{install.id}"

@@ -1,19 +1,33 @@
-"""What an operation is given, and what it answers."""
+"""What an operation is given, and what it results in."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from msgspec import UNSET, Struct, field
+from msgspec import UNSET, Struct
 
 from contracts.context import Claims
 from contracts.errors import Code, ErrorBody
 from service.rules.limits import Limits
 from service.storage.engine.connection import Connection
 
-Clock = Callable[[datetime], datetime]
-"""Turns the database's time into the service's: the identity, except where a test moves it."""
+
+def database_time(now: datetime) -> datetime:
+    """Return the database's time unchanged: the clock of every process but a test's."""
+    return now
+
+
+class Policy(Struct, frozen=True, kw_only=True):
+    """What is the same for every request of a process.
+
+    ``clock`` turns the database's time into the service's. ``declared_is_granted`` takes a declared
+    capability for a granted one.
+    """
+
+    limits: Limits
+    declared_is_granted: bool = False
+    clock: Callable[[datetime], datetime] = database_time
 
 
 class Call(Struct, frozen=True):
@@ -23,11 +37,7 @@ class Call(Struct, frozen=True):
     output: type[Struct]
     claims: Claims
     raw: dict[str, Any]
-    limits: Limits
-    declared_is_granted: bool
-    clock: Clock
-    found: dict[str, str] = field(default_factory=dict)
-    """What the log line of the request is to say beside the claims."""
+    policy: Policy
 
     @property
     def install_id(self) -> UUID:
@@ -40,21 +50,37 @@ Answer = Struct
 """The operation's output, or ``ErrorBody`` for a negative result."""
 
 
-Together = Callable[[Sequence[Call]], Awaitable[Sequence[Answer | Exception | None]]]
-"""Answers several calls of one operation on one connection, in order.
+class OperationResult(Struct, frozen=True):
+    """The answer to a call, or the exception that it ends with.
 
-Changes are all of different installs. For each call the answer, the exception that it ends with, or
-None: this one has to be run alone. What it raises is about all of them.
+    ``log_fields`` are what the request's log line states in addition to the claims.
+    """
+
+    outcome: Answer | Exception
+    log_fields: Mapping[str, str] = {}
+
+
+OperationFunction = Callable[[Call], Awaitable[OperationResult]]
+"""Runs one call. Raises what it ends with, or returns it."""
+
+BatchFunction = Callable[[Sequence[Call]], Awaitable[Sequence[OperationResult | None]]]
+"""Runs one or more calls of one operation on one connection; results are in the order of the calls.
+
+Changes are all of different installs. None stands for a call that has to be run by itself; a single
+call never results in None. What it raises concerns all calls.
 """
 
 
-class Handler(Struct, frozen=True):
-    """A row of the table of operations; ``mutates`` as in the operation's contract."""
+class OperationSpec(Struct, frozen=True):
+    """A row of the table of operations; ``mutates`` as in the operation's contract.
 
-    run: Callable[[Call], Awaitable[Answer]]
+    ``run_batch`` is None where calls cannot be run together.
+    """
+
+    run: OperationFunction
     output: type[Struct]
     mutates: bool
-    together: Together | None = None
+    run_batch: BatchFunction | None = None
 
 
 def refusal(code: Code, error: str) -> ErrorBody:

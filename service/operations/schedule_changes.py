@@ -1,4 +1,4 @@
-"""Creating, updating and deleting one schedule of a locked install, whoever asks for it."""
+"""Creating, updating and deleting one schedule of a locked install, for host and administrators."""
 
 import hashlib
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from msgspec import UNSET, UnsetType
 from contracts.errors import Code, ErrorBody
 from contracts.events import EventType
 from contracts.schedules import CreateOutput, DeleteOutput, UpdateOutput
-from service.operations.change_context import Ground, Made, admit_change
+from service.operations.change_context import AppliedChange, ChangeContext, check_change_rate
 from service.operations.context import field_refusal, refusal
 from service.rules import payload
 from service.rules.cron import Cron, InvalidCronError, parse
@@ -36,24 +36,27 @@ from service.storage.schedules.rows import NewSchedule, Schedule
 T = TypeVar("T")
 
 
-async def create_schedule(checked: CheckedCreate, ground: Ground) -> Made | ErrorBody:
-    """Decide as ``new_schedule`` does, which needs to wait for nothing."""
-    return new_schedule(checked, ground)
-
-
-def new_schedule(checked: CheckedCreate, ground: Ground) -> Made | ErrorBody:
-    """Make the schedule that is to be inserted, or say what is wrong: fields, rate, quota."""
+def new_schedule(checked: CheckedCreate, context: ChangeContext) -> AppliedChange | ErrorBody:
+    """Return the schedule that is to be inserted, or what is wrong: fields, rate, quota."""
     errors = dict(checked.errors)
-    endpoint_id = _resolve(ground, checked, errors, has_payload=checked.payload is not None)
-    if checked.name is not None and ground.loaded.name_holder is not None:
+    endpoint_id = _resolve(context, checked, errors, has_payload=checked.payload is not None)
+    if checked.name is not None and context.lookup.name_holder is not None:
         errors["name"] = NAME_TAKEN
     if errors or endpoint_id is None or checked.cron is None:
         return _field_errors(errors, CREATE_FIELDS)
-    admit_change(ground)
-    limit = ground.call.limits.max_schedules
-    if ground.loaded.schedules >= limit:
+    check_change_rate(context)
+    limit = context.call.policy.limits.max_schedules
+    if context.lookup.schedules >= limit:
         return refusal(Code.QUOTA_EXCEEDED, too_many_schedules(limit))
-    new = NewSchedule(
+    new = new_row(checked, endpoint_id, context.now)
+    answer = CreateOutput(success=True, schedule_id=str(new.id))
+    return AppliedChange(answer, new.id, EventType.SCHEDULE_CREATED, _described(new), new)
+
+
+def new_row(checked: CheckedCreate, endpoint_id: UUID | None, now: datetime) -> NewSchedule:
+    """Make the row of a new schedule from an input without errors, due at its next slot."""
+    assert checked.cron is not None  # noqa: S101 -- the input has no errors
+    return NewSchedule(
         id=uuid4(),
         endpoint_id=endpoint_id,
         name=checked.name,
@@ -61,66 +64,68 @@ def new_schedule(checked: CheckedCreate, ground: Ground) -> Made | ErrorBody:
         timezone=checked.timezone,
         enabled=checked.enabled,
         payload=None if checked.payload is None else payload.to_json(checked.payload),
-        due_at=_due(checked.cron, checked.timezone, ground.now) if checked.enabled else None,
+        due_at=_due(checked.cron, checked.timezone, now) if checked.enabled else None,
     )
-    answer = CreateOutput(success=True, schedule_id=str(new.id))
-    return Made(answer, new.id, EventType.SCHEDULE_CREATED, _described(new), new)
 
 
-async def update_schedule(checked: CheckedUpdate, ground: Ground) -> Made | ErrorBody:
-    """Write the given fields, or say what is wrong: fields, existence, revision, then rate."""
-    stored = ground.loaded.schedule
+async def update_schedule(
+    checked: CheckedUpdate, context: ChangeContext
+) -> AppliedChange | ErrorBody:
+    """Write the given fields, or return what is wrong: fields, existence, revision, then rate."""
+    stored = context.lookup.schedule
     errors = dict(checked.errors)
-    endpoint_id = _resolve(ground, checked, errors, has_payload=_has_payload(checked, stored))
-    holder = ground.loaded.name_holder
+    endpoint_id = _resolve(context, checked, errors, has_payload=_has_payload(checked, stored))
+    holder = context.lookup.name_holder
     if checked.name and holder is not None and holder != checked.schedule_id:
         errors["name"] = NAME_TAKEN
-    merged = None if stored is None else _merge(checked, stored, endpoint_id, ground, errors)
+    merged = None if stored is None else _merge(checked, stored, endpoint_id, context, errors)
     if errors:
         return _field_errors(errors, UPDATE_FIELDS)
     if stored is None or merged is None:
         return refusal(Code.NOT_FOUND, NOT_FOUND)
     if checked.expected_revision not in (UNSET, stored.revision):
         return refusal(Code.CONFLICT, f"Schedule has revision {stored.revision} now")
-    admit_change(ground)
-    connection, install = ground.call.connection, ground.install
-    await rows.update(connection, install, merged, checked.given, ground.now)
+    check_change_rate(context)
+    connection, install = context.call.connection, context.install
+    await rows.update(connection, install, merged, checked.given, context.now)
     timer = (merged.due_at, merged.cron, merged.timezone)
     if timer != (stored.next_run_at, stored.cron, stored.timezone):
         # Also where both expressions have the same next slot: a timer says what it was made from,
         # and the planner fires none that was made from something else.
         await rows.set_timer(connection, install, merged)
     described = {name: value for name, value in _described(merged).items() if name in checked.given}
-    return Made(UpdateOutput(success=True), merged.id, EventType.SCHEDULE_UPDATED, described)
+    return AppliedChange(
+        UpdateOutput(success=True), merged.id, EventType.SCHEDULE_UPDATED, described
+    )
 
 
-async def delete_schedule(checked: CheckedId, ground: Ground) -> Made | ErrorBody:
-    """Delete the schedule with its timer, or say that there is none."""
+async def delete_schedule(checked: CheckedId, context: ChangeContext) -> AppliedChange | ErrorBody:
+    """Delete the schedule with its timer; NOT_FOUND where there is none."""
     if checked.errors:
         return field_refusal(checked.errors)
-    stored = ground.loaded.schedule
+    stored = context.lookup.schedule
     if stored is None:
         return refusal(Code.NOT_FOUND, NOT_FOUND)
-    admit_change(ground)
-    await rows.delete(ground.call.connection, ground.install, stored.id)
+    check_change_rate(context)
+    await rows.delete(context.call.connection, context.install, stored.id)
     changes = {"name": stored.name, "cron": stored.cron, "timezone": stored.timezone}
-    return Made(DeleteOutput(success=True), stored.id, EventType.SCHEDULE_DELETED, changes)
+    return AppliedChange(DeleteOutput(success=True), stored.id, EventType.SCHEDULE_DELETED, changes)
 
 
 def _resolve(
-    ground: Ground,
+    context: ChangeContext,
     checked: CheckedCreate | CheckedUpdate,
     errors: dict[str, str],
     *,
     has_payload: bool,
 ) -> UUID | None:
-    """Find the endpoint that the input names; add a field error where there is none."""
+    """Return the endpoint that the input names; add a field error where there is none."""
     if checked.endpoint is None or checked.endpoint is UNSET:
         return None
-    found = ground.endpoint(checked.endpoint, has_payload=has_payload)
-    if found is None:
+    endpoint_id = context.endpoint(checked.endpoint, has_payload=has_payload)
+    if endpoint_id is None:
         errors["endpoint"] = NOT_SCHEDULABLE
-    return found
+    return endpoint_id
 
 
 def _has_payload(checked: CheckedUpdate, stored: Schedule | None) -> bool:
@@ -133,23 +138,23 @@ def _merge(
     checked: CheckedUpdate,
     stored: Schedule,
     endpoint_id: UUID | None,
-    ground: Ground,
+    context: ChangeContext,
     errors: dict[str, str],
 ) -> NewSchedule:
-    """Lay the given fields over the stored row; add what only the two together get wrong."""
+    """Merge the given fields into the stored row; add errors that only the two together have."""
     enabled = _given(checked.enabled, stored.enabled)
     cron = stored.cron if checked.cron is UNSET else checked.cron.text
     timezone = _given(checked.timezone, stored.timezone)
-    timed_anew = enabled and (
+    needs_new_slot = enabled and (
         not stored.enabled
         or stored.next_run_at is None
         or (cron, timezone) != (stored.cron, stored.timezone)
     )
-    if enabled and not stored.enabled and endpoint_id is None and not ground.owns_endpoint(stored):
+    if enabled and not stored.enabled and endpoint_id is None and not context.owns_endpoint(stored):
         errors.setdefault("endpoint", NOT_SCHEDULABLE)
     due_at = stored.next_run_at if enabled else None
-    if timed_anew:
-        due_at = _due_of_texts(cron, timezone, ground.now, errors)
+    if needs_new_slot:
+        due_at = _due_of_texts(cron, timezone, context.now, errors)
     return NewSchedule(
         id=stored.id,
         endpoint_id=endpoint_id or stored.endpoint_id,

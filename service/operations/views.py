@@ -1,4 +1,4 @@
-"""Rows as the wire shows them."""
+"""Rows in the form that goes over the wire."""
 
 from datetime import datetime
 
@@ -7,12 +7,12 @@ from contracts.times import wire_time
 from service.rules import payload
 from service.rules.endpoints import EndpointManifest, schedulable
 from service.storage.platform.endpoints import Endpoint
-from service.storage.schedules.owner_view import ShownSchedule
+from service.storage.schedules.owner_view import ScheduleView
 from service.storage.schedules.rows import Schedule
 
 
 def schedule_info(row: Schedule) -> ScheduleInfo:
-    """Show a schedule. An endpoint whose row is gone shows as empty texts."""
+    """Return a schedule for the wire; an endpoint whose row is missing as empty texts."""
     return ScheduleInfo(
         id=str(row.id),
         endpoint_path=row.endpoint_path or "",
@@ -32,8 +32,8 @@ def schedule_info(row: Schedule) -> ScheduleInfo:
     )
 
 
-def shown_info(row: ShownSchedule) -> ScheduleInfo:
-    """Show a schedule to its owner, from a row that was read for nothing else."""
+def schedule_view_info(row: ScheduleView) -> ScheduleInfo:
+    """Return a schedule for its owner, from a row that was read for that alone."""
     return ScheduleInfo(
         id=row.id,
         endpoint_path=row.endpoint_path,
@@ -54,7 +54,7 @@ def shown_info(row: ShownSchedule) -> ScheduleInfo:
 
 
 def endpoint_infos(rows: list[Endpoint], manifest: EndpointManifest) -> list[EndpointInfo]:
-    """Show endpoints by path, then method, in code-point order."""
+    """Return endpoints by path, then method, in code-point order."""
     return [
         EndpointInfo(
             id=str(row.id),

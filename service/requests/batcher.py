@@ -1,123 +1,148 @@
-"""Requests that arrive while others are worked on are answered together, on one connection.
+"""Requests of one operation that arrive while others run are run together, on one connection.
 
-No timer: a request that finds a lane free begins at once, alone; under load those that arrive
-meanwhile become the next batch. What concerns one request never decides about another.
+No timer: a request that finds a free lane begins at once, by itself; under load, requests that
+arrive while the lanes are busy become the next batch. A failure of one request never changes the
+result of another.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from functools import partial
 from logging import getLogger
-from uuid import UUID
+from typing import Any
 
 from msgspec import Struct
 
-from contracts.errors import ServiceError
-from service.flow_control.micro_batcher import Gather
-from service.operations.context import Answer, Call, Handler, Together
+from contracts.context import LEEWAY_S, Claims
+from contracts.deadline import deadline_passed
+from contracts.errors import Code, ServiceError
+from contracts.subjects import DEADLINE_HEADER
+from service.flow_control.micro_batcher import MicroBatcher
+from service.messages import Request
+from service.operations.context import Call, OperationResult, OperationSpec, Policy
 from service.storage.engine.connection import Connection
 from service.storage.engine.errors import is_unavailable
 
 log = getLogger(__name__)
 
-SIZE = 32
+BATCH_SIZE = 32
 """Bounds what is in memory for a batch, and how long its members wait for each other."""
-LEAST = 8
+SMALLEST_SHARE = 8
 LANES = 2
-"""PostgreSQL works on one batch while the process does on the other. All in one would leave each
-of them waiting for the other; more lanes, or fewer in a batch, cost more than they gain.
+"""PostgreSQL works on one batch while the process does on the other. With a single lane each would
+wait for the other; more lanes, or smaller batches, cost more than they gain.
 """
 LANE_S = 0.1
-"""A batch that takes longer has met something slow; those after it do not wait for that."""
+"""A batch that takes longer gives its lane to the next one, which shall not wait for it."""
+WAITED_TOO_LONG = "The request waited for too long; send it again"
 
 Connect = Callable[[], AbstractAsyncContextManager[Connection]]
-"""Gives a connection for the length of the block, or raises what means that there is none."""
+"""Provides a connection within the context; raises what ``is_unavailable`` accepts where none is
+available."""
 
 
-class Asking(Struct, frozen=True):
-    """A verified request that waits to be worked on.
+class PendingRequest(Struct, frozen=True):
+    """A verified and decoded request that waits to be run."""
 
-    No two changes of one ``install`` share a batch. ``wanted`` raises ServiceError if the caller
-    gave up.
+    request: Request
+    claims: Claims
+    raw: dict[str, Any]
+    operation: OperationSpec
+
+
+class RequestBatcher:
+    """Runs requests, in batches where their operation can.
+
+    On a ``sharded`` database each request is run by itself: rows of several installs are not
+    locked, or looked up, by one statement there.
     """
 
-    install: UUID
-    wanted: Callable[[], None]
-    call: Callable[[Connection], Call]
-
-
-_Result = Answer | Exception | None
-
-
-class Batches:
-    """Answers requests together where their operation can, and ``together`` is not forbidden."""
-
-    def __init__(self, connect: Connect, *, together: bool = True) -> None:
+    def __init__(
+        self,
+        connect: Connect,
+        policy: Policy,
+        *,
+        sharded: bool = False,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
         self._connect = connect
-        self._together = together
-        self._gathers: dict[Together, Gather[Asking, _Result]] = {}
+        self._policy = policy
+        self._sharded = sharded
+        self._wall_clock = wall_clock
+        self._batchers: dict[
+            tuple[str, str], MicroBatcher[PendingRequest, OperationResult | None]
+        ] = {}
 
-    async def answer(self, handler: Handler, asking: Asking) -> Answer:
-        """Answer a request, alone or with others; raises what its operation raises for it."""
-        if handler.together is not None and self._together:
-            result = await self._gather(handler, handler.together).add(asking)
-            if isinstance(result, Exception):
-                raise result
+    async def answer(self, pending: PendingRequest) -> OperationResult:
+        """Run a request, by itself or with others; raises what its operation raises for it."""
+        if pending.operation.run_batch is not None and not self._sharded:
+            result = await self._batcher(pending.request).add(pending)
             if result is not None:
                 return result
-        asking.wanted()
+        check_deadline(pending, self._wall_clock())
         async with self._connect() as connection:
-            return await handler.run(asking.call(connection))
+            return await pending.operation.run(self._call(connection, pending))
 
-    def _gather(self, handler: Handler, together: Together) -> Gather[Asking, _Result]:
-        gather = self._gathers.get(together)
-        if gather is None:
-            gather = self._gathers[together] = Gather(
-                partial(self._work, handler, together),
-                key=_install if handler.mutates else id,
+    def _batcher(self, request: Request) -> MicroBatcher[PendingRequest, OperationResult | None]:
+        key = request.audience, request.op
+        batcher = self._batchers.get(key)
+        if batcher is None:
+            batcher = self._batchers[key] = MicroBatcher(
+                self._run_batch,
+                key=_batch_key,
                 wait_s=0,
-                size=SIZE,
-                least=LEAST,
+                size=BATCH_SIZE,
+                least=SMALLEST_SHARE,
                 lanes=LANES,
                 lane_s=LANE_S,
             )
-        return gather
+        return batcher
 
-    async def _work(
-        self, handler: Handler, together: Together, batch: Sequence[Asking]
-    ) -> list[_Result]:
-        results: list[_Result] = [_refusal(asking) for asking in batch]
-        wanted = [place for place, result in enumerate(results) if result is None]
-        answers = await self._answers(handler, together, [batch[place] for place in wanted])
-        for place, answer in zip(wanted, answers, strict=True):
-            results[place] = answer
-        return results
+    def _call(self, connection: Connection, pending: PendingRequest) -> Call:
+        output = pending.operation.output
+        return Call(connection, output, pending.claims, pending.raw, self._policy)
 
-    async def _answers(
-        self, handler: Handler, together: Together, batch: Sequence[Asking]
-    ) -> Sequence[_Result]:
-        if not batch:
-            return ()
+    async def _run_batch(self, batch: Sequence[PendingRequest]) -> list[OperationResult | None]:
+        """Run requests of one operation; None where one has to be run by itself."""
+        now = self._wall_clock()
+        results = [_refusal(pending, now) for pending in batch]
+        waiting = [index for index, result in enumerate(results) if result is None]
+        run_batch = batch[0].operation.run_batch
+        if not waiting or run_batch is None:
+            return results
+        outcomes: Sequence[OperationResult | None]
         try:
             async with self._connect() as connection:
-                calls = [asking.call(connection) for asking in batch]
-                return [await handler.run(calls[0])] if len(calls) == 1 else await together(calls)
-        except Exception as error:  # noqa: BLE001 -- it is the callers', who are waiting for it
-            if len(batch) == 1 or is_unavailable(error):
-                # All at once: they must not queue up anew for a database that is away.
-                return [error] * len(batch)
-            log.warning("%d requests are answered one by one: %r", len(batch), error)
-            return [None] * len(batch)
+                calls = [self._call(connection, batch[index]) for index in waiting]
+                outcomes = await run_batch(calls)
+        except Exception as error:  # noqa: BLE001 -- it is raised to the callers, who wait for it
+            # With the database away all end at once: they must not queue up for it one by one.
+            failed = len(waiting) == 1 or is_unavailable(error)
+            if not failed:
+                log.warning("batch failed; running its %d requests singly: %r", len(waiting), error)
+            outcomes = [OperationResult(error) if failed else None] * len(waiting)
+        for index, outcome in zip(waiting, outcomes, strict=True):
+            results[index] = outcome
+        return results
 
 
-def _install(asking: Asking) -> UUID:
-    return asking.install
+def check_deadline(pending: PendingRequest, now: float) -> None:
+    """Raise ServiceError UNAVAILABLE when the caller no longer waits; ``now`` in Unix seconds."""
+    deadline = pending.request.headers.get(DEADLINE_HEADER)
+    if pending.claims.exp + LEEWAY_S <= now or deadline_passed(deadline, now):
+        raise ServiceError(Code.UNAVAILABLE, WAITED_TOO_LONG)
 
 
-def _refusal(asking: Asking) -> ServiceError | None:
-    """Why nobody is waiting for the answer any more, None where somebody is."""
+def _refusal(pending: PendingRequest, now: float) -> OperationResult | None:
     try:
-        asking.wanted()
+        check_deadline(pending, now)
     except ServiceError as error:
-        return error
+        return OperationResult(error)
     return None
+
+
+def _batch_key(pending: PendingRequest) -> object:
+    """Return what no two requests of a batch share: the install for changes."""
+    if not pending.operation.mutates:
+        return id(pending)
+    return pending.claims.install_id or pending.claims.jti

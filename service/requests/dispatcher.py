@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from logging import getLogger
 from typing import Any
 from uuid import UUID, uuid4
@@ -9,53 +11,49 @@ from uuid import UUID, uuid4
 from msgspec import Struct
 
 from contracts import encoding
-from contracts.context import LEEWAY_S, Claims, ContextRefused, verify
-from contracts.deadline import deadline_passed
+from contracts.context import Claims, ContextRefused, verify
 from contracts.encoding import MAX_BODY_BYTES, Encoding, MalformedBody, UnknownContentType
 from contracts.errors import NUMBERS, Code, ErrorBody, Outcome, ServiceError
 from contracts.subjects import (
     CONTENT_TYPE_HEADER,
     CONTEXT_HEADER,
-    DEADLINE_HEADER,
     REQUEST_ID_HEADER,
     TRACE_HEADER,
 )
 from contracts.tracing import trace_id
-from service.flow_control.keyed_limiter import Turns
+from service.flow_control.keyed_limiter import PerKeyLimiter
 from service.messages import KeySource, Reply, Request
-from service.operations import HANDLERS
-from service.operations.context import Answer, Call, Clock
-from service.requests.batcher import Asking, Batches
-from service.rules.limits import Limits
+from service.operations import OPERATIONS
+from service.operations.context import Answer
+from service.requests.batcher import PendingRequest, RequestBatcher
 from service.runtime.logs import fields, tell
 from service.runtime.metrics import Metrics
-from service.storage.engine.connection import Connection
 from service.storage.engine.errors import is_unavailable
 
 log = getLogger(__name__)
 
 NOT_AUTHORIZED = "Request is not authorized"
 NOT_NOW = "The service cannot answer now; send the same request again"
-WAITED_TOO_LONG = "The request waited for too long; send it again"
 FAULT = "Internal error"
 
 _WITH_CODE = (ErrorBody, Outcome)
 
 
-def _as_it_is(now: Any) -> Any:  # noqa: ANN401 -- the identity
-    return now
+def _noop() -> None:
+    """Do nothing: no part waits for committed changes."""
 
 
-def _nothing() -> None:
-    """Nobody waits for events."""
+def _stay(_size: int) -> AbstractContextManager[None]:
+    """Keep the place of a request that waits for its turn: there is no queue behind it."""
+    return nullcontext()
 
 
 class _Ending(Struct, frozen=True):
-    """How a request ended; ``fault`` is what kept it from being considered."""
+    """How a request ended; ``fault`` is what kept the operation from answering it."""
 
     code: str | None
     fault: Exception | None
-    found: Mapping[str, str]
+    log_fields: Mapping[str, str]
     duration_s: float
 
     @property
@@ -66,37 +64,48 @@ class _Ending(Struct, frozen=True):
 
 
 class Dispatcher(Struct, frozen=True, kw_only=True):
-    """What it takes to answer a request. ``committed`` is called after every accepted change."""
+    """Answers requests. ``on_committed`` is called after every accepted change.
+
+    ``step_aside`` takes the size of a request in bytes, and gives its place in the work queue to
+    another while it waits for its turn.
+    """
 
     keys: KeySource
-    limits: Limits
-    declared_is_granted: bool
     metrics: Metrics
-    turns: Turns
-    batches: Batches
-    wall_clock: Callable[[], float] = time.time
-    clock: Clock = _as_it_is
-    committed: Callable[[], None] = _nothing
+    limiter: PerKeyLimiter
+    batcher: RequestBatcher
+    step_aside: Callable[[int], AbstractContextManager[None]] = _stay
+    on_committed: Callable[[], None] = _noop
 
     async def handle(self, request: Request) -> Reply:
-        """Answer a request; raises nothing but cancellation."""
+        """Answer a request; raise nothing but cancellation."""
         began = time.perf_counter()
         claims = None
         fault: Exception | None = None
-        found: dict[str, str] = {}
+        log_fields: Mapping[str, str] = {}
         try:
             claims = self._verify(request)
-            answer = await self._run(request, claims, found)
+            operation = OPERATIONS[request.audience][request.op]
+            pending = PendingRequest(request, claims, _read(request), operation)
+            step_aside = partial(self.step_aside, len(request.body))
+            async with self.limiter.turn(_turn_key(pending), step_aside):
+                result = await self.batcher.answer(pending)
+            log_fields = result.log_fields
+            if isinstance(result.outcome, Exception):
+                raise result.outcome  # noqa: TRY301 -- explained like one that was raised
+            answer = result.outcome
+            if operation.mutates and _code(answer) is None:
+                self.on_committed()
         except Exception as error:  # noqa: BLE001 -- the edge: whatever happened, there is an answer
             fault = error
             answer = self._explain(error, request, claims)
-        ending = _Ending(_code(answer), fault, found, time.perf_counter() - began)
+        ending = _Ending(_code(answer), fault, log_fields, time.perf_counter() - began)
         self._account(request, claims, ending)
         request_id = uuid4() if claims is None else claims.jti
         return _reply(answer, request, str(request_id), failed=fault is not None)
 
     def refuse(self, request: Request, code: Code, message: str) -> Reply:
-        """Answer a request without working on it; cheap, for times of overload."""
+        """Answer a request without running it; cheap, for times of overload."""
         self.metrics.api_calls.labels(request.op, "failed").inc()
         self.metrics.api_errors.labels(request.op, code.value).inc()
         answer = ErrorBody(code=code, error=message)
@@ -111,42 +120,6 @@ class Dispatcher(Struct, frozen=True, kw_only=True):
             body=request.body,
             now=request.received,
         )
-
-    async def _run(self, request: Request, claims: Claims, found: dict[str, str]) -> Answer:
-        raw = _read(request)
-        handler = HANDLERS[request.audience][request.op]
-
-        def wanted() -> None:
-            self._check_wanted(request, claims)
-
-        def call(connection: Connection) -> Call:
-            return Call(
-                connection=connection,
-                output=handler.output,
-                claims=claims,
-                raw=raw,
-                limits=self.limits,
-                declared_is_granted=self.declared_is_granted,
-                clock=self.clock,
-                found=found,
-            )
-
-        asking = Asking(claims.install_id or claims.jti, wanted, call)
-        if not handler.mutates:
-            return await self.batches.answer(handler, asking)
-        async with self.turns.turn(_turn(claims, raw), request.aside):
-            answer = await self.batches.answer(handler, asking)
-        if _code(answer) is None:
-            self.committed()
-        return answer
-
-    def _check_wanted(self, request: Request, claims: Claims) -> None:
-        """Raise ServiceError UNAVAILABLE when the caller gave up while the request waited."""
-        now = self.wall_clock()
-        if claims.exp + LEEWAY_S <= now or deadline_passed(
-            request.headers.get(DEADLINE_HEADER), now
-        ):
-            raise ServiceError(Code.UNAVAILABLE, WAITED_TOO_LONG)
 
     def _explain(self, error: Exception, request: Request, claims: Claims | None) -> ErrorBody:
         if isinstance(error, ServiceError):
@@ -166,11 +139,11 @@ class Dispatcher(Struct, frozen=True, kw_only=True):
     def _account(self, request: Request, claims: Claims | None, ending: _Ending) -> None:
         op, status, fault = request.op, ending.status, ending.fault
         self.metrics.answered(op, status, ending.code, ending.duration_s)
-        seen: dict[str, Any] = {
+        caller: dict[str, Any] = {
             "tenant": claims and claims.tenant_id,
             "install": claims and claims.install_id,
             "actor": claims and claims.sub,
-            **ending.found,
+            **ending.log_fields,
         }
         tell(
             log,
@@ -179,28 +152,31 @@ class Dispatcher(Struct, frozen=True, kw_only=True):
             outcome=status,
             code=ending.code,
             reason=fault.reason.value if isinstance(fault, ContextRefused) else None,
-            **seen,
+            **caller,
             request_id=claims and claims.jti,
             trace_id=trace_id(request.headers.get(TRACE_HEADER)),
             duration_ms=round(ending.duration_s * 1000, 3),
         )
 
 
-def _turn(claims: Claims, raw: dict[str, Any]) -> UUID:
-    """What a change waits its turn for: the install, where one is named, else its own repeats.
+def _turn_key(pending: PendingRequest) -> UUID | None:
+    """Return what a change waits its turn for: its install, else its own repeats; None for reads.
 
-    An administrator's body is good enough for that: nothing but the waiting depends on it.
+    The body of an administrator suffices for that: nothing but the waiting depends on it.
     """
+    claims = pending.claims
+    if not pending.operation.mutates:
+        return None
     if claims.install_id is not None:
         return claims.install_id
     try:
-        return UUID(raw.get("installId"))
+        return UUID(pending.raw.get("installId"))
     except (TypeError, ValueError, AttributeError):
         return claims.jti
 
 
 def _code(answer: Answer) -> str | None:
-    """Why an answer is negative, None where it is not."""
+    """Return why an answer is negative, None where it is not."""
     code = answer.code if isinstance(answer, _WITH_CODE) else None
     return None if code is None else code.value
 

@@ -1,14 +1,14 @@
 """The NATS edge of the service: takes requests, answers or refuses them, stops without loss.
 
 Knows nothing of what an operation does: that is ``handle``. The library runs one callback at a
-time per subscription, so a callback only hands the request to the intake, or refuses it.
+time per subscription, so a callback only puts the request into the work queue, or refuses it.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractContextManager
 from enum import StrEnum
-from functools import partial
 from logging import getLogger
 from types import MappingProxyType
 from typing import Any
@@ -28,8 +28,8 @@ from contracts.subjects import (
 from service.bus import micro
 from service.bus.connection import Bus, confirm_subscriptions
 from service.bus.micro import Identity, Statistics
-from service.flow_control.work_queue import Intake, IntakeSettings
-from service.messages import Aside, Handle, Refuse, Reply, Request, ServiceOperation
+from service.flow_control.work_queue import WorkQueue, WorkQueueSettings
+from service.messages import Handle, Refuse, Reply, Request, ServiceOperation
 
 log = getLogger(__name__)
 
@@ -50,7 +50,7 @@ _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class ResponderEvent(StrEnum):
-    """What is worth counting beside the requests; a closed set, so it can be a metric label."""
+    """Events counted in addition to the requests; a closed set, so it can be a metric label."""
 
     NO_REPLY_SUBJECT = "no_reply_subject"
     REPLY_NOT_ALLOWED = "reply_not_allowed"
@@ -63,16 +63,16 @@ class ResponderEvent(StrEnum):
 
 
 class ResponderSettings(Struct, frozen=True):
-    """How much at once, and to whom an answer may go.
+    """How much at once, and which subjects replies may go to.
 
-    ``reply_prefixes`` are literal beginnings of a reply subject. ``drain_patience`` in seconds.
+    ``reply_prefixes`` are literal beginnings of a reply subject.
     """
 
     concurrency: int = 64
     waiting: int = 1024
     waiting_bytes: int = 64 * 1024 * 1024
     reply_prefixes: tuple[str, ...] = ("_INBOX", "_R_.")
-    drain_patience: float = 30.0
+    drain_timeout_s: float = 30.0
 
 
 class _Endpoint(Struct, frozen=True):
@@ -86,7 +86,7 @@ class _Arrival(Struct, frozen=True):
     reply_to: str
 
 
-Observe = Callable[[ResponderEvent], None]
+ObserveEvent = Callable[[ResponderEvent], None]
 Callback = Callable[[Msg], Coroutine[Any, Any, None]]
 
 
@@ -97,51 +97,55 @@ def ignore(_event: ResponderEvent) -> None:
 class Responder:
     """Answers the operations on one connection; ``start`` it once, ``stop`` it once.
 
-    ``handle`` is expected to answer its own failures; what it raises all the same is logged and
-    answered by ``refuse``. The connection stays open after ``stop``: it is its opener's to close.
+    The connection stays open after ``stop``: it is its opener's to close.
     """
+
+    _handle: Handle
+    _refuse: Refuse
 
     def __init__(
         self,
         bus: Bus,
         identity: Identity,
         operations: Sequence[ServiceOperation],
-        handle: Handle,
-        refuse: Refuse,
         settings: ResponderSettings = ResponderSettings(),  # noqa: B008 - frozen
         *,
-        observe: Observe = ignore,
+        observe: ObserveEvent = ignore,
     ) -> None:
         self.accepting = False
         self._bus = bus
         self._identity = identity
         self._endpoints = [_Endpoint(operation, Statistics()) for operation in operations]
-        self._handle = handle
-        self._refuse = refuse
         self._settings = settings
         self._observe = observe
-        self._intake = Intake(
+        self._queue = WorkQueue(
             self._answer,
-            IntakeSettings(settings.concurrency, settings.waiting, settings.waiting_bytes),
+            WorkQueueSettings(settings.concurrency, settings.waiting, settings.waiting_bytes),
         )
         self._operation_subscriptions: list[Subscription] = []
         self._discovery_subscriptions: list[Subscription] = []
 
     @property
     def running(self) -> int:
-        """Requests being worked on."""
-        return self._intake.running
+        """Requests being handled."""
+        return self._queue.running
 
     @property
     def waiting(self) -> int:
-        """Requests taken, but not yet begun."""
-        return self._intake.waiting
+        """Requests accepted, but not yet begun."""
+        return self._queue.waiting
 
-    async def start(self) -> None:
+    def step_aside(self, size: int) -> AbstractContextManager[None]:
+        """Let another request run while the current one, of ``size`` bytes, waits for its turn."""
+        return self._queue.step_aside(size)
+
+    async def start(self, handle: Handle, refuse: Refuse) -> None:
         """Subscribe, and return when the server has confirmed it.
 
-        Raises SubscriptionsDeniedError when the user lacks a permission.
+        ``handle`` is expected to answer its own failures; what it raises nevertheless is logged and
+        answered by ``refuse``. Raises SubscriptionsDeniedError when the user lacks a permission.
         """
+        self._handle, self._refuse = handle, refuse
         client = self._bus.client
         for verb, build in self._discovery().items():
             for subject in micro.subjects(self._identity, verb):
@@ -160,13 +164,13 @@ class Responder:
         self.accepting = True
 
     async def stop(self) -> None:
-        """Take no more, answer everything taken, then leave discovery; loses no request.
+        """Accept no more, answer everything accepted, then leave discovery; lose no request.
 
-        What is unanswered after ``drain_patience`` is cancelled and refused.
+        What is unanswered after ``drain_timeout_s`` is cancelled and refused.
         """
         self.accepting = False
         await self._bus.drain(self._operation_subscriptions)
-        for arrival in await self._intake.finish(self._settings.drain_patience):
+        for arrival in await self._queue.finish(self._settings.drain_timeout_s):
             await self._turn_away(arrival, STOPPING)
         await self._bus.drain(self._discovery_subscriptions)
         await self._bus.settle()
@@ -176,9 +180,8 @@ class Responder:
             if not self._may_answer(message.reply):
                 self._drop(message.reply)
                 return
-            aside = partial(self._intake.aside, len(message.data))
-            arrival = _arrival(endpoint, message, time.time(), aside)
-            if not self._intake.take(arrival, len(message.data)):
+            arrival = _arrival(endpoint, message, time.time())
+            if not self._queue.put(arrival, len(message.data)):
                 self._observe(ResponderEvent.QUEUE_FULL)
                 await self._turn_away(arrival, QUEUE_FULL)
 
@@ -199,24 +202,25 @@ class Responder:
             await self._turn_away(arrival, CALLER_GONE)
             return
         began = time.perf_counter_ns()
-        reply = self._fitting(arrival, await self._handled(arrival))
-        arrival.endpoint.statistics.count(time.perf_counter_ns() - began, reply.error)
-        await self._send(arrival, reply)
-
-    async def _handled(self, arrival: _Arrival) -> Reply:
-        """The handler's reply, or a refusal where it failed; raises only when we are cancelled."""
         try:
-            return await self._handle(arrival.request)
-        except asyncio.CancelledError:
+            reply = await self._handle(arrival.request)
+        except asyncio.CancelledError as error:
             if _is_cancelled():
                 self._observe(ResponderEvent.CANCELLED)
                 await self._turn_away(arrival, STOPPING)
                 raise
-            log.exception("cancelled from within", extra={"op": arrival.request.op})
-        except Exception:
-            log.exception("fault in the handler", extra={"op": arrival.request.op})
+            reply = self._fault(arrival.request, "handler was cancelled from within", error)
+        except Exception as error:  # noqa: BLE001 -- logged by _fault
+            reply = self._fault(arrival.request, "fault in the handler", error)
+        reply = self._fitting(arrival, reply)
+        arrival.endpoint.statistics.count(time.perf_counter_ns() - began, reply.error)
+        await self._send(arrival, reply)
+
+    def _fault(self, request: Request, what: str, error: BaseException) -> Reply:
+        """Log a fault, and return the refusal for it."""
+        log.error(what, exc_info=error, extra={"op": request.op})
         self._observe(ResponderEvent.FAULT)
-        return self._refusal(arrival.request, Code.INTERNAL, FAULT)
+        return self._refusal(request, Code.INTERNAL, FAULT)
 
     async def _turn_away(self, arrival: _Arrival, why: str) -> None:
         reply = self._refusal(arrival.request, Code.UNAVAILABLE, why)
@@ -235,7 +239,7 @@ class Responder:
             return reply
         log.error("answer of %d bytes is too large for the bus", len(reply.body))
         self._observe(ResponderEvent.REPLY_TOO_LARGE)
-        # Not UNAVAILABLE: asked again, it would be as large.
+        # Not UNAVAILABLE: the answer to a repeated request would be as large.
         return self._refusal(arrival.request, Code.INTERNAL, TOO_LARGE)
 
     async def _send(self, arrival: _Arrival, reply: Reply) -> None:
@@ -249,7 +253,7 @@ class Responder:
     def _discovery(self) -> dict[str, Callable[[], bytes]]:
         identity, queue = self._identity, SCHEDULER_QUEUE
         operations = [endpoint.operation for endpoint in self._endpoints]
-        counted = {each.operation.subject: each.statistics for each in self._endpoints}
+        counted = {endpoint.operation.subject: endpoint.statistics for endpoint in self._endpoints}
         ping, info = micro.ping(identity), micro.info(identity, operations, queue)
         return {
             "PING": lambda: ping,
@@ -267,7 +271,7 @@ class Responder:
         return discover
 
 
-def _arrival(endpoint: _Endpoint, message: Msg, now: float, aside: Aside) -> _Arrival:
+def _arrival(endpoint: _Endpoint, message: Msg, now: float) -> _Arrival:
     operation = endpoint.operation
     request = Request(
         subject=operation.subject,
@@ -276,7 +280,6 @@ def _arrival(endpoint: _Endpoint, message: Msg, now: float, aside: Aside) -> _Ar
         headers=message.headers or _NO_HEADERS,
         body=message.data,
         received=now,
-        aside=aside,
     )
     return _Arrival(endpoint, request, message.reply)
 

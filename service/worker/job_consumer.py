@@ -14,7 +14,7 @@ from uuid import uuid4
 import asyncpg
 from msgspec import Struct
 
-from service.flow_control.micro_batcher import Gather
+from service.flow_control.micro_batcher import MicroBatcher
 from service.storage.engine.acquire import acquired
 from service.storage.engine.connection import Connection
 from service.storage.engine.errors import is_unavailable
@@ -60,8 +60,8 @@ class JobConsumer:
         self._settings = settings
         self._running: dict[int, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
-        self._ends: Gather[int, None] = Gather(self._end)
-        self._releases: Gather[tuple[int, timedelta], None] = Gather(self._release)
+        self._ends: MicroBatcher[int, None] = MicroBatcher(self._end)
+        self._releases: MicroBatcher[tuple[int, timedelta], None] = MicroBatcher(self._release)
 
     @property
     def running(self) -> int:

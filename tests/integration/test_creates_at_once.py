@@ -10,8 +10,8 @@ import pytest
 from contracts.encoding import Encoding, encode
 from contracts.errors import Code
 from contracts.schedules import CreateOutput
-from service.operations.context import Call
-from service.operations.host.create_batch import create_together
+from service.operations.context import Call, Policy
+from service.operations.host.create_batch import create_batch as create_many
 from service.rules.limits import Limits
 from service.storage.platform import installs
 from service.storage.schedules import create_batch
@@ -57,9 +57,7 @@ def call(connection: Any, installed: Installed, jti: UUID | None = None) -> Call
         output=CreateOutput,
         claims=caller.claims("create", BODY, jti or uuid4()),
         raw=dict(HOURLY),
-        limits=Limits(),
-        declared_is_granted=False,
-        clock=lambda now: now,
+        policy=Policy(limits=Limits()),
     )
 
 
@@ -170,12 +168,14 @@ async def test_a_write_that_fails_leaves_nothing_of_any(pool: asyncpg.Pool) -> N
     await pool.execute(REFUSING.format(several[3].install_id))
     async with pool.acquire() as connection:
         with pytest.raises(asyncpg.RaiseError, match="planted"):
-            await create_together([call(connection, each) for each in several])
+            await create_many([call(connection, each) for each in several])
         assert await counts(pool, *WRITTEN) == dict.fromkeys(WRITTEN, 0)
         # The connection is as good as before, and so are the requests.
         await pool.execute("DROP TRIGGER planted ON ext_scheduler.outbox")
-        outcomes = await create_together([call(connection, each) for each in several])
-    assert [isinstance(outcome, CreateOutput) for outcome in outcomes] == [True] * 5
+        outcomes = await create_many([call(connection, each) for each in several])
+    assert [
+        outcome is not None and isinstance(outcome.outcome, CreateOutput) for outcome in outcomes
+    ] == [True] * 5
     assert await counts(pool, *WRITTEN) == dict.fromkeys(WRITTEN, 5)
 
 
@@ -191,8 +191,9 @@ async def test_one_that_cannot_be_written_fails_alone(pool: asyncpg.Pool) -> Non
 async def test_one_alone_may_be_created_together_too(pool: asyncpg.Pool) -> None:
     (only,) = await ready(pool, 1)
     async with pool.acquire() as connection:
-        (outcome,) = await create_together([call(connection, only)])
-    assert isinstance(outcome, CreateOutput)
+        (outcome,) = await create_many([call(connection, only)])
+    assert outcome is not None
+    assert isinstance(outcome.outcome, CreateOutput)
 
 
 async def test_the_patience_of_a_batch_ends_with_it(pool: asyncpg.Pool) -> None:
@@ -201,5 +202,5 @@ async def test_the_patience_of_a_batch_ends_with_it(pool: asyncpg.Pool) -> None:
         await connection.execute("SET lock_timeout = '7s'")
         async with connection.transaction():
             await create_batch.lock(connection, [only.tenant_id], [only.install_id])
-            assert await connection.fetchval("SHOW lock_timeout") == create_batch.PATIENCE
+            assert await connection.fetchval("SHOW lock_timeout") == create_batch.LOCK_TIMEOUT
         assert await connection.fetchval("SHOW lock_timeout") == "7s"

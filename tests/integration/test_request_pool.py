@@ -7,7 +7,7 @@ import pytest
 
 from service.storage.engine.pool import PoolSettings, open_pool
 from service.storage.schedules import create_batch
-from service.storage.schedules.change_context import ASKED
+from service.storage.schedules.change_context import LOOKUP_COLUMNS
 
 
 def scanned(node: dict[str, Any]) -> set[str]:
@@ -27,6 +27,6 @@ async def test_a_lookup_planned_over_empty_tables_uses_keys(
     async with await open_pool(settings) as pool, pool.acquire() as connection:
         await connection.execute("VACUUM ANALYZE")
         await connection.execute("SET plan_cache_mode = force_generic_plan")
-        none: list[list[Any]] = [[] for _ in ASKED]
+        none: list[list[Any]] = [[] for _ in LOOKUP_COLUMNS]
         text = await connection.fetchval(f"EXPLAIN (FORMAT JSON) {create_batch.LOOK_UP}", *none)
     assert scanned(msgspec.json.decode(text)[0]["Plan"]) & EMPTY == whole

@@ -77,7 +77,7 @@ async def test_when_patience_runs_out_everything_is_refused_and_nothing_silent(
     async with (
         a_bus(nats_url) as bus,
         a_client(nats_url) as client,
-        serving(bus, gate.handle, events, concurrency=1, drain_patience=0.05) as responder,
+        serving(bus, gate.handle, events, concurrency=1, drain_timeout_s=0.05) as responder,
     ):
         asked = [
             asyncio.create_task(client.request(LIST, b"%d" % number, timeout=60))

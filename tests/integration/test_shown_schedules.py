@@ -7,7 +7,7 @@ import pytest
 
 from contracts.times import wire_time
 from service.storage.schedules import owner_view
-from service.storage.schedules.owner_view import ShownSchedule
+from service.storage.schedules.owner_view import ScheduleView
 from tests.support.platform import Installed, install
 
 INSERT = """
@@ -17,7 +17,7 @@ VALUES ($1, $2, '0 * * * *', $3, $4, $5, $6, NULL, NULL)
 """
 
 
-async def only(pool: asyncpg.Pool, installed: Installed) -> ShownSchedule:
+async def only(pool: asyncpg.Pool, installed: Installed) -> ScheduleView:
     """The one schedule of the install."""
     async with pool.acquire() as connection:
         found = await owner_view.list_with_install(

@@ -25,7 +25,7 @@ def identity(id: str = "one") -> Identity:  # noqa: A002 - the protocol's word
 
 
 def operation(op: str, audience: str = "ext.scheduler") -> ServiceOperation:
-    return ServiceOperation(op, f"{audience}.{op}", op, audience, {"title": op}, {"title": "out"})
+    return ServiceOperation(f"{audience}.{op}", op, audience, {"title": op}, {"title": "out"})
 
 
 def operations() -> Sequence[ServiceOperation]:
@@ -80,12 +80,10 @@ async def serving(
         bus,
         identity(id),
         operations(),
-        handle,
-        refuse,
         ResponderSettings(**settings),
         observe=(list[ResponderEvent]() if events is None else events).append,
     )
-    await responder.start()
+    await responder.start(handle, refuse)
     try:
         yield responder
     finally:

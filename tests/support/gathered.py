@@ -7,7 +7,6 @@ from typing import Any
 
 import asyncpg
 
-from service.requests.batcher import Batches
 from service.storage.engine.acquire import acquired
 from service.storage.engine.connection import Connection
 from tests.support.host import dispatcher
@@ -30,8 +29,7 @@ class Counted:
         self.connections = 0
         self.statements: Counter[str] = Counter()
         self._pool = pool
-        batches = Batches(self._connect, together=together)
-        self.dispatcher = dispatcher(pool, batches=batches, **settings)
+        self.dispatcher = dispatcher(pool, connect=self._connect, sharded=not together, **settings)
 
     @asynccontextmanager
     async def _connect(self) -> AsyncIterator[Connection]:

@@ -12,9 +12,10 @@ from msgspec import Struct, structs
 from contracts.context import Claims, Key, body_sha256, sign
 from contracts.encoding import Encoding, encode
 from contracts.subjects import CONTENT_TYPE_HEADER, CONTEXT_HEADER, HOST_AUDIENCE, host_subject
-from service.flow_control.keyed_limiter import Turns
+from service.flow_control.keyed_limiter import PerKeyLimiter
 from service.messages import Reply, Request
-from service.requests.batcher import Batches
+from service.operations.context import Policy
+from service.requests.batcher import Connect, RequestBatcher
 from service.requests.dispatcher import Dispatcher
 from service.rules.limits import Limits
 from service.runtime.metrics import Metrics
@@ -86,14 +87,23 @@ def read(reply: Reply) -> dict[str, Any]:
     return msgspec.msgpack.decode(reply.body, type=dict[str, Any])
 
 
-def dispatcher(pool: asyncpg.Pool, limits: Limits | None = None, **replaced: Any) -> Dispatcher:
-    """A dispatcher as the application makes it."""
-    settings: dict[str, Any] = {
-        "keys": KeyHolder(),
-        "limits": limits or Limits(),
-        "declared_is_granted": False,
-        "metrics": Metrics(),
-        "turns": Turns(2, patience_s=60.0),
-        "batches": Batches(partial(acquired, pool, 30.0)),
-    }
-    return Dispatcher(**(settings | replaced))
+def dispatcher(
+    pool: asyncpg.Pool,
+    limits: Limits | None = None,
+    *,
+    connect: Connect | None = None,
+    sharded: bool = False,
+    **policy: Any,
+) -> Dispatcher:
+    """A dispatcher as the application makes it, with ``policy`` for its requests."""
+    batcher = RequestBatcher(
+        connect or partial(acquired, pool, 30.0),
+        Policy(limits=limits or Limits(), **policy),
+        sharded=sharded,
+    )
+    return Dispatcher(
+        keys=KeyHolder(),
+        metrics=Metrics(),
+        limiter=PerKeyLimiter(2, timeout_s=60.0),
+        batcher=batcher,
+    )

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
 from typing import Any, cast
 from uuid import UUID, uuid4
 
@@ -12,11 +11,15 @@ from msgspec import Struct
 
 from contracts.context import Claims
 from contracts.errors import Code, ServiceError
-from service.operations.context import Answer, Call, Handler
-from service.requests.batcher import Asking, Batches
+from contracts.subjects import DEADLINE_HEADER, HOST_AUDIENCE
+from service.messages import Request
+from service.operations.context import Answer, Call, OperationResult, OperationSpec, Policy
+from service.requests.batcher import PendingRequest, RequestBatcher
 from service.rules.limits import Limits
 from service.storage.engine.connection import Connection
 from tests.support.eventually import eventually
+
+SENT, LATE = 1_000, 1_030
 
 
 class Said(Struct, frozen=True):
@@ -29,9 +32,14 @@ class Said(Struct, frozen=True):
 class Desk:
     """Answers words, notes how, and does to some of them what their name says."""
 
-    def __init__(self, *, together: bool = True, mutates: bool = True) -> None:
-        self.batches = Batches(self.connect, together=together)
-        self.handler = Handler(self.run, Said, mutates=mutates, together=self.together)
+    def __init__(self, *, sharded: bool = False, mutates: bool = True) -> None:
+        self.batcher = RequestBatcher(
+            self.connect,
+            Policy(limits=Limits()),
+            sharded=sharded,
+            wall_clock=lambda: LATE if self.gate.is_set() else SENT,
+        )
+        self.operation = OperationSpec(self.run, Said, mutates=mutates, run_batch=self.run_batch)
         self.sizes: list[int] = []
         self.alone: list[str] = []
         self.connections = 0
@@ -47,34 +55,34 @@ class Desk:
             raise self.away
         yield cast("Connection", object())
 
-    async def run(self, call: Call) -> Answer:
+    async def run(self, call: Call) -> OperationResult:
         word = call.raw["word"]
         self.alone.append(word)
         await self.gate.wait()
         if word == "refused":
             raise ServiceError(Code.DENIED, "alone")
-        return Said(word, alone=True)
+        return OperationResult(Said(word, alone=True))
 
-    async def together(self, calls: Sequence[Call]) -> Sequence[Answer | Exception | None]:
+    async def run_batch(self, calls: Sequence[Call]) -> Sequence[OperationResult | None]:
         assert len({id(call.connection) for call in calls}) == 1
+        if len(calls) == 1:
+            return [await self.run(calls[0])]
         self.sizes.append(len(calls))
         await self.gate.wait()
         if self.fault is not None:
             raise self.fault
         return [self._one(call.raw["word"]) for call in calls]
 
-    def _one(self, word: str) -> Answer | Exception | None:
+    def _one(self, word: str) -> OperationResult | None:
         if word == "refused":
-            return ServiceError(Code.DENIED, "together")
-        return None if word == "difficult" else Said(word, alone=False)
+            return OperationResult(ServiceError(Code.DENIED, "together"))
+        return None if word == "difficult" else OperationResult(Said(word, alone=False))
 
     async def ask(self, word: str, install: UUID | None = None, *, gone: bool = False) -> Answer:
-        def wanted() -> None:
-            if gone and self.gate.is_set():
-                raise ServiceError(Code.UNAVAILABLE, "gone")
-
-        asking = Asking(install or uuid4(), wanted, lambda connection: _call(connection, word))
-        return await self.batches.answer(self.handler, asking)
+        result = await self.batcher.answer(_pending(self.operation, word, install, gone=gone))
+        if isinstance(result.outcome, Exception):
+            raise result.outcome
+        return result.outcome
 
     async def ask_all(self, *words: str) -> list[Answer | BaseException]:
         return await asyncio.gather(*(self.ask(word) for word in words), return_exceptions=True)
@@ -92,20 +100,23 @@ class Desk:
         assert [await first, await second] == [Said("first", True), Said("second", True)]
 
 
-def _call(connection: Connection, word: str) -> Call:
-    return Call(
-        connection=connection,
-        output=Said,
-        claims=cast("Claims", None),
-        raw={"word": word},
-        limits=Limits(),
-        declared_is_granted=False,
-        clock=_same,
+def _pending(
+    operation: OperationSpec, word: str, install: UUID | None, *, gone: bool
+) -> PendingRequest:
+    """A request for a word; its caller waits until ``SENT``, or for ever."""
+    headers = {DEADLINE_HEADER: str(SENT * 1000 + 1)} if gone else {}
+    request = Request("ext.scheduler.say", "say", HOST_AUDIENCE, headers, b"", SENT)
+    claims = Claims(
+        iss="runner",
+        aud=HOST_AUDIENCE,
+        iat=SENT,
+        exp=LATE,
+        jti=uuid4(),
+        op="say",
+        body_sha256="",
+        install_id=install or uuid4(),
     )
-
-
-def _same(now: datetime) -> datetime:
-    return now
+    return PendingRequest(request, claims, {"word": word}, operation)
 
 
 async def test_one_request_is_run_alone_at_once() -> None:
@@ -193,7 +204,7 @@ async def test_request_whose_caller_gave_up_meanwhile_is_not_worked_on() -> None
         late = asyncio.create_task(desk.ask("late", gone=True))
         others = [asyncio.create_task(desk.ask(word)) for word in "ab"]
     assert [await task for task in others] == [Said("a", False), Said("b", False)]
-    with pytest.raises(ServiceError, match="gone"):
+    with pytest.raises(ServiceError, match="waited for too long"):
         await late
     assert desk.sizes == [2]
     assert "late" not in desk.alone
@@ -237,9 +248,9 @@ async def test_stuck_batches_do_not_hold_up_the_next() -> None:
 
 @pytest.mark.parametrize("off", ["for all", "for this operation"])
 async def test_nothing_is_gathered_where_that_is_forbidden(off: str) -> None:
-    desk = Desk(together=off != "for all")
+    desk = Desk(sharded=off == "for all")
     if off == "for this operation":
-        desk.handler = Handler(desk.run, Said, mutates=False)
+        desk.operation = OperationSpec(desk.run, Said, mutates=False)
     answers: list[Any] = await desk.ask_all(*"abc")
     assert answers == [Said(word, alone=True) for word in "abc"]
     assert (desk.sizes, desk.connections) == ([], 3)

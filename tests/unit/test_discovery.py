@@ -29,7 +29,6 @@ def identity(**changed: Any) -> Identity:
 
 def operation(name: str) -> ServiceOperation:
     return ServiceOperation(
-        name=name,
         subject=f"ext.scheduler.{name}",
         op=name,
         audience="ext.scheduler",

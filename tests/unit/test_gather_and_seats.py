@@ -6,11 +6,11 @@ from collections.abc import Sequence
 import pytest
 
 from service.flow_control.fair_limiter import MAX_RETRY_DELAY_S, MIN_RETRY_DELAY_S, FairLimiter
-from service.flow_control.micro_batcher import Gather
+from service.flow_control.micro_batcher import MicroBatcher
 from tests.support.eventually import eventually
 
 
-class Batches:
+class RecordedBatches:
     """Notes the batches it is given, and doubles their numbers."""
 
     def __init__(self) -> None:
@@ -30,24 +30,24 @@ class Batches:
 
 
 async def test_callers_of_a_moment_share_a_batch() -> None:
-    batches = Batches()
-    gather = Gather(batches.double)
-    assert await asyncio.gather(*(gather.add(n) for n in range(50))) == [2 * n for n in range(50)]
+    batches = RecordedBatches()
+    batcher = MicroBatcher(batches.double)
+    assert await asyncio.gather(*(batcher.add(n) for n in range(50))) == [2 * n for n in range(50)]
     assert batches.sizes == [50]
 
 
 async def test_full_batch_does_not_wait() -> None:
-    batches = Batches()
-    gather = Gather(batches.double, size=10, wait_s=3600)
-    assert len(await asyncio.gather(*(gather.add(n) for n in range(20)))) == 20
+    batches = RecordedBatches()
+    batcher = MicroBatcher(batches.double, size=10, wait_s=3600)
+    assert len(await asyncio.gather(*(batcher.add(n) for n in range(20)))) == 20
     assert batches.sizes == [10, 10]
 
 
 async def test_lanes_bound_what_is_worked_on_at_once() -> None:
-    batches = Batches()
+    batches = RecordedBatches()
     batches.gate.clear()
-    gather = Gather(batches.double, size=5, lanes=2)
-    adding = asyncio.gather(*(gather.add(n) for n in range(40)))
+    batcher = MicroBatcher(batches.double, size=5, lanes=2)
+    adding = asyncio.gather(*(batcher.add(n) for n in range(40)))
     await eventually(lambda: len(batches.sizes) == 2)
     batches.gate.set()
     await adding
@@ -56,12 +56,12 @@ async def test_lanes_bound_what_is_worked_on_at_once() -> None:
 
 
 async def test_without_a_wait_a_lone_item_begins_at_the_next_turn() -> None:
-    batches = Batches()
+    batches = RecordedBatches()
     batches.gate.clear()
-    gather = Gather(batches.double, wait_s=0, lanes=1)
-    first = asyncio.create_task(gather.add(1))
+    batcher = MicroBatcher(batches.double, wait_s=0, lanes=1)
+    first = asyncio.create_task(batcher.add(1))
     await eventually(lambda: batches.sizes == [1])
-    later = [asyncio.create_task(gather.add(n)) for n in range(3)]
+    later = [asyncio.create_task(batcher.add(n)) for n in range(3)]
     batches.gate.set()
     assert [await first, *[await task for task in later]] == [2, 0, 2, 4]
     assert batches.sizes == [1, 3]
@@ -72,19 +72,19 @@ async def test_without_a_wait_a_lone_item_begins_at_the_next_turn() -> None:
     [(3, [3]), (8, [4, 4]), (9, [5, 4]), (20, [10, 10]), (50, [12, 12, 12, 12, 2])],
 )
 async def test_what_waits_is_shared_out_among_free_lanes(count: int, sizes: list[int]) -> None:
-    batches = Batches()
-    gather = Gather(batches.double, wait_s=0, size=12, least=4, lanes=2)
-    await asyncio.gather(*(gather.add(n) for n in range(count)))
+    batches = RecordedBatches()
+    batcher = MicroBatcher(batches.double, wait_s=0, size=12, least=4, lanes=2)
+    await asyncio.gather(*(batcher.add(n) for n in range(count)))
     assert batches.sizes == sizes
 
 
 async def test_batch_that_takes_long_leaves_its_lane() -> None:
-    batches = Batches()
+    batches = RecordedBatches()
     batches.gate.clear()
-    gather = Gather(batches.double, wait_s=0, lanes=1, lane_s=0.001)
-    first = asyncio.create_task(gather.add(1))
+    batcher = MicroBatcher(batches.double, wait_s=0, lanes=1, lane_s=0.001)
+    first = asyncio.create_task(batcher.add(1))
     await eventually(lambda: batches.sizes == [1])
-    second = asyncio.create_task(gather.add(2))
+    second = asyncio.create_task(batcher.add(2))
     await eventually(lambda: batches.sizes == [1, 1])
     batches.gate.set()
     assert [await first, await second] == [2, 4]
@@ -97,8 +97,8 @@ async def test_items_of_a_key_never_share_a_batch() -> None:
         seen.append(numbers)
         return numbers
 
-    gather = Gather(note, key=lambda number: number % 3)
-    assert await asyncio.gather(*(gather.add(n) for n in range(6))) == list(range(6))
+    batcher = MicroBatcher(note, key=lambda number: number % 3)
+    assert await asyncio.gather(*(batcher.add(n) for n in range(6))) == list(range(6))
     assert [sorted(n % 3 for n in batch) for batch in seen] == [[0, 1, 2], [0, 1, 2]]
 
 
@@ -112,16 +112,16 @@ async def test_failure_reaches_every_caller_of_its_batch_and_no_other() -> None:
             raise OSError("away")
         return numbers
 
-    gather = Gather(fail_once, size=2)
-    results = await asyncio.gather(*(gather.add(n) for n in range(4)), return_exceptions=True)
+    batcher = MicroBatcher(fail_once, size=2)
+    results = await asyncio.gather(*(batcher.add(n) for n in range(4)), return_exceptions=True)
     assert [isinstance(result, OSError) for result in results] == [True, True, False, False]
 
 
 async def test_caller_who_left_spoils_nothing() -> None:
-    batches = Batches()
-    gather = Gather(batches.double)
-    leaving = asyncio.create_task(gather.add(1))
-    staying = asyncio.create_task(gather.add(2))
+    batches = RecordedBatches()
+    batcher = MicroBatcher(batches.double)
+    leaving = asyncio.create_task(batcher.add(1))
+    staying = asyncio.create_task(batcher.add(2))
     await asyncio.sleep(0)
     leaving.cancel()
     assert await staying == 4

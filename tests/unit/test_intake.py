@@ -2,60 +2,62 @@
 
 import asyncio
 
-from service.flow_control.work_queue import Intake, IntakeSettings
+from service.flow_control.work_queue import WorkQueue, WorkQueueSettings
 
 
 class Work:
     """Items that stand aside until let through; ``a``-items do, others are done at once."""
 
     def __init__(self, concurrency: int, waiting: int, waiting_bytes: int = 1000) -> None:
-        self.intake = Intake[str](self.work, IntakeSettings(concurrency, waiting, waiting_bytes))
+        self.queue = WorkQueue[str](
+            self.work, WorkQueueSettings(concurrency, waiting, waiting_bytes)
+        )
         self.through = asyncio.Event()
         self.done: list[str] = []
 
     async def work(self, item: str) -> None:
         if item.startswith("a"):
-            with self.intake.aside(10):
+            with self.queue.step_aside(10):
                 await self.through.wait()
         self.done.append(item)
 
 
 async def test_who_stands_aside_gives_its_place_to_the_next() -> None:
     work = Work(concurrency=1, waiting=3)
-    assert all(work.intake.take(item, 1) for item in ("a1", "b1", "a2", "b2"))
+    assert all(work.queue.put(item, 1) for item in ("a1", "b1", "a2", "b2"))
     await asyncio.sleep(0)
-    assert await work.intake.finish(0.05) == []  # cancelled, for nobody let them through
+    assert await work.queue.finish(0.05) == []  # cancelled, for nobody let them through
     assert work.done == ["b1", "b2"]
 
 
 async def test_who_comes_back_finishes_and_places_are_counted_right() -> None:
     work = Work(concurrency=2, waiting=10)
-    assert all(work.intake.take(item, 1) for item in ("a1", "a2", "a3", "b1"))
+    assert all(work.queue.put(item, 1) for item in ("a1", "a2", "a3", "b1"))
     for _ in range(5):
         await asyncio.sleep(0)
-    assert (work.intake.running, work.intake.waiting, work.done) == (0, 3, ["b1"])
+    assert (work.queue.running, work.queue.waiting, work.done) == (0, 3, ["b1"])
     work.through.set()
-    assert await work.intake.finish(5) == []
+    assert await work.queue.finish(5) == []
     assert sorted(work.done) == ["a1", "a2", "a3", "b1"]
-    assert (work.intake.running, work.intake.waiting) == (0, 0)
-    assert work.intake.take("b2", 1)
-    await work.intake.finish(5)
+    assert (work.queue.running, work.queue.waiting) == (0, 0)
+    assert work.queue.put("b2", 1)
+    await work.queue.finish(5)
     assert work.done[-1] == "b2"
 
 
 async def test_who_stands_aside_counts_as_waiting() -> None:
     work = Work(concurrency=1, waiting=2, waiting_bytes=25)
-    assert work.intake.take("a1", 1)
+    assert work.queue.put("a1", 1)
     await asyncio.sleep(0)
-    assert work.intake.take("a2", 1)
+    assert work.queue.put("a2", 1)
     await asyncio.sleep(0)
-    assert (work.intake.running, work.intake.waiting) == (0, 2)
-    assert work.intake.take("b1", 1)  # a place is free
-    assert not work.intake.take("b2", 1)  # no room to wait
+    assert (work.queue.running, work.queue.waiting) == (0, 2)
+    assert work.queue.put("b1", 1)  # a place is free
+    assert not work.queue.put("b2", 1)  # no room to wait
     work.through.set()
-    await work.intake.finish(5)
+    await work.queue.finish(5)
     work.through.clear()
-    assert all(work.intake.take(item, 1) for item in ("a1", "b1"))
-    assert not work.intake.take("b2", 25)
+    assert all(work.queue.put(item, 1) for item in ("a1", "b1"))
+    assert not work.queue.put("b2", 25)
     work.through.set()
-    await work.intake.finish(5)
+    await work.queue.finish(5)

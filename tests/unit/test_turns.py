@@ -8,18 +8,18 @@ from uuid import uuid4
 import pytest
 
 from contracts.errors import Code, ServiceError
-from service.flow_control.keyed_limiter import Turns
+from service.flow_control.keyed_limiter import PerKeyLimiter
 
 
 async def test_no_more_than_allowed_of_one_install_and_all_of_others() -> None:
-    turns, busy, idle = Turns(2), uuid4(), uuid4()
+    limiter, busy, idle = PerKeyLimiter(2), uuid4(), uuid4()
     running = 0
     most = 0
     release = asyncio.Event()
 
     async def change() -> None:
         nonlocal running, most
-        async with turns.turn(busy):
+        async with limiter.turn(busy):
             running += 1
             most = max(most, running)
             await release.wait()
@@ -27,7 +27,7 @@ async def test_no_more_than_allowed_of_one_install_and_all_of_others() -> None:
 
     changes = [asyncio.create_task(change()) for _ in range(5)]
     await asyncio.sleep(0)
-    async with turns.turn(idle), turns.turn(None):
+    async with limiter.turn(idle), limiter.turn(None):
         assert running == 2
     release.set()
     await asyncio.gather(*changes)
@@ -35,23 +35,23 @@ async def test_no_more_than_allowed_of_one_install_and_all_of_others() -> None:
 
 
 async def test_nothing_is_kept_of_installs_that_nobody_waits_for() -> None:
-    turns, install = Turns(1), uuid4()
+    limiter, install = PerKeyLimiter(1), uuid4()
 
     async def wait_for_ever() -> None:
-        async with turns.turn(install):
+        async with limiter.turn(install):
             await asyncio.Event().wait()
 
     holding, waiting = (asyncio.create_task(wait_for_ever()) for _ in range(2))
     await asyncio.sleep(0)
     for task in (waiting, holding):
-        assert install in turns._semaphores
+        assert install in limiter._semaphores
         task.cancel()
         await asyncio.wait({task})
-    assert turns._semaphores == {}
+    assert limiter._semaphores == {}
 
 
 async def test_only_so_many_wait_and_not_for_ever() -> None:
-    turns, install = Turns(1, waiting=1, patience_s=0.01), uuid4()
+    limiter, install = PerKeyLimiter(1, waiting=1, timeout_s=0.01), uuid4()
     asides = 0
 
     @contextmanager
@@ -60,14 +60,14 @@ async def test_only_so_many_wait_and_not_for_ever() -> None:
         asides += 1
         yield
 
-    async with turns.turn(install, aside):
+    async with limiter.turn(install, aside):
         assert asides == 0
-        waiting = asyncio.create_task(turns.turn(install, aside).__aenter__())
+        waiting = asyncio.create_task(limiter.turn(install, aside).__aenter__())
         await asyncio.sleep(0)
         assert asides == 1
         with pytest.raises(ServiceError) as caught:
-            await turns.turn(install).__aenter__()
+            await limiter.turn(install).__aenter__()
         assert caught.value.code is Code.UNAVAILABLE
         with pytest.raises(TimeoutError):
             await waiting
-    assert turns._semaphores == {}
+    assert limiter._semaphores == {}

@@ -8,7 +8,8 @@ from contracts.context import ALL_TENANTS
 from contracts.errors import Code
 from service.operations.admin.transaction import AdminContext, AppliedAdminChange, make_entry
 from service.operations.context import Answer, refusal
-from service.rules.endpoints import EndpointManifest, normal_method, normal_path, read_manifest
+from service.operations.materialise import materialise_missing
+from service.rules.endpoints import EndpointManifest, read_manifest
 from service.storage.engine.connection import Connection
 from service.storage.platform import endpoints, versions
 from service.storage.platform.endpoints import Endpoint
@@ -23,7 +24,7 @@ async def materialised_endpoints(connection: Connection, version: Version) -> li
     """Return the endpoints of a version, after adding those that only its manifest has."""
     manifest = read_manifest(version.manifest)
     rows = await endpoints.list_for_version(connection, version.id)
-    if await _add_missing(connection, version.id, manifest, rows):
+    if await materialise_missing(connection, version.id, manifest, rows):
         rows = await endpoints.list_for_version(connection, version.id)
     return rows
 
@@ -40,7 +41,7 @@ async def backfill(
         for version in page:
             manifest = read_manifest(version.manifest)
             rows = await endpoints.list_for_version(connection, version.id)
-            created += await _add_missing(connection, version.id, manifest, rows)
+            created += await materialise_missing(connection, version.id, manifest, rows)
             if manifest.malformed:
                 malformed.append(_problem(version, manifest))
     if only is not None and not seen:
@@ -55,15 +56,6 @@ async def backfill(
         return answer
     changes = {"versionId": only, "endpointsCreated": created}
     return AppliedAdminChange(answer=answer, entries=[make_entry(ALL_TENANTS, changes)])
-
-
-async def _add_missing(
-    connection: Connection, version_id: UUID, manifest: EndpointManifest, rows: list[Endpoint]
-) -> int:
-    # Compared in normal form: the platform may have stored a path in another one.
-    existing = {(normal_method(row.method), normal_path(row.path)) for row in rows}
-    missing = [entry for entry in manifest.entries if entry[:2] not in existing]
-    return await endpoints.materialise(connection, version_id, missing) if missing else 0
 
 
 def _problem(version: Version, manifest: EndpointManifest) -> Problem:

@@ -18,12 +18,13 @@ from service.operations.admin.transaction import (
     resolve_tenant,
 )
 from service.operations.context import Answer, field_refusal, refusal
+from service.operations.materialise import materialise_missing
 from service.rules import payload
 from service.rules.endpoints import read_manifest
 from service.rules.planning import SlotCache, UnplannableError
 from service.storage import removal
 from service.storage.engine.errors import referenced_by
-from service.storage.platform import endpoints, installs, registry, switches
+from service.storage.platform import installs, registry, switches
 from service.storage.platform.installs import Install
 from service.storage.platform.registry import VersionDiffersError
 from service.storage.schedules import admin_search, timers
@@ -57,7 +58,7 @@ async def register_install(
         named = f"{request.manifest.publisher}/{request.manifest.name} {request.manifest.version}"
         return refusal(Code.CONFLICT, f"{named} is registered with another {difference}")
     listed = read_manifest(msgspec.json.encode(request.manifest.api.endpoints).decode())
-    created = await endpoints.materialise(call.connection, rows.version_id, listed.entries)
+    created = await materialise_missing(call.connection, rows.version_id, listed)
     answer = contract.RegisterInstallOutput(
         success=True,
         registry_id=str(rows.registry_id),
@@ -175,7 +176,7 @@ async def lock_install(context: AdminContext, install_id: UUID) -> Install | Non
     connection = context.call.connection
     tenant_id = await admin_search.tenant_of(connection, context.scope, install_id)
     if tenant_id is not None:
-        context.call.found.update(tenant=tenant_id, install=str(install_id))
+        context.log_fields.update(tenant=tenant_id, install=str(install_id))
     return None if tenant_id is None else await installs.lock(connection, tenant_id, install_id)
 
 

@@ -12,6 +12,7 @@ from contracts.times import Instant, read_time, wire_time
 from service.operations.admin.transaction import INSTALL_NOT_FOUND, resolve_tenant
 from service.operations.admin.views import admin_schedule_info, audit_entry, run_info
 from service.operations.context import Answer, Call, field_refusal, refusal
+from service.operations.materialise import ensure_endpoints
 from service.operations.views import endpoint_infos
 from service.rules import admin_fields, cursors
 from service.rules.endpoints import read_manifest
@@ -89,7 +90,7 @@ async def run_history(call: Call, request: contract.RunHistoryInput) -> Answer:
 async def preview_cron(call: Call, request: contract.PreviewCronInput) -> Answer:
     """Answer the next slots of an expression, or its field errors."""
     checked = _checked_cron(call)
-    start = _instant(request.from_) or call.clock(await clock.read(call.connection))
+    start = _instant(request.from_) or call.policy.clock(await clock.read(call.connection))
     zone = load(checked.timezone)
     assert checked.cron is not None  # noqa: S101 -- checked before
     assert zone is not None  # noqa: S101 -- likewise
@@ -147,9 +148,7 @@ async def _endpoints(call: Call, install_id: UUID) -> list[EndpointInfo] | None:
         return None
     install, rows = listed
     manifest = read_manifest(install.manifest)
-    if not rows and manifest.entries:
-        await endpoints.materialise(call.connection, install.version_id, manifest.entries)
-        rows = await endpoints.list_for_version(call.connection, install.version_id)
+    rows = await ensure_endpoints(call.connection, install.version_id, manifest, rows)
     return endpoint_infos(rows, manifest)
 
 
@@ -171,7 +170,7 @@ def _instant(text: str | None) -> datetime | None:
 
 def _checked_cron(call: Call) -> CheckedCreate:
     fields = {name: call.raw.get(name) for name in ("cron", "timezone")}
-    return check_create({"endpoint": "/", **fields}, call.limits)
+    return check_create({"endpoint": "/", **fields}, call.policy.limits)
 
 
 def cron_errors(call: Call, values: Mapping[str, Any]) -> Mapping[str, str]:

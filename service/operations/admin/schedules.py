@@ -19,9 +19,9 @@ from service.operations.admin.transaction import (
     make_entry,
     make_event,
 )
-from service.operations.change_context import Asked
+from service.operations.change_context import LookupRequest
 from service.operations.context import Answer, field_refusal, refusal
-from service.operations.schedule_changes import create_schedule, delete_schedule, update_schedule
+from service.operations.schedule_changes import delete_schedule, new_schedule, update_schedule
 from service.rules import admin_fields
 from service.rules.endpoints import NOT_SCHEDULABLE, Selector, normal_method, normal_path
 from service.rules.fields import (
@@ -48,13 +48,22 @@ Checked = TypeVar("Checked", CheckedCreate, CheckedUpdate)
 
 async def create(context: AdminContext) -> AppliedAdminChange | Answer:
     """Create a schedule as its extension would."""
-    checked = check_create(context.call.raw, context.call.limits)
-    return await _with_endpoint(context, checked, create_schedule)
+    checked = check_create(context.call.raw, context.call.policy.limits)
+    return await _with_endpoint(context, checked, _insert_new)
+
+
+async def _insert_new(
+    checked: CheckedCreate, context: change_context.ChangeContext
+) -> change_context.AppliedChange | ErrorBody:
+    outcome = new_schedule(checked, context)
+    if isinstance(outcome, change_context.AppliedChange) and outcome.new is not None:
+        await schedules.insert(context.call.connection, context.install, outcome.new, context.now)
+    return outcome
 
 
 async def update(context: AdminContext) -> AppliedAdminChange | Answer:
     """Change a schedule as its extension would."""
-    checked = check_update(context.call.raw, context.call.limits)
+    checked = check_update(context.call.raw, context.call.policy.limits)
     return await _with_endpoint(context, checked, update_schedule)
 
 
@@ -67,8 +76,8 @@ async def delete(context: AdminContext) -> AppliedAdminChange | Answer:
     install = await lock_install(context, UUID(context.call.raw["installId"]))
     if install is None:
         return refusal(Code.NOT_FOUND, INSTALL_NOT_FOUND)
-    request = Asked(schedule_id=checked.schedule_id)
-    change = await change_context.survey(context.call, install, request)
+    request = LookupRequest(schedule_id=checked.schedule_id)
+    change = await change_context.load_context(context.call, install, request)
     return _applied(install, await delete_schedule(checked, change))
 
 
@@ -109,7 +118,7 @@ async def run_now(
         return refusal(Code.NOT_FOUND, NOT_FOUND)
     if not install.enabled:
         return refusal(Code.INSTALL_DISABLED, "Install is disabled")
-    tenant_id, limit = install.tenant_id, call.limits.manual_runs_per_minute
+    tenant_id, limit = install.tenant_id, call.policy.limits.manual_runs_per_minute
     accepted = await manual_run_rate.lock(call.connection, tenant_id)
     run_id, new = await occurrences.plan_manual_run(
         call.connection, tenant_id, install.id, schedule_id, context.now
@@ -131,8 +140,8 @@ async def _with_endpoint(
     context: AdminContext,
     checked: Checked,
     apply: Callable[
-        [Checked, change_context.Ground],
-        Awaitable[change_context.Made | ErrorBody],
+        [Checked, change_context.ChangeContext],
+        Awaitable[change_context.AppliedChange | ErrorBody],
     ],
 ) -> AppliedAdminChange | Answer:
     """Resolve ``endpointId`` to a selector, and apply the change of the host operation."""
@@ -154,12 +163,10 @@ async def _with_endpoint(
         if selector is None:
             own["endpointId"] = NOT_SCHEDULABLE
     checked = _with_selector(checked, selector, {**errors, **own}, by_id=by_id)
-    change = await change_context.survey(context.call, install, _asked(checked))
+    change = await change_context.load_context(context.call, install, _lookup_request(checked))
     outcome = await apply(checked, change)
     if isinstance(outcome, ErrorBody) and selector is not None:
         outcome = _with_endpoint_id(outcome)
-    if isinstance(outcome, change_context.Made) and outcome.new is not None:
-        await schedules.insert(context.call.connection, install, outcome.new, change.now)
     return _applied(install, outcome)
 
 
@@ -176,10 +183,10 @@ def _with_selector(
     return structs.replace(checked, **replaced)
 
 
-def _asked(checked: CheckedCreate | CheckedUpdate) -> Asked:
+def _lookup_request(checked: CheckedCreate | CheckedUpdate) -> LookupRequest:
     if isinstance(checked, CheckedCreate):
-        return Asked(name=checked.name, selector=checked.endpoint)
-    return Asked(
+        return LookupRequest(name=checked.name, selector=checked.endpoint)
+    return LookupRequest(
         schedule_id=checked.schedule_id,
         name=checked.name or None,
         selector=checked.endpoint or None,
@@ -215,7 +222,7 @@ def _with_endpoint_id(outcome: ErrorBody) -> ErrorBody:
 
 
 def _applied(
-    install: Install, outcome: change_context.Made | ErrorBody
+    install: Install, outcome: change_context.AppliedChange | ErrorBody
 ) -> AppliedAdminChange | Answer:
     """Return the audit entry and the event of a change to one schedule."""
     if isinstance(outcome, ErrorBody):

@@ -17,7 +17,13 @@ from contracts.context import ALL_TENANTS
 from contracts.errors import Code, ErrorBody, ServiceError
 from contracts.events import EventType
 from service.operations.change_context import replayed
-from service.operations.context import Answer, Call, field_refusal
+from service.operations.context import (
+    Answer,
+    Call,
+    OperationFunction,
+    OperationResult,
+    field_refusal,
+)
 from service.rules import admin_fields
 from service.storage.engine.errors import is_deadlock, is_name_taken
 from service.storage.records import admin_change
@@ -29,10 +35,14 @@ TRIES = 3
 
 
 class AdminContext(Struct, frozen=True):
-    """An admin change in its transaction: the call, and the time at which it is made."""
+    """An admin change in its transaction: the call, and the time at which it is made.
+
+    ``log_fields`` collects whose install is changed, once it is known; the operation returns them.
+    """
 
     call: Call
     now: datetime
+    log_fields: dict[str, str]
 
     @property
     def scope(self) -> str | None:
@@ -63,23 +73,21 @@ def _no_errors(_: Call, __: Mapping[str, Any]) -> Mapping[str, str]:
     return {}
 
 
-def read_operation(
-    function: Read, check: FieldCheck = _no_errors
-) -> Callable[[Call], Awaitable[Answer]]:
+def read_operation(function: Read, check: FieldCheck = _no_errors) -> OperationFunction:
     """Return the operation that runs a read; ``check`` finds the errors that types cannot state."""
 
-    async def run(call: Call) -> Answer:
+    async def run(call: Call) -> OperationResult:
         authorize(call)
         checked = admin_fields.check(call.raw, ADMIN_OPS[call.claims.op].input)
         errors = {**checked.errors, **check(call, checked.values)}
         if errors:
-            return _ordered(call, field_refusal(errors))
-        return await function(call, checked.request)
+            return OperationResult(_ordered(call, field_refusal(errors)))
+        return OperationResult(await function(call, checked.request))
 
     return run
 
 
-def write_operation(function: Write) -> Callable[[Call], Awaitable[Answer]]:
+def write_operation(function: Write) -> OperationFunction:
     """Return the operation that runs a change on its valid input."""
 
     async def apply(context: AdminContext) -> AppliedAdminChange | Answer:
@@ -91,14 +99,17 @@ def write_operation(function: Write) -> Callable[[Call], Awaitable[Answer]]:
     return raw_write_operation(apply)
 
 
-def raw_write_operation(function: RawWrite) -> Callable[[Call], Awaitable[Answer]]:
+def raw_write_operation(function: RawWrite) -> OperationFunction:
     """Return the operation that runs a change which validates its fields itself."""
 
-    async def run(call: Call) -> Answer:
+    async def run(call: Call) -> OperationResult:
         authorize(call)
+        log_fields: dict[str, str] = {}
         for tries_left in reversed(range(TRIES)):
             try:
-                return await _once(call, function)
+                return OperationResult(await _once(call, function, log_fields), log_fields)
+            except ServiceError as error:
+                return OperationResult(error, log_fields)
             except Exception as error:
                 if not tries_left or not (is_deadlock(error) or is_name_taken(error)):
                     raise
@@ -167,7 +178,7 @@ class _NothingChanged(Exception):
         self.answer = answer
 
 
-async def _once(call: Call, function: RawWrite) -> Answer:
+async def _once(call: Call, function: RawWrite, log_fields: dict[str, str]) -> Answer:
     claims = call.claims
     tenant_id, scope = claims.tenant_id or ALL_TENANTS, f"admin:{claims.sub}"
     try:
@@ -177,8 +188,8 @@ async def _once(call: Call, function: RawWrite) -> Answer:
             )
             if replay is not None:
                 return replayed(call, replay)
-            now = call.clock(read_at)
-            change = _applied(await function(AdminContext(call, now)))
+            now = call.policy.clock(read_at)
+            change = _applied(await function(AdminContext(call, now, log_fields)))
             await admin_change.record(call.connection, _record(call, tenant_id, scope, change), now)
             return change.answer
     except _NothingChanged as unchanged:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from itertools import groupby
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from msgspec import Struct
 
@@ -22,6 +22,7 @@ from service.operations.admin.transaction import (
     resolve_tenant,
 )
 from service.operations.context import Answer, Call, field_refusal
+from service.operations.schedule_changes import new_row
 from service.rules import admin_fields, cursors, payload
 from service.rules.endpoints import (
     NOT_SCHEDULABLE,
@@ -32,8 +33,6 @@ from service.rules.endpoints import (
 )
 from service.rules.fields import NAME_TAKEN, CheckedCreate, check_create
 from service.rules.limits import too_many_schedules
-from service.rules.slots import next_slot
-from service.rules.zones import load
 from service.storage.platform import installs, versions
 from service.storage.platform.installs import Install
 from service.storage.schedules import rows as schedules
@@ -198,7 +197,7 @@ def _validate_row(work: Import, target: Target, place: tuple[int, int], row: Any
     method, path = row.get("endpointMethod"), row.get("endpointPath")
     has_endpoint = isinstance(method, str) and isinstance(path, str) and bool(method.strip())
     endpoint = f"{method} {path}" if has_endpoint else "/"
-    checked = check_create({**row, "endpoint": endpoint}, work.context.call.limits)
+    checked = check_create({**row, "endpoint": endpoint}, work.context.call.policy.limits)
     errors = {name: text for name, text in checked.errors.items() if name != "endpoint"}
     endpoint_id = None
     if has_endpoint:
@@ -211,7 +210,7 @@ def _validate_row(work: Import, target: Target, place: tuple[int, int], row: Any
         work.add_errors(*place, errors)
         return
     target.names.append(checked.name)
-    work.new.append((target.install, _new_schedule(checked, endpoint_id, work)))
+    work.new.append((target.install, new_row(checked, endpoint_id, work.context.now)))
 
 
 def _choose(target: Target, checked: CheckedCreate) -> UUID | None:
@@ -225,25 +224,9 @@ def _choose(target: Target, checked: CheckedCreate) -> UUID | None:
     )
 
 
-def _new_schedule(checked: CheckedCreate, endpoint_id: UUID | None, work: Import) -> NewSchedule:
-    zone = load(checked.timezone)
-    assert checked.cron is not None  # noqa: S101 -- validated
-    assert zone is not None  # noqa: S101 -- likewise
-    return NewSchedule(
-        id=uuid4(),
-        endpoint_id=endpoint_id,
-        name=checked.name,
-        cron=checked.cron.text,
-        timezone=checked.timezone,
-        enabled=checked.enabled,
-        payload=None if checked.payload is None else payload.to_json(checked.payload),
-        due_at=next_slot(checked.cron, zone, work.context.now) if checked.enabled else None,
-    )
-
-
 def _check_quota(work: Import, extensions: list[Any], targets: list[Target]) -> bool:
     """Add an error to each extension whose install would exceed its quota; return whether any."""
-    limit = work.context.call.limits.max_schedules
+    limit = work.context.call.policy.limits.max_schedules
     for index, target in enumerate(targets):
         if extensions[index]["schedules"] and len(target.names) > limit:
             work.add_errors(index, None, {"schedules": too_many_schedules(limit)})

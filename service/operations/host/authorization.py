@@ -1,36 +1,52 @@
-"""May this context act for this install? The context says who asks, the database what is."""
+"""Whether a context may act for an install: the context names the caller, the database decides."""
 
-from contracts.context import Claims
+from collections.abc import Awaitable, Callable, Mapping
+
 from contracts.errors import Code, ServiceError
-from service.operations.context import Call
+from service.operations.context import Answer, Call, OperationFunction, OperationResult
 from service.rules.capabilities import SCHEDULER, effective
 from service.storage.platform import installs
 from service.storage.platform.installs import Install
 
 
-async def tenant_of(call: Call) -> str:
-    """Return the tenant to look the install up in: the context's word, else the database's.
+async def find_tenant(call: Call) -> Mapping[str, str]:
+    """Return the tenant of the install where the context names none, as a log field; else nothing.
 
     Raises ServiceError NOT_FOUND when there is no such install.
     """
     if call.claims.tenant_id is not None:
-        return call.claims.tenant_id
+        return {}
     tenant_id = await installs.tenant_of(call.connection, call.install_id)
     if tenant_id is None:
-        raise _unknown()
-    call.found["tenant"] = tenant_id
-    return tenant_id
+        raise _not_found()
+    return {"tenant": tenant_id}
 
 
-async def absent(call: Call) -> ServiceError:
-    """Return why no install was found: it is another tenant's, or there is none."""
+def host_operation(function: Callable[[Call, str], Awaitable[Answer]]) -> OperationFunction:
+    """Return the operation that runs ``function`` with the tenant to look the install up in."""
+
+    async def run(call: Call) -> OperationResult:
+        if call.claims.tenant_id is not None:
+            return OperationResult(await function(call, call.claims.tenant_id))
+        log_fields = await find_tenant(call)
+        try:
+            return OperationResult(await function(call, log_fields["tenant"]), log_fields)
+        except ServiceError as error:
+            return OperationResult(error, log_fields)
+
+    return run
+
+
+async def missing_install(call: Call) -> ServiceError:
+    """Return why no install was found: it is another tenant's, or does not exist."""
     if await installs.tenant_of(call.connection, call.install_id) is None:
-        return _unknown()
+        return _not_found()
     return ServiceError(Code.DENIED, "Install belongs to another tenant")
 
 
-def authorize(install: Install, claims: Claims, *, declared_is_granted: bool) -> None:
+def authorize(install: Install, call: Call) -> None:
     """Raise ServiceError DENIED unless the context fits the install and it may schedule."""
+    claims = call.claims
     if claims.version_id is not None and claims.version_id.lower() != str(install.version_id):
         raise ServiceError(Code.DENIED, "Install has another version now")
     extension_id = claims.extension_id
@@ -42,23 +58,23 @@ def authorize(install: Install, claims: Claims, *, declared_is_granted: bool) ->
         install.granted,
         install.providers,
         install.declared,
-        declared_is_granted=declared_is_granted,
+        declared_is_granted=call.policy.declared_is_granted,
     )
-    held = SCHEDULER in granted
+    is_granted = SCHEDULER in granted
     if claims.providers is not None:
-        held = held and SCHEDULER in {name.strip().lower() for name in claims.providers}
-    if not held:
+        is_granted = is_granted and SCHEDULER in {name.strip().lower() for name in claims.providers}
+    if not is_granted:
         raise ServiceError(Code.DENIED, f"Capability {SCHEDULER} is not granted")
 
 
 def denial(install: Install, call: Call) -> ServiceError | None:
     """Return what ``authorize`` raises for this call, None where it raises nothing."""
     try:
-        authorize(install, call.claims, declared_is_granted=call.declared_is_granted)
+        authorize(install, call)
     except ServiceError as error:
         return error
     return None
 
 
-def _unknown() -> ServiceError:
+def _not_found() -> ServiceError:
     return ServiceError(Code.NOT_FOUND, "Install not found")

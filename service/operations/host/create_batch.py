@@ -1,6 +1,6 @@
-"""``create`` for several installs at once, by three statements for all of them.
+"""``create``: one schedule, or one for each of several installs, by three statements for all.
 
-Each is judged by the same rules as alone, on what is true under the lock of its own install.
+Each request is judged by the same rules, on what is true under the lock of its own install.
 """
 
 from collections.abc import Sequence
@@ -8,111 +8,168 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from contracts.errors import ServiceError
-from service.operations.change_context import Ground, Made, ground_of, question_of, replayed
-from service.operations.context import Answer, Call
-from service.operations.host.authorization import denial
-from service.operations.host.changes import asked_by
+from service.operations.change_context import (
+    AppliedChange,
+    ChangeContext,
+    LookupRequest,
+    context_of,
+    load_context,
+    lookup_query,
+    replayed,
+)
+from service.operations.context import Answer, Call, OperationResult
+from service.operations.host.authorization import denial, find_tenant, missing_install
 from service.operations.host.transaction import record_of
 from service.operations.schedule_changes import new_schedule
 from service.rules.fields import CheckedCreate, check_create
-from service.storage.engine.errors import is_contended
+from service.storage.engine.errors import is_contended, is_name_taken
+from service.storage.platform import installs
 from service.storage.platform.installs import Install
-from service.storage.schedules import create_batch
-from service.storage.schedules.create_batch import Created
+from service.storage.schedules import create_batch as storage
+from service.storage.schedules.create_batch import CreatedSchedule
 
-Outcome = Answer | Exception | None
+Outcomes = list[Answer | Exception | None]
 
 
-class _Wish(Struct, frozen=True):
-    """A call that can be considered here; ``place`` is where its outcome belongs."""
+class CreateRequest(Struct, frozen=True):
+    """A call that can be run here; ``index`` is where its outcome belongs."""
 
-    place: int
+    index: int
     call: Call
     tenant_id: str
     checked: CheckedCreate
 
+    @property
+    def lookup(self) -> LookupRequest:
+        """What a create needs to have looked up."""
+        return LookupRequest(name=self.checked.name, selector=self.checked.endpoint)
 
-class _Entitled(Struct, frozen=True):
-    """A wish whose install is locked, and may schedule."""
 
-    wish: _Wish
+class AuthorizedRequest(Struct, frozen=True):
+    """A request whose install is locked, and may schedule."""
+
+    request: CreateRequest
     install: Install
 
 
-async def create_together(calls: Sequence[Call]) -> list[Outcome]:
+async def create(call: Call) -> OperationResult:
+    """Create a schedule, due at its next slot from now."""
+    (result,) = await create_batch([call])
+    assert result is not None  # noqa: S101 -- a single call always has a result
+    return result
+
+
+async def create_batch(calls: Sequence[Call]) -> list[OperationResult | None]:
     """Create a schedule for each call, all in one transaction.
 
-    None where more is needed: a wait for the install's row, its tenant, the reason why there is no
-    such install, endpoints to be materialised; and for all of them where one met a lock. What it
-    raises undid them all.
+    A single call waits for locks, and has a result. Of several, none waits: None stands for one
+    that needs more (a wait for its install's row, its tenant, the reason why its install is
+    missing, endpoints to be materialised), and for all of them where one met a lock. An exception
+    has undone them all.
     """
-    outcomes: list[Outcome] = [None] * len(calls)
-    wishes = [
-        _Wish(place, call, call.claims.tenant_id, check_create(call.raw, call.limits))
-        for place, call in enumerate(calls)
-        if call.claims.tenant_id is not None
+    connection, single = calls[0].connection, len(calls) == 1
+    log_fields = await find_tenant(calls[0]) if single else {}
+    requests = [
+        CreateRequest(index, call, tenant_id, check_create(call.raw, call.policy.limits))
+        for index, call in enumerate(calls)
+        if (tenant_id := call.claims.tenant_id or log_fields.get("tenant")) is not None
     ]
-    if not wishes:
-        return outcomes
-    connection = calls[0].connection
-    try:
-        async with connection.transaction():
-            created = await _decide(wishes, outcomes)
-            if created:
-                await create_batch.write(connection, created)
-    except Exception as error:
-        if not is_contended(error):
-            raise
-        return [None] * len(calls)
-    return outcomes
+    for is_last in (False, True):
+        outcomes: Outcomes = [None] * len(calls)
+        try:
+            async with connection.transaction():
+                created = await _decide(requests, outcomes, may_wait=single)
+                if created:
+                    await storage.write(connection, created)
+            break
+        except ServiceError as error:
+            outcomes = [error]
+            break
+        except Exception as error:
+            if single and is_name_taken(error) and not is_last:
+                # Another session that locks no install took the name a moment earlier.
+                continue
+            if single or not is_contended(error):
+                raise
+            return [None] * len(calls)
+    return [
+        None if outcome is None else OperationResult(outcome, log_fields) for outcome in outcomes
+    ]
 
 
-async def _decide(wishes: Sequence[_Wish], outcomes: list[Outcome]) -> list[Created]:
+async def _decide(
+    requests: Sequence[CreateRequest], outcomes: Outcomes, *, may_wait: bool
+) -> list[CreatedSchedule]:
     """Put each outcome in its place; return what is to be written for them to be true."""
-    entitled = await _lock(wishes, outcomes)
-    if not entitled:
-        return []
-    loaded = await create_batch.look_up(
-        entitled[0].wish.call.connection,
-        [
-            question_of(each.wish.call, each.install, asked_by(each.wish.checked))
-            for each in entitled
-        ],
-    )
+    authorized = await _lock(requests, outcomes, may_wait=may_wait)
     created = []
-    for each, found in zip(entitled, loaded, strict=True):
-        ground = ground_of(each.wish.call, each.install, found)
-        outcome = _judge(ground, each.wish.checked)
-        if isinstance(outcome, Made):
-            assert outcome.new is not None  # noqa: S101 -- what is made here is a schedule
-            created.append(Created(outcome.new, record_of(ground, outcome)))
+    for member, context in zip(
+        authorized, await _contexts(authorized, may_wait=may_wait), strict=True
+    ):
+        checked = member.request.checked
+        if not may_wait and checked.endpoint is not None and not context.lookup.materialised:
+            continue
+        outcome = _decide_one(context, checked)
+        if isinstance(outcome, AppliedChange):
+            assert outcome.new is not None  # noqa: S101 -- what is applied here is a new schedule
+            created.append(CreatedSchedule(outcome.new, record_of(context, outcome)))
             outcome = outcome.answer
-        outcomes[each.wish.place] = outcome
+        outcomes[member.request.index] = outcome
     return created
 
 
-async def _lock(wishes: Sequence[_Wish], outcomes: list[Outcome]) -> list[_Entitled]:
-    installs = await create_batch.lock(
-        wishes[0].call.connection,
-        [wish.tenant_id for wish in wishes],
-        [wish.call.install_id for wish in wishes],
-    )
-    entitled = []
-    for wish, install in zip(wishes, installs, strict=True):
+async def _lock(
+    requests: Sequence[CreateRequest], outcomes: Outcomes, *, may_wait: bool
+) -> list[AuthorizedRequest]:
+    if not requests:
+        return []
+    call = requests[0].call
+    locked: Sequence[Install | None]
+    if may_wait:
+        locked = [await installs.lock(call.connection, requests[0].tenant_id, call.install_id)]
+        if locked == [None]:
+            raise await missing_install(call)
+    else:
+        locked = await storage.lock(
+            call.connection,
+            [request.tenant_id for request in requests],
+            [request.call.install_id for request in requests],
+        )
+    authorized = []
+    for request, install in zip(requests, locked, strict=True):
         if install is None:
             continue
-        refusal = outcomes[wish.place] = denial(install, wish.call)
+        refusal = outcomes[request.index] = denial(install, request.call)
         if refusal is None:
-            entitled.append(_Entitled(wish, install))
-    return entitled
+            authorized.append(AuthorizedRequest(request, install))
+    return authorized
 
 
-def _judge(ground: Ground, checked: CheckedCreate) -> Made | Outcome:
-    if checked.endpoint is not None and not ground.loaded.materialised:
-        return None
+async def _contexts(
+    authorized: Sequence[AuthorizedRequest], *, may_wait: bool
+) -> list[ChangeContext]:
+    if not authorized:
+        return []
+    if may_wait:
+        (member,) = authorized
+        return [await load_context(member.request.call, member.install, member.request.lookup)]
+    queries = [
+        lookup_query(member.request.call, member.install, member.request.lookup)
+        for member in authorized
+    ]
+    lookups = await storage.look_up(authorized[0].request.call.connection, queries)
+    return [
+        context_of(member.request.call, member.install, lookup)
+        for member, lookup in zip(authorized, lookups, strict=True)
+    ]
+
+
+def _decide_one(
+    context: ChangeContext, checked: CheckedCreate
+) -> AppliedChange | Answer | Exception:
     try:
-        if ground.loaded.replay is not None:
-            return replayed(ground.call, ground.loaded.replay)
-        return new_schedule(checked, ground)
+        if context.lookup.replay is not None:
+            return replayed(context.call, context.lookup.replay)
+        return new_schedule(checked, context)
     except ServiceError as error:
         return error

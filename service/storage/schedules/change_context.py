@@ -1,4 +1,4 @@
-"""What a change needs to know, and what it leaves behind besides the change itself."""
+"""What a change looks up, and what it leaves behind in addition to the change itself."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -13,16 +13,12 @@ from service.storage.records import audit, outbox
 from service.storage.records.replay import Replay
 from service.storage.schedules.rows import (
     COLUMNS,
-    INSERTING,
     JOINS,
-    NEW_COLUMNS,
-    NewSchedule,
     Schedule,
     from_columns,
-    values,
 )
 
-ASKED = {
+LOOKUP_COLUMNS = {
     "tenant_id": "text",
     "install_id": "uuid",
     "scope": "text",
@@ -31,11 +27,11 @@ ASKED = {
     "name": "text",
     "path": "text",
 }
-"""A ``Question`` but for the schedule, as columns."""
+"""A ``LookupQuery`` but for the schedule, as columns."""
 
 
 def lookups(q: Mapping[str, str]) -> str:
-    """Select what is true of an install; ``q`` says where the columns of ``ASKED`` are.
+    """Select what is true of an install; ``q`` says where the columns of ``LOOKUP_COLUMNS`` are.
 
     Paths are compared after the rule for paths: trimmed, one leading slash, runs of slashes as one;
     most are in that form already. A version without any endpoint gives no array members at all.
@@ -64,7 +60,7 @@ def lookups(q: Mapping[str, str]) -> str:
 
 # Parameters, not columns made of them: on several nodes no lookup may depend on another table.
 LOAD = f"""
-SELECT {lookups(parameters({**ASKED, "schedule_id": "uuid"}))}, {COLUMNS}
+SELECT {lookups(parameters({**LOOKUP_COLUMNS, "schedule_id": "uuid"}))}, {COLUMNS}
 FROM (SELECT) AS nothing
 LEFT JOIN (
   SELECT * FROM tenant_extension_schedule
@@ -89,35 +85,33 @@ RECORD_COLUMNS = {
     "data": "jsonb",
     "at": "timestamptz",
 }
-"""A ``Record`` but for ``accepted``, as columns."""
+"""A ``ChangeRecord`` but for ``accepted``, as columns."""
 
-_ENTRIES = "(SELECT *, 'host_api' AS trigger, jti::text AS request_id FROM made) AS entries"
-_EVENTS = "(SELECT *, event AS type, NULL::uuid AS run_id FROM made) AS events"
+_ENTRIES = "(SELECT *, 'host_api' AS trigger, jti::text AS request_id FROM new_rows) AS entries"
+_EVENTS = "(SELECT *, event AS type, NULL::uuid AS run_id FROM new_rows) AS events"
 
 RECORDING = f"""
 replay AS (
   INSERT INTO ext_scheduler.idempotency
     (tenant_id, scope, jti, op, body_sha256, result, created_at)
-  SELECT tenant_id, scope, jti, op, body_sha256, result, at FROM made
+  SELECT tenant_id, scope, jti, op, body_sha256, result, at FROM new_rows
 ), entry AS (
   {audit.INSERTION.format(rows=_ENTRIES)}
-), told AS (
+), event AS (
   {outbox.INSERTION.format(rows=_EVENTS)}
 )
 INSERT INTO ext_scheduler.rate_windows (tenant_id, scope, accepted, updated_at)
-SELECT tenant_id, scope, accepted, at FROM made
+SELECT tenant_id, scope, accepted, at FROM new_rows
 ON CONFLICT (tenant_id, scope) DO UPDATE
   SET accepted = excluded.accepted, updated_at = excluded.updated_at
 """
-"""What changes leave behind, for a WITH in which ``made`` has the columns and ``accepted``."""
+"""What changes leave behind, for a WITH in which ``new_rows`` has the columns and ``accepted``."""
 
-_ONE = {**RECORD_COLUMNS, "accepted": "timestamptz[]"}
-RECORD = f"WITH made AS ({one_row(_ONE)}), {RECORDING}"
-# Each statement is a round trip, and the install stays locked meanwhile.
-RECORD_CREATED = f"WITH made AS ({one_row({**_ONE, **NEW_COLUMNS})}), {INSERTING}, {RECORDING}"
+WRITTEN_COLUMNS = {**RECORD_COLUMNS, "accepted": "timestamptz[]"}
+RECORD = f"WITH new_rows AS ({one_row(WRITTEN_COLUMNS)}), {RECORDING}"
 
 
-class Loaded(Struct, frozen=True):
+class ChangeLookup(Struct, frozen=True):
     """What is true under the install's lock. ``endpoints`` are (id, method) at the path."""
 
     now: datetime
@@ -130,7 +124,7 @@ class Loaded(Struct, frozen=True):
     schedule: Schedule | None = None
 
 
-class Question(Struct, frozen=True, kw_only=True):
+class LookupQuery(Struct, frozen=True, kw_only=True):
     """What to look up: a name taken, a path declared, a schedule; None where it does not matter."""
 
     tenant_id: str
@@ -143,7 +137,7 @@ class Question(Struct, frozen=True, kw_only=True):
     schedule_id: UUID | None = None
 
 
-class Record(Struct, frozen=True, kw_only=True):
+class ChangeRecord(Struct, frozen=True, kw_only=True):
     """A host change's replay record, audit entry, event and rate window.
 
     ``changes`` and the event's ``data`` are JSON text, ``result`` is MessagePack.
@@ -165,12 +159,12 @@ class Record(Struct, frozen=True, kw_only=True):
     accepted: Sequence[datetime]
 
 
-def question_values(question: Question) -> tuple[object, ...]:
-    """Return the columns of ``ASKED``, and the schedule's id."""
-    return structs.astuple(question)
+def query_values(query: LookupQuery) -> tuple[object, ...]:
+    """Return the columns of ``LOOKUP_COLUMNS``, and the schedule's id."""
+    return structs.astuple(query)
 
 
-def record_values(record: Record) -> tuple[object, ...]:
+def record_values(record: ChangeRecord) -> tuple[object, ...]:
     """Return the columns of ``RECORD_COLUMNS``, and ``accepted``."""
     return structs.astuple(record)
 
@@ -179,9 +173,9 @@ def _replay(op: bytes, body_sha256: bytes, result: bytes) -> Replay:
     return Replay(op.decode(), body_sha256.decode(), result)
 
 
-def from_lookups(row: asyncpg.Record, schedule: Schedule | None = None) -> Loaded:
+def from_lookups(row: asyncpg.Record, schedule: Schedule | None = None) -> ChangeLookup:
     """Read the columns that ``lookups`` selects."""
-    return Loaded(
+    return ChangeLookup(
         now=row["now"],
         replay=None if row["replay"] is None else _replay(*row["replay"]),
         accepted=row["accepted"] or (),
@@ -189,27 +183,21 @@ def from_lookups(row: asyncpg.Record, schedule: Schedule | None = None) -> Loade
         name_holder=row["name_holder"],
         materialised=bool(row["endpoints"]),
         endpoints=[
-            (UUID(found[:UUID_LENGTH]), found[UUID_LENGTH:])
-            for found in row["endpoints"]
-            if found is not None
+            (UUID(text[:UUID_LENGTH]), text[UUID_LENGTH:])
+            for text in row["endpoints"]
+            if text is not None
         ],
         schedule=schedule,
     )
 
 
-async def load(connection: Connection, question: Question) -> Loaded:
+async def load(connection: Connection, query: LookupQuery) -> ChangeLookup:
     """Look everything up in one statement; call it with the install's row locked."""
-    row = await connection.fetchrow(LOAD, *question_values(question))
+    row = await connection.fetchrow(LOAD, *query_values(query))
     assert row is not None  # noqa: S101 -- the statement selects from one row
     return from_lookups(row, from_columns(row))
 
 
-async def record(connection: Connection, record: Record, new: NewSchedule | None = None) -> None:
-    """Write what the change leaves behind, in the change's own transaction.
-
-    With ``new``, write that schedule (the record's ``schedule_id``) and its timer as well.
-    """
-    if new is None:
-        await connection.execute(RECORD, *record_values(record))
-    else:
-        await connection.execute(RECORD_CREATED, *record_values(record), *values(new))
+async def record(connection: Connection, record: ChangeRecord) -> None:
+    """Write what the change leaves behind, in the change's own transaction."""
+    await connection.execute(RECORD, *record_values(record))

@@ -1,4 +1,4 @@
-"""Schedules as their owner is shown them: the hot read, so what PostgreSQL writes is not read anew.
+"""Schedules for their owner: the hot read, so what PostgreSQL writes is not parsed again.
 
 Instants come as the wire's text: making a datetime of each, and a text of that, cost more than the
 rest of a row.
@@ -36,12 +36,12 @@ _COLUMNS = f"""
 
 COLUMNS = _COLUMNS.format(payload="s.payload_json::text")
 
-LARGE = 2_000
+LARGE_PAYLOAD_BYTES = 2_000
 """Bytes, as stored. A payload of more lies outside its row, and a few of them are megabytes."""
 
 # No JSON text is empty, so that is free to say that there is too much of it.
 SMALL_COLUMNS = _COLUMNS.format(
-    payload=f"CASE WHEN pg_column_size(s.payload_json) > {LARGE} THEN ''"
+    payload=f"CASE WHEN pg_column_size(s.payload_json) > {LARGE_PAYLOAD_BYTES} THEN ''"
     " ELSE s.payload_json::text END"
 )
 
@@ -78,7 +78,7 @@ WHERE i.tenant_id = $1::text AND i.id = $2::uuid
 """
 
 
-class ShownSchedule(Struct, frozen=True):
+class ScheduleView(Struct, frozen=True):
     """A schedule in the order of ``COLUMNS``; instants are texts, ``payload`` is JSON text.
 
     The endpoint members are empty where its row is gone.
@@ -101,45 +101,46 @@ class ShownSchedule(Struct, frozen=True):
     revision: int
 
 
-_COUNT = len(ShownSchedule.__struct_fields__)
+_COUNT = len(ScheduleView.__struct_fields__)
 
 
 async def list_with_install(
     connection: Connection, tenant_id: str, install_id: UUID
-) -> tuple[Install, list[ShownSchedule]] | None:
+) -> tuple[Install, list[ScheduleView]] | None:
     """Return the install and its schedules by creation time, then id; None without install."""
     rows = await connection.fetch(LIST_WITH_INSTALL, tenant_id, install_id)
     if not rows:
         return None
-    found = [shown for row in rows if (shown := _from_columns(row)) is not None]
-    return from_row(rows[0]), found
+    views = [view for row in rows if (view := _from_columns(row)) is not None]
+    return from_row(rows[0]), views
 
 
 async def list_many(
     connection: Connection, tenant_ids: Sequence[str], install_ids: Sequence[UUID]
-) -> list[list[ShownSchedule] | None]:
+) -> list[list[ScheduleView] | None]:
     """Return the schedules of each of these installs, in order, each as ``list_with_install`` does.
 
-    None where a payload is ``LARGE``: such a list is better made by itself.
+    None where a payload is larger than ``LARGE_PAYLOAD_BYTES``: such a list
+    is better read by itself.
     """
-    listed: list[list[ShownSchedule]] = [[] for _ in install_ids]
+    listed: list[list[ScheduleView]] = [[] for _ in install_ids]
     large: set[int] = set()
     for row in await connection.fetch(LIST_MANY, tenant_ids, install_ids):
-        place = row[0] - 1
-        listed[place].append(shown := ShownSchedule(*row[1:]))
-        if shown.payload == "":
-            large.add(place)
-    return [None if place in large else rows for place, rows in enumerate(listed)]
+        index = row[0] - 1
+        listed[index].append(view := ScheduleView(*row[1:]))
+        if view.payload == "":
+            large.add(index)
+    return [None if index in large else rows for index, rows in enumerate(listed)]
 
 
 async def get_with_install(
     connection: Connection, tenant_id: str, install_id: UUID, schedule_id: UUID | None
-) -> tuple[Install, ShownSchedule | None] | None:
+) -> tuple[Install, ScheduleView | None] | None:
     """Return the install and one of its schedules, if it has it; None without install."""
     row = await connection.fetchrow(GET_WITH_INSTALL, tenant_id, install_id, schedule_id)
     return None if row is None else (from_row(row), _from_columns(row))
 
 
-def _from_columns(row: asyncpg.Record) -> ShownSchedule | None:
+def _from_columns(row: asyncpg.Record) -> ScheduleView | None:
     """Read ``COLUMNS``, the last of the row; None where an outer join found no schedule."""
-    return None if row["id"] is None else ShownSchedule(*row[-_COUNT:])
+    return None if row["id"] is None else ScheduleView(*row[-_COUNT:])

@@ -48,17 +48,17 @@ schedule AS (
     CASE WHEN enabled THEN schedule_id END,
     CASE WHEN enabled THEN 'extsched:' || install_id::text || ':' || schedule_id::text END,
     at, at, 1, false
-  FROM made
+  FROM new_rows
 ), timer AS (
   INSERT INTO ext_scheduler.timers (tenant_id, schedule_id, install_id, cron, timezone, due_at)
   SELECT tenant_id, schedule_id, install_id, cron, timezone, due_at
-  FROM made WHERE due_at IS NOT NULL
+  FROM new_rows WHERE due_at IS NOT NULL
 )
 """
-"""The inserts of schedules and their timers, for a WITH in which ``made`` has their columns."""
+"""The inserts of schedules and their timers, for a WITH in which ``new_rows`` has their columns."""
 
 _INSERTED = {"tenant_id": "text", "install_id": "uuid", "schedule_id": "uuid", "at": "timestamptz"}
-INSERT = f"WITH made AS ({one_row({**_INSERTED, **NEW_COLUMNS})}), {INSERTING} SELECT"
+INSERT = f"WITH new_rows AS ({one_row({**_INSERTED, **NEW_COLUMNS})}), {INSERTING} SELECT"
 
 # Whoever wrote the row: from now on it is driven from here, and says so.
 UPDATE = """

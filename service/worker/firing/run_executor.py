@@ -10,7 +10,7 @@ import asyncpg
 
 from contracts.execution import ExecuteRequest
 from service.flow_control.fair_limiter import FairLimiter
-from service.flow_control.micro_batcher import Gather
+from service.flow_control.micro_batcher import MicroBatcher
 from service.rules.outcomes import CallOutcome
 from service.runtime.logs import fields
 from service.runtime.metrics import Metrics
@@ -46,14 +46,14 @@ class RunExecutor:
         size, wait_s, lanes = settings.batch_size, settings.batch_wait_s, settings.batch_lanes
         self.limiter = FairLimiter(settings.in_flight)
         self.stopping = False
-        self._claims = Gather(
+        self._claims = MicroBatcher(
             store.claim,
             key=lambda job: (job.tenant_id, job.schedule_id),
             size=size,
             wait_s=wait_s,
             lanes=lanes,
         )
-        self._writes = Gather(
+        self._writes = MicroBatcher(
             store.write,
             key=lambda result: result.attempt.run.key,
             size=size,
