@@ -47,7 +47,6 @@ def test_a_known_type_has_one_spelling_in_wit(annotation: Any, written: str) -> 
 @pytest.mark.parametrize(
     "annotation",
     [complex, float, bytes, datetime, bytes | None, list[str], list[float], bytes | str, object],
-    [complex, float, bytes, datetime, bytes | None, list[str], list[float], bytes | str, object],
 )
 def test_wit_refuses_an_unknown_type_and_names_the_member(annotation: Any) -> None:
     with pytest.raises(wit.UnknownType, match=r"^Some\.member: .* has no WIT type"):
