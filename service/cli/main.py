@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from service.cli import asyncapi, bridge, check, development, keys, serving, tokens
+from service.cli import asyncapi, bridge, check, cron, development, keys, serving, tokens
 from service.cli.admin import admin_program
 from service.cli.errors import (
     EXIT_BROKEN_PIPE,
@@ -51,6 +51,7 @@ program.command("check")(check.check)
 program.add_typer(admin_program, name="admin")
 program.add_typer(tokens.token_program, name="token")
 program.add_typer(keys.keys_program, name="keys")
+program.command("cron")(cron.cron)
 program.command("asyncapi")(asyncapi.asyncapi)
 program.command("dev-runner")(development.dev_runner)
 program.command("demo")(development.demo)

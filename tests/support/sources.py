@@ -42,6 +42,7 @@ WITH_NATS = (
 )
 HOMES = {
     "asyncpg": WITH_ASYNCPG,
+    "cron_descriptor": ("service/rules/*",),
     "croniter": ("service/rules/*",),
     "joserfc": ("contracts/*",),
     "nats": WITH_NATS,

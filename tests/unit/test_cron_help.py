@@ -1,0 +1,116 @@
+"""What helps an author: words for an expression, coming slots with clock changes, suggestions."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from service.rules import zones
+from service.rules.cron import parse
+from service.rules.cron_words import describe
+from service.rules.hints import ALIASES, suggest_cron, suggest_timezone
+from service.rules.slot_preview import SlotPreview, preview
+from service.rules.slots import next_slots
+
+
+@pytest.mark.parametrize(
+    ("expression", "timezone", "words"),
+    [
+        ("30 2 * * 1-5", "Europe/Berlin", "At 02:30, Monday through Friday, Europe/Berlin time"),
+        ("*/5 * * * *", "UTC", "Every 5 minutes, UTC"),
+        ("0  0 * * 7", "US/Eastern", "At 00:00, only on Sunday, US/Eastern time"),
+        ("0 0 29 2 *", "UTC", "At 00:00, on day 29 of the month, only in February, UTC"),
+    ],
+)
+def test_words_state_time_days_and_zone(expression: str, timezone: str, words: str) -> None:
+    assert describe(parse(expression), timezone) == words
+
+
+@pytest.mark.parametrize(
+    ("refused", "suggested"),
+    [
+        *ALIASES.items(),
+        (" @DAILY ", "0 0 * * *"),
+        ("0 9 * * MON-FRI", "0 9 * * 1-5"),
+        ("0 9 * * Friday", "0 9 * * 5"),
+        ("0 0 ? * FRI-SUN", "0 0 * * 5-6,0"),
+        ("0 0 1 jan,jul *", "0 0 1 1,7 *"),
+        ("0 22-2 * * *", "0 22-23,0-2 * * *"),
+        ("0 0 12 * * ?", "0 12 * * *"),
+        ("0 0 12 * * ? 2027", "0 12 * * *"),
+        ("* * * * *", "*/5 * * * *"),
+        ("*/2 9 * * *", "*/5 9 * * *"),
+    ],
+)
+def test_a_refused_expression_has_an_accepted_neighbour(refused: str, suggested: str) -> None:
+    assert suggest_cron(refused) == suggested
+    parse(suggested)
+
+
+@pytest.mark.parametrize(
+    "refused", ["", "@reboot", "every day", "0 0 1 * 1", "0 0 31 2 *", "0 0 L * *", "9" * 200]
+)
+def test_nothing_is_suggested_where_nothing_is_close(refused: str) -> None:
+    assert suggest_cron(refused) is None
+
+
+def test_a_suggestion_respects_the_smallest_interval() -> None:
+    assert suggest_cron("* * * * *", min_interval_minutes=15) == "*/15 * * * *"
+
+
+@pytest.mark.parametrize(
+    ("refused", "suggested"),
+    [
+        ("europe/berlin", "Europe/Berlin"),
+        ("Berlin", "Europe/Berlin"),
+        ("america/new york", "America/New_York"),
+        ("Europe/Berlln", "Europe/Berlin"),
+        ("utc", "UTC"),
+        ("Middle-earth/Shire", None),
+        ("", None),
+    ],
+)
+def test_a_refused_zone_has_a_known_neighbour(refused: str, suggested: str | None) -> None:
+    assert suggest_timezone(refused) == suggested
+    assert suggested is None or zones.load(suggested) is not None
+
+
+def berlin(expression: str, after: datetime, count: int) -> list[SlotPreview]:
+    zone = zones.load("Europe/Berlin")
+    assert zone is not None
+    cron = parse(expression)
+    shown = preview(cron, zone, after, count)
+    assert [slot.utc for slot in shown] == next_slots(cron, zone, after, count)
+    assert all(slot.local.astimezone(UTC) == slot.utc for slot in shown)
+    return shown
+
+
+def test_a_skipped_wall_time_is_marked_on_the_slot_that_replaces_it() -> None:
+    before, skipped, after = berlin("30 2 * * *", datetime(2027, 3, 27, tzinfo=UTC), 3)
+    assert before.remark is None
+    assert skipped.local.isoformat() == "2027-03-28T03:00:00+02:00"
+    assert skipped.remark == (
+        "clock goes forward by 1 h to 03:00 on 2027-03-28: its wall time is skipped,"
+        " so it fires at once"
+    )
+    assert after.remark is None
+
+
+def test_a_repeated_wall_time_is_marked_once() -> None:
+    repeated, after = berlin("30 2 * * *", datetime(2027, 10, 31, tzinfo=UTC), 2)
+    assert repeated.remark == "this wall time occurs twice: it fires the first time only"
+    assert after.remark == "clock goes back by 1 h to 02:00 on 2027-10-31"
+
+
+def test_elapsed_time_is_followed_across_a_repeated_hour() -> None:
+    first, second, third = berlin("*/30 * * * *", datetime(2027, 10, 31, tzinfo=UTC), 3)
+    assert first.remark is None
+    assert second.local.isoformat() == "2027-10-31T02:00:00+01:00"
+    assert second.remark == "clock goes back by 1 h to 02:00 on 2027-10-31"
+    assert third.remark is None
+
+
+def test_a_change_of_half_an_hour_is_given_in_minutes() -> None:
+    zone = zones.load("Australia/Lord_Howe")
+    assert zone is not None
+    [slot] = preview(parse("0 12 * * *"), zone, datetime(2027, 4, 3, 12, tzinfo=UTC), 1)
+    assert slot.remark == "clock goes back by 30 min to 01:30 on 2027-04-04"
