@@ -122,7 +122,7 @@ class RunInfo(Struct, frozen=True, rename="camel", kw_only=True):
 
 
 class RunHistoryInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
-    """Of one schedule, or of one install. ``tenantId`` helps an operator where both are gone."""
+    """Of one schedule or install; an operator gives ``tenantId`` when both are deleted."""
 
     tenant_id: TenantId | None = None
     schedule_id: Id | None = None

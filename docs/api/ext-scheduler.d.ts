@@ -523,7 +523,7 @@ declare module "ext-scheduler" {
     schedule: number | null;
     fieldErrors: Record<string, string>;
   }
-  /** Of one schedule, or of one install. `tenantId` helps an operator where both are gone. */
+  /** Of one schedule or install; an operator gives `tenantId` when both are deleted. */
   export interface RunHistoryInput {
     tenantId?: string | null;
     scheduleId?: string | null;

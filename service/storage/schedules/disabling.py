@@ -1,4 +1,4 @@
-"""Disabling schedules, whoever decides it: the row and its timer together."""
+"""Disabling of schedules, whatever the reason: the row and its timer together."""
 
 from collections.abc import Mapping
 from datetime import datetime
