@@ -19,7 +19,7 @@ import pytest
 
 from contracts.errors import NUMBERS, Code
 from contracts.schedules import CreateInput
-from tests.support.hostile import Hostile, Mischief
+from tests.support.hostile import Hostile, HostileMessages
 from tests.support.platform import Installed, install
 from tests.support.responders import PATIENT, Process, clients, host, ready, responders
 from tests.support.wire_client import WireClient, WireReply, a_wire_client
@@ -74,14 +74,16 @@ def judge(message: Hostile, reply: WireReply) -> tuple[str, dict[str, object]]:
     return str(code), body
 
 
-async def assault(client: WireClient, mischief: Mischief, count: int) -> Counter[tuple[str, str]]:
+async def send_hostile(
+    client: WireClient, stream: HostileMessages, count: int
+) -> Counter[tuple[str, str]]:
     """Send that many; count (kind, answer)."""
     seen = Counter[tuple[str, str]]()
     left = iter(range(count))
 
     async def attacker() -> None:
         for _ in left:
-            message = mischief.message()
+            message = stream.message()
             reply = await client.request(
                 f"ext.scheduler.{message.op}", message.headers, message.body
             )
@@ -91,7 +93,7 @@ async def assault(client: WireClient, mischief: Mischief, count: int) -> Counter
                 raise AssertionError(f"{error!r}\n{message}\n{reply}") from error
             seen[message.kind, answer] += 1
             if "scheduleId" in body:
-                mischief.schedule_ids[message.install].append(str(body["scheduleId"]))
+                stream.schedule_ids[message.install].append(str(body["scheduleId"]))
 
     await asyncio.gather(*(attacker() for _ in range(AT_ONCE)))
     return seen
@@ -124,11 +126,11 @@ async def test_every_hostile_message_gets_a_well_formed_reply_and_does_no_harm(
         responders(1, tmp_path, database, nats_url, **SETTINGS) as (process,),
         a_wire_client(nats_url) as client,
     ):
-        mischief = Mischief(SEED, installs)
+        stream = HostileMessages(SEED, installs)
         memory = psutil.Process(process.popen.pid).memory_info
-        seen = await assault(client, mischief, MESSAGES // 3)
+        seen = await send_hostile(client, stream, MESSAGES // 3)
         before = memory().rss
-        seen += await assault(client, mischief, MESSAGES - MESSAGES // 3)
+        seen += await send_hostile(client, stream, MESSAGES - MESSAGES // 3)
         grown = memory().rss - before
         await works(nats_url, process, bystander)
         assert process.popen.poll() is None

@@ -139,7 +139,7 @@ async def test_a_payload_in_a_string_is_json_text(
     assert decode_map(service.messages[0].data, Encoding.MSGPACK) == {"payload": sent}
 
 
-async def test_a_payload_that_is_no_string_is_sent_as_it_is(
+async def test_a_payload_that_is_not_a_string_is_sent_unchanged(
     runner: Runner, service: SchedulerStub
 ) -> None:
     await runner.ask("update", payload={"a": 1}, name=None)
@@ -167,7 +167,7 @@ async def test_a_service_error_has_its_number_as_status(
     assert await response.json() == {"success": False, "code": code, "error": "No"}
 
 
-async def test_no_service_is_503(runner: Runner) -> None:
+async def test_a_callback_without_a_running_service_is_answered_503(runner: Runner) -> None:
     response = await runner.send({"operation": "list"})
     assert response.status == 503
     assert (await response.json())["code"] == "UNAVAILABLE"
@@ -200,7 +200,7 @@ async def test_a_wrong_token_is_refused_before_anything_is_read(
     ],
     ids=lambda value: str(value)[:30],
 )
-async def test_what_is_no_request_is_400(
+async def test_a_malformed_callback_is_answered_400(
     runner: Runner, service: SchedulerStub, body: object, words: str
 ) -> None:
     response = await runner.send(body)
@@ -209,7 +209,7 @@ async def test_what_is_no_request_is_400(
     assert not service.messages
 
 
-async def test_an_install_that_cannot_exist_is_404(runner: Runner) -> None:
+async def test_a_callback_for_a_malformed_install_id_is_answered_404(runner: Runner) -> None:
     path = "/api/internal/ext-scheduler/install/nobody"
     assert (await runner.send({"operation": "list"}, path)).status == 404
 
@@ -220,7 +220,9 @@ async def test_a_callback_without_a_token_is_not_built(nats_url: str) -> None:
             CallbackHandler(SignedRequests(client, lambda: signing_key(KEYS, HOST)), "")
 
 
-async def test_the_trace_goes_on(runner: Runner, service: SchedulerStub) -> None:
+async def test_a_callback_forwards_the_trace_context(
+    runner: Runner, service: SchedulerStub
+) -> None:
     await runner.session.post(
         runner.url + PATH,
         json={"operation": "list"},

@@ -128,7 +128,7 @@ async def test_a_negative_result_is_a_result(bus: Client, service: SchedulerStub
     assert await host_on(bus).create(CREATE) == negative
 
 
-async def test_unchecked_fields_reach_the_service_as_they_are(
+async def test_unchecked_fields_reach_the_service_unchanged(
     bus: Client, service: SchedulerStub
 ) -> None:
     outcome = await host_on(bus).call("create", {"endpoint": 7, "cron": None, "more": [1]})
@@ -157,7 +157,7 @@ async def test_the_negative_result_of_a_read_is_raised(bus: Client, service: Sch
         await host_on(bus).list()
 
 
-async def test_unavailable_is_asked_again_under_the_same_jti(
+async def test_a_client_retries_unavailable_with_the_same_jti(
     bus: Client, service: SchedulerStub
 ) -> None:
     service.answer = lambda _: UNAVAILABLE if len(service.messages) < 4 else CREATED
@@ -167,7 +167,7 @@ async def test_unavailable_is_asked_again_under_the_same_jti(
     assert len({message.data for message in service.messages}) == 1
 
 
-async def test_silence_is_asked_again_under_the_same_jti_with_a_later_deadline(
+async def test_a_client_retries_a_timeout_with_the_same_jti_and_a_later_deadline(
     bus: Client, service: SchedulerStub
 ) -> None:
     service.answer = lambda _: None if len(service.messages) < 2 else CREATED
@@ -177,7 +177,9 @@ async def test_silence_is_asked_again_under_the_same_jti_with_a_later_deadline(
     assert int(header(first, DEADLINE_HEADER)) < int(header(second, DEADLINE_HEADER))
 
 
-async def test_a_service_that_is_still_starting_is_waited_for(bus: Client, nats_url: str) -> None:
+async def test_a_client_retries_until_a_starting_service_answers(
+    bus: Client, nats_url: str
+) -> None:
     asked = asyncio.create_task(host_on(bus).create(CREATE))
     async with scheduler_stub(nats_url):
         assert (await asked).success
@@ -219,7 +221,7 @@ async def test_the_time_for_a_request_is_bounded(
     assert len(service.messages) > 1
 
 
-async def test_no_service_at_all_is_unavailable(bus: Client) -> None:
+async def test_a_request_without_a_responder_is_unavailable(bus: Client) -> None:
     with pytest.raises(ServiceError, match="No scheduler service is running"):
         await host_on(bus, structs.replace(PATIENT, first_delay_s=60.0)).list()
 
@@ -242,7 +244,7 @@ async def test_an_answer_that_cannot_be_read_is_an_internal_error(
 
 
 @pytest.mark.parametrize("payload", [{"a": "x" * 300_000}, {"a": "\ud800"}, {"a": object()}])
-async def test_what_cannot_be_sent_is_refused_without_sending(
+async def test_a_request_that_cannot_be_encoded_is_refused_without_sending(
     bus: Client, service: SchedulerStub, payload: dict[str, Any]
 ) -> None:
     with pytest.raises(ServiceError) as caught:

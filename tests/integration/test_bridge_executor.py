@@ -37,7 +37,7 @@ async def executor(nats_url: str, stub: RunnerStub) -> AsyncIterator[Executor]:
         yield executor
 
 
-async def test_a_verified_request_is_posted_untouched(
+async def test_a_verified_request_is_posted_unchanged(
     executor: Executor, bus: Client, stub: RunnerStub
 ) -> None:
     jti = uuid4()
@@ -75,7 +75,7 @@ async def test_a_reply_shows_none_of_the_requests_headers(executor: Executor, bu
     assert reply.headers == {"Content-Type": "application/json", "Ext-Request-Id": str(jti)}
 
 
-async def test_an_error_that_the_runner_reports_is_passed_on(
+async def test_an_error_that_the_runner_reports_is_forwarded(
     executor: Executor, bus: Client, stub: RunnerStub
 ) -> None:
     document = {"status": 500, "headers": {}, "error": "guest trapped"}
@@ -119,7 +119,7 @@ async def test_a_refused_context_is_answered_and_not_posted(
         {"Ext_Context": token(iat=int(time.time()) - 60, exp=int(time.time()) - 1)},
     ],
 )
-async def test_a_caller_who_gave_up_is_not_posted(
+async def test_a_request_past_its_deadline_is_not_posted(
     executor: Executor, bus: Client, stub: RunnerStub, headers: dict[str, str]
 ) -> None:
     assert (await ask_result(bus, **headers)).status == 408
@@ -146,7 +146,7 @@ async def test_a_deadline_that_is_ahead_or_no_number_does_not_stop_a_request(
         body_with(tenant_id="a\r\nx-evil: 1"),
     ],
 )
-async def test_what_is_no_execute_request_is_answered_and_not_posted(
+async def test_a_malformed_execute_request_is_answered_and_not_posted(
     executor: Executor, bus: Client, stub: RunnerStub, body: bytes
 ) -> None:
     answer = await ask_result(bus, body)
@@ -198,7 +198,7 @@ def responding(**response: Any) -> Callable[[Post], Awaitable[web.StreamResponse
     ],
     ids=repr,
 )
-async def test_nonsense_from_the_runner_is_an_error(
+async def test_a_malformed_runner_response_is_an_error(
     executor: Executor, bus: Client, stub: RunnerStub, response: dict[str, Any]
 ) -> None:
     stub.respond = responding(**response)
@@ -219,7 +219,7 @@ async def test_a_runner_that_hangs_up_is_an_error(
     assert (await ask_result(bus)).status == 502
 
 
-async def test_the_largest_answer_is_passed_on(
+async def test_a_response_of_the_maximum_size_is_forwarded(
     executor: Executor, bus: Client, stub: RunnerStub
 ) -> None:
     frame = len(b'{"status":200,"body_b64":""}')
@@ -229,7 +229,7 @@ async def test_the_largest_answer_is_passed_on(
 
 
 @pytest.mark.parametrize("reply_to", ["", "ext.scheduler.create"])
-async def test_a_reply_goes_nowhere_but_to_an_inbox(
+async def test_a_request_with_another_reply_subject_than_an_inbox_is_dropped(
     executor: Executor, bus: Client, stub: RunnerStub, reply_to: str
 ) -> None:
     await bus.publish(SUBJECT, BODY, reply=reply_to, headers={"Ext-Context": token()})

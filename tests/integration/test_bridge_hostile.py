@@ -47,7 +47,7 @@ def bridge(tmp_path: Path, nats_url: str) -> Program:
     )
 
 
-async def test_a_bridge_still_hears_after_malformed_messages(
+async def test_a_bridge_still_answers_after_malformed_messages(
     tmp_path: Path, nats_url: str, bridge: Program
 ) -> None:
     request = EXECUTE_SAMPLES["request"]

@@ -24,7 +24,7 @@ async def stub() -> AsyncIterator[RunnerStub]:
         yield stub
 
 
-async def test_many_requests_are_in_hand_at_once_but_no_more_than_allowed(
+async def test_requests_in_flight_stay_within_the_concurrency_limit(
     nats_url: str, bus: Client, stub: RunnerStub
 ) -> None:
     release = stub.hold()
@@ -39,7 +39,7 @@ async def test_many_requests_are_in_hand_at_once_but_no_more_than_allowed(
     assert stub.most == 3
 
 
-async def test_stopping_answers_what_is_in_hand(
+async def test_stopping_a_bridge_answers_requests_in_flight(
     nats_url: str, bus: Client, stub: RunnerStub
 ) -> None:
     release = stub.hold()
@@ -53,7 +53,7 @@ async def test_stopping_answers_what_is_in_hand(
         assert [answer.status for answer in await asyncio.gather(*asked)] == [200] * 5
 
 
-async def test_stopping_does_not_wait_for_ever_and_is_never_silent(
+async def test_a_bridge_that_exceeds_its_drain_timeout_still_answers(
     nats_url: str, bus: Client, stub: RunnerStub
 ) -> None:
     stub.hold()

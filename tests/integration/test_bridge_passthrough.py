@@ -97,7 +97,7 @@ async def test_compressed_bodies_stay_compressed(
     assert response.headers["content-encoding"] == "gzip"
 
 
-async def test_head_has_the_length_and_no_body(
+async def test_a_head_response_has_the_length_and_no_body(
     session: ClientSession, sidecar: str, platform: RunnerStub
 ) -> None:
     async def respond(_: Post) -> web.StreamResponse:
@@ -133,7 +133,7 @@ async def test_bodies_stream_both_ways_without_end(
         assert await response.content.read() == b"second"
 
 
-async def test_an_answer_that_breaks_off_breaks_off_here_too(
+async def test_an_aborted_upstream_response_aborts_the_forwarded_one(
     session: ClientSession, sidecar: str, platform: RunnerStub
 ) -> None:
     async def break_off(request: web.Request) -> web.StreamResponse:
@@ -150,7 +150,7 @@ async def test_an_answer_that_breaks_off_breaks_off_here_too(
             await response.read()
 
 
-async def test_a_platform_that_is_down_is_502(session: ClientSession) -> None:
+async def test_an_unavailable_platform_is_answered_502(session: ClientSession) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     application = web.Application()
     application.router.add_route("*", "/{path:.*}", Passthrough(session, url).forward)

@@ -71,7 +71,7 @@ async def test_a_service_error_is_the_extensions_error_code(
     assert json_of(response) == {"error": error}
 
 
-async def test_without_a_service_the_extension_is_told_of_an_internal_error(runner: Runner) -> None:
+async def test_an_extension_without_a_service_gets_an_internal_error(runner: Runner) -> None:
     response = await runner.execute(installed(DEMO, runner), "/api/schedules", install=str(INSTALL))
     assert json_of(response) == {"error": "internal"}
 

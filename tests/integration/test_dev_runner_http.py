@@ -46,7 +46,7 @@ def without(*path: str) -> dict[str, Any]:
     return whole
 
 
-async def test_the_guest_gets_the_request_as_it_was_meant(runner: Runner) -> None:
+async def test_the_guest_gets_the_decoded_request(runner: Runner) -> None:
     response = await runner.execute(
         installed(BARE, runner),
         "/echo",
@@ -80,7 +80,7 @@ async def test_the_guest_gets_the_request_as_it_was_meant(runner: Runner) -> Non
     }
 
 
-async def test_null_is_the_same_as_absent(runner: Runner) -> None:
+async def test_a_null_member_of_an_execution_is_the_same_as_absent(runner: Runner) -> None:
     response = await runner.execute(
         installed(BARE, runner), "/echo", install=None, http={"body_b64": None}
     )
@@ -135,7 +135,7 @@ async def test_a_file_whose_content_is_not_what_its_name_says_is_not_run(runner:
     assert answer["error"] == "component_unusable: the file's content does not have this hash"
 
 
-async def test_too_large_a_request_is_refused(runner: Runner) -> None:
+async def test_an_oversize_execution_is_refused(runner: Runner) -> None:
     status, answer = await runner.post(b" " * 1_100_000)
     assert status == answer["status"] == 413
 
@@ -144,7 +144,9 @@ async def test_too_large_a_request_is_refused(runner: Runner) -> None:
     ("method", "path", "status"),
     [("GET", "/v1/execute", 405), ("POST", "/v2/execute", 404), ("GET", "/healthz", 200)],
 )
-async def test_other_paths_and_methods(runner: Runner, method: str, path: str, status: int) -> None:
+async def test_the_runner_answers_other_paths_and_methods_by_status(
+    runner: Runner, method: str, path: str, status: int
+) -> None:
     async with runner.session.request(method, runner.url + path) as response:
         assert response.status == status
         assert await response.json()

@@ -53,7 +53,7 @@ async def test_a_component_of_a_larger_world_runs(runner: Runner) -> None:
         ("/ping", "ping"),
     ],
 )
-async def test_what_is_not_offered_fails_when_it_is_called(
+async def test_a_function_that_is_not_offered_traps_when_called(
     runner: Runner, path: str, name: str
 ) -> None:
     extra = installed(EXTRA_IMPORTS, runner)
@@ -74,14 +74,14 @@ async def test_a_record_with_more_fields_gets_those_that_the_host_knows(
     assert schedule["colour"] is None
 
 
-async def test_context_without_its_capability_ends_the_guest(runner: Runner) -> None:
+async def test_reading_the_context_without_its_capability_traps_the_guest(runner: Runner) -> None:
     extra = installed(EXTRA_IMPORTS, runner)
     response = await runner.execute(extra, "/offered", providers=["cap:log.emit"])
     assert response.status == 500
     assert response.error == "guest_trap: Capability cap:context.read is not granted"
 
 
-async def test_logging_without_its_capability_is_dropped(
+async def test_a_log_line_without_its_capability_is_dropped(
     runner: Runner, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")

@@ -178,7 +178,7 @@ async def test_a_component_without_a_handler_is_rejected(runner: Runner) -> None
     assert (response.error or "").startswith("component_rejected: ")
 
 
-async def test_others_are_served_while_a_guest_loops(runner: Runner) -> None:
+async def test_other_executions_are_served_while_a_guest_loops(runner: Runner) -> None:
     looping = install_bytes(component(LOOP), runner.components)
     well = install_bytes(component(), runner.components)
     await runner.execute(well)

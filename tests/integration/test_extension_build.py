@@ -62,5 +62,5 @@ def test_a_change_that_does_not_build_says_why_and_leaves_nothing(
     assert list((tmp_path / "cache").glob("*.wasm")) == []
 
 
-def test_the_interface_is_found_beside_the_package() -> None:
+def test_the_interface_is_part_of_the_package() -> None:
     assert [path.name for path in WIT.iterdir()] == ["extension.wit"]

@@ -69,7 +69,7 @@ async def test_setup_takes_another_cron(demo: Demo, scheduler: MemoryScheduler) 
     assert [s.cron for s in scheduler.schedules] == ["0 * * * *", "* * * * *"]
 
 
-async def test_setup_tells_of_field_errors(demo: Demo, scheduler: MemoryScheduler) -> None:
+async def test_setup_returns_field_errors(demo: Demo, scheduler: MemoryScheduler) -> None:
     errors = {"cron": "Cron too frequent (minimum interval is 5 minutes)"}
     scheduler.outcome = {
         "success": False,
@@ -82,7 +82,7 @@ async def test_setup_tells_of_field_errors(demo: Demo, scheduler: MemorySchedule
     assert body["failed"] == {"status": errors, "heartbeat": errors}
 
 
-async def test_without_the_capability_every_call_is_denied(
+async def test_an_extension_without_the_capability_is_denied_every_call(
     demo: Demo, scheduler: MemoryScheduler
 ) -> None:
     providers = [name for name in ALL if name != "cap:scheduler.manage"]
@@ -139,7 +139,7 @@ async def test_the_heartbeat_remembers_what_it_was_called_with(demo: Demo) -> No
     )
 
 
-async def test_what_one_install_stores_is_not_anothers(demo: Demo) -> None:
+async def test_an_install_does_not_see_the_storage_of_another(demo: Demo) -> None:
     await demo.call("POST", "/api/heartbeat")
     for other in ({"install": "install-2"}, {"tenant": "tenant-b"}):
         assert await demo.call("GET", "/api/status", **other) == (200, {"heartbeat": None})

@@ -112,7 +112,7 @@ async def installed(database: str) -> Installed:
 
 @pytest.mark.parametrize("content_type", ["application/json", "application/msgpack"])
 @pytest.mark.parametrize("alg", sorted(KEYS))
-async def test_it_creates_and_lists_a_schedule(
+async def test_the_javascript_client_creates_and_lists_a_schedule(
     program: Path,
     server: Nats,
     responder: None,
@@ -147,7 +147,7 @@ async def test_it_creates_and_lists_a_schedule(
 
 
 @pytest.mark.parametrize("alg", sorted(KEYS))
-async def test_it_answers_an_execute_request_that_it_has_verified(
+async def test_the_javascript_runner_answers_a_verified_execute_request(
     program: Path, server: Nats, tmp_path: Path, alg: str
 ) -> None:
     jwk, foreign = (

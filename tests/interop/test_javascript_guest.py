@@ -67,7 +67,9 @@ def guest(component: Path, runner: Runner) -> str:
     return install(component, runner.components)
 
 
-async def test_it_gets_its_request_and_its_context(runner: Runner, guest: str) -> None:
+async def test_the_javascript_guest_gets_its_request_and_context(
+    runner: Runner, guest: str
+) -> None:
     response = await runner.execute(
         guest, "/echo", method="POST", body="ü".encode(), http={"query": {"a": "b"}}
     )
@@ -81,7 +83,7 @@ async def test_it_gets_its_request_and_its_context(runner: Runner, guest: str) -
     assert json_of(await runner.execute(guest, "/context"))["installId"] == "install-1"
 
 
-async def test_it_works_on_its_schedules(
+async def test_the_javascript_guest_manages_its_schedules(
     runner: Runner, guest: str, scheduler: MemoryScheduler
 ) -> None:
     endpoints = json_of(await runner.execute(guest, "/endpoints"))
@@ -101,25 +103,29 @@ async def test_it_works_on_its_schedules(
 
 
 @pytest.mark.parametrize("path", ["/endpoints", "/schedules", "/schedule"])
-async def test_without_the_capability_it_is_denied(runner: Runner, guest: str, path: str) -> None:
+async def test_the_javascript_guest_without_the_capability_is_denied(
+    runner: Runner, guest: str, path: str
+) -> None:
     response = await runner.execute(guest, path, body=b"x", providers=["cap:log.emit"])
     assert response.status == 502
     assert json_of(response) == {"error": "denied"}
 
 
-async def test_a_refused_change_is_a_result(runner: Runner, guest: str) -> None:
+async def test_a_refused_change_of_the_javascript_guest_is_a_result(
+    runner: Runner, guest: str
+) -> None:
     wanted = b'{"endpoint": "/", "cron": "0 * * * *", "payload": "no json"}'
     result = json_of(await runner.execute(guest, "/create", body=wanted))
     assert result["success"] is False
     assert json.loads(result["fieldErrors"]) == {"payload": "Payload must be JSON-serializable"}
 
 
-async def test_it_stores(runner: Runner, guest: str) -> None:
+async def test_the_javascript_guest_reads_what_it_stored(runner: Runner, guest: str) -> None:
     answer = json_of(await runner.execute(guest, "/remember", body=b"value"))
     assert answer["stored"] == "value"
 
 
-async def test_what_its_engine_needs_of_wasi_works(
+async def test_the_javascript_engine_finds_what_it_needs_of_wasi(
     runner: Runner, guest: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -136,7 +142,7 @@ async def test_what_its_engine_needs_of_wasi_works(
         ("/fetch", 500, {}),
     ],
 )
-async def test_it_harms_nobody(
+async def test_a_failing_javascript_guest_does_not_affect_other_executions(
     runner: Runner, guest: str, scheduler: MemoryScheduler, path: str, status: int, given: Any
 ) -> None:
     scheduler.schedules = [schedule_info()]

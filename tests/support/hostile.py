@@ -65,7 +65,7 @@ class Hostile(Struct, frozen=True):
     jti: UUID | None = None
 
 
-class Mischief:
+class HostileMessages:
     """A stream of messages, the same for the same seed and ``schedule_ids``.
 
     ``schedule_ids``, by install, may grow meanwhile: some messages name one of them.

@@ -26,7 +26,7 @@ from tests.support.tokens import (
 
 
 @pytest.mark.parametrize("kid", ["hs", "ed", "new-name"])
-def test_what_is_signed_is_accepted_and_comes_back(kid: str) -> None:
+def test_a_signed_token_verifies_to_its_claims(kid: str) -> None:
     claims = msgspec.convert(GOOD, Claims)
     assert check(sign(claims, KEYS.keys[kid])) == claims
 
@@ -170,5 +170,5 @@ def test_the_clocks_may_be_ten_seconds_apart(now: float, reason: Reason | None) 
         assert refusal(token(GOOD), now=now) is reason
 
 
-def test_the_longest_life_is_two_minutes() -> None:
+def test_the_maximum_lifetime_of_a_token_is_two_minutes() -> None:
     assert check(token(GOOD | {"exp": 1_700_000_120})).exp == 1_700_000_120

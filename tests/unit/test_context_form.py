@@ -106,7 +106,7 @@ def test_a_kid_from_the_header_is_never_a_key() -> None:
 
 
 @pytest.mark.parametrize("text", [None, ""])
-def test_no_token_is_refused(text: str | None) -> None:
+def test_a_missing_token_is_refused(text: str | None) -> None:
     assert refusal(text) is Reason.MISSING
 
 
@@ -125,7 +125,7 @@ def test_no_token_is_refused(text: str | None) -> None:
         "e30.e30.e30.",
     ],
 )
-def test_what_is_no_compact_token_is_refused(text: str) -> None:
+def test_a_malformed_compact_token_is_refused(text: str) -> None:
     assert refusal(text) is Reason.MALFORMED
 
 

@@ -46,7 +46,7 @@ def test_an_empty_set_is_a_set() -> None:
     "document",
     [b"", b"[]", b"{}", b"\xff", b'{"keys": {}}', b'{"keys": [1]}', b'{"keys":[],"keys":[]}'],
 )
-def test_what_is_no_key_set_is_refused(document: bytes) -> None:
+def test_a_malformed_key_set_is_refused(document: bytes) -> None:
     with pytest.raises(InvalidKeySet, match="key set"):
         parse_key_set(document)
 
@@ -118,7 +118,7 @@ def test_a_public_key_that_is_also_a_secret_is_refused() -> None:
     assert "public part" in fault(EDWARDS, SECRET | {"k": EDWARDS["x"]})
 
 
-def test_nothing_secret_shows_in_a_repr() -> None:
+def test_a_repr_shows_no_key_material() -> None:
     keys = parse_key_set(key_set_document([SECRET, EDWARDS]))
     shown = repr(keys) + repr(list(keys.keys.values())) + str(keys.keys["secret"])
     for secret in (SECRET["k"], EDWARDS["d"], EDWARDS["x"]):
@@ -126,7 +126,7 @@ def test_nothing_secret_shows_in_a_repr() -> None:
     assert "edwards" in shown
 
 
-def test_the_public_half_can_be_given_away() -> None:
+def test_a_public_jwk_has_no_private_part() -> None:
     public = public_jwk(EDWARDS)
     assert "d" not in public
     assert parse_key_set(key_set_document([public])).keys["edwards"].sign is None

@@ -66,7 +66,7 @@ def test_the_untouched_token_is_accepted(kid: str) -> None:
 
 
 @pytest.mark.parametrize("kid", sorted(TOKENS))
-def test_every_single_character_counts(kid: str) -> None:
+def test_changing_any_character_of_a_token_is_detected(kid: str) -> None:
     token = TOKENS[kid]
     for place in range(len(token)):
         other = "A" if token[place] != "A" else "B"

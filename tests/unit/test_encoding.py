@@ -79,7 +79,9 @@ def test_unknown_fields_are_ignored_by_types_and_kept_in_maps(encoding: Encoding
 @given(
     value=st.dictionaries(st.text(), JSON_VALUES, max_size=5), encoding=st.sampled_from(Encoding)
 )
-def test_what_goes_in_comes_back_equal(value: dict[str, Any], encoding: Encoding) -> None:
+def test_a_value_decodes_equal_to_what_was_encoded(
+    value: dict[str, Any], encoding: Encoding
+) -> None:
     back = decode_map(encode(value, encoding), encoding)
     assert back == value
     assert repr(back) == repr(value)
@@ -183,7 +185,7 @@ def test_an_integer_beyond_64_bits_cannot_be_written_as_messagepack() -> None:
 
 
 @pytest.mark.parametrize("value", ["\ud800", object(), {"a": {1, object()}}])
-def test_what_cannot_be_written_is_malformed(value: object) -> None:
+def test_a_value_that_cannot_be_encoded_is_malformed(value: object) -> None:
     for encoding in Encoding:
         with pytest.raises(MalformedBody, match="cannot be encoded"):
             encode(value, encoding)

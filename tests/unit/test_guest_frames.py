@@ -29,7 +29,7 @@ from runner_bridge.dev_runner.frames import (
         HostAnswer(refusal="no"),
     ],
 )
-def test_what_goes_to_the_guest_arrives(message: ToGuest) -> None:
+def test_a_frame_to_the_guest_decodes_to_the_same_message(message: ToGuest) -> None:
     packed = pack(message)
     assert int.from_bytes(packed[:LENGTH_BYTES]) == len(packed) - LENGTH_BYTES
     assert to_guest.decode(packed[LENGTH_BYTES:]) == message
@@ -43,16 +43,16 @@ def test_what_goes_to_the_guest_arrives(message: ToGuest) -> None:
         Failure(FailureKind.TRAP, "why"),
     ],
 )
-def test_what_comes_from_the_guest_arrives(message: FromGuest) -> None:
+def test_a_frame_from_the_guest_decodes_to_the_same_message(message: FromGuest) -> None:
     assert from_guest.decode(pack(message)[LENGTH_BYTES:]) == message
 
 
 @pytest.mark.parametrize("length", [0, -1, MAX_FRAME_BYTES + 1, 2**32 - 1])
-def test_a_length_that_nothing_honest_has_is_refused(length: int) -> None:
+def test_a_frame_length_out_of_range_is_refused(length: int) -> None:
     with pytest.raises(FrameTooLarge):
         body_length(length)
 
 
-def test_too_long_a_message_is_not_sent() -> None:
+def test_an_oversize_frame_is_not_sent() -> None:
     with pytest.raises(FrameTooLarge):
         pack(GuestAnswer(200, [], b"x" * MAX_FRAME_BYTES))

@@ -39,7 +39,7 @@ def granted(**changes: Any) -> ExecutionGrant:
     return ExecutionGrant(replace(CONTEXT_OF, **changes), frozenset(CAPABILITIES.values()))
 
 
-async def test_the_context_is_the_executions(host: Host) -> None:
+async def test_the_guest_context_is_that_of_its_execution(host: Host) -> None:
     call = HostCall(CONTEXT, "get-context", [])
     expected = {
         "request-id": "r",
@@ -64,7 +64,7 @@ async def test_the_context_is_the_executions(host: Host) -> None:
         (HostCall(LOGGING, "log-info", ["x"]), None),
     ],
 )
-async def test_without_the_capability_the_answer_is_a_refusal(
+async def test_a_read_without_the_capability_is_refused(
     host: Host, call: HostCall, answer: Any
 ) -> None:
     others = frozenset(CAPABILITIES.values()) - {CAPABILITIES[call.interface]}
@@ -72,7 +72,7 @@ async def test_without_the_capability_the_answer_is_a_refusal(
 
 
 @pytest.mark.parametrize("function", ["create-schedule", "update-schedule", "delete-schedule"])
-async def test_without_the_capability_a_change_is_a_negative_result(
+async def test_a_change_without_the_capability_is_a_negative_result(
     host: Host, function: str
 ) -> None:
     result = await host.answer(
@@ -82,7 +82,7 @@ async def test_without_the_capability_a_change_is_a_negative_result(
     assert result["error"] == "Capability cap:scheduler.manage is not granted"
 
 
-async def test_the_context_cannot_be_refused_politely(host: Host) -> None:
+async def test_refusing_the_context_traps_the_guest(host: Host) -> None:
     with pytest.raises(HostCallRefused, match=r"cap:context\.read is not granted"):
         await host.answer(
             ExecutionGrant(CONTEXT_OF, frozenset()), HostCall(CONTEXT, "get-context", [])
@@ -94,7 +94,7 @@ async def test_an_interface_that_is_not_offered_is_refused(host: Host) -> None:
         await host.answer(granted(), HostCall("alga:extension/secrets", "get", ["x"]))
 
 
-async def test_an_execution_that_nobody_speaks_for_is_denied() -> None:
+async def test_an_execution_without_an_install_is_denied() -> None:
     def nobody(*_: object) -> MemoryScheduler:
         raise ServiceError(Code.DENIED, "no install")
 

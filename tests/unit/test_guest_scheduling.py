@@ -55,7 +55,7 @@ async def test_a_schedule_becomes_the_record(scheduler: MemoryScheduler) -> None
     }.items() <= record.items()
 
 
-async def test_one_schedule_or_none(scheduler: MemoryScheduler) -> None:
+async def test_get_returns_one_schedule_or_none(scheduler: MemoryScheduler) -> None:
     scheduler.schedules = [schedule_info(payload=None)]
     schedule_id = scheduler.schedules[0].id
     assert (await call(scheduler, "get-schedule", [schedule_id]))["ok"]["payload"] is None
@@ -112,7 +112,7 @@ async def test_a_payload_text_that_is_no_json_is_a_field_error(
     assert scheduler.requests == []
 
 
-async def test_what_an_update_leaves_out_stays(scheduler: MemoryScheduler) -> None:
+async def test_fields_absent_from_an_update_are_unchanged(scheduler: MemoryScheduler) -> None:
     assert (await call(scheduler, "update-schedule", ["x", UPDATE]))["success"]
     assert scheduler.requests == [UpdateInput(schedule_id="x")]
 
@@ -136,7 +136,7 @@ async def test_an_empty_payload_text_in_an_update_clears_it(
         }
     )
 )
-async def test_what_an_update_gives_arrives(given: dict[str, Any]) -> None:
+async def test_fields_of_an_update_reach_the_scheduler(given: dict[str, Any]) -> None:
     scheduler = MemoryScheduler()
     await call(scheduler, "update-schedule", ["x", UPDATE | given])
     [request] = scheduler.requests

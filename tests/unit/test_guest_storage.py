@@ -19,7 +19,7 @@ def store() -> MemoryStorage:
     return MemoryStorage()
 
 
-def test_what_was_put_is_got(store: MemoryStorage) -> None:
+def test_an_entry_is_read_back_as_written(store: MemoryStorage) -> None:
     written = store.put(A, entry())
     assert written == {"ok": entry(revision=written["ok"]["revision"])}
     assert store.get(A, "n", "k") == written

@@ -84,7 +84,7 @@ def test_instants_of_any_offset_are_read_as_utc() -> None:
         "0001-01-01T00:00:00+01:00",
     ],
 )
-def test_what_is_no_instant_is_refused(text: str) -> None:
+def test_a_malformed_instant_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         read_time(text)
 
