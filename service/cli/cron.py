@@ -7,7 +7,7 @@ import typer
 
 from contracts.times import read_time, wire_time
 from service.cli.errors import EXIT_INVALID, EXIT_USAGE, CommandError
-from service.cli.output import put, put_json, put_table
+from service.cli.output import print_json, print_line, print_table
 from service.rules import zones
 from service.rules.cron import Cron, InvalidCronError, parse
 from service.rules.cron_words import describe
@@ -55,16 +55,16 @@ def cron(
     ]
     if as_json:
         name = timezone.strip()
-        put_json({"cron": accepted.text, "timezone": name, "words": words, "slots": rows})
+        print_json({"cron": accepted.text, "timezone": name, "words": words, "slots": rows})
         return
-    put(words)
-    put()
+    print_line(words)
+    print_line()
     remarked = any(slot.remark for slot in slots)
     people = [
         {**row, "local": f"{slot.local:%a %Y-%m-%d %H:%M %z}"}
         for row, slot in zip(rows, slots, strict=True)
     ]
-    put_table(people, ["utc", "local", "remark"] if remarked else ["utc", "local"])
+    print_table(people, ["utc", "local", "remark"] if remarked else ["utc", "local"])
 
 
 def _instant(text: str | None) -> datetime:

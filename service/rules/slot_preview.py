@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct
 
 from service.rules.cron import Cron
-from service.rules.offsets import EPOCH, MINUTE, stretch_at
+from service.rules.offsets import EPOCH, MINUTE, offset_period_at
 from service.rules.slots import next_slots
 
 
@@ -36,7 +36,7 @@ def _remark(
     cron: Cron, zone: ZoneInfo, earlier: datetime, slot: datetime, local: datetime
 ) -> str | None:
     minute = (slot - EPOCH) // MINUTE
-    period = stretch_at(zone, minute)
+    period = offset_period_at(zone, minute)
     if cron.fixed and _occurs_again(zone, minute, period.end, period.offset):
         return "this wall time occurs twice: it fires the first time only"
     if period.before == period.offset or period.start <= (earlier - EPOCH) // MINUTE:
@@ -53,7 +53,7 @@ def _remark(
 
 def _occurs_again(zone: ZoneInfo, minute: int, end: int, offset: int) -> bool:
     """Whether the clock, going back at ``end``, shows the wall time of ``minute`` once more."""
-    return minute + offset >= end + stretch_at(zone, end).offset
+    return minute + offset >= end + offset_period_at(zone, end).offset
 
 
 def _hours(length: timedelta) -> str:
