@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager
 from enum import StrEnum
+from functools import partial
 from logging import getLogger
 from types import MappingProxyType
 from typing import Any
@@ -155,7 +156,7 @@ class Responder:
             subscription = await client.subscribe(
                 endpoint.operation.subject,
                 queue=SCHEDULER_QUEUE,
-                cb=self._receiver(endpoint),
+                cb=partial(self._receive, endpoint),
                 pending_msgs_limit=PENDING_MESSAGES,
                 pending_bytes_limit=PENDING_BYTES,
             )
@@ -175,17 +176,14 @@ class Responder:
         await self._bus.drain(self._discovery_subscriptions)
         await self._bus.settle()
 
-    def _receiver(self, endpoint: _Endpoint) -> Callback:
-        async def receive(message: Msg) -> None:
-            if not self._may_answer(message.reply):
-                self._drop(message.reply)
-                return
-            arrival = _arrival(endpoint, message, time.time())
-            if not self._queue.put(arrival, len(message.data)):
-                self._observe(ResponderEvent.QUEUE_FULL)
-                await self._turn_away(arrival, QUEUE_FULL)
-
-        return receive
+    async def _receive(self, endpoint: _Endpoint, message: Msg) -> None:
+        if not self._may_answer(message.reply):
+            self._drop(message.reply)
+            return
+        arrival = _arrival(endpoint, message, time.time())
+        if not self._queue.put(arrival, len(message.data)):
+            self._observe(ResponderEvent.QUEUE_FULL)
+            await self._turn_away(arrival, QUEUE_FULL)
 
     def _may_answer(self, reply_to: str) -> bool:
         prefixes = self._settings.reply_prefixes
