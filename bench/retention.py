@@ -80,7 +80,7 @@ async def page_ms(connection: asyncpg.Connection, now: datetime, back: timedelta
     """Milliseconds of a page of one schedule's history from so long ago; the median of 50."""
     took = []
     for number in range(50):
-        wanted = history.Wanted(
+        wanted = history.RunFilter(
             tenant_id=f"tenant-{number}",
             schedule_id=UUID(int=int(f"0x{number}", 16)),
             install_id=None,

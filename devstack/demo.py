@@ -22,7 +22,8 @@ from devstack.progress import countdown, detail, step, table
 from devstack.stack import TENANT, DevStack, running_stack
 from runner_bridge.client import InstallContext, SchedulerHost
 from runner_bridge.requests import SignedRequests
-from service.storage.runs.history import Run, latest
+from service.storage.runs import history
+from service.storage.runs.history import RunFilter, RunRow
 
 EVERY_MINUTE = "* * * * *"
 RESULT_TIMEOUT_S = 30
@@ -133,16 +134,15 @@ def host_client(stack: DevStack, client: Client) -> SchedulerHost:
     return SchedulerHost(requests, install)
 
 
-async def wait_for_run(stack: DevStack, schedule_id: UUID, slot: datetime) -> Run:
+async def wait_for_run(stack: DevStack, schedule_id: UUID, slot: datetime) -> RunRow:
     """Return the run of a slot once it has succeeded. Raises StackError when it does not."""
     step("The run is in the database: ext_scheduler.runs.")
     deadline = asyncio.get_running_loop().time() + RESULT_TIMEOUT_S
+    of_schedule = RunFilter(tenant_id=TENANT, schedule_id=schedule_id)
     connection = await asyncpg.connect(stack.postgres.dsn)
     try:
         while True:
-            runs = await latest(
-                connection, TENANT, stack.sample.rows.install_id, schedule_id, limit=10
-            )
+            runs = await history.page(connection, of_schedule, limit=10)
             run = next((run for run in runs if run.slot == slot), None)
             if run is not None and run.status in FINAL_STATUSES:
                 break
@@ -157,7 +157,7 @@ async def wait_for_run(stack: DevStack, schedule_id: UUID, slot: datetime) -> Ru
     return run
 
 
-def show_run(run: Run) -> None:
+def show_run(run: RunRow) -> None:
     """Print a run record."""
     started = run.started_at or run.queued_at
     late = (started - run.slot).total_seconds()
@@ -167,7 +167,7 @@ def show_run(run: Run) -> None:
     detail(f"took      {run.duration_ms} ms, by worker {run.worker}")
 
 
-async def show_schedule(host: SchedulerHost, heartbeat: ScheduleInfo, run: Run) -> None:
+async def show_schedule(host: SchedulerHost, heartbeat: ScheduleInfo, run: RunRow) -> None:
     """Print the schedule's last-run fields, as read over the bus."""
     step("The schedule shows it as well: ext.scheduler.get.")
     current = (await host.get(GetInput(heartbeat.id))).schedule
@@ -177,7 +177,7 @@ async def show_schedule(host: SchedulerHost, heartbeat: ScheduleInfo, run: Run) 
     detail(f"nextRunAt {current.next_run_at}")
 
 
-async def show_recorded_call(stack: DevStack, run: Run) -> None:
+async def show_recorded_call(stack: DevStack, run: RunRow) -> None:
     """Print the extension's own record of the call, found by the run's idempotency key."""
     step("The extension has recorded the call: its GET /api/status, through /v1/execute.")
     recorded = (await call_extension(stack, "GET", "/api/status"))["heartbeat"]

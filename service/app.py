@@ -31,7 +31,7 @@ from service.messages import ServiceOperation
 from service.requests.batcher import RequestBatcher
 from service.requests.dispatcher import Dispatcher
 from service.requests.responder import Responder, ResponderEvent
-from service.runtime.health import Check
+from service.runtime.health import HealthCheck
 from service.runtime.logs import fields
 from service.runtime.metrics import Metrics
 from service.runtime.resources import (
@@ -52,7 +52,7 @@ from service.runtime.resources import (
 from service.runtime.settings import Settings
 from service.runtime.shutdown import (
     BEYOND_DRAIN_S,
-    give_up_after,
+    force_exit_after,
     running,
     stop_signal,
     unless_stopped,
@@ -81,8 +81,8 @@ async def serve(settings: Settings, role: Role) -> None:
 
     Raises CannotServeError when a part cannot be had or is lost for good.
     """
-    patience_s = settings.drain_timeout_s + BEYOND_DRAIN_S
-    stopping, started = stop_signal(patience_s), asyncio.Event()
+    stop_timeout_s = settings.drain_timeout_s + BEYOND_DRAIN_S
+    stopping, started = stop_signal(stop_timeout_s), asyncio.Event()
     metrics = Metrics()
     checks = life_checks(started, stopping)
     async with AsyncExitStack() as stack:
@@ -107,7 +107,9 @@ async def serve(settings: Settings, role: Role) -> None:
                 worker_settings(settings, sharded=sharded),
                 on_finished=publisher.wake,
             )
-            parts.append(await enter(running(worker.run, told=stopping, within_s=patience_s)))
+            parts.append(
+                await enter(running(worker.run, stop_event=stopping, timeout_s=stop_timeout_s))
+            )
         if role in {Role.RESPONDER, Role.ALL}:
             identity = _identity()
             checks["bus"] = bus_check(bus, own_ping(identity))
@@ -137,7 +139,7 @@ async def serve(settings: Settings, role: Role) -> None:
         except WorkerEndedError as error:
             raise CannotServeError(str(error)) from error
         finally:
-            give_up_after(patience_s)
+            force_exit_after(stop_timeout_s)
         log.info("stopping", extra=fields(role=role.value))
 
 
@@ -156,7 +158,7 @@ async def _reach(
     return bus, pools, await _is_sharded(next(iter(pools.values())))
 
 
-def _checks(bus: Bus, pool: asyncpg.Pool) -> dict[str, Check]:
+def _checks(bus: Bus, pool: asyncpg.Pool) -> dict[str, HealthCheck]:
     return {
         "bus": bus_check(bus),
         "database": database_check(pool),

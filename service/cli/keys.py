@@ -23,7 +23,7 @@ from service.cli.errors import EXIT_INTERRUPTED, EXIT_USAGE, CommandError
 from service.cli.loop import run
 from service.cli.output import print_line, print_notice, progress
 from service.cli.rotation import KeyFiles
-from service.runtime.key_file import LOOK_EVERY_S
+from service.runtime.key_file import CHECK_INTERVAL_S
 
 HELP = """Generate and rotate the keys that contexts are signed with.
 
@@ -154,7 +154,7 @@ def _run_step(step: RotationStep, key_files: KeyFiles, kid: str) -> str:
 
 def _wait(seconds: int) -> None:
     # Processes check their files once a second, so less could be too short.
-    pause = max(seconds, 2 * LOOK_EVERY_S)
+    pause = max(seconds, 2 * CHECK_INTERVAL_S)
     print_notice(f"waiting {pause:.0f} s for all processes to reload")
     run(_pause(pause))
 

@@ -26,7 +26,7 @@ from service.messages import KeySource, Reply, Request
 from service.operations import OPERATIONS
 from service.operations.context import Answer
 from service.requests.batcher import PendingRequest, RequestBatcher
-from service.runtime.logs import fields, tell
+from service.runtime.logs import fields, log_info
 from service.runtime.metrics import Metrics
 from service.storage.engine.errors import is_unavailable
 
@@ -138,14 +138,14 @@ class Dispatcher(Struct, frozen=True, kw_only=True):
 
     def _account(self, request: Request, claims: Claims | None, ending: _Ending) -> None:
         op, status, fault = request.op, ending.status, ending.fault
-        self.metrics.answered(op, status, ending.code, ending.duration_s)
+        self.metrics.record_request(op, status, ending.code, ending.duration_s)
         caller: dict[str, Any] = {
             "tenant": claims and claims.tenant_id,
             "install": claims and claims.install_id,
             "actor": claims and claims.sub,
             **ending.log_fields,
         }
-        tell(
+        log_info(
             log,
             "request",
             operation=op,

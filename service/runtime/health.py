@@ -8,14 +8,14 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from service.runtime.metrics import Metrics
 
-SHUTDOWN_S = 1.0
-"""How long at the end a question may still take to be answered."""
-Check = Callable[[], Awaitable[None]]
-"""Returns when all is well; raises an exception whose text says what is not."""
+SHUTDOWN_TIMEOUT_S = 1.0
+"""How long a request may still take while the server stops."""
+HealthCheck = Callable[[], Awaitable[None]]
+"""Returns where the process is well; raises an exception whose text states what is wrong."""
 
 
 async def serve_health(
-    host: str, port: int, metrics: Metrics, checks: Mapping[str, Check]
+    host: str, port: int, metrics: Metrics, checks: Mapping[str, HealthCheck]
 ) -> tuple[web.AppRunner, int]:
     """Start serving; return the runner, to be cleaned up, and the port in use.
 
@@ -26,11 +26,11 @@ async def serve_health(
         return web.json_response({"alive": True})
 
     async def readyz(_request: web.Request) -> web.Response:
-        current = dict(checks)  # a process that is starting adds to them meanwhile
+        current = dict(checks)  # a process that is starting adds to them
         faults = await run_checks(current)
-        shown = {name: faults.get(name, "ok") for name in current}
+        results = {name: faults.get(name, "ok") for name in current}
         return web.json_response(
-            {"ready": not faults, "checks": shown}, status=503 if faults else 200
+            {"ready": not faults, "checks": results}, status=503 if faults else 200
         )
 
     async def exposition(_request: web.Request) -> web.Response:
@@ -42,14 +42,14 @@ async def serve_health(
     application.router.add_get("/healthz", healthz)
     application.router.add_get("/readyz", readyz)
     application.router.add_get("/metrics", exposition)
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_S)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
     await runner.setup()
     await web.TCPSite(runner, host, port).start()
     return runner, runner.addresses[0][1]
 
 
-async def run_checks(checks: Mapping[str, Check]) -> dict[str, str]:
-    """Run every check; return what is wrong, by name."""
+async def run_checks(checks: Mapping[str, HealthCheck]) -> dict[str, str]:
+    """Run every check; return the errors by name."""
     faults = {}
     for name, check in checks.items():
         try:

@@ -1,4 +1,4 @@
-"""The keys contexts are verified with, read again when their file changes."""
+"""The keys that contexts are verified with, reloaded when their file changes."""
 
 import time
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from contracts.context import InvalidKeySet, KeySet, parse_key_set
 
 log = getLogger(__name__)
 
-LOOK_EVERY_S = 1.0
+CHECK_INTERVAL_S = 1.0
 
 
 class KeysUnusableError(Exception):
@@ -25,24 +25,24 @@ class KeyRing:
     def __init__(self, file: Path, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._file = file
         self._monotonic = monotonic
-        self._looked_at = monotonic()
+        self._checked_at = monotonic()
         self._stamp, self._keys = self._read()
 
     def current(self) -> KeySet:
-        """Return the keys, looking at the file at most once a second."""
+        """Return the keys, checking the file at most once a second."""
         now = self._monotonic()
-        if now - self._looked_at >= LOOK_EVERY_S:
-            self._looked_at = now
-            self._look()
+        if now - self._checked_at >= CHECK_INTERVAL_S:
+            self._checked_at = now
+            self._reload_if_changed()
         return self._keys
 
-    def _look(self) -> None:
+    def _reload_if_changed(self) -> None:
         try:
             if _stamp(self._file) != self._stamp:
                 self._stamp, self._keys = self._read()
                 log.info("key set read again: %d keys", len(self._keys.keys))
         except (KeysUnusableError, OSError) as error:
-            # The message says it all: a traceback would only repeat where files are read.
+            # The message is complete: a traceback would only repeat where files are read.
             log.error("new key set not usable, keeping the last one: %s", error)  # noqa: TRY400 -- see above
 
     def _read(self) -> tuple[tuple[int, int, int], KeySet]:

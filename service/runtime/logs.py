@@ -12,7 +12,10 @@ LogFormat = Literal["auto", "json", "text"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
-_OWN = frozenset(logging.LogRecord("", 0, "", 0, "", None, None).__dict__) | {"message", "taskName"}
+_RECORD_ATTRIBUTES = frozenset(logging.LogRecord("", 0, "", 0, "", None, None).__dict__) | {
+    "message",
+    "taskName",
+}
 # PostgreSQL quotes whole rows in the detail of an error, payloads included.
 _DETAIL = re.compile(
     r"\nDETAIL:  .*?(?=\nHINT:  |\n\nThe above exception|\n\nDuring handling|\Z)", re.DOTALL
@@ -23,11 +26,13 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
     given: dict[str, Any] | None = getattr(record, "fields", None)
     if given is not None:
         return given
-    return {name: value for name, value in record.__dict__.items() if name not in _OWN}
+    return {
+        name: value for name, value in record.__dict__.items() if name not in _RECORD_ATTRIBUTES
+    }
 
 
 def _exception(formatter: logging.Formatter, record: logging.LogRecord) -> str:
-    assert record.exc_info  # noqa: S101 -- the callers looked
+    assert record.exc_info  # noqa: S101 -- the callers checked
     return _DETAIL.sub("\nDETAIL:  (left out)", formatter.formatException(record.exc_info))
 
 
@@ -60,7 +65,7 @@ class TextFormatter(logging.Formatter):
 
 
 def _word(value: object) -> str:
-    """One word, so that no value can look like another field, or like another line."""
+    """Return the value as one word, so that it cannot look like another field or line."""
     text = str(value)
     return text if text.isprintable() and " " not in text else repr(text)
 
@@ -75,10 +80,10 @@ def configure(log_format: LogFormat, level: LogLevel) -> None:
     logging.getLogger("pgqueuer").setLevel(logging.WARNING)
 
 
-def tell(log: logging.Logger, message: str, **values: Any) -> None:  # noqa: ANN401 -- as below
+def log_info(log: logging.Logger, message: str, **values: Any) -> None:  # noqa: ANN401 -- as below
     """Log a line of level INFO with these fields; None values are left out.
 
-    Without looking for its caller: no line shows that, and it is a third of what a line costs.
+    Without determining its caller, which no line shows and which is a third of a line's cost.
     """
     if log.isEnabledFor(logging.INFO):
         record = logging.LogRecord(log.name, logging.INFO, "", 0, message, (), None)

@@ -19,7 +19,7 @@ API_STATUSES = ("ok", "refused", "failed")
 TRIGGERS = ("schedule", "catchup", "run_now")
 FINAL_STATUSES = ("success", "error", "skipped", "skipped_overlap")
 WATCHED_CODES = (Code.INTERNAL.value, Code.UNAVAILABLE.value)
-"""Codes that alerts look at, so that the first of them must be seen as a rise."""
+"""Codes that alerts watch, so that the first of them must appear as a rise."""
 API_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 RUN_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 LATENESS_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
@@ -29,7 +29,7 @@ class Metrics:
     """The registry of one process and what it counts; durations are in seconds."""
 
     def __init__(self) -> None:
-        # A second series for each, which nobody looks at.
+        # Each would have a second series, which no dashboard uses.
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
@@ -127,7 +127,7 @@ class Metrics:
             registry=registry,
         )
 
-    def answered(self, op: str, status: str, code: str | None, duration_s: float) -> None:
+    def record_request(self, op: str, status: str, code: str | None, duration_s: float) -> None:
         """Count a request that was answered; ``op`` and ``status`` are of closed sets."""
         series = self._series.get((op, status))
         if series is None:
@@ -148,7 +148,7 @@ class Metrics:
         series.inc()
 
     def expect_requests(self, operations: Iterable[str], drops: Iterable[str]) -> None:
-        """Show what a responder counts from the start, as zero: a rise from nothing is no rise."""
+        """Expose a responder's counters as zero from the start, so that the first rise is seen."""
         names = list(operations)
         _zero(self.api_calls, names, API_STATUSES)
         _zero(self.api_errors, names, WATCHED_CODES)
@@ -156,7 +156,7 @@ class Metrics:
         _zero(self.messages_dropped, drops)
 
     def expect_runs(self) -> None:
-        """Show what a worker counts from the start."""
+        """Expose a worker's counters as zero from the start."""
         _zero(self.runs, TRIGGERS, FINAL_STATUSES)
 
 

@@ -1,4 +1,4 @@
-"""What every process of the system is made of: keys, bus, pools, health."""
+"""The resources of every process: keys, bus, pools, health."""
 
 import asyncio
 import ssl
@@ -13,7 +13,7 @@ import asyncpg
 
 from service.bus.client import BusEvent
 from service.bus.connection import Bus, BusSettings, BusUnavailableError, connect, probe
-from service.runtime.health import Check, serve_health
+from service.runtime.health import HealthCheck, serve_health
 from service.runtime.key_file import KeyRing, KeysUnusableError
 from service.runtime.metrics import Metrics
 from service.runtime.settings import Settings
@@ -28,23 +28,23 @@ log = getLogger(__name__)
 SERVICE_NAME = "ext-scheduler"
 READY_TIMEOUT_S = 2.0
 CLOSE_TIMEOUT_S = 5.0
-NOT_USABLE = (
+DATABASE_ERRORS = (
     OSError,
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
 )
-"""What the driver raises when a database is not there, goes away meanwhile, or refuses."""
+"""What the driver raises when a database is missing, is lost, or refuses."""
 MESSAGE_EVENTS = frozenset({BusEvent.SLOW_CONSUMER, BusEvent.MALFORMED_MESSAGE})
 """What can happen to a connection that may have cost a message its answer."""
 
 
 class CannotServeError(Exception):
-    """The process cannot start, or cannot go on; the message is one line for a person."""
+    """The process cannot start or continue; the message is one line for a person."""
 
 
 class CannotReachError(CannotServeError):
-    """It cannot start because NATS or PostgreSQL is not there; trying again may help."""
+    """It cannot start because NATS or PostgreSQL is unavailable; retrying may help."""
 
 
 def key_ring(file: str) -> KeyRing:
@@ -56,7 +56,7 @@ def key_ring(file: str) -> KeyRing:
 
 
 def bus_settings(settings: Settings, name: str) -> BusSettings:
-    """Return where and as whom to connect; ``name`` is what the server's own lists show.
+    """Return the servers and the user to connect as; ``name`` is what the servers list.
 
     Raises CannotServeError when the certificates of the authority cannot be read.
     """
@@ -81,7 +81,7 @@ def _trust(ca_file: str) -> ssl.SSLContext | None:
 
 @asynccontextmanager
 async def connected_bus(settings: Settings, name: str, metrics: Metrics) -> AsyncIterator[Bus]:
-    """Connect for the length of the block. Raises CannotReachError when that is not possible."""
+    """Connect within the context. Raises CannotReachError when that is impossible."""
     try:
         bus = await connect(bus_settings(settings, name), _bus_observer(metrics))
     except BusUnavailableError as error:
@@ -93,7 +93,7 @@ async def connected_bus(settings: Settings, name: str, metrics: Metrics) -> Asyn
 
 
 def watch(bus: Bus) -> Callable[[asyncio.Event], Coroutine[Any, Any, None]]:
-    """Return a part that raises CannotServeError when the bus is lost for good."""
+    """Return a component that raises CannotServeError when the bus connection is closed."""
 
     async def watching(stopping: asyncio.Event) -> None:
         await first_of(bus.closed, stopping)
@@ -107,9 +107,9 @@ def watch(bus: Bus) -> Callable[[asyncio.Event], Coroutine[Any, Any, None]]:
 async def opened_pool(
     settings: Settings, name: str, size: int, metrics: Metrics, *, firing: bool
 ) -> AsyncIterator[asyncpg.Pool]:
-    """Connect to a migrated database for the length of the block, for ``firing`` or for requests.
+    """Connect to a migrated database within the context, for ``firing`` or for requests.
 
-    Raises CannotReachError when it cannot be had, CannotServeError when it lacks migrations.
+    Raises CannotReachError when it is unavailable, CannotServeError when it lacks migrations.
     """
     pool_settings = PoolSettings(
         url=settings.database_url,
@@ -118,8 +118,8 @@ async def opened_pool(
         lock_timeout_ms=settings.lock_timeout_ms,
         statement_timeout_ms=settings.statement_timeout_ms,
         statement_cache_size=settings.statement_cache_size,
-        kept=firing,
-        by_keys=not firing,  # firing asks for it where it needs it
+        keep_open=firing,
+        index_only=not firing,  # firing sets it in its transactions
     )
     with using_database():
         pool = await open_pool(pool_settings)
@@ -136,20 +136,20 @@ async def opened_pool(
 
 @contextmanager
 def using_database() -> Iterator[None]:
-    """Raise CannotReachError where the database goes away, or refuses, while a process starts."""
+    """Raise CannotReachError where the database is lost, or refuses, while a process starts."""
     try:
         yield
-    except NOT_USABLE as error:
+    except DATABASE_ERRORS as error:
         raise CannotReachError(f"database not usable: {describe(error)}") from error
 
 
 @asynccontextmanager
 async def health(
-    settings: Settings, metrics: Metrics, checks: Mapping[str, Check]
+    settings: Settings, metrics: Metrics, checks: Mapping[str, HealthCheck]
 ) -> AsyncIterator[int]:
-    """Serve health and metrics for the length of the block; give the port in use.
+    """Serve health and metrics within the context; yield the port in use.
 
-    Checks may be added meanwhile. Raises CannotServeError when the port is taken.
+    Checks may be added while it serves. Raises CannotServeError when the port is taken.
     """
     host, port = settings.http_host, settings.http_port
     try:
@@ -162,26 +162,26 @@ async def health(
         await runner.cleanup()
 
 
-def life_checks(started: asyncio.Event, stopping: asyncio.Event) -> dict[str, Check]:
-    """Return the checks that hold from the end of the start to the beginning of the stop."""
+def life_checks(started: asyncio.Event, stopping: asyncio.Event) -> dict[str, HealthCheck]:
+    """Return the checks that pass from the end of the start to the beginning of the stop."""
     return {
         "started": _state(started.is_set, "the process is starting"),
         "staying": _state(lambda: not stopping.is_set(), "the process is stopping"),
     }
 
 
-def bus_check(bus: Bus, subject: str | None = None) -> Check:
-    """Return a check of the way through the bus and back; see ``bus.probe`` for ``subject``."""
+def bus_check(bus: Bus, subject: str | None = None) -> HealthCheck:
+    """Return a check of the bus' round trip; see ``bus.probe`` for ``subject``."""
     return partial(_check_bus, bus, subject)
 
 
-def database_check(pool: asyncpg.Pool) -> Check:
+def database_check(pool: asyncpg.Pool) -> HealthCheck:
     """Return a check that a statement gets its answer."""
     return partial(_check_database, pool)
 
 
-def migration_check(pool: asyncpg.Pool) -> Check:
-    """Return a check that the database lacks no migration; one that has more is well."""
+def migration_check(pool: asyncpg.Pool) -> HealthCheck:
+    """Return a check that the database lacks no migration; it may have newer ones."""
     return partial(_check_migrations, pool)
 
 
@@ -219,7 +219,7 @@ async def _close(pool: asyncpg.Pool) -> None:
         pool.terminate()
 
 
-def _state(holds: Callable[[], bool], otherwise: str) -> Check:
+def _state(holds: Callable[[], bool], otherwise: str) -> HealthCheck:
     async def check() -> None:
         if not holds():
             raise CannotServeError(otherwise)
@@ -241,7 +241,7 @@ async def _check_migrations(pool: asyncpg.Pool) -> None:
         async with pool.acquire(timeout=READY_TIMEOUT_S) as connection:
             missing = await pending(connection)
     except MigrationError:
-        # A newer release has been here; this process goes on until it is replaced.
+        # A newer release has migrated; this process continues until it is replaced.
         return
     if missing:
         raise CannotServeError(f"the database lacks {len(missing)}")

@@ -12,7 +12,7 @@ from msgspec import Struct
 from service.runtime.logs import LogFormat, LogLevel
 
 PREFIX = "EXT_SCHEDULER_"
-LOWEST = {
+MIN_VALUES = {
     "http_port": 0,
     "callback_port": 0,
     "statement_cache_size": 0,
@@ -20,7 +20,7 @@ LOWEST = {
     "rate_window_retention_s": 60,
 }
 """Where the lowest value is not 1. A rate window shorter than a minute would forget changes."""
-HIGHEST = {
+MAX_VALUES = {
     "max_name_length": 128,
     "max_timezone_length": 64,
     "max_payload_depth": 200,
@@ -28,11 +28,11 @@ HIGHEST = {
     "callback_port": 65_535,
 }
 """What the platform's columns hold, what every reader of a payload can take, what is a port."""
-WEB = {"runner_url", "platform_url"}
+URL_SETTINGS = {"runner_url", "platform_url"}
 """Where HTTP requests go."""
-LISTS = {"reply_prefixes", "retry_delays_s", "admin_permissions"}
+LIST_SETTINGS = {"reply_prefixes", "retry_delays_s", "admin_permissions"}
 FILE_VARIABLE = "EXT_SCHEDULER_CONFIG"
-SECRETS = {"database_url", "nats_url", "nats_password"}
+SECRET_SETTINGS = {"database_url", "nats_url", "nats_password"}
 """May be given as the name of a file that holds them: ``EXT_SCHEDULER_<NAME>_FILE``."""
 SECRET_SUFFIX = "_file"  # noqa: S105 -- the end of a name
 _PASSWORD = re.compile(r"(?<=//)([^/@:]*:)[^/@]*(?=@)|([?&](?:ssl)?password=)[^&,]*")
@@ -200,21 +200,21 @@ def load(environment: Mapping[str, str], file: Path | None = None) -> Settings:
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for variable, text in environment.items():
         name = variable.removeprefix(PREFIX).lower()
         if not variable.startswith(PREFIX) or variable == FILE_VARIABLE:
             continue
         secret = name.removesuffix(SECRET_SUFFIX)
         if name in Settings.__struct_fields__:
-            found[name] = _words(text) if name in LISTS else text
-        elif name != secret and secret in SECRETS:
+            values[name] = _words(text) if name in LIST_SETTINGS else text
+        elif name != secret and secret in SECRET_SETTINGS:
             if variable.removesuffix(SECRET_SUFFIX.upper()) in environment:
                 raise SettingsError(f"{variable} and {PREFIX}{secret.upper()} are both set")
-            found[secret] = _secret(variable, Path(text))
+            values[secret] = _secret(variable, Path(text))
         else:
             raise SettingsError(f"{variable} is not a setting of ext-scheduler")
-    return found
+    return values
 
 
 def _secret(variable: str, file: Path) -> str:
@@ -243,7 +243,7 @@ def _words(text: str) -> list[str]:
 
 
 def _check(settings: Settings) -> None:
-    for name in sorted(WEB):
+    for name in sorted(URL_SETTINGS):
         url = getattr(settings, name)
         if url and not re.match(r"https?://[^/]", url):
             raise SettingsError(f"Setting {name}: must begin with http:// or https://")
@@ -251,7 +251,7 @@ def _check(settings: Settings) -> None:
         value = getattr(settings, name)
         if not isinstance(value, int) or isinstance(value, bool):
             continue
-        lowest, highest = LOWEST.get(name, 1), HIGHEST.get(name, value)
+        lowest, highest = MIN_VALUES.get(name, 1), MAX_VALUES.get(name, value)
         if value < lowest:
             raise SettingsError(f"Setting {name}: must be at least {lowest}, not {value}")
         if value > highest:

@@ -1,4 +1,4 @@
-"""How a process ends: when it is told to, in order, and within a time that can be relied upon."""
+"""How a process stops: on a signal, in order, and within a bounded time."""
 
 import asyncio
 import os
@@ -13,27 +13,27 @@ from typing import Any, TypeVar
 log = getLogger(__name__)
 
 T = TypeVar("T")
-Part = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
-"""Runs until the event is set, then ends by itself."""
+Component = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
+"""Runs until the event is set, then returns."""
 
 BEYOND_DRAIN_S = 8.0
-"""How long all the rest of an orderly end may take, beside what is in hand."""
-PART_S = 5.0
-CANCELLED_S = 2.0
-GIVEN_UP = 1
+"""How long an orderly stop may take in addition to draining the running work."""
+COMPONENT_STOP_TIMEOUT_S = 5.0
+CANCEL_TIMEOUT_S = 2.0
+FORCED_EXIT_STATUS = 1
 
 
-def stop_signal(patience_s: float) -> asyncio.Event:
+def stop_signal(timeout_s: float) -> asyncio.Event:
     """Return an event that the first SIGTERM or SIGINT sets; a second one ends the process.
 
-    So does the end of ``patience_s``, with status 1 and a line that says what it still was at.
+    So does the end of ``timeout_s``, with status 1 and a line that names what is still running.
     """
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
         stopping.set()
-        give_up_after(patience_s)
+        force_exit_after(timeout_s)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_DFL)
@@ -43,34 +43,34 @@ def stop_signal(patience_s: float) -> asyncio.Event:
     return stopping
 
 
-def give_up_after(patience_s: float) -> None:
-    """End the process then, if it has not ended by itself, whatever holds it up."""
-    # A thread, so that it also comes when the event loop no longer turns, or has ended and waits.
-    arguments = (asyncio.get_running_loop(), patience_s)
-    timer = threading.Timer(patience_s, _give_up, arguments)
+def force_exit_after(timeout_s: float) -> None:
+    """End the process after the timeout, if it still runs, whatever blocks it."""
+    # A thread, so that it also happens when the event loop is blocked, or has ended and waits.
+    arguments = (asyncio.get_running_loop(), timeout_s)
+    timer = threading.Timer(timeout_s, _force_exit, arguments)
     timer.daemon = True
     timer.start()
 
 
-def _give_up(loop: asyncio.AbstractEventLoop, patience_s: float) -> None:
+def _force_exit(loop: asyncio.AbstractEventLoop, timeout_s: float) -> None:
     try:
         names = ", ".join(sorted({_name(task) for task in asyncio.all_tasks(loop)}))
-        told = f"did not end within {patience_s:g} s; it still was at: {names or 'nothing'}"
-        sys.stderr.write(f"ext-scheduler: {told}\n")
+        line = f"did not end within {timeout_s:g} s; still running: {names or 'nothing'}"
+        sys.stderr.write(f"ext-scheduler: {line}\n")
         sys.stderr.flush()
     finally:
-        os._exit(GIVEN_UP)
+        os._exit(FORCED_EXIT_STATUS)
 
 
 def _name(task: asyncio.Task[Any]) -> str:
     return getattr(task.get_coro(), "__qualname__", task.get_name())
 
 
-async def until_stopped(stopping: asyncio.Event, *parts: asyncio.Task[None]) -> None:
-    """Wait for the stop signal; raise what a part raises before. The parts go on."""
+async def until_stopped(stopping: asyncio.Event, *components: asyncio.Task[None]) -> None:
+    """Wait for the stop signal; raise what a component raises before. The components continue."""
     signalled = asyncio.create_task(stopping.wait())
     try:
-        done, _ = await asyncio.wait({signalled, *parts}, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait({signalled, *components}, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
     finally:
@@ -78,7 +78,7 @@ async def until_stopped(stopping: asyncio.Event, *parts: asyncio.Task[None]) -> 
 
 
 async def unless_stopped(stopping: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
-    """Return what the work comes to; None when the stop signal comes first and cancels it."""
+    """Return the result of the work; None when the stop signal comes first and cancels it."""
     signalled, working = asyncio.create_task(stopping.wait()), asyncio.create_task(work)
     try:
         done, _ = await asyncio.wait({signalled, working}, return_when=asyncio.FIRST_COMPLETED)
@@ -101,23 +101,26 @@ async def first_of(*events: asyncio.Event) -> None:
 
 @asynccontextmanager
 async def running(
-    part: Part, *, told: asyncio.Event | None = None, within_s: float = PART_S
+    component: Component,
+    *,
+    stop_event: asyncio.Event | None = None,
+    timeout_s: float = COMPONENT_STOP_TIMEOUT_S,
 ) -> AsyncIterator[asyncio.Task[None]]:
-    """Run a part for the length of the block, then tell it to stop and wait until it has.
+    """Run a component within the context, then stop it and wait until it has ended.
 
-    ``told`` is an event that may tell it earlier. What has not ended ``within_s`` of the end of the
-    block is cancelled.
+    ``stop_event`` may stop it earlier. It is cancelled when it has not ended ``timeout_s`` after
+    the end of the context.
     """
-    stopping = told or asyncio.Event()
-    task = asyncio.create_task(part(stopping))
+    stopping = stop_event or asyncio.Event()
+    task = asyncio.create_task(component(stopping))
     try:
         yield task
     finally:
         stopping.set()
-        await asyncio.wait({task}, timeout=within_s)
+        await asyncio.wait({task}, timeout=timeout_s)
         if not task.done():
-            log.warning("%s did not end within %g s; cancelled", _name(task), within_s)
+            log.warning("%s did not end within %g s; cancelled", _name(task), timeout_s)
             task.cancel()
-            await asyncio.wait({task}, timeout=CANCELLED_S)
+            await asyncio.wait({task}, timeout=CANCEL_TIMEOUT_S)
         if task.done() and not task.cancelled() and (error := task.exception()) is not None:
-            log.error("a part ended with an error: %s", error)
+            log.error("component failed: %s", error)

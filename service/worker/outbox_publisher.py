@@ -98,7 +98,7 @@ class OutboxPublisher:
         timeout_s = self._settings.acquire_timeout_s
         async with acquired(self._pool, timeout_s) as connection, connection.transaction():
             settings = self._settings
-            pending = await outbox.take(connection, settings.batch, alone=settings.sharded)
+            pending = await outbox.take(connection, settings.batch, sharded=settings.sharded)
             if pending:
                 await self._publish(pending)
                 await outbox.remove(connection, pending)

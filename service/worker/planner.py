@@ -57,8 +57,8 @@ class PlanSummary(Struct, frozen=True):
     unplannable: dict[tuple[str, UUID], str] = {}
 
 
-class Step(Struct, frozen=True):
-    """What becomes of one timer: moved, or removed where ``timer`` is None."""
+class TimerPlan(Struct, frozen=True):
+    """What becomes of one timer: the timer as it will be, removed where ``timer`` is None."""
 
     timer: Timer | None
     occurrence: Occurrence | None = None
@@ -75,48 +75,49 @@ async def plan_due(
         if not due:
             return PlanSummary()
         states = await firing_state.read(connection, [timer.key for timer in due])
-        steps: list[Step] = []
+        plans: list[TimerPlan] = []
         for timer in due:
+            state = states.get(timer.key)
             try:
-                steps.append(step(timer, states.get(timer.key), now, settings.rules, slot_cache))
+                plans.append(plan_timer(timer, state, now, settings.rules, slot_cache))
             except UnplannableError as error:
                 unplannable[timer.key] = str(error)
-        planned = await occurrences.plan(connection, ranked(steps), now)
+        planned = await occurrences.plan(connection, prioritised(plans), now)
         before = {timer.key: timer for timer in due}
-        after = [moved(each, planned) for each in steps if each.timer]
+        after = [next_timer(plan, planned) for plan in plans if plan.timer]
         await timers.advance(connection, [t for t in after if t.same_but_when(before[t.key])])
         await timers.move(connection, [t for t in after if not t.same_but_when(before[t.key])])
-        kept = {each.timer.key for each in steps if each.timer}
+        kept = {plan.timer.key for plan in plans if plan.timer}
         await timers.remove(connection, [timer.key for timer in due if timer.key not in kept])
     return PlanSummary(
         timers=len(due),
         occurrences=len(planned),
-        missed=sum(each.missed for each in steps),
+        missed=sum(plan.missed for plan in plans),
         unplannable=unplannable,
     )
 
 
-def step(
+def plan_timer(
     timer: Timer,
-    truth: ScheduleState | None,
+    state: ScheduleState | None,
     now: datetime,
     rules: PlanningRules,
     slot_cache: SlotCache,
-) -> Step:
-    """What becomes of a due timer, the schedule row being the truth. Raises UnplannableError."""
-    if truth is None:
-        return Step(None)
-    cron, timezone = truth.cron or "", truth.timezone or "UTC"
-    if (cron, timezone) != (timer.cron, timer.timezone) or not truth.fires:
+) -> TimerPlan:
+    """Plan a due timer by its schedule's current state. Raises UnplannableError."""
+    if state is None:
+        return TimerPlan(None)
+    cron, timezone = state.cron or "", state.timezone or "UTC"
+    if (cron, timezone) != (timer.cron, timer.timezone) or not state.fires:
         following = slot_cache.following(cron, timezone, now)
-        return Step(_next(timer, truth, following, timer.missed))
+        return TimerPlan(_moved(timer, state, following, timer.missed))
     decision = slot_cache.evaluate_due(cron, timezone, timer.due_at, now, rules)
     missed = timer.missed + decision.missed
     occurrence = None
     if decision.slot is not None:
         occurrence = Occurrence(
             tenant_id=timer.tenant_id,
-            install_id=truth.install_id,
+            install_id=state.install_id,
             schedule_id=timer.schedule_id,
             slot=decision.slot.replace(second=0, microsecond=0),
             trigger="catchup" if decision.catchup else "schedule",
@@ -126,44 +127,44 @@ def step(
             if decision.catchup
             else timedelta(0),
         )
-    return Step(_next(timer, truth, decision.following, missed), occurrence, decision.missed)
+    return TimerPlan(_moved(timer, state, decision.following, missed), occurrence, decision.missed)
 
 
-def _next(timer: Timer, truth: ScheduleState, due_at: datetime, missed: int) -> Timer:
+def _moved(timer: Timer, state: ScheduleState, due_at: datetime, missed: int) -> Timer:
     return Timer(
         tenant_id=timer.tenant_id,
         schedule_id=timer.schedule_id,
-        install_id=truth.install_id,
-        cron=truth.cron or "",
-        timezone=truth.timezone or "UTC",
+        install_id=state.install_id,
+        cron=state.cron or "",
+        timezone=state.timezone or "UTC",
         due_at=due_at,
         missed=missed,
     )
 
 
-def ranked(steps: Sequence[Step]) -> list[Occurrence]:
-    """Give each occurrence the priority of its rank within its tenant.
+def prioritised(plans: Sequence[TimerPlan]) -> list[Occurrence]:
+    """Return the occurrences, each with its rank within its tenant as priority.
 
     So the first of every tenant goes before the second of any.
     """
     ranks: Counter[str] = Counter()
-    found = []
-    for each in steps:
-        if each.occurrence is not None:
-            tenant_id = each.occurrence.tenant_id
-            priority = max(-ranks[tenant_id], LOWEST_PRIORITY)
-            found.append(structs.replace(each.occurrence, priority=priority))
-            ranks[tenant_id] += 1
-    return found
+    result = []
+    for plan in plans:
+        occurrence = plan.occurrence
+        if occurrence is not None:
+            priority = max(-ranks[occurrence.tenant_id], LOWEST_PRIORITY)
+            result.append(structs.replace(occurrence, priority=priority))
+            ranks[occurrence.tenant_id] += 1
+    return result
 
 
-def moved(each: Step, planned: set[tuple[str, UUID]]) -> Timer:
-    """The timer as it will be: the new run record has taken its count of missed slots."""
-    assert each.timer is not None  # noqa: S101 - the caller filtered
-    occurrence = each.occurrence
-    if each.timer.missed and occurrence is not None and each.timer.key in planned:
-        return structs.replace(each.timer, missed=0)
-    return each.timer
+def next_timer(plan: TimerPlan, planned: set[tuple[str, UUID]]) -> Timer:
+    """Return the timer as it will be: a new run record takes over its count of missed slots."""
+    timer = plan.timer
+    assert timer is not None  # noqa: S101 - the caller filtered
+    if timer.missed and plan.occurrence is not None and timer.key in planned:
+        return structs.replace(timer, missed=0)
+    return timer
 
 
 class Planner:

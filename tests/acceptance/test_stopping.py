@@ -165,7 +165,7 @@ async def test_what_hangs_is_given_up_and_named(hang: str, told: str) -> None:
     async with asyncio.timeout(60):
         _, said = await process.communicate()
     assert process.returncode == 1
-    assert said.decode() == (f"ext-scheduler: did not end within 2 s; it still was at: {told}\n")
+    assert said.decode() == (f"ext-scheduler: did not end within 2 s; still running: {told}\n")
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from service.storage.runs import attempts, invocations, occurrences
 from service.storage.runs.invocations import Invocation
 from service.storage.schedules import timers
 from service.worker import planner
-from service.worker.planner import Step
+from service.worker.planner import TimerPlan
 from service.worker.runner_client import RunnerCall, RunnerClient
 
 IGNORED_EVERY = 200
@@ -66,16 +66,16 @@ def plan_twice() -> None:
 
 def skip_slots() -> None:
     """Move some timers on without an occurrence."""
-    honest = planner.step
+    honest = planner.plan_timer
 
-    def step(*arguments: object) -> Step:
-        made: Step = honest(*arguments)  # type: ignore[arg-type]  # passed through
+    def plan_timer(*arguments: object) -> TimerPlan:
+        made: TimerPlan = honest(*arguments)  # type: ignore[arg-type]  # passed through
         occurrence = made.occurrence
         if occurrence is not None and occurrence.id.int % IGNORED_EVERY == 0:
             return structs.replace(made, occurrence=None)
         return made
 
-    setattr(planner, "step", step)  # noqa: B010 - a function is what is tampered with
+    setattr(planner, "plan_timer", plan_timer)  # noqa: B010 - a function is what is tampered with
 
 
 def make_up_keys() -> None:

@@ -2,12 +2,12 @@
 
 import aiohttp
 
-from service.runtime.health import Check, serve_health
+from service.runtime.health import HealthCheck, serve_health
 from service.runtime.metrics import Metrics
 
 
 async def test_checks_that_are_added_while_it_is_asked_wait_for_the_next_time() -> None:
-    checks: dict[str, Check] = {}
+    checks: dict[str, HealthCheck] = {}
 
     async def fine() -> None:
         return

@@ -8,7 +8,12 @@ import pytest
 
 from service.storage.engine import clock
 from service.storage.runs import queue
-from service.storage.runs.queue_listener import PROBES, Listener, ListenerLostError, listening
+from service.storage.runs.queue_listener import (
+    PROBE_CHANNEL,
+    Listener,
+    ListenerLostError,
+    listening,
+)
 from tests.support.eventually import eventually
 
 CHANNEL = queue.SETTINGS.channel
@@ -20,7 +25,7 @@ async def test_enqueued_jobs_are_heard_of_and_nothing_else(pool: asyncpg.Pool) -
         for rubbish in ("", "{", '{"operation": 1}', '"x"', "null"):
             await pool.execute("SELECT pg_notify($1, $2)", queue.SETTINGS.channel, rubbish)
         await pool.execute("DELETE FROM ext_scheduler.pgqueuer")
-        await pool.execute("SELECT pg_notify($1, $2)", PROBES, str(uuid4()))
+        await pool.execute("SELECT pg_notify($1, $2)", PROBE_CHANNEL, str(uuid4()))
         await listener.probe(60)
         assert heard == []
         async with pool.acquire() as connection:

@@ -23,7 +23,7 @@ EMPTY = {"rate_windows", "idempotency"}
 async def test_a_lookup_planned_over_empty_tables_uses_keys(
     database: str, by_keys: bool, whole: set[str]
 ) -> None:
-    settings = PoolSettings(database, 1, "test", 5_000, 15_000, 256, by_keys=by_keys)
+    settings = PoolSettings(database, 1, "test", 5_000, 15_000, 256, index_only=by_keys)
     async with await open_pool(settings) as pool, pool.acquire() as connection:
         await connection.execute("VACUUM ANALYZE")
         await connection.execute("SET plan_cache_mode = force_generic_plan")

@@ -7,7 +7,7 @@ from service.storage.engine.citus import (
     ENDPOINTS,
     PLATFORM,
     SCHEDULES,
-    State,
+    PlacementState,
     placement,
 )
 
@@ -57,9 +57,9 @@ FRESH = [
 ]
 
 
-def state(*placed: str, by_tenant: tuple[str, ...] = (), fresh: bool = False) -> State:
+def state(*placed: str, by_tenant: tuple[str, ...] = (), fresh: bool = False) -> PlacementState:
     """What is there; types are those of a database that our own migrations made."""
-    return State(
+    return PlacementState(
         placed=frozenset({*placed, *by_tenant}),
         by_tenant=frozenset(by_tenant),
         types=TYPES,

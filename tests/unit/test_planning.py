@@ -21,7 +21,7 @@ from service.rules.slots import slots_between
 from service.storage.runs.occurrences import Occurrence, occurrence_id, slot_text
 from service.storage.schedules.firing_state import ScheduleState
 from service.storage.schedules.timers import Timer
-from service.worker.planner import Step, moved, ranked, step
+from service.worker.planner import TimerPlan, next_timer, plan_timer, prioritised
 
 SLOT = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 RULES = PlanningRules()
@@ -107,12 +107,12 @@ def truth(
     return ScheduleState(INSTALL, cron, timezone, fires)
 
 
-def planned(of: Timer, row: ScheduleState | None, seconds: float = 1) -> Step:
-    return step(of, row, at(seconds), RULES, SlotCache())
+def planned(of: Timer, row: ScheduleState | None, seconds: float = 1) -> TimerPlan:
+    return plan_timer(of, row, at(seconds), RULES, SlotCache())
 
 
 def test_a_timer_without_schedule_is_dropped() -> None:
-    assert planned(timer(), None) == Step(None)
+    assert planned(timer(), None) == TimerPlan(None)
 
 
 @pytest.mark.parametrize(
@@ -150,19 +150,19 @@ def test_a_run_record_takes_the_missed_count_of_the_timer() -> None:
     assert found.occurrence is not None
     assert found.occurrence.missed == 3
     assert found.timer is not None
-    assert moved(found, {found.timer.key}).missed == 0
-    assert moved(found, set()).missed == 3
+    assert next_timer(found, {found.timer.key}).missed == 0
+    assert next_timer(found, set()).missed == 3
 
 
 def test_rank_within_the_tenant_is_the_priority() -> None:
-    def due(tenant_id: str) -> Step:
+    def due(tenant_id: str) -> TimerPlan:
         occurrence = Occurrence(
             tenant_id=tenant_id, install_id=INSTALL, schedule_id=uuid4(), slot=SLOT
         )
-        return Step(None, occurrence)
+        return TimerPlan(None, occurrence)
 
-    steps = [due("a"), due("a"), due("b"), Step(None), due("a"), due("b")]
-    assert [each.priority for each in ranked(steps)] == [0, -1, 0, -2, -1]
+    plans = [due("a"), due("a"), due("b"), TimerPlan(None), due("a"), due("b")]
+    assert [each.priority for each in prioritised(plans)] == [0, -1, 0, -2, -1]
 
 
 def test_spread_is_steady_and_covers_its_time() -> None:

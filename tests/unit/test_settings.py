@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from service.runtime.settings import SECRETS, Settings, SettingsError, load
+from service.runtime.settings import SECRET_SETTINGS, Settings, SettingsError, load
 from tests.support.sources import ROOT
 
 
@@ -51,7 +51,7 @@ def test_a_wrong_setting_is_named(variable: str, text: str, named: str) -> None:
         load({variable: text})
 
 
-@pytest.mark.parametrize("name", sorted(SECRETS))
+@pytest.mark.parametrize("name", sorted(SECRET_SETTINGS))
 def test_a_secret_may_be_in_a_file(tmp_path: Path, name: str) -> None:
     file = tmp_path / "secret"
     file.write_text("sesame\n")

@@ -71,7 +71,7 @@ async def run_history(call: Call, request: contract.RunHistoryInput) -> Answer:
     tenant_id = resolve_tenant(call, request.tenant_id) or await _tenant_of(call, request)
     if tenant_id is None:
         return contract.RunHistoryOutput(runs=[])
-    filter_ = history.Wanted(
+    filter_ = history.RunFilter(
         tenant_id=tenant_id,
         schedule_id=None if request.schedule_id is None else UUID(request.schedule_id),
         install_id=None if request.install_id is None else UUID(request.install_id),

@@ -1,4 +1,4 @@
-"""Work that one process at a time does."""
+"""Advisory locks, for work that only one process at a time may do."""
 
 from service.storage.engine.connection import Connection
 
@@ -6,6 +6,6 @@ TRY_LOCK = "SELECT pg_try_advisory_xact_lock($1::bigint)"
 
 
 async def try_lock(connection: Connection, key: int) -> bool:
-    """Take an advisory lock until the transaction ends; False when somebody else has it."""
+    """Take an advisory lock until the transaction ends; False when another session has it."""
     taken: bool = await connection.fetchval(TRY_LOCK, key)
     return taken

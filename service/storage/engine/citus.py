@@ -1,7 +1,7 @@
 """Placement on a database with the Citus extension: what is distributed, referenced, or local.
 
 Timers, the queue and what is about no tenant stay on the coordinator: rows are taken from those
-with SKIP LOCKED, which does not exist across shards. What somebody has placed already stays there.
+with SKIP LOCKED, which does not exist across shards. Tables that are placed already stay there.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ DISTRIBUTED = (
 """By ``tenant_id``, in this order."""
 
 LOCAL = ("ext_scheduler.timers",)
-"""Per tenant, and on the coordinator all the same."""
+"""Per tenant, but on the coordinator."""
 
 PRESENT = "SELECT to_regclass('pg_dist_partition') IS NOT NULL"
 
@@ -34,7 +34,7 @@ PLATFORM = (
     "public.tenant_extension_install_config",
     "public.tenant_extension_install_secrets",
 )
-"""The platform's tables per tenant: it decides about their place, and ours lie beside theirs."""
+"""The platform's tables per tenant: it decides on their placement, and ours are colocated."""
 
 PLACED = """
 SELECT format('%s.%s', n.nspname, c.relname) AS name,
@@ -51,7 +51,7 @@ FROM information_schema.columns WHERE column_name = 'tenant_id'
 HAS_ROWS = "SELECT EXISTS (SELECT FROM {table})"
 
 # A distributed table's keys contain its distribution column. Only on an empty table, which is to
-# say on one that our own migration has just made.
+# say on one that our own migration has just created.
 REKEY = (
     f"ALTER TABLE {SCHEDULES} DROP CONSTRAINT tenant_extension_schedule_pkey",
     f"ALTER TABLE {SCHEDULES} ADD PRIMARY KEY (tenant_id, id)",
@@ -71,10 +71,10 @@ SELECT EXISTS (SELECT FROM pg_constraint c
 """
 
 
-class State(Struct, frozen=True):
-    """What is there: the tables placed already, which of them by tenant, and types of tenant ids.
+class PlacementState(Struct, frozen=True):
+    """The current tables: those placed already, which of them by tenant, and types of tenant ids.
 
-    ``fresh`` is whether the schedule table is ours and empty, so that its keys may change.
+    With ``fresh`` the schedule table is ours and empty, so that its keys may change.
     """
 
     placed: frozenset[str]
@@ -83,8 +83,8 @@ class State(Struct, frozen=True):
     fresh: bool
 
 
-def placement(state: State) -> list[str]:
-    """The statements that place what has no place yet; none the second time."""
+def placement(state: PlacementState) -> list[str]:
+    """Return the statements that place the tables not placed yet; none the second time."""
     statements = []
     if ENDPOINTS not in state.placed:
         statements.append(f"SELECT create_reference_table('{ENDPOINTS}')")
@@ -95,21 +95,21 @@ def placement(state: State) -> list[str]:
         if table in PLATFORM and table not in state.by_tenant:
             continue
         if table == SCHEDULES and table not in state.placed and not state.fresh:
-            continue  # the platform keeps it on the coordinator: it stays as it was found
+            continue  # the platform keeps it on the coordinator: it stays there
         if table not in state.placed:
             if table == SCHEDULES:
                 statements += REKEY
-            beside = companions.get(kind, "none")
+            colocated = companions.get(kind, "none")
             statements.append(
                 f"SELECT create_distributed_table('{table}', 'tenant_id',"
-                f" colocate_with => '{beside}')"
+                f" colocate_with => '{colocated}')"
             )
         companions.setdefault(kind, table)
     return statements
 
 
 async def is_present(connection: Connection) -> bool:
-    """Tell whether the database has the extension."""
+    """Return whether the database has the extension."""
     return await connection.fetchval(PRESENT) is True
 
 
@@ -124,10 +124,10 @@ async def place(connection: Connection) -> Sequence[str]:
     return statements
 
 
-async def _state(connection: Connection) -> State:
+async def _state(connection: Connection) -> PlacementState:
     filled = await connection.fetchval(HAS_ROWS.format(table=SCHEDULES))
     placed = await connection.fetch(PLACED)
-    return State(
+    return PlacementState(
         placed=frozenset(row["name"] for row in placed),
         by_tenant=frozenset(row["name"] for row in placed if row["by_tenant"]),
         types={row["name"]: row["data_type"] for row in await connection.fetch(TENANT_TYPES)},

@@ -8,7 +8,7 @@ from service.storage.engine.connection import Connection
 NOW = "SELECT clock_timestamp()"
 
 Clock = Callable[[Connection], Awaitable[datetime]]
-"""Tells the time over a connection; tests pass one that they move."""
+"""Returns the time, over a connection; tests pass one that they move."""
 
 
 async def read(connection: Connection) -> datetime:

@@ -1,4 +1,4 @@
-"""The type of a database connection, from a pool or not, and what its statements say."""
+"""The type of a database connection, from a pool or not, and the row counts of statements."""
 
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -11,5 +11,5 @@ Connection: TypeAlias = "asyncpg.Connection | PoolConnectionProxy[asyncpg.Record
 
 
 def affected(tag: str) -> int:
-    """How many rows a statement wrote or removed, by what ``execute`` returned."""
+    """Return how many rows a statement wrote or deleted, from the tag that ``execute`` returned."""
     return int(tag.rpartition(" ")[2])

@@ -11,7 +11,7 @@ from service.storage.engine.connection import Connection
 
 LOCK_KEY = 0x657874_7363686564  # "extsched"
 
-CREATE_LEDGER = """
+CREATE_MIGRATIONS_TABLE = """
 CREATE SCHEMA IF NOT EXISTS ext_scheduler;
 CREATE TABLE IF NOT EXISTS ext_scheduler.migrations (
   version integer PRIMARY KEY,
@@ -21,7 +21,7 @@ CREATE TABLE IF NOT EXISTS ext_scheduler.migrations (
 );
 """
 
-LEDGER_EXISTS = "SELECT to_regclass('ext_scheduler.migrations') IS NOT NULL"
+MIGRATIONS_TABLE_EXISTS = "SELECT to_regclass('ext_scheduler.migrations') IS NOT NULL"
 
 APPLIED = "SELECT version, name, checksum FROM ext_scheduler.migrations ORDER BY version"
 
@@ -29,7 +29,7 @@ RECORD = "INSERT INTO ext_scheduler.migrations (version, name, checksum) VALUES 
 
 
 class MigrationError(Exception):
-    """The database and the migrations of this release do not fit together."""
+    """The database's migrations are inconsistent with this release's."""
 
 
 class Migration(Struct, frozen=True):
@@ -43,16 +43,16 @@ class Migration(Struct, frozen=True):
 
 def available() -> list[Migration]:
     """Return the migrations of this release, in order. Raises MigrationError on a gap."""
-    found = []
+    migrations = []
     for entry in (resources.files("service.storage") / "migrations").iterdir():
         if match := re.fullmatch(r"(\d{4})_(\w+)\.sql", entry.name):
             body = entry.read_bytes()
             checksum = hashlib.sha256(body).hexdigest()
-            found.append(Migration(int(match[1]), match[2], body.decode(), checksum))
-    found.sort(key=lambda migration: migration.version)
-    if [migration.version for migration in found] != list(range(1, len(found) + 1)):
+            migrations.append(Migration(int(match[1]), match[2], body.decode(), checksum))
+    migrations.sort(key=lambda migration: migration.version)
+    if [migration.version for migration in migrations] != list(range(1, len(migrations) + 1)):
         raise MigrationError("Migration files are not numbered 1, 2, 3, … without gaps")
-    return found
+    return migrations
 
 
 async def pending(connection: Connection) -> list[Migration]:
@@ -61,7 +61,7 @@ async def pending(connection: Connection) -> list[Migration]:
     Raises MigrationError when an applied one differs from this release's file, or is unknown to it.
     """
     known = {migration.version: migration for migration in available()}
-    if await connection.fetchval(LEDGER_EXISTS):
+    if await connection.fetchval(MIGRATIONS_TABLE_EXISTS):
         for row in await connection.fetch(APPLIED):
             migration = known.pop(row["version"], None)
             label = f"{row['version']:04d}_{row['name']}"
@@ -82,7 +82,7 @@ async def migrate(connection: Connection) -> list[Migration]:
     await connection.execute("SELECT pg_advisory_lock($1)", LOCK_KEY)
     try:
         todo = await pending(connection)
-        await connection.execute(CREATE_LEDGER)
+        await connection.execute(CREATE_MIGRATIONS_TABLE)
         for migration in todo:
             async with connection.transaction():
                 await connection.execute(migration.sql)
@@ -97,7 +97,7 @@ async def migrate(connection: Connection) -> list[Migration]:
 
 def as_sql(migrations: list[Migration]) -> str:
     """Return a script that does the same by hand, for ``psql``."""
-    parts = [CREATE_LEDGER.strip()]
+    parts = [CREATE_MIGRATIONS_TABLE.strip()]
     for migration in migrations:
         record = (
             "INSERT INTO ext_scheduler.migrations (version, name, checksum)"

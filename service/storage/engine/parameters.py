@@ -1,4 +1,4 @@
-"""A statement's parameters as a row, or as many: what is written reads from either alike."""
+"""A statement's parameters as one row or many: a write can read from both in the same way."""
 
 from collections.abc import Mapping
 
@@ -7,20 +7,20 @@ Columns = Mapping[str, str]
 
 
 def parameters(columns: Columns) -> dict[str, str]:
-    """Give the parameters ``$1``, ``$2`` … by name, each with its type."""
+    """Return the parameters ``$1``, ``$2`` … by name, each with its type."""
     return {name: f"${n}::{kind}" for n, (name, kind) in enumerate(columns.items(), start=1)}
 
 
 def one_row(columns: Columns) -> str:
-    """Select parameters ``$1``, ``$2`` … as one row."""
+    """Return a SELECT of the parameters ``$1``, ``$2`` … as one row."""
     return f"SELECT {', '.join(f'{n} AS {name}' for name, n in parameters(columns).items())}"
 
 
 def many_rows(columns: Columns) -> str:
-    """Give arrays ``$1``, ``$2`` …, all of one length, as rows; for a FROM.
+    """Return a FROM item of the arrays ``$1``, ``$2`` …, all of one length, as rows.
 
-    How long they are is hidden from the planner. For few it would find a plan made for just them
-    a little cheaper than one for any number, and would plan every execution anew.
+    Their length is hidden from the planner. For few rows it would find a plan for that number a
+    little cheaper than a generic one, and would plan every execution again.
     """
     arrays = [f"${n}::{kind}[]" for n, kind in enumerate(columns.values(), start=1)]
     arrays[0] = f"(SELECT {arrays[0]})"

@@ -1,4 +1,4 @@
-"""Connection pools. Sessions are in UTC, bounded in every wait, and only to a writable server."""
+"""Connection pools. Sessions are in UTC, with a timeout for every wait, to a writable server."""
 
 from contextlib import suppress
 
@@ -6,8 +6,8 @@ import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 from msgspec import Struct
 
-IDLE_S = 300.0
-"""After how long an unused connection is closed, where they are not kept."""
+IDLE_TIMEOUT_S = 300.0
+"""After how long an unused connection is closed, where they are not kept open."""
 
 # The driver asks the database about each of these types, on each connection that meets it, which
 # takes as long as firing a hundred schedules. Asked together, when the connection is made.
@@ -20,9 +20,9 @@ SELECT $1::uuid[], $2::timestamptz[], $3::integer[], $4::bigint[], $5::interval[
 class PoolSettings(Struct, frozen=True):
     """Times in milliseconds. ``statement_cache_size`` 0 is for a transaction pooler in between.
 
-    ``kept`` connections are all made at the start and stay, for work that comes all at once.
-    ``by_keys``: rows are looked up by index, whatever the statistics say. A plan that was made and
-    kept while a table was empty reads the whole of it, until it is analysed a minute later.
+    With ``keep_open`` all connections are made at the start and stay, for work in bursts.
+    With ``index_only`` rows are looked up by index, regardless of the statistics: a plan that was
+    cached while a table was empty reads all of it, until it is analysed a minute later.
     """
 
     url: str
@@ -31,22 +31,22 @@ class PoolSettings(Struct, frozen=True):
     lock_timeout_ms: int
     statement_timeout_ms: int
     statement_cache_size: int
-    kept: bool = False
-    by_keys: bool = False
+    keep_open: bool = False
+    index_only: bool = False
 
 
 CONNECT_TIMEOUT_S = 10.0
 
 
 class _Connection(asyncpg.Connection):
-    """One that ends without a word where the server no longer answers.
+    """A connection whose close raises nothing where the server no longer answers.
 
-    The pool closes connections that it distrusts in tasks of its own, and nobody takes up what
-    those raise. Subclassed because the library offers no other place to mend it.
+    The pool closes broken connections in tasks of its own, whose exceptions no caller retrieves.
+    Subclassed because the library offers no other place to change it.
     """
 
     async def close(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 - the library's
-        with suppress(TimeoutError):  # it is cut off all the same
+        with suppress(TimeoutError):  # it is aborted in any case
             await super().close(timeout=timeout)
 
 
@@ -54,12 +54,12 @@ async def open_pool(settings: PoolSettings) -> asyncpg.Pool:
     """Open a pool with its first connections made. Raises OSError or a PostgreSQL error."""
     return await asyncpg.create_pool(
         settings.url,
-        min_size=settings.size if settings.kept else 1,
+        min_size=settings.size if settings.keep_open else 1,
         max_size=settings.size,
-        max_inactive_connection_lifetime=0.0 if settings.kept else IDLE_S,
+        max_inactive_connection_lifetime=0.0 if settings.keep_open else IDLE_TIMEOUT_S,
         connection_class=_Connection,
-        init=_learn_arrays,
-        reset=_leave_as_it_is,
+        init=_load_array_types,
+        reset=_keep_session,
         timeout=CONNECT_TIMEOUT_S,
         target_session_attrs=SessionAttribute.read_write,
         statement_cache_size=settings.statement_cache_size,
@@ -71,22 +71,22 @@ async def open_pool(settings: PoolSettings) -> asyncpg.Pool:
             "lock_timeout": str(settings.lock_timeout_ms),
             "statement_timeout": str(settings.statement_timeout_ms),
             "idle_in_transaction_session_timeout": str(settings.statement_timeout_ms * 2),
-            **({"enable_seqscan": "off"} if settings.by_keys else {}),
+            **({"enable_seqscan": "off"} if settings.index_only else {}),
         },
     )
 
 
-async def _learn_arrays(connection: asyncpg.Connection) -> None:
+async def _load_array_types(connection: asyncpg.Connection) -> None:
     await connection.fetchrow(ARRAYS, *[None] * 8)
 
 
-async def _leave_as_it_is(_connection: asyncpg.Connection) -> None:
+async def _keep_session(_connection: asyncpg.Connection) -> None:
     # The default costs a round trip per request to undo session state, and we set none. What was
     # left in a transaction is rolled back before this is called.
     return
 
 
 async def is_alive(pool: asyncpg.Pool, timeout_s: float) -> bool:
-    """Tell whether a statement gets its answer; raises what the driver raises otherwise."""
+    """Return whether a statement is answered; raises what the driver raises otherwise."""
     async with pool.acquire(timeout=timeout_s) as connection:
         return await connection.fetchval("SELECT true", timeout=timeout_s) is True

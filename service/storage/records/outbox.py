@@ -76,13 +76,13 @@ async def insert(connection: Connection, events: Sequence[OutboxEvent], at: date
         await connection.execute(INSERT, *map(list, columns), [at] * len(events))
 
 
-async def take(connection: Connection, limit: int, *, alone: bool = False) -> list[PendingEvent]:
+async def take(connection: Connection, limit: int, *, sharded: bool = False) -> list[PendingEvent]:
     """Lock and return the oldest events, except those that another publisher has locked.
 
-    Rows on several nodes cannot be locked: with ``alone`` one publisher takes events at a time, and
+    Rows on several nodes cannot be locked: when ``sharded`` one publisher takes events at a time, and
     the others get none.
     """
-    if not alone:
+    if not sharded:
         return [PendingEvent(*row) for row in await connection.fetch(TAKE_FREE, limit)]
     if not await try_lock(connection, LOCK_KEY):
         return []

@@ -39,7 +39,7 @@ LEFT JOIN tenant_extension_install_secrets x ON x.install_id = i.id AND x.tenant
 
 
 class Secrets(Struct, frozen=True):
-    """The install's envelope as stored; what is absent is None."""
+    """The install's envelope as stored; absent members are None."""
 
     ciphertext: str
     algorithm: str | None
@@ -50,8 +50,8 @@ class Secrets(Struct, frozen=True):
 
 
 class Invocation(Struct, frozen=True, kw_only=True):
-    """What was found. JSON columns are text, unread; ``method`` and ``path`` are None where the
-    endpoint's row is gone or is of another version than the install's."""
+    """The state of a schedule and its install. JSON columns are text, not parsed; ``method`` and
+    ``path`` are None where the endpoint's row is missing or of another version."""
 
     exists: bool
     enabled: bool
@@ -72,16 +72,16 @@ class Invocation(Struct, frozen=True, kw_only=True):
 
 
 async def load(connection: Connection, schedules: Sequence[tuple[str, UUID]]) -> list[Invocation]:
-    """Return what is true now for each (tenant, schedule), in order."""
+    """Return the current state for each (tenant, schedule), in order."""
     rows = await connection.fetch(
         LOAD, [tenant for tenant, _ in schedules], [schedule for _, schedule in schedules]
     )
-    found: list[Invocation | None] = [None] * len(schedules)
+    loaded: list[Invocation | None] = [None] * len(schedules)
     for row in rows:
         # A second config or secrets row of one install would give a second row: the first counts.
-        if found[row["n"] - 1] is None:
-            found[row["n"] - 1] = _from_row(row)
-    return [invocation for invocation in found if invocation is not None]
+        if loaded[row["n"] - 1] is None:
+            loaded[row["n"] - 1] = _from_row(row)
+    return [invocation for invocation in loaded if invocation is not None]
 
 
 def _from_row(row: asyncpg.Record) -> Invocation:

@@ -16,7 +16,7 @@ FROM pg_inherits h JOIN pg_class c ON c.oid = h.inhrelid
 WHERE h.inhparent = 'ext_scheduler.runs'::regclass AND c.relname ~ '^runs_[0-9]{8}$'
 """
 
-# Names and bounds are made here from dates alone: statements of this kind take no parameters.
+# Names and bounds are made here from dates alone: such statements take no parameters.
 CREATE = """
 CREATE TABLE ext_scheduler.{name} PARTITION OF ext_scheduler.runs
 FOR VALUES FROM ('{start}') TO ('{end}') WITH (fillfactor = 50)
@@ -30,11 +30,11 @@ SELECT EXISTS (
   WHERE slot >= $1::timestamptz AND slot < $2::timestamptz)
 """
 
-PATIENCE = "SET LOCAL lock_timeout = '2s'"
+SET_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '2s'"
 
-# One process at a time: looking into the default partition and then attaching beside it would be
-# a deadlock between two.
-ALONE_KEY = 0x657874_70617274
+# One process at a time: reading the default partition and then attaching another one would be a
+# deadlock between two.
+LOCK_KEY = 0x657874_70617274
 
 
 class Week(Struct, frozen=True):
@@ -44,12 +44,12 @@ class Week(Struct, frozen=True):
 
     @property
     def end(self) -> datetime:
-        """The first instant that is not in it."""
+        """Return the first instant after it."""
         return self.start + WEEK
 
     @property
     def name(self) -> str:
-        """The partition's name, without schema."""
+        """Return the partition's name, without schema."""
         return f"runs_{self.start:%Y%m%d}"
 
 
@@ -66,21 +66,21 @@ async def existing(connection: Connection) -> list[Week]:
 
 
 async def make_ahead(connection: Connection, now: datetime, weeks: int = 3) -> list[str]:
-    """Make the partitions of last week, this one and the next ones; return the new names.
+    """Create the partitions of last week, this one and the next ones; return the new names.
 
-    A week that has rows in the default partition already stays there. Leaves it to another process
-    that is at it; then DuplicateTableError is possible. Waits at most two seconds for running
+    A week that has rows in the default partition already stays there. Does nothing while another
+    process is doing it; DuplicateTableError is possible then. Waits at most two seconds for running
     statements, and raises LockNotAvailableError then.
     """
-    have = {week.start for week in await existing(connection)}
-    made = []
+    existing_starts = {week.start for week in await existing(connection)}
+    created = []
     for number in range(-1, weeks + 1):
         week = week_of(now + number * WEEK)
-        if week.start in have:
+        if week.start in existing_starts:
             continue
         async with connection.transaction():
-            await connection.execute(PATIENCE)
-            if not await try_lock(connection, ALONE_KEY):
+            await connection.execute(SET_LOCK_TIMEOUT)
+            if not await try_lock(connection, LOCK_KEY):
                 break
             if await connection.fetchval(IN_DEFAULT, week.start, week.end):
                 continue
@@ -89,8 +89,8 @@ async def make_ahead(connection: Connection, now: datetime, weeks: int = 3) -> l
                     name=week.name, start=week.start.isoformat(), end=week.end.isoformat()
                 )
             )
-            made.append(week.name)
-    return made
+            created.append(week.name)
+    return created
 
 
 async def drop_before(connection: Connection, oldest: datetime) -> list[str]:
@@ -99,7 +99,7 @@ async def drop_before(connection: Connection, oldest: datetime) -> list[str]:
     for week in await existing(connection):
         if week.end <= oldest:
             async with connection.transaction():
-                await connection.execute(PATIENCE)
+                await connection.execute(SET_LOCK_TIMEOUT)
                 await connection.execute(DROP.format(name=week.name))
             dropped.append(week.name)
     return dropped

@@ -1,4 +1,4 @@
-"""Hearing at once of jobs that were enqueued, and noticing when that no longer works."""
+"""Notifications of new jobs, and detection of a listener that no longer receives them."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -13,7 +13,7 @@ from msgspec import Struct
 from service.storage.engine.acquire import acquired
 from service.storage.runs.queue import SETTINGS
 
-PROBES = "ext_scheduler_listening"
+PROBE_CHANNEL = "ext_scheduler_listening"
 
 NOTIFY = "SELECT pg_notify($1::text, $2::text)"
 
@@ -23,7 +23,7 @@ class ListenerLostError(Exception):
 
 
 class _Change(Struct):
-    """What pgqueuer's trigger tells of a statement on its table."""
+    """What pgqueuer's trigger reports of a statement on its table."""
 
     operation: str
 
@@ -31,53 +31,55 @@ class _Change(Struct):
 class Listener:
     """A connection that listens. ``lost`` is set when it has ended."""
 
-    def __init__(self, pool: asyncpg.Pool, enqueued: Callable[[], None]) -> None:
+    def __init__(self, pool: asyncpg.Pool, on_enqueued: Callable[[], None]) -> None:
         self.lost = asyncio.Event()
         self._pool = pool
-        self._enqueued = enqueued
+        self._on_enqueued = on_enqueued
         self._name = str(uuid4())
-        self._heard = asyncio.Event()
+        self._probed = asyncio.Event()
 
-    async def probe(self, patience_s: float) -> None:
+    async def probe(self, timeout_s: float) -> None:
         """Send a notification and wait until it arrives. Raises ListenerLostError."""
-        self._heard.clear()
+        self._probed.clear()
         async with acquired(self._pool) as connection:
-            await connection.execute(NOTIFY, PROBES, self._name)
+            await connection.execute(NOTIFY, PROBE_CHANNEL, self._name)
         try:
-            async with asyncio.timeout(patience_s):
-                await self._heard.wait()
+            async with asyncio.timeout(timeout_s):
+                await self._probed.wait()
         except TimeoutError:
             raise ListenerLostError from None
 
-    def hear(self, _connection: object, _pid: int, channel: str, payload: object) -> None:
-        """Take a notification; those of other workers' probes and of other changes mean nothing."""
-        if channel == PROBES:
+    def on_notification(
+        self, _connection: object, _pid: int, channel: str, payload: object
+    ) -> None:
+        """Handle a notification; those of other workers' probes and other changes are ignored."""
+        if channel == PROBE_CHANNEL:
             if payload == self._name:
-                self._heard.set()
+                self._probed.set()
             return
-        with suppress(msgspec.MsgspecError):  # anybody may notify
+        with suppress(msgspec.MsgspecError):  # any session may notify
             if msgspec.json.decode(str(payload), type=_Change).operation == "insert":
-                self._enqueued()
+                self._on_enqueued()
 
-    def end(self, _connection: object) -> None:
+    def on_termination(self, _connection: object) -> None:
         """Note that the connection has ended."""
         self.lost.set()
 
 
 @asynccontextmanager
-async def listening(pool: asyncpg.Pool, enqueued: Callable[[], None]) -> AsyncIterator[Listener]:
-    """Listen for the time of the block; ``enqueued`` is called when there are new jobs."""
-    listener = Listener(pool, enqueued)
-    hear: Any = listener.hear
+async def listening(pool: asyncpg.Pool, on_enqueued: Callable[[], None]) -> AsyncIterator[Listener]:
+    """Listen within the context; ``on_enqueued`` is called when there are new jobs."""
+    listener = Listener(pool, on_enqueued)
+    on_notification: Any = listener.on_notification
     async with acquired(pool) as connection:
-        connection.add_termination_listener(listener.end)
-        for channel in (SETTINGS.channel, PROBES):
-            await connection.add_listener(channel, hear)
+        connection.add_termination_listener(listener.on_termination)
+        for channel in (SETTINGS.channel, PROBE_CHANNEL):
+            await connection.add_listener(channel, on_notification)
         try:
             yield listener
         finally:
-            # Where the connection is gone, the pool has taken it away already.
+            # Where the connection is lost, the pool has removed it already.
             with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-                connection.remove_termination_listener(listener.end)
-                for channel in (SETTINGS.channel, PROBES):
-                    await connection.remove_listener(channel, hear)
+                connection.remove_termination_listener(listener.on_termination)
+                for channel in (SETTINGS.channel, PROBE_CHANNEL):
+                    await connection.remove_listener(channel, on_notification)
