@@ -79,8 +79,8 @@ async def insert(connection: Connection, events: Sequence[OutboxEvent], at: date
 async def take(connection: Connection, limit: int, *, sharded: bool = False) -> list[PendingEvent]:
     """Lock and return the oldest events, except those that another publisher has locked.
 
-    Rows on several nodes cannot be locked: when ``sharded`` one publisher takes events at a time, and
-    the others get none.
+    Rows on several nodes cannot be locked: when ``sharded``, one publisher at a time takes events,
+    and the others get none.
     """
     if not sharded:
         return [PendingEvent(*row) for row in await connection.fetch(TAKE_FREE, limit)]
