@@ -27,7 +27,7 @@ from contracts.schedules import HOST_OPS, EndpointInfo, ScheduleInfo
 from service.cli.main import program
 from service.rules import cron, endpoints, fields, payload
 from service.rules.limits import Limits, too_many_schedules
-from service.runtime.settings import FILE_VARIABLE, PREFIX, SECRETS, Settings
+from service.runtime.settings import FILE_VARIABLE, PREFIX, SECRET_SETTINGS, Settings
 from service.worker.firing.settings import FiringSettings
 from tests.support import guide_tables
 
@@ -123,7 +123,7 @@ def test_the_frame_counts_its_bytes() -> None:
 
 
 def test_settings_named_in_the_guides_exist() -> None:
-    files = [f"{name}_file" for name in SECRETS]
+    files = [f"{name}_file" for name in SECRET_SETTINGS]
     known = {f"{PREFIX}{name.upper()}" for name in (*Settings.__struct_fields__, *files)}
     named = {name for page in PAGES.values() for name in re.findall(rf"{PREFIX}[A-Z_]+\b", page)}
     assert named
