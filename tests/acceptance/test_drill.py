@@ -1,10 +1,10 @@
-"""The trouble drill in its short form; `make drill` is the long one."""
+"""The fault drill in its short form; `make drill` is the long one."""
 
 import pytest
 
 from tests.drill.checker import check
 from tests.drill.drill import Options, run
-from tests.drill.verdicts import Good
+from tests.drill.results import Expected
 
 
 @pytest.mark.timeout(600)
@@ -14,14 +14,14 @@ async def test_no_slot_is_lost_or_doubled_while_everything_is_killed_and_restart
         seed=4,
         schedules=240,
         installs=6,
-        trouble_s=8,
+        faults_for_s=8,
         gap_s=1.5,
         least_faults=3,
         calm=False,
     )
     history = await run(options, said.append)
-    verdicts = check(history)
-    assert verdicts.bad == [], said
-    assert len(history.troubles) >= 3
-    assert verdicts.good[Good.FIRED] + verdicts.good[Good.CAUGHT_UP] > 50
-    assert verdicts.good[Good.KEPT] == len(history.changes)
+    results = check(history)
+    assert results.violations == [], said
+    assert len(history.faults) >= 3
+    assert results.expected[Expected.FIRED] + results.expected[Expected.CAUGHT_UP] > 50
+    assert results.expected[Expected.KEPT] == len(history.changes)

@@ -13,7 +13,7 @@ import pytest
 from devstack.embedded import Nats, Postgres, embedded_postgres
 from devstack.embedded.servers import free_port
 from service.storage.engine.migrate import migrate
-from tests.drill.stage import files
+from tests.drill.environment import files
 from tests.support.command_line import CommandLine, command_line, error_line
 from tests.support.eventually import eventually
 from tests.support.responders import START_WITHIN_S, Process, ready, start

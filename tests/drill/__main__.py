@@ -1,9 +1,9 @@
-"""``make drill``: make trouble for some minutes, then hold what happened against what had to.
+"""``make drill``: inject faults for some minutes, then compare what happened with what had to.
 
 Three workers and two responders are killed, frozen and cut off from PostgreSQL and NATS, which are
 killed and restarted, while thousands of schedules fire and are changed. Prints the counts of each
-fault and each verdict; the exit status is 1 on any bad one. ``--plant`` puts a fault into the
-workers that the checker has to find.
+fault, expected outcome and violation; the exit status is 1 on any violation. ``--plant`` puts a
+fault into the workers that the checker has to find.
 """
 
 import argparse
@@ -18,11 +18,11 @@ import msgspec
 from tests.drill.checker import check
 from tests.drill.drill import Options, run
 from tests.drill.history import History
-from tests.drill.plants import Plant
-from tests.drill.verdicts import Bad, Good, Verdicts
+from tests.drill.planted_faults import PlantedFault
+from tests.drill.results import CheckResults, Expected, Violation
 
 SHOWN = 5
-"""Particulars shown of each bad verdict."""
+"""Particulars shown of each violation."""
 
 
 def main() -> int:
@@ -30,9 +30,11 @@ def main() -> int:
     defaults = Options()
     options = argparse.ArgumentParser(prog="make drill", description=__doc__)
     options.add_argument("--seed", type=int, default=int(time.time()) % 100_000)
-    options.add_argument("--minutes", type=float, default=defaults.trouble_s / 60)
+    options.add_argument("--minutes", type=float, default=defaults.faults_for_s / 60)
     options.add_argument("--schedules", type=int, default=defaults.schedules)
-    options.add_argument("--plant", type=Plant, choices=list(Plant), help="a fault to be found")
+    options.add_argument(
+        "--plant", type=PlantedFault, choices=list(PlantedFault), help="a fault to be found"
+    )
     options.add_argument("--slow", action="store_true", help="a slow Runner, so that runs wait")
     options.add_argument("--keep", type=Path, help="file to keep the history in, as JSON")
     options.add_argument("--judge", type=Path, help="judge a history that was kept; run nothing")
@@ -46,38 +48,38 @@ def main() -> int:
                 Options(
                     seed=chosen.seed,
                     schedules=chosen.schedules,
-                    trouble_s=chosen.minutes * 60,
+                    faults_for_s=chosen.minutes * 60,
                     slow=chosen.slow,
-                    plant=chosen.plant,
+                    planted_fault=chosen.plant,
                 ),
                 say,
             )
         )
     if chosen.keep is not None:
         chosen.keep.write_bytes(msgspec.json.encode(found))
-    verdicts = check(found)
-    report(found, verdicts)
-    return 1 if verdicts.bad else 0
+    results = check(found)
+    report(found, results)
+    return 1 if results.violations else 0
 
 
-def report(history: History, verdicts: Verdicts) -> None:
+def report(history: History, results: CheckResults) -> None:
     """Print the tables."""
-    faults = Counter(trouble.kind for trouble in history.troubles)
-    count = len(history.troubles)
+    faults = Counter(fault.kind for fault in history.faults)
+    count = len(history.faults)
     seconds = history.stopped - history.began
     say(f"\n{count} faults in {seconds:.0f} s, {len(history.changes):,} changes")
     for kind, number in sorted(faults.items()):
         say(f"  {number:8,}  {kind}")
-    say("what may be")
-    for good in Good:
-        say(f"  {verdicts.good[good]:8,}  {good.value}")
-    say("what must not be")
-    for bad in Bad:
-        say(f"  {verdicts.of(bad):8,}  {bad.value}")
-    for bad in Bad:
-        for finding in [each for each in verdicts.bad if each.verdict is bad][:SHOWN]:
-            say(f"{bad.value}: {finding.about}")
-    say("the drill FAILED" if verdicts.bad else "the drill passed: nothing that must not be")
+    say("expected")
+    for expected in Expected:
+        say(f"  {results.expected[expected]:8,}  {expected.value}")
+    say("violations")
+    for violation in Violation:
+        say(f"  {results.of(violation):8,}  {violation.value}")
+    for violation in Violation:
+        for finding in [each for each in results.violations if each.violation is violation][:SHOWN]:
+            say(f"{violation.value}: {finding.about}")
+    say("the drill FAILED" if results.violations else "the drill passed: no violations")
 
 
 def say(text: str) -> None:

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from uuid import UUID, uuid5
 
-from tests.drill.check_runs import troubled
+from tests.drill.check_runs import near_fault
 from tests.drill.history import Call, Change, History, Run
-from tests.drill.verdicts import Bad, Good, Verdicts
+from tests.drill.results import CheckResults, Expected, Violation
 
 NAMESPACE = UUID("6f3b9d52-8c1e-5b7a-9e44-2d0c7f6a1b35")
 """Written down here once more: a change of it would give every occurrence a second key."""
@@ -18,47 +18,47 @@ DECIDED_BEFORE = 4.0
 
 
 def check_calls(
-    history: History, changes: Mapping[str, Sequence[Change]], verdicts: Verdicts
+    history: History, changes: Mapping[str, Sequence[Change]], results: CheckResults
 ) -> None:
     """Judge each call by itself, then those of each occurrence and of each schedule together."""
     runs = {run.id: run for run in history.runs}
     for call in history.calls:
-        _check_call(call, changes, runs, verdicts)
+        _check_call(call, changes, runs, results)
     accepted = [call for call in history.calls if call.status is not None]
     for calls in _grouped(accepted, "key").values():
-        _check_attempts(calls, history, verdicts)
+        _check_attempts(calls, history, results)
     for schedule_id, calls in _grouped(accepted, "schedule_id").items():
         for one, other in pairwise(calls):
             if other.received < one.answered:
-                verdicts.badly(Bad.AT_ONCE, f"{schedule_id}: {one.key} and {other.key}")
+                results.violation(Violation.AT_ONCE, f"{schedule_id}: {one.key} and {other.key}")
 
 
 def _check_call(
     call: Call,
     changes: Mapping[str, Sequence[Change]],
     runs: Mapping[str, Run],
-    verdicts: Verdicts,
+    results: CheckResults,
 ) -> None:
     about = f"{call.key} of {call.schedule_id} {call.slot:.0f}, attempt {call.attempt}"
-    verdicts.well(Good.CALLED if call.status is not None else Good.REFUSED_LATE)
+    results.count(Expected.CALLED if call.status is not None else Expected.REFUSED_LATE)
     if call.key not in {key_of(call, "scheduled"), key_of(call, "manual")}:
-        verdicts.badly(Bad.FOREIGN_KEY, about)
+        results.violation(Violation.FOREIGN_KEY, about)
     if call.received < call.slot:
-        verdicts.badly(Bad.EARLY, about)
+        results.violation(Violation.EARLY, about)
     if call.attempt > MOST_ATTEMPTS:
-        verdicts.badly(Bad.TOO_OFTEN, about)
+        results.violation(Violation.TOO_OFTEN, about)
     if call.key not in runs:
-        verdicts.badly(Bad.UNRECORDED, about)
+        results.violation(Violation.UNRECORDED, about)
     if call.signed is None:
-        verdicts.badly(Bad.FORGED, about)
+        results.violation(Violation.FORGED, about)
     elif call.schedule_id not in changes:
-        verdicts.badly(Bad.UNKNOWN, about)
+        results.violation(Violation.UNKNOWN, about)
     elif call.key != key_of(call, "manual"):
-        _check_wanted(call, call.signed, changes[call.schedule_id], about, verdicts)
+        _check_wanted(call, call.signed, changes[call.schedule_id], about, results)
 
 
 def _check_wanted(
-    call: Call, signed: float, changes: Sequence[Change], about: str, verdicts: Verdicts
+    call: Call, signed: float, changes: Sequence[Change], about: str, results: CheckResults
 ) -> None:
     """The call was decided while the schedule was there and enabled, or may have been."""
     ordered = sorted(changes, key=lambda change: change.asked)
@@ -71,19 +71,21 @@ def _check_wanted(
     if any(change.row is not None and change.row.enabled for change in relevant):
         return
     gone = bool(relevant) and relevant[-1].row is None
-    verdicts.badly(Bad.DELETED if gone else Bad.DISABLED, f"{about}, signed at {signed}")
+    results.violation(
+        Violation.DELETED if gone else Violation.DISABLED, f"{about}, signed at {signed}"
+    )
 
 
-def _check_attempts(calls: Sequence[Call], history: History, verdicts: Verdicts) -> None:
+def _check_attempts(calls: Sequence[Call], history: History, results: CheckResults) -> None:
     for one, other in pairwise(calls):
         about = f"{other.key} of {other.schedule_id}, attempts {one.attempt} and {other.attempt}"
         if other.attempt <= one.attempt:
-            verdicts.badly(Bad.REPEATED, about)
+            results.violation(Violation.REPEATED, about)
         failed = one.status is not None and one.status >= 500
-        if failed or troubled(history, one.received, other.received):
-            verdicts.well(Good.CALLED_AGAIN)
+        if failed or near_fault(history, one.received, other.received):
+            results.count(Expected.CALLED_AGAIN)
         else:
-            verdicts.badly(Bad.NEEDLESS_CALL, about)
+            results.violation(Violation.NEEDLESS_CALL, about)
 
 
 def key_of(call: Call, kind: str) -> str:

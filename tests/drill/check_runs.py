@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from tests.drill.history import Call, Change, History, Run
-from tests.drill.verdicts import Bad, Good, Verdicts
+from tests.drill.results import CheckResults, Expected, Violation
 
 AFTERMATH = 25.0
 """Seconds after a fault in which runs may fail for it: lease, heartbeat and a retry."""
@@ -17,27 +17,27 @@ def check_run(
     history: History,
     changes: Sequence[Change],
     calls: Sequence[Call],
-    verdicts: Verdicts,
+    results: CheckResults,
 ) -> None:
     """Judge a run by itself: how it ended, and why."""
     about = f"run {run.id} of {run.schedule_id} {run.slot:.0f}: {run.status}, {run.error}"
     if run.queued < run.slot:
-        verdicts.badly(Bad.EARLY, about)
+        results.violation(Violation.EARLY, about)
     if run.finished is None:
-        verdicts.badly(Bad.UNFINISHED, about)
+        results.violation(Violation.UNFINISHED, about)
     elif run.status == "success":
         answered = any(call.status is not None and call.status < 400 for call in calls)
-        _judge(answered, Good.SUCCEEDED, Bad.UNCALLED, about, verdicts)
+        _judge(answered, Expected.SUCCEEDED, Violation.UNCALLED, about, results)
     elif run.status == "error":
         refused = any(call.status is not None and call.status >= 400 for call in calls)
-        reason = refused or troubled(history, run.slot, run.finished)
-        _judge(reason, Good.FAILED, Bad.NEEDLESS_FAILURE, about, verdicts)
+        reason = refused or near_fault(history, run.slot, run.finished)
+        _judge(reason, Expected.FAILED, Violation.NEEDLESS_FAILURE, about, results)
     elif run.status == "skipped":
         reason = perhaps_off(changes, run.queued, run.finished)
-        _judge(reason, Good.SKIPPED, Bad.NEEDLESS_SKIP, about, verdicts)
+        _judge(reason, Expected.SKIPPED, Violation.NEEDLESS_SKIP, about, results)
 
 
-def check_overlaps(runs: Mapping[str, Sequence[Run]], verdicts: Verdicts) -> None:
+def check_overlaps(runs: Mapping[str, Sequence[Run]], results: CheckResults) -> None:
     """A run skipped as overlap has another one of its schedule that was under way then."""
     for own in runs.values():
         for run in own:
@@ -45,12 +45,12 @@ def check_overlaps(runs: Mapping[str, Sequence[Run]], verdicts: Verdicts) -> Non
                 continue
             reason = any(_together(run, other) for other in own if other.id != run.id)
             about = f"run {run.id} of {run.schedule_id} {run.slot:.0f}"
-            _judge(reason, Good.OVERLAPPED, Bad.NEEDLESS_OVERLAP, about, verdicts)
+            _judge(reason, Expected.OVERLAPPED, Violation.NEEDLESS_OVERLAP, about, results)
 
 
-def troubled(history: History, began: float, ended: float) -> bool:
+def near_fault(history: History, began: float, ended: float) -> bool:
     """Whether a fault can have disturbed what went on in this time."""
-    return any(t.began <= ended and began <= t.ended + AFTERMATH for t in history.troubles)
+    return any(t.began <= ended and began <= t.ended + AFTERMATH for t in history.faults)
 
 
 def perhaps_off(changes: Sequence[Change], began: float, ended: float) -> bool:
@@ -76,8 +76,8 @@ def _began(run: Run) -> float:
     return run.started if run.started is not None and run.attempts == 1 else run.queued
 
 
-def _judge(well: bool, good: Good, bad: Bad, about: str, verdicts: Verdicts) -> None:
+def _judge(well: bool, good: Expected, bad: Violation, about: str, results: CheckResults) -> None:
     if well:
-        verdicts.well(good)
+        results.count(good)
     else:
-        verdicts.badly(bad, about)
+        results.violation(bad, about)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from tests.drill import check_calls, check_rows, check_runs
 from tests.drill.expected import Duty, Planning, Walks, duties
 from tests.drill.history import Exit, History, Run, Stored
-from tests.drill.verdicts import Bad, Good, Verdicts
+from tests.drill.results import CheckResults, Expected, Violation
 
 T = TypeVar("T")
 
@@ -15,29 +15,29 @@ AFTERMATH = 25.0
 """Seconds after a fault in which a process may find that what it needs is lost."""
 
 
-def check(history: History) -> Verdicts:
+def check(history: History) -> CheckResults:
     """Judge a whole drill."""
-    verdicts = Verdicts()
+    results = CheckResults()
     planning, walks = Planning(history), Walks(history.began, history.stopped)
     changes = _by(history.changes, "schedule_id")
     runs, calls = _by(history.runs, "schedule_id"), _by(history.calls, "key")
     stored = {each.schedule_id: each for each in history.stored}
     for schedule_id, own in changes.items():
         expected = duties(history, own, planning, walks)
-        check_slots(schedule_id, expected, runs[schedule_id], stored.get(schedule_id), verdicts)
+        check_slots(schedule_id, expected, runs[schedule_id], stored.get(schedule_id), results)
     for schedule_id in runs.keys() - changes.keys():
-        verdicts.badly(Bad.NOT_DUE, f"{schedule_id}: nobody made it")
+        results.violation(Violation.NOT_DUE, f"{schedule_id}: nobody made it")
     for run in history.runs:
         own_changes = changes.get(run.schedule_id, ())
-        check_runs.check_run(run, history, own_changes, calls[run.id], verdicts)
-    check_runs.check_overlaps(runs, verdicts)
-    check_calls.check_calls(history, changes, verdicts)
-    check_rows.check_rows(history, changes, runs, walks, verdicts)
+        check_runs.check_run(run, history, own_changes, calls[run.id], results)
+    check_runs.check_overlaps(runs, results)
+    check_calls.check_calls(history, changes, results)
+    check_rows.check_rows(history, changes, runs, walks, results)
     for ended in history.exits:
-        check_exit(ended, history, verdicts)
+        check_exit(ended, history, results)
     for refusal in history.refusals:
-        verdicts.badly(Bad.REFUSED, refusal.what)
-    return verdicts
+        results.violation(Violation.REFUSED, refusal.what)
+    return results
 
 
 def check_slots(
@@ -45,7 +45,7 @@ def check_slots(
     expected: dict[float, Duty],
     runs: Sequence[Run],
     stored: Stored | None,
-    verdicts: Verdicts,
+    results: CheckResults,
 ) -> None:
     """Every slot that was due has a run record or is counted; nothing else has."""
     scheduled = sorted((r for r in runs if r.kind == "scheduled"), key=lambda r: r.slot)
@@ -53,57 +53,61 @@ def check_slots(
     for run in scheduled:
         about = f"{schedule_id} {run.slot:.0f}"
         if run.slot in seen:
-            verdicts.badly(Bad.TWICE, about)
+            results.violation(Violation.TWICE, about)
         elif run.slot not in expected:
-            verdicts.badly(Bad.NOT_DUE, about)
+            results.violation(Violation.NOT_DUE, about)
         else:
-            fired = (Good.IN_DOUBT_FIRED, Good.CAUGHT_UP, Good.FIRED)
-            verdicts.well(fired[expected[run.slot] - 1])
+            fired = (Expected.IN_DOUBT_FIRED, Expected.CAUGHT_UP, Expected.FIRED)
+            results.count(fired[expected[run.slot] - 1])
         seen.add(run.slot)
     left = {slot: duty for slot, duty in expected.items() if slot not in seen}
     previous = 0.0
     for run in scheduled:
         gap = {slot: duty for slot, duty in left.items() if previous < slot < run.slot}
-        _check_gap(f"{schedule_id} before {run.slot:.0f}", gap, run.missed, verdicts)
+        _check_gap(f"{schedule_id} before {run.slot:.0f}", gap, run.missed, results)
         previous = run.slot
     tail = {slot: duty for slot, duty in left.items() if slot > previous}
-    _check_gap(f"{schedule_id} at the end", tail, stored.missed if stored else 0, verdicts)
+    _check_gap(f"{schedule_id} at the end", tail, stored.missed if stored else 0, results)
 
 
-def _check_gap(about: str, gap: dict[float, Duty], missed: int, verdicts: Verdicts) -> None:
+def _check_gap(about: str, gap: dict[float, Duty], missed: int, results: CheckResults) -> None:
     """The slots between two run records: those that had to be there are counted as missed."""
     for slot, duty in gap.items():
         if duty is Duty.FIRE:
-            verdicts.badly(Bad.MISSING, f"{about}: {slot:.0f}, and nothing stood in its way")
+            results.violation(
+                Violation.MISSING, f"{about}: {slot:.0f}, and nothing stood in its way"
+            )
     due = sum(duty is Duty.ACCOUNT for duty in gap.values())
     if due > missed:
         slots = [f"{slot:.0f}" for slot, duty in gap.items() if duty is Duty.ACCOUNT]
-        verdicts.badly(Bad.MISSING, f"{about}: {slots}, of which {missed} counted as missed")
+        results.violation(
+            Violation.MISSING, f"{about}: {slots}, of which {missed} counted as missed"
+        )
     if missed > len(gap):
-        verdicts.badly(Bad.MISCOUNTED, f"{about}: {missed} of {len(gap)}")
-    verdicts.well(Good.COUNTED, min(missed, len(gap)))
+        results.violation(Violation.MISCOUNTED, f"{about}: {missed} of {len(gap)}")
+    results.count(Expected.COUNTED, min(missed, len(gap)))
     doubtful = sum(duty is Duty.MAY for duty in gap.values())
-    verdicts.well(Good.IN_DOUBT_NOT, max(doubtful - max(missed - due, 0), 0))
+    results.count(Expected.IN_DOUBT_NOT, max(doubtful - max(missed - due, 0), 0))
 
 
-def check_exit(ended: Exit, history: History, verdicts: Verdicts) -> None:
+def check_exit(ended: Exit, history: History, results: CheckResults) -> None:
     """Who is asked to stop ends with 0; who loses what it needs says so, with another status."""
     about = f"{ended.name}, status {ended.status}: {ended.words}"
     if ended.cause == "killed":
         return
     if ended.cause == "stopped":
         if ended.status == 0:
-            verdicts.well(Good.STOPPED)
+            results.count(Expected.STOPPED)
         else:
-            verdicts.badly(Bad.ENDED_BADLY, f"{about} (asked to stop)")
+            results.violation(Violation.ENDED_BADLY, f"{about} (asked to stop)")
         return
-    reason = any(t.began <= ended.at <= t.ended + AFTERMATH for t in history.troubles)
+    reason = any(t.began <= ended.at <= t.ended + AFTERMATH for t in history.faults)
     told = ended.words.startswith("ext-scheduler: ") and "Error(" not in ended.words
     clear = ended.status > 0 and told and not ended.traceback
     if reason and clear:
-        verdicts.well(Good.ENDED_CLEARLY)
+        results.count(Expected.ENDED_CLEARLY)
     else:
-        verdicts.badly(Bad.ENDED_BADLY, about)
+        results.violation(Violation.ENDED_BADLY, about)
 
 
 def _by(things: Iterable[T], name: str) -> defaultdict[str, list[T]]:

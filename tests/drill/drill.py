@@ -9,11 +9,11 @@ import asyncpg
 import msgspec
 from msgspec import Struct
 
-from tests.drill.changes import CHANGED_EVERY_S, OFTEN_S, Owners
-from tests.drill.faults import MINUTE, Faults
+from tests.drill.environment import DrillEnvironment, drill_environment, stop
+from tests.drill.fault_injection import MINUTE, FaultInjection
 from tests.drill.history import History, Row, Run, Stored
-from tests.drill.plants import Plant
-from tests.drill.stage import Stage, staged, stop
+from tests.drill.planted_faults import PlantedFault
+from tests.drill.workload import CHANGED_EVERY_S, OFTEN_S, Workload
 from tests.support.eventually import eventually
 
 RUNS = """
@@ -36,57 +36,61 @@ STOPPED_WITHIN_S = 20.0
 
 
 class Options(Struct, frozen=True, kw_only=True):
-    """``calm``: with an undisturbed slot before and after the trouble, and a long outage in it.
+    """``calm``: with an undisturbed slot before and after the faults, and a long outage in it.
 
     ``slow``: runs wait behind a slow Runner, while what they are for is changed, and more often.
-    The trouble goes on until there were ``least_faults``, however long those take.
+    The injection of faults goes on until there were ``least_faults``, however long those take.
     """
 
     seed: int = 1
     schedules: int = 3000
     installs: int = 60
-    trouble_s: float = 330.0
+    faults_for_s: float = 330.0
     least_faults: int = 0
     gap_s: float = 5.5
     planned_within_s: float = 15.0
     calm: bool = True
     slow: bool = False
-    plant: Plant | None = None
+    planted_fault: PlantedFault | None = None
 
 
 async def run(options: Options, tell: Callable[[str], None]) -> History:
     """Run a drill. Raises AssertionError when the system does not settle afterwards."""
     chance = random.Random(options.seed)
-    async with staged(options.installs, options.plant, slow=options.slow) as stage:
+    async with drill_environment(
+        options.installs, options.planted_fault, slow=options.slow
+    ) as environment:
         began = time.time()
         every_s = OFTEN_S if options.slow else CHANGED_EVERY_S
-        owners = Owners(stage.hosts, chance, every_s)
-        faults = Faults(stage, random.Random(options.seed))
-        await owners.seed(options.schedules)
+        workload = Workload(environment.hosts, chance, every_s)
+        injection = FaultInjection(environment, random.Random(options.seed))
+        await workload.seed(options.schedules)
         tell(f"{options.schedules} schedules created in {time.time() - began:.0f} s")
         stopping = asyncio.Event()
-        changing = asyncio.create_task(owners.go_on(stopping))
+        changing = asyncio.create_task(workload.go_on(stopping))
         if options.calm:
             await until_after_slot(options)
-        until = time.time() + options.trouble_s
+        until = time.time() + options.faults_for_s
         if not options.calm:
             # Short as it is, one slot lies in it.
             until = max(until, time.time() + -time.time() % MINUTE + 4)
-        tell(f"trouble for {until - time.time():.0f} s, while schedules are changed")
-        troubles = [faults.inflict(until, options.gap_s, options.least_faults)]
+        tell(f"faults for {until - time.time():.0f} s, while schedules are changed")
+        injections = [injection.inject(until, options.gap_s, options.least_faults)]
         if options.calm:
-            troubles.append(faults.outage(options.trouble_s / 2))
-        await asyncio.gather(*troubles)
-        tell(f"{len(faults.troubles)} faults; now all comes back")
-        await stage.all_ready()
+            injections.append(injection.outage(options.faults_for_s / 2))
+        await asyncio.gather(*injections)
+        tell(f"{len(injection.faults)} faults; now all comes back")
+        await environment.all_ready()
         await (until_after_slot if options.calm else until_planned)(options)
         stopping.set()
         await changing
-        await settled_between_slots(stage, options)
-        await stop(stage.kept)
+        await settled_between_slots(environment, options)
+        await stop(environment.processes)
         stopped = time.time()
         tell("all processes are stopped")
-        return await history(stage, (began, stopped, options.planned_within_s), owners, faults)
+        return await history(
+            environment, (began, stopped, options.planned_within_s), workload, injection
+        )
 
 
 async def until_after_slot(options: Options) -> None:
@@ -100,15 +104,15 @@ async def until_planned(options: Options) -> None:
     await asyncio.sleep(options.planned_within_s + 2.0)
 
 
-async def settled_between_slots(stage: Stage, options: Options) -> None:
+async def settled_between_slots(environment: DrillEnvironment, options: Options) -> None:
     """Wait until no run is under way, and none comes due until all have stopped."""
-    while await settled(stage) and -time.time() % MINUTE < STOPPED_WITHIN_S:
+    while await settled(environment) and -time.time() % MINUTE < STOPPED_WITHIN_S:
         await until_after_slot(options)
 
 
-async def settled(stage: Stage) -> bool:
+async def settled(environment: DrillEnvironment) -> bool:
     """Wait until no run is under way; False where there is no end to some."""
-    connection = await asyncpg.connect(stage.postgres.dsn)
+    connection = await asyncpg.connect(environment.postgres.dsn)
 
     async def none_left() -> bool:
         return bool(await connection.fetchval(UNFINISHED) == 0)
@@ -124,11 +128,14 @@ async def settled(stage: Stage) -> bool:
 
 
 async def history(
-    stage: Stage, times: tuple[float, float, float], owners: Owners, faults: Faults
+    environment: DrillEnvironment,
+    times: tuple[float, float, float],
+    workload: Workload,
+    injection: FaultInjection,
 ) -> History:
-    """Gather what everybody remembers, the database included."""
+    """Return all that was recorded, the database included."""
     began, stopped, planned_within = times
-    connection = await asyncpg.connect(stage.postgres.dsn)
+    connection = await asyncpg.connect(environment.postgres.dsn)
     try:
         runs = [run_of(row) for row in await connection.fetch(RUNS)]
         stored = [stored_of(row) for row in await connection.fetch(STORED)]
@@ -138,12 +145,17 @@ async def history(
         began=began,
         stopped=stopped,
         planned_within=planned_within,
-        changes=owners.changes,
-        refusals=owners.refusals,
-        troubles=faults.troubles,
-        spans=[span for kept in stage.kept if kept.role == "worker" for span in kept.spans],
-        exits=[ended for kept in stage.kept for ended in kept.exits],
-        calls=stage.runner.calls,
+        changes=workload.changes,
+        refusals=workload.refusals,
+        faults=injection.faults,
+        spans=[
+            span
+            for process in environment.processes
+            if process.role == "worker"
+            for span in process.spans
+        ],
+        exits=[ended for process in environment.processes for ended in process.exits],
+        calls=environment.runner.calls,
         runs=runs,
         stored=stored,
     )

@@ -12,7 +12,7 @@ from tests.drill.history import Change, History, Row, Span
 from tests.support.slot_walk import Moment, moments, walk
 
 RECOVERY = {"worker frozen": 3.0, "PostgreSQL restarted": 3.0}
-"""Faults that hold up planning though some worker is alive: a frozen one may hold row locks."""
+"""Faults that delay planning though some worker is alive: a frozen one may hold row locks."""
 
 
 class Duty(IntEnum):
@@ -41,9 +41,9 @@ class Planning:
 
     def __init__(self, history: History) -> None:
         self._held = [
-            Span(trouble.began, trouble.ended + RECOVERY[trouble.kind])
-            for trouble in history.troubles
-            if trouble.kind in RECOVERY
+            Span(fault.began, fault.ended + RECOVERY[fault.kind])
+            for fault in history.faults
+            if fault.kind in RECOVERY
         ]
         self._within = history.planned_within
         self._spans = sorted(history.spans, key=lambda span: span.began)

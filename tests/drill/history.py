@@ -40,7 +40,7 @@ class Refusal(Struct, frozen=True):
     what: str
 
 
-class Trouble(Struct, frozen=True):
+class Fault(Struct, frozen=True):
     """A fault, from its beginning until what it hit could work again."""
 
     kind: str
@@ -124,7 +124,7 @@ class History(Struct, frozen=True, kw_only=True):
     planned_within: float
     changes: list[Change]
     refusals: list[Refusal]
-    troubles: list[Trouble]
+    faults: list[Fault]
     spans: list[Span]
     exits: list[Exit]
     calls: list[Call]

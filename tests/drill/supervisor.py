@@ -1,4 +1,4 @@
-"""Keeps processes running, as a supervisor in production would, and notes what became of them."""
+"""Keep processes running, as a supervisor in production would, and record their exits."""
 
 import asyncio
 import signal
@@ -19,10 +19,10 @@ SHOWN = 800
 """Characters of a log."""
 
 
-class Kept:
-    """One process of a role, started anew whenever it ends, until it is stopped.
+class SupervisedProcess:
+    """One process of a role, restarted whenever it exits, until it is stopped.
 
-    ``ended`` is set when that is over, because it was stopped or cannot be kept.
+    ``ended`` is set when that is over, because it was stopped or cannot be started.
     """
 
     def __init__(self, name: str, command: Sequence[str], settings: dict[str, str]) -> None:
@@ -46,8 +46,8 @@ class Kept:
         """What the process does."""
         return self.name.split()[0]
 
-    async def keep(self, directory: Path) -> None:
-        """Start it again and again; ends once it was stopped."""
+    async def supervise(self, directory: Path) -> None:
+        """Restart the process until it is stopped."""
         try:
             while not self._stopping.is_set():
                 await first_of(self._allowed, self._stopping)

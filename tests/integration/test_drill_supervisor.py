@@ -10,26 +10,26 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from tests.drill import stage
-from tests.drill.supervisor import Kept
+from tests.drill import environment
+from tests.drill.supervisor import SupervisedProcess
 from tests.support.eventually import eventually
 
 SMALL = ("-m", "tests.support.small_process")
 
 
 @pytest_asyncio.fixture
-async def kept(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Kept]:
+async def kept(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[SupervisedProcess]:
     """One that is supervised, ready or not; its settings are the test's parameters."""
-    process = Kept("worker 1", SMALL, getattr(request, "param", {}))
-    async with stage.keeping([process], tmp_path):
+    process = SupervisedProcess("worker 1", SMALL, getattr(request, "param", {}))
+    async with environment.supervising([process], tmp_path):
         yield process
 
 
-def ends(process: Kept) -> list[tuple[str, int]]:
+def ends(process: SupervisedProcess) -> list[tuple[str, int]]:
     return [(each.cause, each.status) for each in process.exits]
 
 
-async def end_itself(process: Kept) -> None:
+async def end_itself(process: SupervisedProcess) -> None:
     assert process._process is not None
     async with aiohttp.ClientSession() as session, asyncio.timeout(60):
         try:
@@ -38,43 +38,43 @@ async def end_itself(process: Kept) -> None:
             return
 
 
-async def test_who_is_ready_is_stopped_with_its_own_status(kept: Kept) -> None:
+async def test_who_is_ready_is_stopped_with_its_own_status(kept: SupervisedProcess) -> None:
     await kept.ready.wait()
-    await stage.stop([kept])
+    await environment.stop([kept])
     assert ends(kept) == [("stopped", 0)]
     assert not kept.ready.is_set()
     assert len(kept.spans) == 1
 
 
-async def test_who_is_starting_is_stopped_once_it_can_be(kept: Kept) -> None:
+async def test_who_is_starting_is_stopped_once_it_can_be(kept: SupervisedProcess) -> None:
     await eventually(lambda: kept._process)
-    await stage.stop([kept])
+    await environment.stop([kept])
     assert ends(kept) == [("stopped", 0)]
 
 
-async def test_who_ended_by_itself_just_before_is_not_waited_for(kept: Kept) -> None:
+async def test_who_ended_by_itself_just_before_is_not_waited_for(kept: SupervisedProcess) -> None:
     await kept.ready.wait()
     await end_itself(kept)
     await eventually(lambda: kept.exits)  # it will be started again in a moment
-    await stage.stop([kept], within=60)
+    await environment.stop([kept], within=60)
     assert ends(kept) == [("itself", 3)]
 
 
-async def test_who_ended_unseen_is_not_taken_for_stopped(kept: Kept) -> None:
+async def test_who_ended_unseen_is_not_taken_for_stopped(kept: SupervisedProcess) -> None:
     await kept.ready.wait()
     await end_itself(kept)
-    await stage.stop([kept], within=60)  # before anybody has looked
+    await environment.stop([kept], within=60)  # before anybody has looked
     assert ends(kept) == [("itself", 3)]
 
 
-async def test_who_was_killed_just_before_is_not_waited_for(kept: Kept) -> None:
+async def test_who_was_killed_just_before_is_not_waited_for(kept: SupervisedProcess) -> None:
     await kept.ready.wait()
     kept.kill()
-    await stage.stop([kept], within=60)
+    await environment.stop([kept], within=60)
     assert ends(kept) == [("killed", -signal.SIGKILL)]
 
 
-async def test_a_kill_that_comes_too_late_is_not_why_it_ended(kept: Kept) -> None:
+async def test_a_kill_that_comes_too_late_is_not_why_it_ended(kept: SupervisedProcess) -> None:
     await kept.ready.wait()
     await end_itself(kept)
     kept.kill()
@@ -82,18 +82,18 @@ async def test_a_kill_that_comes_too_late_is_not_why_it_ended(kept: Kept) -> Non
     assert ends(kept) == [("itself", 3)]
 
 
-async def test_who_is_away_is_stopped_without_being_started(kept: Kept) -> None:
+async def test_who_is_away_is_stopped_without_being_started(kept: SupervisedProcess) -> None:
     await kept.ready.wait()
     kept.away()
     await eventually(lambda: kept.exits)
-    await stage.stop([kept], within=60)
+    await environment.stop([kept], within=60)
     assert ends(kept) == [("killed", -signal.SIGKILL)]
 
 
-async def test_who_is_frozen_is_stopped_when_it_thaws(kept: Kept) -> None:
+async def test_who_is_frozen_is_stopped_when_it_thaws(kept: SupervisedProcess) -> None:
     await kept.ready.wait()
     kept.freeze()
-    stopping = asyncio.create_task(stage.stop([kept]))
+    stopping = asyncio.create_task(environment.stop([kept]))
     kept.thaw()
     await stopping
     assert ends(kept) == [("stopped", 0)]
@@ -101,16 +101,18 @@ async def test_who_is_frozen_is_stopped_when_it_thaws(kept: Kept) -> None:
 
 @pytest.mark.parametrize("kept", [{"life": "0.05"}], indirect=True)
 @pytest.mark.parametrize("seed", range(6))
-async def test_who_ends_again_and_again_is_stopped_at_any_moment(kept: Kept, seed: int) -> None:
+async def test_who_ends_again_and_again_is_stopped_at_any_moment(
+    kept: SupervisedProcess, seed: int
+) -> None:
     await kept.ready.wait()
     await asyncio.sleep(random.Random(seed).uniform(0.0, 0.6))
-    await stage.stop([kept], within=60)
+    await environment.stop([kept], within=60)
     assert kept.exits
     assert set(ends(kept)) <= {("itself", 3), ("stopped", 0)}
 
 
 @pytest.mark.parametrize("kept", [{"deaf": "1"}], indirect=True)
-async def test_who_does_not_stop_is_named_with_what_it_said(kept: Kept) -> None:
+async def test_who_does_not_stop_is_named_with_what_it_said(kept: SupervisedProcess) -> None:
     await kept.ready.wait()
     with pytest.raises(AssertionError, match=r"worker 1 runs, .*I do not hear"):
-        await stage.stop([kept], within=5)
+        await environment.stop([kept], within=5)

@@ -12,15 +12,15 @@ from tests.drill.history import (
     Call,
     Change,
     Exit,
+    Fault,
     History,
     Refusal,
     Row,
     Run,
     Span,
     Stored,
-    Trouble,
 )
-from tests.drill.verdicts import Bad, Good
+from tests.drill.results import Expected, Violation
 
 ZERO = 1_800_000_000.0
 """A full minute; everything else is told in seconds from here."""
@@ -32,7 +32,7 @@ STOPPED = 391.0
 ON = Row(cron="* * * * *", timezone="UTC", enabled=True, name="a", payload={})
 OFF = replace(ON, enabled=False)
 
-Plant = Callable[[History], History]
+PlantedFault = Callable[[History], History]
 
 
 def call(schedule_id: str, slot: float, **changes: Any) -> Call:
@@ -99,7 +99,7 @@ def sound() -> History:
             change(DISABLED, 140, OFF),
         ],
         refusals=[],
-        troubles=[Trouble("worker killed", ZERO + 170, ZERO + 170)],
+        faults=[Fault("worker killed", ZERO + 170, ZERO + 170)],
         spans=[Span(ZERO, ZERO + 170), Span(ZERO + 250, ZERO + STOPPED)],
         exits=[
             Exit("worker 1", ZERO + 170, "killed", -9, "", False),
@@ -115,21 +115,21 @@ def sound() -> History:
 
 
 def test_a_sound_history_has_no_bad_verdict() -> None:
-    verdicts = check(sound())
-    assert verdicts.bad == []
-    assert {verdict: count for verdict, count in verdicts.good.items() if count} == {
-        Good.FIRED: 8,
-        Good.CAUGHT_UP: 1,
-        Good.COUNTED: 1,
-        Good.SUCCEEDED: 9,
-        Good.CALLED: 9,
-        Good.KEPT: 5,
-        Good.STOPPED: 1,
+    results = check(sound())
+    assert results.violations == []
+    assert {verdict: count for verdict, count in results.expected.items() if count} == {
+        Expected.FIRED: 8,
+        Expected.CAUGHT_UP: 1,
+        Expected.COUNTED: 1,
+        Expected.SUCCEEDED: 9,
+        Expected.CALLED: 9,
+        Expected.KEPT: 5,
+        Expected.STOPPED: 1,
     }
 
 
-def without_run(schedule_id: str, slot: float) -> Plant:
-    def plant(history: History) -> History:
+def without_run(schedule_id: str, slot: float) -> PlantedFault:
+    def planted_fault(history: History) -> History:
         key = call(schedule_id, slot).key
         return replace(
             history,
@@ -137,11 +137,11 @@ def without_run(schedule_id: str, slot: float) -> Plant:
             calls=[each for each in history.calls if each.key != key],
         )
 
-    return plant
+    return planted_fault
 
 
-def with_run(schedule_id: str, slot: float, **changes: Any) -> Plant:
-    def plant(history: History) -> History:
+def with_run(schedule_id: str, slot: float, **changes: Any) -> PlantedFault:
+    def planted_fault(history: History) -> History:
         gone = without_run(schedule_id, slot)(history)
         return replace(
             history,
@@ -149,27 +149,27 @@ def with_run(schedule_id: str, slot: float, **changes: Any) -> Plant:
             calls=[*gone.calls, call(schedule_id, slot)],
         )
 
-    return plant
+    return planted_fault
 
 
-def and_run(schedule_id: str, slot: float) -> Plant:
+def and_run(schedule_id: str, slot: float) -> PlantedFault:
     return lambda history: replace(history, runs=[*history.runs, run(schedule_id, slot)])
 
 
-def and_call(schedule_id: str, slot: float, **changes: Any) -> Plant:
+def and_call(schedule_id: str, slot: float, **changes: Any) -> PlantedFault:
     return lambda history: replace(
         history, calls=[*history.calls, call(schedule_id, slot, **changes)]
     )
 
 
-def with_stored(*rows: Stored) -> Plant:
+def with_stored(*rows: Stored) -> PlantedFault:
     ids = {row.schedule_id for row in rows}
     return lambda history: replace(
         history, stored=[*(r for r in history.stored if r.schedule_id not in ids), *rows]
     )
 
 
-def with_exit(cause: str, status: int, words: str, at: float = 172.0) -> Plant:
+def with_exit(cause: str, status: int, words: str, at: float = 172.0) -> PlantedFault:
     ended = Exit("worker 2", ZERO + at, cause, status, words, False)
     return lambda history: replace(history, exits=[*history.exits, ended])
 
@@ -180,83 +180,99 @@ def later(seconds: float) -> dict[str, float]:
 
 KEPT_ROW = stored(KEPT, ON, 1, 360, 420)
 CLEAR = "ext-scheduler: the database is gone"
-PLANTED: list[tuple[str, Bad, Plant]] = [
-    ("a slot is not fired", Bad.MISSING, without_run(KEPT, 120)),
-    ("the last slot is not fired", Bad.MISSING, without_run(KEPT, 360)),
-    ("nothing is caught up", Bad.MISSING, without_run(KEPT, 240)),
-    ("a missed slot is not counted", Bad.MISSING, with_run(KEPT, 240, missed=0)),
-    ("too many are counted", Bad.MISCOUNTED, with_run(KEPT, 240, missed=2)),
-    ("one is counted where none is missing", Bad.MISCOUNTED, with_run(KEPT, 120, missed=1)),
-    ("a slot has two records", Bad.TWICE, and_run(KEPT, 120)),
-    ("a run between slots", Bad.NOT_DUE, and_run(KEPT, 130)),
-    ("a run for the time before the schedule", Bad.NOT_DUE, and_run(KEPT, 0)),
-    ("a run for what was deleted long ago", Bad.NOT_DUE, and_run(DELETED, 300)),
-    ("a run for what was disabled long ago", Bad.NOT_DUE, and_run(DISABLED, 300)),
-    ("a run for what nobody made", Bad.NOT_DUE, and_run(STRANGER, 120)),
-    ("planned before its slot", Bad.EARLY, with_run(KEPT, 120, queued=ZERO + 119)),
-    ("called before its slot", Bad.EARLY, and_call(KEPT, 360, received=ZERO + 359)),
-    ("a run does not end", Bad.UNFINISHED, with_run(KEPT, 120, status="running", finished=None)),
-    ("success that nobody saw", Bad.UNCALLED, lambda h: replace(h, calls=h.calls[1:])),
-    ("a failure in peace", Bad.NEEDLESS_FAILURE, with_run(KEPT, 120, status="error", error="?")),
-    ("skipped though enabled", Bad.NEEDLESS_SKIP, with_run(KEPT, 120, status="skipped")),
-    ("no overlap", Bad.NEEDLESS_OVERLAP, with_run(KEPT, 120, status="skipped_overlap")),
-    ("a key made up", Bad.FOREIGN_KEY, and_call(KEPT, 120, key=STRANGER)),
-    ("the key of another slot", Bad.FOREIGN_KEY, and_call(KEPT, 60, key=call(KEPT, 120).key)),
-    ("a call that nothing records", Bad.UNRECORDED, and_call(KEPT, 180)),
-    ("a call for what nobody made", Bad.UNKNOWN, and_call(STRANGER, 120)),
-    ("a call after deletion", Bad.DELETED, and_call(DELETED, 120, signed=int(ZERO + 150))),
-    ("a call after disabling", Bad.DISABLED, and_call(DISABLED, 120, signed=int(ZERO + 150))),
-    ("an attempt made twice", Bad.REPEATED, and_call(KEPT, 120, **later(175))),
-    ("again after a success", Bad.NEEDLESS_CALL, and_call(KEPT, 60, attempt=2, **later(70))),
-    ("a fifth attempt", Bad.TOO_OFTEN, and_call(KEPT, 120, attempt=5, **later(175))),
-    ("two at once", Bad.AT_ONCE, and_call(KEPT, 60, attempt=2, **later(60.25))),
-    ("an unsigned call", Bad.FORGED, and_call(KEPT, 120, signed=None)),
-    ("a schedule is gone", Bad.LOST, lambda h: replace(h, stored=h.stored[1:])),
-    ("an older state", Bad.LOST, with_stored(replace(KEPT_ROW, row=OFF))),
-    ("an update too few", Bad.LOST, with_stored(stored(DISABLED, OFF, 1, 120, None))),
-    ("back from the dead", Bad.RESURRECTED, with_stored(stored(DELETED, ON, 1, 120, 420))),
-    ("nobody's schedule", Bad.RESURRECTED, with_stored(stored(STRANGER, ON, 1, 120, 420))),
-    ("no timer", Bad.TIMER, with_stored(replace(KEPT_ROW, due=None))),
-    ("a timer though disabled", Bad.TIMER, with_stored(stored(DISABLED, OFF, 2, 120, 420))),
-    ("a timer past the next slot", Bad.TIMER, with_stored(replace(KEPT_ROW, due=ZERO + 480))),
-    ("a timer between slots", Bad.TIMER, with_stored(replace(KEPT_ROW, due=ZERO + 400))),
-    ("a timer that stands still", Bad.TIMER, with_stored(replace(KEPT_ROW, due=ZERO + 300))),
-    ("an older run is told", Bad.UNTOLD, with_stored(stored(KEPT, ON, 1, 300, 420))),
-    ("another outcome", Bad.UNTOLD, with_stored(replace(KEPT_ROW, last_run_status="error"))),
-    ("a refusal", Bad.REFUSED, lambda h: replace(h, refusals=[Refusal(ZERO + 9, "INTERNAL")])),
-    ("a class for a message", Bad.ENDED_BADLY, with_exit("itself", 1, f"{CLEAR}: OSError(9)")),
-    ("no word at the end", Bad.ENDED_BADLY, with_exit("itself", 1, "")),
-    ("an end in peace", Bad.ENDED_BADLY, with_exit("itself", 1, CLEAR, at=100)),
-    ("status 0 by itself", Bad.ENDED_BADLY, with_exit("itself", 0, CLEAR)),
-    ("does not stop well", Bad.ENDED_BADLY, with_exit("stopped", 1, CLEAR)),
+PLANTED: list[tuple[str, Violation, PlantedFault]] = [
+    ("a slot is not fired", Violation.MISSING, without_run(KEPT, 120)),
+    ("the last slot is not fired", Violation.MISSING, without_run(KEPT, 360)),
+    ("nothing is caught up", Violation.MISSING, without_run(KEPT, 240)),
+    ("a missed slot is not counted", Violation.MISSING, with_run(KEPT, 240, missed=0)),
+    ("too many are counted", Violation.MISCOUNTED, with_run(KEPT, 240, missed=2)),
+    ("one is counted where none is missing", Violation.MISCOUNTED, with_run(KEPT, 120, missed=1)),
+    ("a slot has two records", Violation.TWICE, and_run(KEPT, 120)),
+    ("a run between slots", Violation.NOT_DUE, and_run(KEPT, 130)),
+    ("a run for the time before the schedule", Violation.NOT_DUE, and_run(KEPT, 0)),
+    ("a run for what was deleted long ago", Violation.NOT_DUE, and_run(DELETED, 300)),
+    ("a run for what was disabled long ago", Violation.NOT_DUE, and_run(DISABLED, 300)),
+    ("a run for what nobody made", Violation.NOT_DUE, and_run(STRANGER, 120)),
+    ("planned before its slot", Violation.EARLY, with_run(KEPT, 120, queued=ZERO + 119)),
+    ("called before its slot", Violation.EARLY, and_call(KEPT, 360, received=ZERO + 359)),
+    (
+        "a run does not end",
+        Violation.UNFINISHED,
+        with_run(KEPT, 120, status="running", finished=None),
+    ),
+    ("success that nobody saw", Violation.UNCALLED, lambda h: replace(h, calls=h.calls[1:])),
+    (
+        "a failure in peace",
+        Violation.NEEDLESS_FAILURE,
+        with_run(KEPT, 120, status="error", error="?"),
+    ),
+    ("skipped though enabled", Violation.NEEDLESS_SKIP, with_run(KEPT, 120, status="skipped")),
+    ("no overlap", Violation.NEEDLESS_OVERLAP, with_run(KEPT, 120, status="skipped_overlap")),
+    ("a key made up", Violation.FOREIGN_KEY, and_call(KEPT, 120, key=STRANGER)),
+    ("the key of another slot", Violation.FOREIGN_KEY, and_call(KEPT, 60, key=call(KEPT, 120).key)),
+    ("a call that nothing records", Violation.UNRECORDED, and_call(KEPT, 180)),
+    ("a call for what nobody made", Violation.UNKNOWN, and_call(STRANGER, 120)),
+    ("a call after deletion", Violation.DELETED, and_call(DELETED, 120, signed=int(ZERO + 150))),
+    ("a call after disabling", Violation.DISABLED, and_call(DISABLED, 120, signed=int(ZERO + 150))),
+    ("an attempt made twice", Violation.REPEATED, and_call(KEPT, 120, **later(175))),
+    ("again after a success", Violation.NEEDLESS_CALL, and_call(KEPT, 60, attempt=2, **later(70))),
+    ("a fifth attempt", Violation.TOO_OFTEN, and_call(KEPT, 120, attempt=5, **later(175))),
+    ("two at once", Violation.AT_ONCE, and_call(KEPT, 60, attempt=2, **later(60.25))),
+    ("an unsigned call", Violation.FORGED, and_call(KEPT, 120, signed=None)),
+    ("a schedule is gone", Violation.LOST, lambda h: replace(h, stored=h.stored[1:])),
+    ("an older state", Violation.LOST, with_stored(replace(KEPT_ROW, row=OFF))),
+    ("an update too few", Violation.LOST, with_stored(stored(DISABLED, OFF, 1, 120, None))),
+    ("back from the dead", Violation.RESURRECTED, with_stored(stored(DELETED, ON, 1, 120, 420))),
+    ("nobody's schedule", Violation.RESURRECTED, with_stored(stored(STRANGER, ON, 1, 120, 420))),
+    ("no timer", Violation.TIMER, with_stored(replace(KEPT_ROW, due=None))),
+    ("a timer though disabled", Violation.TIMER, with_stored(stored(DISABLED, OFF, 2, 120, 420))),
+    ("a timer past the next slot", Violation.TIMER, with_stored(replace(KEPT_ROW, due=ZERO + 480))),
+    ("a timer between slots", Violation.TIMER, with_stored(replace(KEPT_ROW, due=ZERO + 400))),
+    ("a timer that stands still", Violation.TIMER, with_stored(replace(KEPT_ROW, due=ZERO + 300))),
+    ("an older run is told", Violation.UNTOLD, with_stored(stored(KEPT, ON, 1, 300, 420))),
+    ("another outcome", Violation.UNTOLD, with_stored(replace(KEPT_ROW, last_run_status="error"))),
+    (
+        "a refusal",
+        Violation.REFUSED,
+        lambda h: replace(h, refusals=[Refusal(ZERO + 9, "INTERNAL")]),
+    ),
+    (
+        "a class for a message",
+        Violation.ENDED_BADLY,
+        with_exit("itself", 1, f"{CLEAR}: OSError(9)"),
+    ),
+    ("no word at the end", Violation.ENDED_BADLY, with_exit("itself", 1, "")),
+    ("an end in peace", Violation.ENDED_BADLY, with_exit("itself", 1, CLEAR, at=100)),
+    ("status 0 by itself", Violation.ENDED_BADLY, with_exit("itself", 0, CLEAR)),
+    ("does not stop well", Violation.ENDED_BADLY, with_exit("stopped", 1, CLEAR)),
 ]
 
 
 @pytest.mark.parametrize(
-    ("verdict", "plant"),
-    [pytest.param(bad, plant, id=name) for name, bad, plant in PLANTED],
+    ("verdict", "planted_fault"),
+    [pytest.param(bad, planted_fault, id=name) for name, bad, planted_fault in PLANTED],
 )
-def test_a_planted_error_is_found(verdict: Bad, plant: Plant) -> None:
-    assert check(plant(sound())).of(verdict) > 0
+def test_a_planted_error_is_found(verdict: Violation, planted_fault: PlantedFault) -> None:
+    assert check(planted_fault(sound())).of(verdict) > 0
 
 
 def test_every_kind_of_error_is_planted() -> None:
-    assert {bad for _, bad, _ in PLANTED} == set(Bad)
+    assert {bad for _, bad, _ in PLANTED} == set(Violation)
 
 
 def test_a_slot_just_before_a_change_may_fire_or_not() -> None:
     near = replace(sound(), changes=[*sound().changes[:4], change(DISABLED, 121, OFF)])
-    assert check(near).bad == []
+    assert check(near).violations == []
     row = stored(DISABLED, OFF, 2, 60, None)
-    assert check(with_stored(row)(without_run(DISABLED, 120)(near))).bad == []
+    assert check(with_stored(row)(without_run(DISABLED, 120)(near))).violations == []
 
 
 def test_a_change_that_moves_no_slot_excuses_nothing() -> None:
     renamed = change(KEPT, 121, replace(ON, name="b"))
     history = replace(sound(), changes=[*sound().changes, renamed])
-    assert check(without_run(KEPT, 120)(history)).of(Bad.MISSING) == 1
+    assert check(without_run(KEPT, 120)(history)).of(Violation.MISSING) == 1
 
 
 def test_who_loses_what_it_needs_may_end_with_a_clear_message() -> None:
-    verdicts = check(with_exit("itself", 1, CLEAR)(sound()))
-    assert (verdicts.bad, verdicts.good[Good.ENDED_CLEARLY]) == ([], 1)
+    results = check(with_exit("itself", 1, CLEAR)(sound()))
+    assert (results.violations, results.expected[Expected.ENDED_CLEARLY]) == ([], 1)

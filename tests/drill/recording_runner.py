@@ -29,7 +29,7 @@ from tests.support.keys import KEYS
 SLOWNESS_S = 1.5
 
 
-class Recorder:
+class RecordingRunner:
     """Answers most calls with 200 at once; some fail first, fail for good, or take long.
 
     Which ones, their keys decide: so every attempt of an occurrence meets the same Runner. A
@@ -114,10 +114,10 @@ async def connected(url: str) -> Client:
 
 
 @asynccontextmanager
-async def recorder(url: str, *, slow: bool = False) -> AsyncIterator[Recorder]:
+async def recording_runner(url: str, *, slow: bool = False) -> AsyncIterator[RecordingRunner]:
     """A Runner that listens, through restarts of the server, on a connection of its own."""
     client = await connected(url)
-    runner = Recorder(client, slow=slow)
+    runner = RecordingRunner(client, slow=slow)
     await client.subscribe(EXECUTE_SUBJECT, queue=RUNNER_QUEUE, cb=runner.receive)
     await client.flush()
     try:

@@ -12,9 +12,9 @@ from contracts.context import key_set_document
 from devstack.embedded import Nats, Postgres, embedded_nats, embedded_postgres, private_directory
 from runner_bridge.client import SchedulerHost
 from service.storage.engine.migrate import migrate
-from tests.drill.plants import Plant, prepare, program
-from tests.drill.runner import Recorder, connected, recorder
-from tests.drill.supervisor import Kept
+from tests.drill.planted_faults import PlantedFault, prepare, program
+from tests.drill.recording_runner import RecordingRunner, connected, recording_runner
+from tests.drill.supervisor import SupervisedProcess
 from tests.support.keys import WORKER_JWK, write_key_set
 from tests.support.platform import Installed, install
 from tests.support.responders import host
@@ -41,27 +41,31 @@ COMMON = {
 }
 
 
-class Stage(Struct):
+class DrillEnvironment(Struct):
     """A running system, its Runner, and a client for each install."""
 
     postgres: Postgres
     nats: Nats
-    kept: list[Kept]
-    runner: Recorder
+    processes: list[SupervisedProcess]
+    runner: RecordingRunner
     hosts: list[SchedulerHost]
 
-    def of(self, role: str) -> list[Kept]:
+    def of(self, role: str) -> list[SupervisedProcess]:
         """The processes of a role that are ready."""
-        return [kept for kept in self.kept if kept.role == role and kept.ready.is_set()]
+        return [
+            process for process in self.processes if process.role == role and process.ready.is_set()
+        ]
 
     async def all_ready(self) -> None:
         """Wait until every process is."""
-        waiting = asyncio.gather(*(kept.ready.wait() for kept in self.kept))
+        waiting = asyncio.gather(*(process.ready.wait() for process in self.processes))
         await asyncio.wait_for(waiting, START_WITHIN_S)
 
 
 @asynccontextmanager
-async def staged(installs: int, plant: Plant | None, *, slow: bool = False) -> AsyncIterator[Stage]:
+async def drill_environment(
+    installs: int, planted_fault: PlantedFault | None, *, slow: bool = False
+) -> AsyncIterator[DrillEnvironment]:
     """Start everything; afterwards nothing is left. PostgreSQL keeps its durable settings.
 
     ``slow``: what is due waits for its turn, behind a slow Runner and few calls at a time.
@@ -70,61 +74,69 @@ async def staged(installs: int, plant: Plant | None, *, slow: bool = False) -> A
         directory = stack.enter_context(private_directory())
         postgres = stack.enter_context(embedded_postgres(directory / "postgres", durable=True))
         bus = stack.enter_context(embedded_nats(directory / "nats"))
-        installed = await prepared(postgres, installs, plant)
-        runner = await stack.enter_async_context(recorder(bus.url, slow=slow))
+        installed = await prepared(postgres, installs, planted_fault)
+        runner = await stack.enter_async_context(recording_runner(bus.url, slow=slow))
         client = await connected(bus.url)
         stack.push_async_callback(client.close)
         settings = {**COMMON, **files(directory), "database_url": postgres.dsn, "nats_url": bus.url}
         if slow:
             settings["in_flight"] = str(FEW)
-        kept = [
-            *(Kept(f"worker {n}", program(plant), settings) for n in range(1, WORKERS + 1)),
-            *(Kept(f"responder {n}", program(None), settings) for n in range(1, RESPONDERS + 1)),
+        processes = [
+            *(
+                SupervisedProcess(f"worker {n}", program(planted_fault), settings)
+                for n in range(1, WORKERS + 1)
+            ),
+            *(
+                SupervisedProcess(f"responder {n}", program(None), settings)
+                for n in range(1, RESPONDERS + 1)
+            ),
         ]
-        await stack.enter_async_context(keeping(kept, directory))
+        await stack.enter_async_context(supervising(processes, directory))
         hosts = [host(client, each, patience=PATIENCE_S) for each in installed]
-        stage = Stage(postgres, bus, kept, runner, hosts)
-        await stage.all_ready()
-        yield stage
+        environment = DrillEnvironment(postgres, bus, processes, runner, hosts)
+        await environment.all_ready()
+        yield environment
 
 
 @asynccontextmanager
-async def keeping(kept: list[Kept], directory: Path) -> AsyncIterator[None]:
+async def supervising(processes: list[SupervisedProcess], directory: Path) -> AsyncIterator[None]:
     """Supervise for the length of the block; what then still runs is killed."""
-    tasks = [asyncio.create_task(each.keep(directory)) for each in kept]
+    tasks = [asyncio.create_task(each.supervise(directory)) for each in processes]
     try:
         yield
     finally:
         for task in tasks:
             task.cancel()
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-        for each in kept:
+        for each in processes:
             each.end()
     for outcome in outcomes:
         if isinstance(outcome, Exception):
             raise outcome
 
 
-async def stop(kept: list[Kept], within: float = STOP_WITHIN_S) -> None:
+async def stop(processes: list[SupervisedProcess], within: float = STOP_WITHIN_S) -> None:
     """Ask all to end, and wait until they have. Raises AssertionError, saying who has not."""
-    for each in kept:
+    for each in processes:
         each.stop()
     try:
         async with asyncio.timeout(within):
-            for each in kept:
+            for each in processes:
                 await each.ended.wait()
     except TimeoutError:
-        late = [each.account() for each in kept if not each.ended.is_set()]
+        late = [each.account() for each in processes if not each.ended.is_set()]
         raise AssertionError(f"not stopped within {within} s: " + "\n".join(late)) from None
 
 
-async def prepared(postgres: Postgres, installs: int, plant: Plant | None) -> list[Installed]:
+async def prepared(
+    postgres: Postgres, installs: int, planted_fault: PlantedFault | None
+) -> list[Installed]:
     """Migrate and install; three installs share a tenant."""
     connection = await asyncpg.connect(postgres.dsn)
     try:
         await migrate(connection)
-        if plant is not None:
-            await prepare(connection, plant)
+        if planted_fault is not None:
+            await prepare(connection, planted_fault)
         return [
             await install(connection, tenant_id=f"tenant-{number // 3}")
             for number in range(installs)

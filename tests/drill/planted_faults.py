@@ -1,6 +1,7 @@
 """Faults planted on purpose: a drill that does not notice them would be worth nothing.
 
-As a program (``python -m tests.drill.plants PLANT serve --role worker``) it is a worker with one.
+As a program (``python -m tests.drill.planted_faults FAULT serve --role worker``) it is a worker
+with one.
 """
 
 import sys
@@ -24,7 +25,7 @@ from service.worker.runner_client import RunnerCall, RunnerClient
 IGNORED_EVERY = 200
 
 
-class Plant(StrEnum):
+class PlantedFault(StrEnum):
     """What is wrong with the workers."""
 
     TWICE = "twice"
@@ -43,14 +44,18 @@ ALTER TABLE ext_scheduler.runs DROP CONSTRAINT runs_pkey,
 """
 
 
-def program(plant: Plant | None) -> tuple[str, ...]:
+def program(planted_fault: PlantedFault | None) -> tuple[str, ...]:
     """How a process is started, from the interpreter on."""
-    return ("-m", "service") if plant is None else ("-m", "tests.drill.plants", plant.value)
+    return (
+        ("-m", "service")
+        if planted_fault is None
+        else ("-m", "tests.drill.planted_faults", planted_fault.value)
+    )
 
 
-async def prepare(connection: asyncpg.Connection, plant: Plant) -> None:
-    """Plant what is to be in the database."""
-    if plant is Plant.TWICE:
+async def prepare(connection: asyncpg.Connection, planted_fault: PlantedFault) -> None:
+    """PlantedFault what is to be in the database."""
+    if planted_fault is PlantedFault.TWICE:
         await connection.execute(DROP_UNIQUENESS)
 
 
@@ -106,12 +111,12 @@ def never_look_again() -> None:
 
 
 PLANTED = {
-    Plant.TWICE: plan_twice,
-    Plant.SKIP: skip_slots,
-    Plant.KEYS: make_up_keys,
-    Plant.STALE: never_look_again,
+    PlantedFault.TWICE: plan_twice,
+    PlantedFault.SKIP: skip_slots,
+    PlantedFault.KEYS: make_up_keys,
+    PlantedFault.STALE: never_look_again,
 }
 
 if __name__ == "__main__":
-    PLANTED[Plant(sys.argv.pop(1))]()
+    PLANTED[PlantedFault(sys.argv.pop(1))]()
     main()

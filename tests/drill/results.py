@@ -1,4 +1,4 @@
-"""What a check comes to: counts of each verdict, and the particulars of the bad ones."""
+"""The results of a check: counts of each outcome, and the particulars of the violations."""
 
 from collections import Counter
 from enum import StrEnum
@@ -6,8 +6,8 @@ from enum import StrEnum
 from msgspec import Struct, field
 
 
-class Good(StrEnum):
-    """What may be."""
+class Expected(StrEnum):
+    """What is expected, or may happen."""
 
     FIRED = "slot fired, as it had to"
     CAUGHT_UP = "slot around an outage fired"
@@ -26,8 +26,8 @@ class Good(StrEnum):
     STOPPED = "process stopped when asked, status 0"
 
 
-class Bad(StrEnum):
-    """What must not be."""
+class Violation(StrEnum):
+    """What must never happen."""
 
     MISSING = "slot missing"
     TWICE = "slot with two occurrences"
@@ -57,27 +57,27 @@ class Bad(StrEnum):
     ENDED_BADLY = "process ended without a clear message"
 
 
-class Finding(Struct, frozen=True):
-    """One bad verdict; ``about`` names the schedule, run or process, and what was seen."""
+class ViolationFound(Struct, frozen=True):
+    """One violation; ``about`` names the schedule, run or process, and what was seen."""
 
-    verdict: Bad
+    violation: Violation
     about: str
 
 
-class Verdicts(Struct):
+class CheckResults(Struct):
     """Collects; all checks write into one."""
 
-    good: Counter[Good] = field(default_factory=Counter)
-    bad: list[Finding] = field(default_factory=list)
+    expected: Counter[Expected] = field(default_factory=Counter)
+    violations: list[ViolationFound] = field(default_factory=list)
 
-    def well(self, verdict: Good, count: int = 1) -> None:
-        """Note what may be."""
-        self.good[verdict] += count
+    def count(self, verdict: Expected, count: int = 1) -> None:
+        """Count an expected outcome."""
+        self.expected[verdict] += count
 
-    def badly(self, verdict: Bad, about: str) -> None:
-        """Note what must not be."""
-        self.bad.append(Finding(verdict, about))
+    def violation(self, verdict: Violation, about: str) -> None:
+        """Record a violation."""
+        self.violations.append(ViolationFound(verdict, about))
 
-    def of(self, verdict: Bad) -> int:
+    def of(self, verdict: Violation) -> int:
         """How often it was found."""
-        return sum(finding.verdict == verdict for finding in self.bad)
+        return sum(found.violation == verdict for found in self.violations)

@@ -1,4 +1,4 @@
-"""Owners who create, change and delete schedules all the time, and remember what they were told."""
+"""Clients that create, change and delete schedules all the time, and record the responses."""
 
 import asyncio
 import random
@@ -42,8 +42,8 @@ class Owned(Struct):
     row: Row
 
 
-class Owners:
-    """All owners together. One schedule is changed by one owner at a time."""
+class Workload:
+    """Several clients at once. A schedule is changed by one of them at a time."""
 
     def __init__(
         self,

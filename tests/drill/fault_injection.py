@@ -1,4 +1,4 @@
-"""Making trouble: what is hit, when and for how long is drawn from one seed."""
+"""Fault injection: what is hit, when and for how long is drawn from one seed."""
 
 import asyncio
 import random
@@ -6,8 +6,8 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 
 from devstack.embedded.servers import Server
-from tests.drill.history import Trouble
-from tests.drill.stage import Stage
+from tests.drill.environment import DrillEnvironment
+from tests.drill.history import Fault
 
 MINUTE = 60.0
 FROZEN_S = (7.0, 22.0)
@@ -16,12 +16,12 @@ AWAY_S = 75.0
 """From shortly before one slot until long after the next: one of them is missed."""
 
 
-class Faults:
-    """Inflicts faults on a stage, and remembers them."""
+class FaultInjection:
+    """Injects faults into an environment and records them."""
 
-    def __init__(self, stage: Stage, chance: random.Random) -> None:
-        self.troubles: list[Trouble] = []
-        self._stage = stage
+    def __init__(self, environment: DrillEnvironment, chance: random.Random) -> None:
+        self.faults: list[Fault] = []
+        self._environment = environment
         self._chance = chance
         self._freezing: asyncio.Task[None] | None = None
         self._until = 0.0
@@ -38,15 +38,15 @@ class Faults:
         await asyncio.sleep(after_s)
         await asyncio.sleep((-time.time() - 3) % MINUTE)
         began = time.time()
-        workers = [kept for kept in self._stage.kept if kept.role == "worker"]
-        for kept in workers:
-            kept.away()
+        workers = [process for process in self._environment.processes if process.role == "worker"]
+        for process in workers:
+            process.away()
         await asyncio.sleep(AWAY_S)
-        for kept in workers:
-            kept.back()
+        for process in workers:
+            process.back()
         self._note("all workers away", began)
 
-    async def inflict(self, until: float, gap_s: float, least: int = 0) -> None:
+    async def inject(self, until: float, gap_s: float, least: int = 0) -> None:
         """One fault after another until then (Unix seconds), on average so many seconds apart.
 
         It goes on until there are at ``least`` so many.
@@ -54,7 +54,7 @@ class Faults:
         self._until = until
         for kind in self._drawn():
             wait = self._pause(time.time(), gap_s)
-            if time.time() + wait > until and len(self.troubles) >= least:
+            if time.time() + wait > until and len(self.faults) >= least:
                 break
             await asyncio.sleep(wait)
             await kind()
@@ -82,7 +82,7 @@ class Faults:
         self._kill("responder")
 
     def _kill(self, role: str) -> None:
-        if ready := self._stage.of(role):
+        if ready := self._environment.of(role):
             self._chance.choice(ready).kill()
             self._note(f"{role} killed", time.time())
 
@@ -90,14 +90,14 @@ class Faults:
         """It stands still while the drill goes on; one at a time."""
         if self._freezing is not None:
             await self._freezing
-        if ready := self._stage.of("worker"):
-            kept = self._chance.choice(ready)
+        if ready := self._environment.of("worker"):
+            process = self._chance.choice(ready)
             began = time.time()
-            kept.freeze()
+            process.freeze()
 
             async def thaw(after: float) -> None:
                 await asyncio.sleep(after)
-                kept.thaw()
+                process.thaw()
                 self._note("worker frozen", began)
 
             most = max(self._until - began, FROZEN_S[0])
@@ -105,10 +105,10 @@ class Faults:
             self._freezing = asyncio.create_task(thaw(seconds))
 
     async def _restart_postgres(self) -> None:
-        await self._restart("PostgreSQL restarted", self._stage.postgres.server)
+        await self._restart("PostgreSQL restarted", self._environment.postgres.server)
 
     async def _restart_nats(self) -> None:
-        await self._restart("NATS restarted", self._stage.nats.server)
+        await self._restart("NATS restarted", self._environment.nats.server)
 
     async def _restart(self, kind: str, server: Server) -> None:
         began = time.time()
@@ -118,4 +118,4 @@ class Faults:
         self._note(kind, began)
 
     def _note(self, kind: str, began: float) -> None:
-        self.troubles.append(Trouble(kind, began, time.time()))
+        self.faults.append(Fault(kind, began, time.time()))
