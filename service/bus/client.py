@@ -1,4 +1,4 @@
-"""The NATS client, mended where callers could deafen it and where its flush hurries ahead."""
+"""The NATS client, hardened against malformed messages, with a flush that keeps the order."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -30,8 +30,8 @@ class BusEvent(StrEnum):
 
 
 Observe = Callable[[BusEvent], None]
-Hear = Callable[[bytes, bytes | None, bytes], None]
-"""Is given a message's subject, block of headers (None without any) and body. Raises nothing."""
+OnMessage = Callable[[bytes, bytes | None, bytes], None]
+"""Receives a message's subject, block of headers (None without any) and body. Raises nothing."""
 
 
 def ignore(_event: BusEvent) -> None:
@@ -66,21 +66,21 @@ class Connection(Client):
     when flush returned, and a drain could lose what came after. Subclassed because the library
     offers no other place to mend it.
 
-    ``hear``, ``post`` and ``publish_all`` are for who has thousands of messages a second: queues,
-    tasks and checks of each subject and header are most of what a message costs.
+    ``subscribe_raw``, ``publish_raw`` and ``publish_all`` are for thousands of messages a second:
+    queues, tasks and checks of each subject and header are most of what a message costs.
     """
 
     def __init__(self, observe: Observe = ignore) -> None:
         super().__init__()
         self._observe = observe
-        self._hearers: dict[int, Hear] = {}
+        self._raw_subscriptions: dict[int, OnMessage] = {}
 
-    async def hear(self, subject: str, hear: Hear) -> None:
-        """Subscribe for as long as the client lives; messages go to ``hear`` as they are read."""
-        subscription = await self.subscribe(subject, cb=_unheard)
-        self._hearers[subscription._id] = hear  # noqa: SLF001 - the library tells it nobody else
+    async def subscribe_raw(self, subject: str, on_message: OnMessage) -> None:
+        """Subscribe for the life of the client; messages go to ``on_message`` as they are read."""
+        subscription = await self.subscribe(subject, cb=_ignore_message)
+        self._raw_subscriptions[subscription._id] = on_message  # noqa: SLF001 - no public accessor
 
-    async def post(self, subject: str, reply: str, headers: bytes, body: bytes) -> None:
+    async def publish_raw(self, subject: str, reply: str, headers: bytes, body: bytes) -> None:
         """Publish with a block of headers as ``write_headers`` makes it.
 
         Raises what ``publish`` raises; larger than the server takes counts with the headers.
@@ -117,13 +117,13 @@ class Connection(Client):
     async def _process_msg(
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None
     ) -> None:
-        hear = self._hearers.get(sid)
-        if hear is None:
+        on_message = self._raw_subscriptions.get(sid)
+        if on_message is None:
             await super()._process_msg(sid, subject, reply, data, headers)  # type: ignore[arg-type]  # it takes None
             return
         self.stats["in_msgs"] += 1
         self.stats["in_bytes"] += len(data)
-        hear(subject, headers, data)
+        on_message(subject, headers, data)
 
     async def _connect_to_server(self, s: Srv) -> None:
         if self._transport is None and s.uri.scheme not in _WEB:
@@ -171,8 +171,8 @@ class Connection(Client):
             return None
 
 
-async def _unheard(_message: Msg) -> None:
-    """The library wants a callback; what comes is heard before it gets there."""
+async def _ignore_message(_message: Msg) -> None:
+    """Do nothing: the library needs a callback, and raw subscriptions never get to it."""
 
 
 def write_headers(headers: Mapping[str, str]) -> bytes:
@@ -185,7 +185,7 @@ def write_headers(headers: Mapping[str, str]) -> bytes:
 
 
 def read_headers(block: bytes) -> dict[str, str] | None:
-    """The headers of a block ``NATS/1.0 CRLF (name: value CRLF)* CRLF``; never raises.
+    """Return the headers of a block ``NATS/1.0 CRLF (name: value CRLF)* CRLF``; never raises.
 
     Of several with one name the last counts; lines without a colon say nothing; bytes that are not
     UTF-8 become U+FFFD. Four times as fast as the library's, whose loop over the characters of

@@ -1,4 +1,4 @@
-"""Questions over the bus whose answers come to one subscription, and one timer for all of them."""
+"""Requests over the bus whose replies come to one subscription, with one timer for all."""
 
 import asyncio
 from secrets import token_hex
@@ -18,12 +18,12 @@ class Answer(Struct, frozen=True):
     headers: bytes | None
 
     def header(self, name: str) -> str | None:
-        """The value of a header, None where it is absent."""
+        """Return the value of a header, None where it is absent."""
         return None if self.headers is None else (read_headers(self.headers) or {}).get(name)
 
 
 class Inbox:
-    """Asks over a connection, and tells the answers apart by the last token of their subject."""
+    """Sends requests, and matches replies to them by the last token of their subject."""
 
     def __init__(self, client: Connection) -> None:
         self._client = client
@@ -34,7 +34,7 @@ class Inbox:
     async def ask(self, subject: str, headers: bytes, body: bytes, timeout_s: float) -> Answer:
         """Send a request with a block of headers; return the first answer.
 
-        Raises NoRespondersError, TimeoutError, and what the connection's ``post`` raises.
+        Raises NoRespondersError, TimeoutError, and what the connection's ``publish_raw`` raises.
         """
         if not self._prefix:
             await self._open()
@@ -46,24 +46,24 @@ class Inbox:
         if self._timer is None or deadline < self._timer.when():
             self._watch(deadline)
         try:
-            await self._client.post(subject, self._prefix + token, headers, body)
+            await self._client.publish_raw(subject, self._prefix + token, headers, body)
             return await future
         finally:
             del self._waiting[key]
 
     async def _open(self) -> None:
-        # Noted first: whoever asks meanwhile is written behind the subscription.
+        # Set first: a request made while this waits is written behind the subscription.
         self._prefix = self._client.new_inbox() + "."
         try:
-            await self._client.hear(self._prefix + "*", self._hear)
+            await self._client.subscribe_raw(self._prefix + "*", self._on_reply)
         except BaseException:
             self._prefix = ""
             raise
 
-    def _hear(self, subject: bytes, headers: bytes | None, body: bytes) -> None:
+    def _on_reply(self, subject: bytes, headers: bytes | None, body: bytes) -> None:
         _, future = self._waiting.get(subject[len(self._prefix) :], (0, None))
         if future is None or future.done():
-            return  # too late, or never asked for
+            return  # too late, or never requested
         if not body and headers is not None and headers.startswith(_NO_RESPONDERS):
             future.set_exception(nats.errors.NoRespondersError())
         else:
@@ -75,7 +75,7 @@ class Inbox:
         self._timer = asyncio.get_running_loop().call_at(deadline, self._expire)
 
     def _expire(self) -> None:
-        """End the waiting that has lasted too long, and come again for the next."""
+        """Time out the requests whose deadline has passed, and watch the next deadline."""
         self._timer = None
         now = asyncio.get_running_loop().time()
         later = []

@@ -140,7 +140,7 @@ async def test_a_malformed_answer_deafens_nobody(
         await other.publish(message.reply.rpartition(".")[0] + ".unknown", b"stray")
         headers = b"" if message.data == b"good" else b"NATS/1.0\r\n" + block + b"\r\n\r\n"
         if headers:
-            await other.post(message.reply, "nowhere", headers, b"")
+            await other.publish_raw(message.reply, "nowhere", headers, b"")
         else:
             await other.publish(message.reply, b"good")
 
