@@ -47,7 +47,7 @@ async def traces(pool: asyncpg.Pool, needle: str) -> dict[str, int]:
     return found
 
 
-class Life(Struct, frozen=True):
+class InstallFixture(Struct, frozen=True):
     """An install with everything that one can have."""
 
     admin: Admin
@@ -58,28 +58,30 @@ class Life(Struct, frozen=True):
         return self.host.installed.install_id
 
 
-async def live(pool: asyncpg.Pool, tenant_id: str, limits: Limits | None = None) -> Life:
+async def install_fixture(
+    pool: asyncpg.Pool, tenant_id: str, limits: Limits | None = None
+) -> InstallFixture:
     """Register an install of a tenant."""
     served = dispatcher(pool, limits or Limits(changes_per_minute=1_000, max_schedules=1_000))
     admin = Admin(served, tenant_id=tenant_id)
     rows = await register(admin, "1.0.0", "/a")
     ids = [UUID(rows[name]) for name in ("installId", "registryId", "versionId")]
-    return Life(admin, Caller(served, Installed(tenant_id, *ids)))
+    return InstallFixture(admin, Caller(served, Installed(tenant_id, *ids)))
 
 
-async def fill(pool: asyncpg.Pool, life: Life) -> None:
+async def fill(pool: asyncpg.Pool, fixture: InstallFixture) -> None:
     """Schedules, timers, runs, jobs, attempts, windows, records, events, config and secrets."""
     for number in range(4):
-        await life.host("create", endpoint="/a", cron="*/5 * * * *", name=f"n{number}")
-    install_id, tenant_id = life.id, life.admin.tenant_id
-    await life.admin(
+        await fixture.host("create", endpoint="/a", cron="*/5 * * * *", name=f"n{number}")
+    install_id, tenant_id = fixture.id, fixture.admin.tenant_id
+    await fixture.admin(
         "createSchedule", installId=str(install_id), endpoint="/a", cron="0 0 * * *", enabled=False
     )
-    await operator(life.admin.dispatcher)(
+    await operator(fixture.admin.dispatcher)(
         "createSchedule", installId=str(install_id), endpoint="/a", cron="0 0 * * *"
     )
-    page = await life.admin("listSchedules")
-    await life.admin("runNow", scheduleId=page["schedules"][0]["id"])
+    page = await fixture.admin("listSchedules")
+    await fixture.admin("runNow", scheduleId=page["schedules"][0]["id"])
     async with pool.acquire() as connection:
         await plan(connection, tenant_id)
     await start_some(pool, tenant_id)
@@ -132,51 +134,56 @@ async def finish(pool: asyncpg.Pool, attempts: list[ClaimedAttempt]) -> int:
 
 @pytest.mark.parametrize("op", ["uninstall", "purgeTenant"])
 async def test_uninstall_leaves_only_audit_entries(pool: asyncpg.Pool, op: str) -> None:
-    life, other = await live(pool, "tenant-1"), await live(pool, "tenant-2")
-    await fill(pool, life)
+    fixture, other = (
+        await install_fixture(pool, "tenant-1"),
+        await install_fixture(pool, "tenant-2"),
+    )
+    await fill(pool, fixture)
     await fill(pool, other)
-    before, kept = await traces(pool, str(life.id)), await traces(pool, str(other.id))
+    before, kept = await traces(pool, str(fixture.id)), await traces(pool, str(other.id))
     assert len(before) > 8
     async with pool.acquire() as connection:
         running = await connection.fetchval("SELECT count(*) FROM ext_scheduler.active_runs")
     assert running > 0
-    body = {"installId": str(life.id)} if op == "uninstall" else {"tenantId": "tenant-1"}
+    body = {"installId": str(fixture.id)} if op == "uninstall" else {"tenantId": "tenant-1"}
     jti = uuid4()
-    reply = await life.admin.send(op, body, jti)
+    reply = await fixture.admin.send(op, body, jti)
     answer = read(reply)
     assert answer["success"] is True
     assert (answer["schedulesRemoved"], answer["runsRemoved"]) == (6, 6)
-    after = await traces(pool, str(life.id))
+    after = await traces(pool, str(fixture.id))
     assert set(after) == {AUDIT, "ext_scheduler.outbox"}
-    told = await pool.fetch("SELECT type FROM ext_scheduler.outbox WHERE install_id = $1", life.id)
+    told = await pool.fetch(
+        "SELECT type FROM ext_scheduler.outbox WHERE install_id = $1", fixture.id
+    )
     assert [row["type"] for row in told] == ["install.removed"]
     holders = "SELECT count(*) FROM ext_scheduler.active_runs WHERE tenant_id = 'tenant-1'"
     assert await pool.fetchval(holders) == 0
     assert await traces(pool, str(other.id)) == kept
     # Its own record stays, and answers a repetition.
-    assert (await life.admin.send(op, body, jti)).body == reply.body
-    assert (await life.host("list"))["code"] == Code.NOT_FOUND
+    assert (await fixture.admin.send(op, body, jti)).body == reply.body
+    assert (await fixture.host("list"))["code"] == Code.NOT_FOUND
 
 
 async def test_a_purge_removes_rows_of_orphaned_installs(pool: asyncpg.Pool) -> None:
-    life = await live(pool, "tenant-1")
-    await fill(pool, life)
-    await life.admin("setTenantPaused", tenantId="tenant-1", paused=True)
+    fixture = await install_fixture(pool, "tenant-1")
+    await fill(pool, fixture)
+    await fixture.admin("setTenantPaused", tenantId="tenant-1", paused=True)
     await pool.execute("DELETE FROM tenant_extension_install")
-    answer = await life.admin("purgeTenant", tenantId="tenant-1")
+    answer = await fixture.admin("purgeTenant", tenantId="tenant-1")
     assert (answer["installsRemoved"], answer["schedulesRemoved"]) == (0, 6)
-    assert set(await traces(pool, str(life.id))) == {AUDIT}
+    assert set(await traces(pool, str(fixture.id))) == {AUDIT}
     assert set(await traces(pool, "tenant-1")) == {AUDIT, "ext_scheduler.idempotency"}
 
 
 async def test_a_second_purge_changes_nothing_and_keeps_the_removal_event(
     pool: asyncpg.Pool,
 ) -> None:
-    life = await live(pool, "tenant-1")
-    await fill(pool, life)
-    removal, jti = {"installId": str(life.id)}, uuid4()
-    told = await life.admin.send("uninstall", removal, jti)
-    everyones = operator(life.admin.dispatcher)
+    fixture = await install_fixture(pool, "tenant-1")
+    await fill(pool, fixture)
+    removal, jti = {"installId": str(fixture.id)}, uuid4()
+    told = await fixture.admin.send("uninstall", removal, jti)
+    everyones = operator(fixture.admin.dispatcher)
     # What a worker that was killed has left of a schedule that is gone.
     await pool.execute(
         "INSERT INTO ext_scheduler.active_runs VALUES ('tenant-1', $1, $1, now(), 1, now(), now())",
@@ -188,46 +195,46 @@ async def test_a_second_purge_changes_nothing_and_keeps_the_removal_event(
     assert set(before) == {AUDIT, "ext_scheduler.idempotency", "ext_scheduler.outbox"}
     assert (await everyones("purgeTenant", tenantId="tenant-1"))["success"] is True
     assert await traces(pool, "tenant-1") == before
-    assert (await life.admin.send("uninstall", removal, jti)).body == told.body
+    assert (await fixture.admin.send("uninstall", removal, jti)).body == told.body
 
 
 async def test_a_table_that_still_refers_to_an_install_is_named(pool: asyncpg.Pool) -> None:
-    life = await live(pool, "tenant-1")
-    await fill(pool, life)
+    fixture = await install_fixture(pool, "tenant-1")
+    await fill(pool, fixture)
     await pool.execute(
         "CREATE TABLE domains (install_id uuid REFERENCES tenant_extension_install (id))"
     )
-    await pool.execute("INSERT INTO domains VALUES ($1)", life.id)
-    before = await traces(pool, str(life.id))
-    answer = await life.admin("uninstall", installId=str(life.id))
+    await pool.execute("INSERT INTO domains VALUES ($1)", fixture.id)
+    before = await traces(pool, str(fixture.id))
+    answer = await fixture.admin("uninstall", installId=str(fixture.id))
     assert answer["code"] == "CONFLICT"
     assert answer["error"] == "Install is still referred to by domains"
-    assert await traces(pool, str(life.id)) == before
+    assert await traces(pool, str(fixture.id)) == before
 
 
 async def test_a_run_in_flight_writes_nothing_after_removal(pool: asyncpg.Pool) -> None:
-    life = await live(pool, "tenant-1")
-    await life.host("create", endpoint="/a", cron="*/5 * * * *")
+    fixture = await install_fixture(pool, "tenant-1")
+    await fixture.host("create", endpoint="/a", cron="*/5 * * * *")
     async with pool.acquire() as connection:
         await plan(connection, "tenant-1")
     running = await start_some(pool, "tenant-1")
     assert len(running) == 1
-    await life.admin("uninstall", installId=str(life.id))
-    before = await traces(pool, str(life.id))
+    await fixture.admin("uninstall", installId=str(fixture.id))
+    before = await traces(pool, str(fixture.id))
     assert await finish(pool, running) == 0
-    assert await traces(pool, str(life.id)) == before
+    assert await traces(pool, str(fixture.id)) == before
 
 
-async def create_and_change(life: Life) -> None:
+async def create_and_change(fixture: InstallFixture) -> None:
     """What an extension and an administrator do meanwhile."""
     for number in range(6):
-        created = await life.host("create", endpoint="/a", cron="*/10 * * * *")
+        created = await fixture.host("create", endpoint="/a", cron="*/10 * * * *")
         if created["success"]:
             identity = created["scheduleId"]
-            await life.host("update", scheduleId=identity, cron="0 * * * *")
-            await life.admin("runNow", scheduleId=identity)
+            await fixture.host("update", scheduleId=identity, cron="0 * * * *")
+            await fixture.admin("runNow", scheduleId=identity)
             if number % 2:
-                await life.host("delete", scheduleId=identity)
+                await fixture.host("delete", scheduleId=identity)
 
 
 async def work(pool: asyncpg.Pool, tenant_id: str) -> None:
@@ -238,36 +245,38 @@ async def work(pool: asyncpg.Pool, tenant_id: str) -> None:
         await finish(pool, await start_some(pool, tenant_id))
 
 
-async def remove(life: Life, seed: int) -> dict[str, Any]:
+async def remove(fixture: InstallFixture, seed: int) -> dict[str, Any]:
     """Remove it at some moment, again where that could not be."""
     for _ in range(random.Random(seed).randrange(40)):
         await asyncio.sleep(0)
     while True:
         if seed % 2:
-            answer = await life.admin("uninstall", installId=str(life.id))
+            answer = await fixture.admin("uninstall", installId=str(fixture.id))
         else:
-            answer = await life.admin("purgeTenant", tenantId=life.admin.tenant_id)
+            answer = await fixture.admin("purgeTenant", tenantId=fixture.admin.tenant_id)
         if answer.get("code") != "UNAVAILABLE":
             return answer
 
 
 async def race(pool: asyncpg.Pool, seed: int) -> None:
     """Everything at once: creates, changes, planners, runs, manual runs, and the removal."""
-    life = await live(pool, f"tenant-{seed}")
-    tenant_id = life.admin.tenant_id
+    fixture = await install_fixture(pool, f"tenant-{seed}")
+    tenant_id = fixture.admin.tenant_id
     for _ in range(3):
-        await life.host("create", endpoint="/a", cron="*/5 * * * *")
+        await fixture.host("create", endpoint="/a", cron="*/5 * * * *")
     *_, answer = await asyncio.gather(
-        create_and_change(life),
-        create_and_change(life),
+        create_and_change(fixture),
+        create_and_change(fixture),
         work(pool, tenant_id),
         work(pool, tenant_id),
-        remove(life, seed),
+        remove(fixture, seed),
     )
     assert answer["success"], answer
-    left = await traces(pool, str(life.id))
+    left = await traces(pool, str(fixture.id))
     assert set(left) <= {AUDIT, "ext_scheduler.outbox"}, (seed, left)
-    types = await pool.fetch("SELECT type FROM ext_scheduler.outbox WHERE install_id = $1", life.id)
+    types = await pool.fetch(
+        "SELECT type FROM ext_scheduler.outbox WHERE install_id = $1", fixture.id
+    )
     assert [row["type"] for row in types] == ["install.removed"]
     active = "SELECT count(*) FROM ext_scheduler.active_runs WHERE tenant_id = $1"
     assert await pool.fetchval(active, tenant_id) == 0

@@ -9,7 +9,7 @@ import pytest
 
 from service.storage.platform import installs
 from service.storage.schedules import change_context, create_batch, owner_view
-from tests.support.gathered import rows_read
+from tests.support.measured_dispatcher import rows_read
 
 FILL = """
 INSERT INTO tenant_extension_install (id, tenant_id, registry_id, version_id)

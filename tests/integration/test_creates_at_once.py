@@ -16,8 +16,8 @@ from service.rules.limits import Limits
 from service.storage.platform import installs
 from service.storage.schedules import create_batch
 from tests.support.eventually import eventually
-from tests.support.gathered import WRITTEN, Counted
 from tests.support.host import Caller
+from tests.support.measured_dispatcher import WRITTEN, MeasuredDispatcher
 from tests.support.platform import Installed, add_version, counts, install, waits_for_a_lock
 
 HOURLY = {"endpoint": "/api/heartbeat", "cron": "0 * * * *"}
@@ -61,8 +61,8 @@ def call(connection: Any, installed: Installed, jti: UUID | None = None) -> Call
     )
 
 
-async def create(desk: Counted, installed: Installed, **more: Any) -> dict[str, Any]:
-    return await Caller(desk.dispatcher, installed)("create", **HOURLY, **more)
+async def create(measured: MeasuredDispatcher, installed: Installed, **more: Any) -> dict[str, Any]:
+    return await Caller(measured.dispatcher, installed)("create", **HOURLY, **more)
 
 
 @pytest.mark.parametrize(
@@ -77,9 +77,9 @@ async def test_limits_are_exact_over_several_responders(
     pool: asyncpg.Pool, limits: Limits, refusal: str
 ) -> None:
     several = await ready(pool, 12)
-    desks = [Counted(pool, together=True, limits=limits) for _ in range(3)]
+    dispatchers = [MeasuredDispatcher(pool, together=True, limits=limits) for _ in range(3)]
     answers = await asyncio.gather(
-        *(create(desk, each) for _ in range(4) for desk in desks for each in several)
+        *(create(measured, each) for _ in range(4) for measured in dispatchers for each in several)
     )
     codes = [answer.get("code") for answer in answers]
     assert (codes.count(None), codes.count(refusal)) == (12 * 5, 12 * 7)
@@ -87,18 +87,21 @@ async def test_limits_are_exact_over_several_responders(
     assert rows == [(5, 5)] * 12
     ids = {answer["scheduleId"] for answer in answers if answer["success"]}
     assert len(ids) == 12 * 5
-    assert sum(desk.connections for desk in desks) < len(answers)
+    assert sum(measured.connections for measured in dispatchers) < len(answers)
 
 
 async def test_a_jti_sent_twenty_times_among_others_makes_one_schedule(pool: asyncpg.Pool) -> None:
     several = await ready(pool, 8)
-    desks = [Counted(pool, together=True, limits=Limits(changes_per_minute=1)) for _ in range(4)]
+    dispatchers = [
+        MeasuredDispatcher(pool, together=True, limits=Limits(changes_per_minute=1))
+        for _ in range(4)
+    ]
     jtis = [uuid4() for _ in several]
     replies = await asyncio.gather(
         *(
-            Caller(desk.dispatcher, each).send("create", HOURLY, jti)
+            Caller(measured.dispatcher, each).send("create", HOURLY, jti)
             for _ in range(5)
-            for desk in desks
+            for measured in dispatchers
             for each, jti in zip(several, jtis, strict=True)
         )
     )
@@ -111,23 +114,23 @@ async def test_an_install_that_another_session_holds_keeps_no_other_waiting(
     pool: asyncpg.Pool,
 ) -> None:
     several = await ready(pool, 6)
-    desk = Counted(pool, together=True)
+    measured = MeasuredDispatcher(pool, together=True)
     async with pool.acquire() as connection, connection.transaction():
         await installs.lock(connection, several[2].tenant_id, several[2].install_id)
-        tasks = [asyncio.create_task(create(desk, each)) for each in several]
+        tasks = [asyncio.create_task(create(measured, each)) for each in several]
         held = tasks.pop(2)
         assert [answer["success"] for answer in await asyncio.gather(*tasks)] == [True] * 5
         await eventually(lambda: waits_for_a_lock(pool))
         assert not held.done()
     assert (await held)["success"] is True
-    assert desk.statements[installs.LOCK] == 1
+    assert measured.statements[installs.LOCK] == 1
 
 
 async def test_a_name_that_another_session_is_taking_keeps_no_other_waiting(
     pool: asyncpg.Pool,
 ) -> None:
     several = await ready(pool, 4)
-    desk = Counted(pool, together=True)
+    measured = MeasuredDispatcher(pool, together=True)
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute(
             """INSERT INTO tenant_extension_schedule (install_id, tenant_id, name, cron)
@@ -135,7 +138,7 @@ async def test_a_name_that_another_session_is_taking_keeps_no_other_waiting(
             several[0].install_id,
             several[0].tenant_id,
         )
-        tasks = [asyncio.create_task(create(desk, each, name="wanted")) for each in several]
+        tasks = [asyncio.create_task(create(measured, each, name="wanted")) for each in several]
         wanting = tasks.pop(0)
         assert [answer["success"] for answer in await asyncio.gather(*tasks)] == [True] * 3
         await eventually(lambda: waits_for_a_lock(pool))
@@ -156,8 +159,8 @@ async def test_an_install_that_is_moved_meanwhile_is_judged_by_its_new_version(
             moved.install_id,
             version_id,
         )
-        desk = Counted(pool, together=True)
-        tasks = [asyncio.create_task(create(desk, each)) for each in several]
+        measured = MeasuredDispatcher(pool, together=True)
+        tasks = [asyncio.create_task(create(measured, each)) for each in several]
         await eventually(lambda: waits_for_a_lock(pool))
     answers = await asyncio.gather(*tasks)
     assert [answer.get("code") for answer in answers] == [None, "DENIED", None]
@@ -182,8 +185,8 @@ async def test_a_write_that_fails_leaves_nothing_of_any(pool: asyncpg.Pool) -> N
 async def test_one_that_cannot_be_written_fails_alone(pool: asyncpg.Pool) -> None:
     several = await ready(pool, 5)
     await pool.execute(REFUSING.format(several[3].install_id))
-    desk = Counted(pool, together=True)
-    answers = await asyncio.gather(*(create(desk, each) for each in several))
+    measured = MeasuredDispatcher(pool, together=True)
+    answers = await asyncio.gather(*(create(measured, each) for each in several))
     assert [answer.get("code") for answer in answers] == [None, None, None, Code.INTERNAL, None]
     assert await counts(pool, *WRITTEN) == dict.fromkeys(WRITTEN, 4)
 

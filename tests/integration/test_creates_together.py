@@ -14,8 +14,8 @@ from service.messages import Reply
 from service.rules.limits import Limits
 from service.storage.platform import installs
 from service.storage.schedules import create_batch
-from tests.support.gathered import WRITTEN, Counted
 from tests.support.host import Caller, read
+from tests.support.measured_dispatcher import WRITTEN, MeasuredDispatcher
 from tests.support.platform import Installed, install
 
 NOW = datetime(2026, 3, 29, 0, 59, 30, 123456, tzinfo=UTC)
@@ -121,9 +121,9 @@ async def prepared(pool: asyncpg.Pool, case: Case, tenant_id: str) -> Installed:
     return installed if case.known else structs.replace(installed, install_id=uuid4())
 
 
-def desk(pool: asyncpg.Pool, *, together: bool, limits: Limits = LIMITS) -> Counted:
+def measured(pool: asyncpg.Pool, *, together: bool, limits: Limits = LIMITS) -> MeasuredDispatcher:
     """A dispatcher whose clock stands still."""
-    return Counted(pool, together=together, limits=limits, clock=lambda _: NOW)
+    return MeasuredDispatcher(pool, together=together, limits=limits, clock=lambda _: NOW)
 
 
 async def left_by(pool: asyncpg.Pool, installed: Installed) -> list[str]:
@@ -159,8 +159,10 @@ def told(reply: Reply) -> Any:
     return {**answer, "scheduleId": "scheduleId" in answer}, reply.error
 
 
-async def sent(desk: Counted, installed: Installed, case: Case, jti: UUID) -> Reply:
-    return await Caller(desk.dispatcher, installed).send("create", case.body, jti, **case.claims)
+async def sent(measured: MeasuredDispatcher, installed: Installed, case: Case, jti: UUID) -> Reply:
+    return await Caller(measured.dispatcher, installed).send(
+        "create", case.body, jti, **case.claims
+    )
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -170,7 +172,7 @@ async def test_creates_together_answer_and_write_what_each_does_alone(
     source = random.Random(seed)
     cases = [*special(), *(succeeding(source) for _ in range(24))]
     source.shuffle(cases)
-    one_by_one, at_once = desk(pool, together=False), desk(pool, together=True)
+    one_by_one, at_once = measured(pool, together=False), measured(pool, together=True)
     jtis = [uuid4() for _ in cases]
     left = [await prepared(pool, case, f"left-{n}-") for n, case in enumerate(cases)]
     right = [await prepared(pool, case, f"right-{n}-") for n, case in enumerate(cases)]

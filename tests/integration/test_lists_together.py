@@ -12,8 +12,8 @@ from msgspec import structs
 from service.messages import Reply
 from service.storage.platform import installs
 from service.storage.schedules import owner_view
-from tests.support.gathered import Counted, rows_read
 from tests.support.host import Caller, read
+from tests.support.measured_dispatcher import MeasuredDispatcher, rows_read
 from tests.support.platform import Installed, install
 
 SCHEDULES = """
@@ -52,8 +52,8 @@ async def some(pool: asyncpg.Pool, tenant_id: str, count: int, **replaced: Any) 
     return installed
 
 
-async def ask(desk: Counted, installed: Installed, claims: dict[str, Any]) -> Reply:
-    return await Caller(desk.dispatcher, installed).send("list", {}, **claims)
+async def ask(measured: MeasuredDispatcher, installed: Installed, claims: dict[str, Any]) -> Reply:
+    return await Caller(measured.dispatcher, installed).send("list", {}, **claims)
 
 
 async def test_lists_together_equal_lists_alone(pool: asyncpg.Pool) -> None:
@@ -78,7 +78,10 @@ async def test_lists_together_equal_lists_alone(pool: asyncpg.Pool) -> None:
         (huge, {}),
         (await some(pool, "tenant-10", 4), {"tenant_id": None}),
     ]
-    one_by_one, at_once = Counted(pool, together=False), Counted(pool, together=True)
+    one_by_one, at_once = (
+        MeasuredDispatcher(pool, together=False),
+        MeasuredDispatcher(pool, together=True),
+    )
     alone = [await ask(one_by_one, *each) for each in asked]
     together = await asyncio.gather(*(ask(at_once, *each) for each in asked))
     assert [_told(reply) for reply in together] == [_told(reply) for reply in alone]
@@ -95,7 +98,7 @@ def _told(reply: Reply) -> tuple[dict[str, Any], tuple[int, str] | None]:
 
 async def test_two_lists_of_one_install_at_once_are_both_answered(pool: asyncpg.Pool) -> None:
     installed = await some(pool, "tenant-1", 5)
-    at_once = Counted(pool, together=True)
+    at_once = MeasuredDispatcher(pool, together=True)
     replies = await asyncio.gather(*(ask(at_once, installed, {}) for _ in range(10)))
     assert [len(read(reply)["schedules"]) for reply in replies] == [5] * 10
     assert at_once.connections == 2

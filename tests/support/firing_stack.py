@@ -28,7 +28,7 @@ SLOT = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 STEADY = RetryRules(jitter=0.0)
 
 
-class MovedClock:
+class FakeClock:
     """A database clock that stands still until it is moved."""
 
     def __init__(self, now: datetime) -> None:
@@ -48,7 +48,7 @@ class Stack(Struct):
     pool: asyncpg.Pool
     client: Connection
     runner: StubRunner
-    clock: MovedClock
+    clock: FakeClock
     metrics: Metrics
     made: Installed
     settings: FiringSettings
@@ -128,5 +128,5 @@ async def firing_stack(pool: asyncpg.Pool, url: str) -> AsyncIterator[Stack]:
     async with a_client(url) as client, stub_runner(url) as runner:
         async with pool.acquire() as connection:
             made = await registry.install(connection)
-        clock = MovedClock(SLOT + timedelta(seconds=1))
+        clock = FakeClock(SLOT + timedelta(seconds=1))
         yield Stack(pool, client, runner, clock, Metrics(), made, settings)

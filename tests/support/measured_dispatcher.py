@@ -22,7 +22,7 @@ WRITTEN = (
 """Where a create leaves something."""
 
 
-class Counted:
+class MeasuredDispatcher:
     """A dispatcher, how many connections it took for its requests, and which statements."""
 
     def __init__(self, pool: asyncpg.Pool, *, together: bool, **settings: Any) -> None:
