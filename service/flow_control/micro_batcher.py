@@ -1,4 +1,4 @@
-"""Many callers, one statement: what single callers ask for is gathered for a moment."""
+"""Many callers, one statement: items of single callers are collected into batches."""
 
 import asyncio
 import math
@@ -16,10 +16,10 @@ LANES = 2
 class MicroBatcher(Generic[T, R]):
     """Collects items for ``wait_s`` or until there are ``size``, and works on them together.
 
-    Without a wait an item begins at the next turn of the event loop, or once a lane is free.
+    Without a wait an item begins in the next iteration of the event loop, or once a lane is free.
     ``work`` gives one result per item, in order; what it raises, every caller of the batch gets.
     At most ``lanes`` batches are worked on at once, not counting those that take longer than
-    ``lane_s``: what is stuck shall not hold up the rest. What waits is shared out among the lanes
+    ``lane_s``: a stuck batch shall not hold up the rest. What waits is shared out among the lanes
     that are free, though not in batches smaller than ``least``. Two items of the same ``key`` never
     share a batch.
     """
@@ -85,7 +85,7 @@ class MicroBatcher(Generic[T, R]):
         self._batches.discard(task)
         if task in self._late:
             self._late.pop(task).cancel()
-        # What came in the meantime has waited long enough.
+        # What arrived while it ran has waited long enough.
         self._start()
 
     def _take(self, free_lanes: int) -> list[tuple[T, asyncio.Future[R]]]:

@@ -1,4 +1,4 @@
-"""Bounded work: so much at once, so much waiting, and beyond that a plain no. Knows no bus."""
+"""A bounded work queue: items beyond its bounds are refused. Knows no bus."""
 
 import asyncio
 import time
@@ -16,7 +16,7 @@ Item = TypeVar("Item")
 
 
 class WorkQueueSettings(Struct, frozen=True):
-    """How many items at once, and how many, of how many bytes together, may wait for their turn."""
+    """How many items run at once; how many may wait, and of how many bytes together."""
 
     concurrency: int = 64
     waiting: int = 1024
@@ -24,10 +24,10 @@ class WorkQueueSettings(Struct, frozen=True):
 
 
 class WorkQueue(Generic[Item]):
-    """Runs ``work`` on each item taken, in order of arrival. ``work`` must not raise.
+    """Runs ``work`` on each item, in order of arrival. ``work`` must not raise.
 
-    A task lives as long as there is work for it, so a busy intake makes no task per item, and an
-    idle one keeps none. (Fixed workers were measured: a tenth less of the little that this costs.)
+    A task lives as long as there is work for it, so a busy queue makes no task per item, and an
+    idle one keeps none. (Fixed workers would save a tenth of the little that this costs.)
     """
 
     def __init__(
@@ -43,16 +43,16 @@ class WorkQueue(Generic[Item]):
 
     @property
     def running(self) -> int:
-        """Items being worked on."""
+        """Items being run."""
         return self._running
 
     @property
     def waiting(self) -> int:
-        """Items taken that are not begun, or stand aside."""
+        """Items accepted that are not begun, or have stepped aside."""
         return len(self._queue) + self._aside
 
     def put(self, item: Item, size: int) -> bool:
-        """Start or queue the item, of ``size`` bytes; False when there is no room for it."""
+        """Start or queue the item, of ``size`` bytes; return False when there is no room for it."""
         settings = self._settings
         if self._running < settings.concurrency:
             self._running += 1
@@ -70,8 +70,8 @@ class WorkQueue(Generic[Item]):
     def step_aside(self, size: int) -> Iterator[None]:
         """Let another run while the current item, of ``size`` bytes, waits for something else.
 
-        It counts as waiting meanwhile. Coming back it does not queue again: what comes back is
-        little, and until it is done nothing new begins beyond the bound.
+        It counts as waiting until then. It resumes without queueing again: few items do so, and
+        until they are done nothing new begins beyond the bound.
         """
         self._running -= 1
         self._aside += 1
@@ -86,20 +86,20 @@ class WorkQueue(Generic[Item]):
             self._aside -= 1
             self._running += 1
 
-    async def finish(self, patience: float) -> list[Item]:
-        """Wait for everything taken; after ``patience`` seconds cancel what runs.
+    async def finish(self, timeout_s: float) -> list[Item]:
+        """Wait for everything accepted; after ``timeout_s`` seconds cancel what runs.
 
-        Gives the items that were never begun: empty unless the patience ran out. Call it when
-        nothing is taken any more.
+        Return the items that were never begun: none unless it timed out. Call it when no more
+        items are put in.
         """
-        end = time.monotonic() + patience
+        end = time.monotonic() + timeout_s
         while self._tasks and (left := end - time.monotonic()) > 0:
-            await asyncio.wait(self._tasks, timeout=left)  # going aside begins further ones
+            await asyncio.wait(self._tasks, timeout=left)  # stepping aside begins further ones
         late = list(self._tasks)
         for task in late:
             task.cancel()
         if late:
-            log.error("out of patience: %d running, %d waiting", len(late), len(self._queue))
+            log.error("drain timed out: %d running, %d waiting", len(late), len(self._queue))
             await asyncio.wait(late)
         unbegun = []
         while self._queue:
