@@ -57,7 +57,7 @@ class _Wire(TcpTransport):
             super().writelines(payload)  # type: ignore[no-untyped-call]  # the library's
 
 
-class Connection(Client):
+class NatsConnection(Client):
     """A NATS client that a malformed message cannot deafen, and whose flush means what it says.
 
     The library decodes an inline status and a reply subject without a guard: bytes that are not

@@ -17,7 +17,7 @@ from msgspec import Struct
 from nats.aio.client import Server
 from nats.aio.subscription import Subscription
 
-from service.bus.client import BusEvent, Connection, Observe, ignore
+from service.bus.client import BusEvent, NatsConnection, Observe, ignore
 
 log = getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Bus:
     """
 
     def __init__(self, settings: BusSettings, observe: Observe = ignore) -> None:
-        self.client = Connection(observe)
+        self.client = NatsConnection(observe)
         self.closed = asyncio.Event()
         self.closed_reason = ""
         self.denials: list[str] = []
@@ -247,7 +247,7 @@ async def confirm_subscriptions(bus: Bus) -> None:
         )
 
 
-async def _unconfirmed(client: Connection) -> str:
+async def _unconfirmed(client: NatsConnection) -> str:
     """Why the server may not know all subscriptions; empty where it does."""
     try:
         await client.flush(CONFIRM_ANSWER_S)

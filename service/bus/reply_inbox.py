@@ -6,7 +6,7 @@ from secrets import token_hex
 import nats.errors
 from msgspec import Struct
 
-from service.bus.client import Connection, read_headers
+from service.bus.client import NatsConnection, read_headers
 
 _NO_RESPONDERS = b"NATS/1.0 503"
 
@@ -25,7 +25,7 @@ class Answer(Struct, frozen=True):
 class Inbox:
     """Sends requests, and matches replies to them by the last token of their subject."""
 
-    def __init__(self, client: Connection) -> None:
+    def __init__(self, client: NatsConnection) -> None:
         self._client = client
         self._prefix = ""
         self._waiting: dict[bytes, tuple[float, asyncio.Future[Answer]]] = {}

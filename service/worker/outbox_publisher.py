@@ -13,7 +13,7 @@ from msgspec import UNSET, Struct
 from contracts.events import Event, EventType
 from contracts.subjects import event_subject
 from contracts.times import wire_time
-from service.bus.client import Connection
+from service.bus.client import NatsConnection
 from service.rules.outcomes import sanitise_error
 from service.runtime.logs import fields
 from service.storage.engine.acquire import acquired
@@ -41,7 +41,7 @@ class OutboxPublisher:
     def __init__(
         self,
         pool: asyncpg.Pool,
-        client: Connection,
+        client: NatsConnection,
         settings: OutboxPublisherSettings | None = None,
     ) -> None:
         self._pool = pool

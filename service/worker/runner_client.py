@@ -22,7 +22,7 @@ from contracts.subjects import (
     IDEMPOTENCY_HEADER,
     RUNNER_AUDIENCE,
 )
-from service.bus.client import Connection, write_headers
+from service.bus.client import NatsConnection, write_headers
 from service.bus.reply_inbox import Inbox
 from service.rules.outcomes import CallOutcome, from_response, sanitise_error
 from service.runtime.tracing import Spans
@@ -48,7 +48,7 @@ class RunnerClient:
 
     def __init__(
         self,
-        client: Connection,
+        client: NatsConnection,
         key: Callable[[], Key],
         *,
         max_response_bytes: int = MAX_RESPONSE_BYTES,

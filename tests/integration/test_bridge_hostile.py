@@ -11,7 +11,7 @@ from contracts.execution import ExecuteRequest
 from contracts.subjects import EXECUTE_SUBJECT
 from devstack.embedded.servers import free_port
 from devstack.processes import Program, running
-from service.bus.client import Connection
+from service.bus.client import NatsConnection
 from service.worker.runner_client import RunnerCall, RunnerClient
 from tests.support.keys import WORKER_KEY, write_key_set
 from tests.support.raw_nats import a_wire, hpub, pub
@@ -52,7 +52,7 @@ async def test_a_bridge_still_answers_after_malformed_messages(
 ) -> None:
     request = EXECUTE_SAMPLES["request"]
     assert isinstance(request, ExecuteRequest)
-    client = Connection()
+    client = NatsConnection()
     async with runner_stub() as runner:
         settings = {**bridge.settings, "runner_url": runner.url}
         program = msgspec.structs.replace(bridge, settings=settings)

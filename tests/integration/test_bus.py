@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from devstack.embedded import Nats, embedded_nats
-from service.bus.client import BusEvent, Connection, read_headers
+from service.bus.client import BusEvent, NatsConnection, read_headers
 from service.bus.connection import (
     BusSettings,
     BusUnavailableError,
@@ -194,7 +194,7 @@ async def test_flush_returns_after_the_server_read_everything_before_it() -> Non
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        client = Connection()
+        client = NatsConnection()
         await client.connect(f"nats://127.0.0.1:{port}")
         await client.subscribe("a")
         await client.subscribe("b")

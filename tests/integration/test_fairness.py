@@ -8,7 +8,7 @@ from uuid import UUID
 
 import asyncpg
 
-from service.bus.client import Connection
+from service.bus.client import NatsConnection
 from service.rules.planning import PlanningRules
 from service.runtime.metrics import Metrics
 from service.storage.engine import clock
@@ -51,7 +51,7 @@ WHERE tenant_id = $1 AND schedule_id = $2
 
 
 @asynccontextmanager
-async def working(pool: asyncpg.Pool, client: Connection) -> AsyncIterator[None]:
+async def working(pool: asyncpg.Pool, client: NatsConnection) -> AsyncIterator[None]:
     worker = Worker(pool, RunnerClient(client, lambda: WORKER_KEY), Metrics(), SETTINGS)
     stopping = asyncio.Event()
     task = asyncio.create_task(worker.run(stopping))

@@ -8,7 +8,7 @@ import pytest
 from nats.aio.msg import Msg
 
 from devstack.embedded import Nats
-from service.bus.client import Connection, read_headers, write_headers
+from service.bus.client import NatsConnection, read_headers, write_headers
 from service.bus.reply_inbox import Answer, Inbox
 from tests.support.bus_service import a_client
 from tests.support.eventually import eventually
@@ -19,18 +19,18 @@ GARBAGE = [b"\xff\xfe", b"\xff: \xfe\r\n", b": :\r\n\r\n\r\n", b"\0" * 40]
 
 
 @pytest.fixture
-async def client(nats_url: str) -> AsyncIterator[Connection]:
+async def client(nats_url: str) -> AsyncIterator[NatsConnection]:
     async with a_client(nats_url) as client:
         yield client
 
 
 @pytest.fixture
-async def other(nats_url: str) -> AsyncIterator[Connection]:
+async def other(nats_url: str) -> AsyncIterator[NatsConnection]:
     async with a_client(nats_url) as client:
         yield client
 
 
-async def answering(other: Connection, delays: dict[bytes, float] | None = None) -> list[str]:
+async def answering(other: NatsConnection, delays: dict[bytes, float] | None = None) -> list[str]:
     """Let ``other`` answer each question with its own body, after its delay; return reply subjects.
 
     A negative delay means never.
@@ -60,7 +60,7 @@ async def asked(inbox: Inbox, body: bytes, timeout_s: float = 60.0) -> Answer:
 
 
 async def test_each_of_many_questions_gets_its_own_answer(
-    client: Connection, other: Connection
+    client: NatsConnection, other: NatsConnection
 ) -> None:
     bodies = [f"question {n}".encode() for n in range(200)]
     replies = await answering(other, {body: 0.05 - n / 5000 for n, body in enumerate(bodies)})
@@ -76,7 +76,7 @@ async def test_each_of_many_questions_gets_its_own_answer(
 
 
 async def test_nobody_listening_is_told_apart_from_no_answer(
-    client: Connection, other: Connection
+    client: NatsConnection, other: NatsConnection
 ) -> None:
     inbox = Inbox(client)
     with pytest.raises(nats.errors.NoRespondersError):
@@ -86,7 +86,9 @@ async def test_nobody_listening_is_told_apart_from_no_answer(
         await asked(inbox, b"x", 0.05)
 
 
-async def test_each_question_has_its_own_patience(client: Connection, other: Connection) -> None:
+async def test_each_question_has_its_own_patience(
+    client: NatsConnection, other: NatsConnection
+) -> None:
     await answering(other, {b"slow": -1, b"slower": -1, b"late": 0.3})
     inbox = Inbox(client)
     began = asyncio.get_running_loop().time()
@@ -105,7 +107,7 @@ async def test_each_question_has_its_own_patience(client: Connection, other: Con
 
 
 async def test_an_answer_that_comes_too_late_is_nobodys(
-    client: Connection, other: Connection
+    client: NatsConnection, other: NatsConnection
 ) -> None:
     replies = await answering(other, {b"x": -1})
     inbox = Inbox(client)
@@ -121,7 +123,7 @@ async def test_an_answer_that_comes_too_late_is_nobodys(
     assert (await asked(inbox, b"y")).body == b"y"
 
 
-async def test_only_the_first_answer_counts(client: Connection, other: Connection) -> None:
+async def test_only_the_first_answer_counts(client: NatsConnection, other: NatsConnection) -> None:
     async def twice(message: Msg) -> None:
         await other.publish(message.reply, b"first")
         await other.publish(message.reply, b"second")
@@ -134,7 +136,7 @@ async def test_only_the_first_answer_counts(client: Connection, other: Connectio
 
 @pytest.mark.parametrize("block", GARBAGE)
 async def test_a_malformed_answer_deafens_nobody(
-    client: Connection, other: Connection, block: bytes
+    client: NatsConnection, other: NatsConnection, block: bytes
 ) -> None:
     async def answer(message: Msg) -> None:
         await other.publish(message.reply.rpartition(".")[0] + ".unknown", b"stray")
@@ -171,7 +173,7 @@ async def test_questions_go_on_after_the_server_was_gone(nats_server: Nats) -> N
             assert (await asked(inbox, b"x")).body == b"x"
 
 
-async def test_what_the_server_would_not_take_is_refused_here(client: Connection) -> None:
+async def test_what_the_server_would_not_take_is_refused_here(client: NatsConnection) -> None:
     inbox = Inbox(client)
     with pytest.raises(nats.errors.MaxPayloadError):
         await asked(inbox, b"x" * client.max_payload)

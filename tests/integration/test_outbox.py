@@ -11,7 +11,7 @@ import pytest
 from nats.aio.msg import Msg
 
 from devstack.embedded import Nats
-from service.bus.client import Connection
+from service.bus.client import NatsConnection
 from service.worker.outbox_publisher import OutboxPublisher, OutboxPublisherSettings
 from tests.support.bus_service import a_client
 from tests.support.eventually import eventually
@@ -20,14 +20,14 @@ INSTALL = UUID("00000000-0000-0000-0000-000000000001")
 
 
 @pytest.fixture
-async def client(nats_url: str) -> AsyncIterator[Connection]:
+async def client(nats_url: str) -> AsyncIterator[NatsConnection]:
     forever = {"max_reconnect_attempts": -1, "reconnect_time_wait": 1}
     async with a_client(nats_url, **forever) as client:
         yield client
 
 
 @pytest.fixture
-async def heard(client: Connection) -> list[Msg]:
+async def heard(client: NatsConnection) -> list[Msg]:
     messages: list[Msg] = []
 
     async def hear(message: Msg) -> None:
@@ -67,7 +67,7 @@ async def left(pool: asyncpg.Pool) -> int:
 
 
 async def test_a_published_event_is_removed(
-    pool: asyncpg.Pool, client: Connection, heard: list[Msg]
+    pool: asyncpg.Pool, client: NatsConnection, heard: list[Msg]
 ) -> None:
     await leave(pool)
     assert await OutboxPublisher(pool, client).publish_batch() == 1
@@ -87,7 +87,7 @@ async def test_a_published_event_is_removed(
 
 
 async def test_events_come_in_the_order_of_their_commit(
-    pool: asyncpg.Pool, client: Connection, heard: list[Msg]
+    pool: asyncpg.Pool, client: NatsConnection, heard: list[Msg]
 ) -> None:
     await leave(pool, 25)
     publisher = OutboxPublisher(pool, client, OutboxPublisherSettings(batch=10))
@@ -99,7 +99,7 @@ async def test_events_come_in_the_order_of_their_commit(
 
 @pytest.mark.parametrize("sharded", [False, True], ids=["one node", "several nodes"])
 async def test_publishers_at_once_publish_each_event_once(
-    pool: asyncpg.Pool, client: Connection, heard: list[Msg], sharded: bool
+    pool: asyncpg.Pool, client: NatsConnection, heard: list[Msg], sharded: bool
 ) -> None:
     await leave(pool, 100)
     settings = OutboxPublisherSettings(batch=10, sharded=sharded)
@@ -115,7 +115,7 @@ def has(heard: list[Msg], count: int) -> bool:
 
 
 async def test_wake_wakes_the_publisher(
-    pool: asyncpg.Pool, client: Connection, heard: list[Msg]
+    pool: asyncpg.Pool, client: NatsConnection, heard: list[Msg]
 ) -> None:
     publisher = OutboxPublisher(pool, client, OutboxPublisherSettings(poll_s=3600))
     stopping = asyncio.Event()
@@ -129,7 +129,7 @@ async def test_wake_wakes_the_publisher(
 
 
 async def test_events_of_other_processes_are_found_by_polling(
-    pool: asyncpg.Pool, client: Connection, heard: list[Msg]
+    pool: asyncpg.Pool, client: NatsConnection, heard: list[Msg]
 ) -> None:
     stopping = asyncio.Event()
     task = asyncio.create_task(
@@ -142,7 +142,7 @@ async def test_events_of_other_processes_are_found_by_polling(
 
 
 async def test_events_wait_for_the_bus_to_come_back(
-    pool: asyncpg.Pool, nats_server: Nats, client: Connection, heard: list[Msg]
+    pool: asyncpg.Pool, nats_server: Nats, client: NatsConnection, heard: list[Msg]
 ) -> None:
     stopping = asyncio.Event()
     task = asyncio.create_task(
@@ -161,7 +161,7 @@ async def test_events_wait_for_the_bus_to_come_back(
 
 
 async def test_last_events_are_published_at_shutdown(
-    pool: asyncpg.Pool, client: Connection, heard: list[Msg]
+    pool: asyncpg.Pool, client: NatsConnection, heard: list[Msg]
 ) -> None:
     stopping = asyncio.Event()
     task = asyncio.create_task(
@@ -175,7 +175,7 @@ async def test_last_events_are_published_at_shutdown(
 
 
 async def test_a_tenant_id_that_is_no_subject_token_is_encoded(
-    pool: asyncpg.Pool, client: Connection, heard: list[Msg]
+    pool: asyncpg.Pool, client: NatsConnection, heard: list[Msg]
 ) -> None:
     await leave(pool, tenant_id="a.b>*")
     await OutboxPublisher(pool, client).publish_batch()
@@ -190,7 +190,7 @@ UNPUBLISHABLE = [{"tenant_id": ""}, {"type": ""}, {"type": "run. >"}]
 @pytest.mark.parametrize("columns", UNPUBLISHABLE)
 async def test_an_unpublishable_event_does_not_block_the_others(
     pool: asyncpg.Pool,
-    client: Connection,
+    client: NatsConnection,
     heard: list[Msg],
     caplog: pytest.LogCaptureFixture,
     columns: dict[str, str],
@@ -207,7 +207,7 @@ async def test_an_unpublishable_event_does_not_block_the_others(
 
 
 async def test_an_event_of_an_unknown_type_is_published_unchanged(
-    pool: asyncpg.Pool, client: Connection, heard: list[Msg]
+    pool: asyncpg.Pool, client: NatsConnection, heard: list[Msg]
 ) -> None:
     await leave_one(pool, type="run.skipped")
     await OutboxPublisher(pool, client).publish_batch()

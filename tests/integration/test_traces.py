@@ -13,7 +13,7 @@ from opentelemetry.trace import SpanKind, StatusCode, format_span_id, format_tra
 from contracts.execution import ExecuteContext, ExecuteHttp, ExecuteLimits, ExecuteRequest
 from contracts.subjects import HOST_AUDIENCE, REQUEST_ID_HEADER, TRACE_HEADER
 from contracts.tracing import trace_id
-from service.bus.client import Connection
+from service.bus.client import NatsConnection
 from service.messages import Reply, Request
 from service.runtime.tracing import Spans, exported_spans
 from service.worker.runner_client import RunnerCall, RunnerClient
@@ -38,7 +38,7 @@ def spans(exporter: InMemorySpanExporter) -> Spans:
 
 
 @pytest.fixture
-async def client(nats_url: str) -> AsyncIterator[Connection]:
+async def client(nats_url: str) -> AsyncIterator[NatsConnection]:
     async with a_client(nats_url) as client:
         yield client
 
@@ -131,7 +131,7 @@ def call(request: ExecuteRequest) -> RunnerCall:
 
 
 async def test_a_call_carries_its_span_to_the_runner(
-    exporter: InMemorySpanExporter, spans: Spans, client: Connection, nats_url: str
+    exporter: InMemorySpanExporter, spans: Spans, client: NatsConnection, nats_url: str
 ) -> None:
     runner_client = RunnerClient(client, lambda: WORKER_KEY, spans=spans)
     asked = execution()
@@ -154,7 +154,7 @@ async def test_a_call_carries_its_span_to_the_runner(
     assert "secret" not in bad.to_json()
 
 
-async def test_without_spans_a_call_carries_no_trace(client: Connection, nats_url: str) -> None:
+async def test_without_spans_a_call_carries_no_trace(client: NatsConnection, nats_url: str) -> None:
     runner_client = RunnerClient(client, lambda: WORKER_KEY)
     async with stub_runner(nats_url) as runner:
         await runner_client.call(call(execution()))

@@ -11,7 +11,7 @@ import pytest
 from msgspec import structs
 
 from devstack.embedded import Nats
-from service.bus.client import Connection
+from service.bus.client import NatsConnection
 from service.rules.outcomes import RetryRules
 from service.rules.planning import PlanningRules
 from service.runtime.metrics import Metrics
@@ -42,7 +42,7 @@ IMPATIENT = structs.replace(SETTINGS, drain_s=0.1)
 
 
 @pytest.fixture
-async def client(nats_url: str) -> AsyncIterator[Connection]:
+async def client(nats_url: str) -> AsyncIterator[NatsConnection]:
     async with a_client(nats_url) as client:
         yield client
 
@@ -61,7 +61,7 @@ async def made(pool: asyncpg.Pool) -> Installed:
 
 @asynccontextmanager
 async def working(
-    pool: asyncpg.Pool, client: Connection, settings: WorkerSettings = SETTINGS
+    pool: asyncpg.Pool, client: NatsConnection, settings: WorkerSettings = SETTINGS
 ) -> AsyncIterator[Worker]:
     """A worker for the time of the block; it must stop by itself when told to."""
     worker = Worker(pool, RunnerClient(client, lambda: WORKER_KEY), Metrics(), settings)
@@ -100,7 +100,7 @@ async def ended(pool: asyncpg.Pool, run_status: str, expected: int) -> bool:
 
 
 async def test_due_schedules_are_called_once_each(
-    pool: asyncpg.Pool, client: Connection, runner: StubRunner, made: Installed
+    pool: asyncpg.Pool, client: NatsConnection, runner: StubRunner, made: Installed
 ) -> None:
     await due_now(pool, made, 100)
     async with working(pool, client):
@@ -117,7 +117,7 @@ async def empty(pool: asyncpg.Pool) -> bool:
 
 
 async def test_several_workers_share_the_work(
-    pool: asyncpg.Pool, client: Connection, runner: StubRunner, made: Installed
+    pool: asyncpg.Pool, client: NatsConnection, runner: StubRunner, made: Installed
 ) -> None:
     await due_now(pool, made, 100)
     async with working(pool, client), working(pool, client):
@@ -126,7 +126,7 @@ async def test_several_workers_share_the_work(
 
 
 async def test_failed_attempt_is_made_again_by_the_queue(
-    pool: asyncpg.Pool, client: Connection, runner: StubRunner, made: Installed
+    pool: asyncpg.Pool, client: NatsConnection, runner: StubRunner, made: Installed
 ) -> None:
     async def second_time(seen: Seen) -> bytes:
         return b'{"status":503}' if len(runner.seen) == 1 else b'{"status":200}'
@@ -142,7 +142,7 @@ async def test_failed_attempt_is_made_again_by_the_queue(
 
 
 async def test_stop_finishes_what_is_in_flight_and_hands_back_the_rest(
-    pool: asyncpg.Pool, client: Connection, runner: StubRunner, made: Installed
+    pool: asyncpg.Pool, client: NatsConnection, runner: StubRunner, made: Installed
 ) -> None:
     release = asyncio.Event()
 
@@ -169,7 +169,7 @@ async def test_stop_finishes_what_is_in_flight_and_hands_back_the_rest(
 
 
 async def test_impatient_stop_leaves_the_run_to_another_attempt(
-    pool: asyncpg.Pool, client: Connection, runner: StubRunner, made: Installed
+    pool: asyncpg.Pool, client: NatsConnection, runner: StubRunner, made: Installed
 ) -> None:
     async def silence(_: Seen) -> None:
         await asyncio.Event().wait()
@@ -186,7 +186,7 @@ async def test_impatient_stop_leaves_the_run_to_another_attempt(
 
 
 async def test_lost_listener_ends_the_worker_with_the_reason(
-    pool: asyncpg.Pool, client: Connection, made: Installed
+    pool: asyncpg.Pool, client: NatsConnection, made: Installed
 ) -> None:
     worker = Worker(pool, RunnerClient(client, lambda: WORKER_KEY), Metrics(), SETTINGS)
     task = asyncio.create_task(worker.run(asyncio.Event()))
@@ -203,7 +203,7 @@ async def kill_listener(pool: asyncpg.Pool) -> bool:
 
 
 async def test_woken_worker_leaves_its_successors_job_alone(
-    pool: asyncpg.Pool, client: Connection, runner: StubRunner, made: Installed
+    pool: asyncpg.Pool, client: NatsConnection, runner: StubRunner, made: Installed
 ) -> None:
     release = asyncio.Event()
 
@@ -224,7 +224,7 @@ async def test_woken_worker_leaves_its_successors_job_alone(
 
 
 async def test_greedy_tenant_does_not_hold_up_another(
-    pool: asyncpg.Pool, client: Connection, runner: StubRunner, made: Installed
+    pool: asyncpg.Pool, client: NatsConnection, runner: StubRunner, made: Installed
 ) -> None:
     async def slow_for_one(seen: Seen) -> bytes | None:
         if seen.request["context"]["tenant_id"] == made.tenant_id:
@@ -248,7 +248,7 @@ async def test_greedy_tenant_does_not_hold_up_another(
 
 
 async def test_job_of_somebody_else_ends_and_harms_nothing(
-    pool: asyncpg.Pool, client: Connection, runner: StubRunner, made: Installed
+    pool: asyncpg.Pool, client: NatsConnection, runner: StubRunner, made: Installed
 ) -> None:
     await pool.execute(
         "INSERT INTO ext_scheduler.pgqueuer (priority, status, entrypoint, payload)"
@@ -287,7 +287,7 @@ async def handed_back(pool: asyncpg.Pool) -> bool:
 
 
 async def test_missing_database_at_the_start_is_reported_in_words(
-    database: str, client: Connection
+    database: str, client: NatsConnection
 ) -> None:
     pool = await asyncpg.create_pool(database, min_size=1, max_size=2)
     worker = Worker(pool, RunnerClient(client, lambda: WORKER_KEY), Metrics(), SETTINGS)

@@ -10,7 +10,7 @@ from nats.aio.client import Client
 
 from contracts.errors import NUMBERS, Code
 from contracts.subjects import EXECUTE_SUBJECT
-from service.bus.client import BusEvent, Connection, ignore
+from service.bus.client import BusEvent, NatsConnection, ignore
 from service.bus.connection import Bus, BusSettings, connect
 from service.bus.micro import Identity
 from service.messages import Handle, Reply, Request, ServiceOperation
@@ -92,8 +92,8 @@ async def serving(
 
 
 @asynccontextmanager
-async def a_client(url: str, **options: Any) -> AsyncIterator[Connection]:
-    client = Connection()  # not the library's own: its flush does not wait for subscriptions
+async def a_client(url: str, **options: Any) -> AsyncIterator[NatsConnection]:
+    client = NatsConnection()  # not the library's own: its flush does not wait for subscriptions
     await client.connect(url, **options)
     try:
         yield client

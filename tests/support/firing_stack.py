@@ -8,7 +8,7 @@ from uuid import UUID
 import asyncpg
 from msgspec import Struct, structs
 
-from service.bus.client import Connection
+from service.bus.client import NatsConnection
 from service.rules.outcomes import RetryRules
 from service.rules.planning import SlotCache
 from service.runtime.metrics import Metrics
@@ -46,7 +46,7 @@ class Stack(Struct):
     """What a test of firing works with."""
 
     pool: asyncpg.Pool
-    client: Connection
+    client: NatsConnection
     runner: StubRunner
     clock: FakeClock
     metrics: Metrics

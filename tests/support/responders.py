@@ -17,7 +17,7 @@ from contracts.encoding import Encoding
 from devstack.embedded.servers import free_port
 from runner_bridge.client import InstallContext, SchedulerHost
 from runner_bridge.requests import RequestSettings, SignedRequests
-from service.bus.client import Connection
+from service.bus.client import NatsConnection
 from tests.support.eventually import eventually
 from tests.support.keys import RUNNER_KEY, write_key_set
 from tests.support.platform import Installed
@@ -125,7 +125,7 @@ async def clients(nats_url: str, count: int = 1) -> AsyncIterator[Sequence[Clien
     async with AsyncExitStack() as stack:
         made = []
         for _ in range(count):
-            client = Connection()  # not the library's own: its flush is early
+            client = NatsConnection()  # not the library's own: its flush is early
             await client.connect(nats_url, connect_timeout=60)
             stack.push_async_callback(client.close)
             made.append(client)

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from devstack.embedded import Nats
-from service.bus.client import Connection
+from service.bus.client import NatsConnection
 from service.bus.connection import Bus
 from service.messages import Handle
 from tests.support.bus_service import a_bus, a_client, echo, serving
@@ -22,7 +22,7 @@ EVENT = "ext.scheduler.events.tenant.install.schedule.created"
 @asynccontextmanager
 async def connected(
     server: Nats, user: str, prefix: str = ""
-) -> AsyncIterator[tuple[Connection, list[str]]]:
+) -> AsyncIterator[tuple[NatsConnection, list[str]]]:
     denials: list[str] = []
 
     async def note(error: Exception) -> None:

@@ -12,7 +12,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from contracts.subjects import EXECUTE_SUBJECT, IDEMPOTENCY_HEADER, RUNNER_QUEUE
-from service.bus.client import Connection
+from service.bus.client import NatsConnection
 
 OK = b'{"status":200,"headers":{}}'
 
@@ -102,7 +102,7 @@ class StubRunner:
 @asynccontextmanager
 async def stub_runner(url: str) -> AsyncIterator[StubRunner]:
     """A stub that listens, on a connection of its own."""
-    client = Connection()  # not the library's own: its flush does not wait for subscriptions
+    client = NatsConnection()  # not the library's own: its flush does not wait for subscriptions
     await client.connect(url, connect_timeout=60)
     runner = StubRunner(client)
     await client.subscribe(EXECUTE_SUBJECT, queue=RUNNER_QUEUE, cb=runner.receive)

@@ -110,6 +110,16 @@ def test_a_name_that_is_private_or_no_type_may_be_used_again(text: str) -> None:
     assert doubly_defined([Source("service/a.py", text), Source("service/b.py", text)]) == []
 
 
+def test_every_public_type_has_a_name_of_its_own() -> None:
+    modules = [
+        source
+        for source in sources()
+        if is_python(source) and source.path.partition("/")[0] in PACKAGES
+    ]
+    assert len(modules) > 100
+    assert doubly_defined(modules) == []
+
+
 def test_every_library_that_is_asked_for_is_pinned() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     groups = [project["dependencies"], *project["optional-dependencies"].values()]
