@@ -10,10 +10,17 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from msgspec import Struct
 from msgspec import json as msgspec_json
+from nacl.bindings import (
+    crypto_core_ed25519_is_valid_point,
+    crypto_sign,
+    crypto_sign_BYTES,
+    crypto_sign_open,
+    crypto_sign_seed_keypair,
+    crypto_sign_SEEDBYTES,
+)
+from nacl.exceptions import BadSignatureError
 
 from contracts import base64url
 from contracts.strict_json import read_object
@@ -108,10 +115,10 @@ def generate_key(
     if alg == HS256:
         material = {"kty": "oct", "k": _encode_text(secrets.token_bytes(MIN_SECRET_BYTES))}
     else:
-        private = Ed25519PrivateKey.generate()
-        public = _encode_text(private.public_key().public_bytes_raw())
-        material = {"kty": "OKP", "crv": "Ed25519", "x": public}
-        material["d"] = _encode_text(private.private_bytes_raw())
+        seed = secrets.token_bytes(crypto_sign_SEEDBYTES)
+        public, _ = crypto_sign_seed_keypair(seed)
+        material = {"kty": "OKP", "crv": "Ed25519", "x": _encode_text(public)}
+        material["d"] = _encode_text(seed)
     jwk: dict[str, Any] = {
         "kid": kid,
         "alg": alg,
@@ -188,21 +195,30 @@ def _ed25519_key(jwk: dict[str, Any], alg: str) -> tuple[VerifySignature, SignMe
         raise InvalidKeySet("alg must be EdDSA, Ed25519 or HS256")
     if jwk.get("kty") != "OKP" or jwk.get("crv") != "Ed25519":
         raise InvalidKeySet(f"{alg} needs kty OKP and crv Ed25519")
-    public = Ed25519PublicKey.from_public_bytes(_raw_ed25519(jwk, "x"))
+    public = _raw_ed25519(jwk, "x")
+    # Refuses points of low order, for which anyone can write a valid signature.
+    if not crypto_core_ed25519_is_valid_point(public):
+        raise InvalidKeySet("x is not a valid Ed25519 point")
 
     def check(message: bytes, signature: bytes) -> bool:
+        if len(signature) != crypto_sign_BYTES:
+            return False
         try:
-            public.verify(signature, message)
-        except InvalidSignature:
+            crypto_sign_open(signature + message, public)
+        except BadSignatureError:
             return False
         return True
 
     if "d" not in jwk:
         return check, None
-    private = Ed25519PrivateKey.from_private_bytes(_raw_ed25519(jwk, "d"))
-    if private.public_key() != public:
+    derived, private = crypto_sign_seed_keypair(_raw_ed25519(jwk, "d"))
+    if derived != public:
         raise InvalidKeySet("d and x do not belong together")
-    return check, private.sign
+
+    def sign(message: bytes) -> bytes:
+        return crypto_sign(message, private)[:crypto_sign_BYTES]
+
+    return check, sign
 
 
 def _material(jwk: dict[str, Any], member: str) -> bytes:

@@ -45,6 +45,7 @@ HOMES = {
     "cron_descriptor": ("service/rules/*",),
     "croniter": ("service/rules/*",),
     "joserfc": ("contracts/*",),
+    "nacl": ("contracts/*",),
     "nats": WITH_NATS,
     "pgqueuer": ("service/worker/worker.py", "service/storage/runs/queue.py"),
     "opentelemetry": ("service/runtime/tracing.py",),

@@ -4,7 +4,9 @@ import json
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from contracts import base64url
 from contracts.context import (
     InvalidKeySet,
     generate_key,
@@ -152,3 +154,40 @@ def test_no_unusable_key_is_generated(wrong: dict[str, Any]) -> None:
     right: dict[str, Any] = {"alg": "EdDSA", "kid": "k", "issuer": "i", "audiences": [HOST]}
     with pytest.raises(InvalidKeySet):
         generate_key(**(right | wrong))
+
+
+LOW_ORDER = [
+    bytes(32),
+    b"\x01" + bytes(31),
+    b"\xec" + b"\xff" * 30 + b"\x7f",
+    bytes.fromhex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a"),
+    bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"),
+]
+
+
+@pytest.mark.parametrize("point", LOW_ORDER, ids=lambda point: point.hex()[:8])
+def test_a_public_key_of_low_order_is_refused(point: bytes) -> None:
+    jwk = without({**EDWARDS, "x": base64url.encode(point).decode()}, "d")
+    assert fault(jwk) == "key 'edwards': x is not a valid Ed25519 point"
+
+
+def test_a_signature_has_one_form() -> None:
+    key = parse_key_set(key_set_document([EDWARDS])).keys["edwards"]
+    assert key.sign is not None
+    signature = key.sign(b"message")
+    order = 2**252 + 27742317777372353535851937790883648493
+    scalar = int.from_bytes(signature[32:], "little") + order
+    malleable = signature[:32] + scalar.to_bytes(32, "little")
+    assert key.check(b"message", signature)
+    for other in (malleable, signature[:-1], signature + b"\0", b"", bytes(64)):
+        assert not key.check(b"message", other)
+    # A byte moved across the border of signature and message is not the same message.
+    assert not key.check(signature[-1:] + b"message", signature[:-1])
+
+
+def test_another_library_reads_and_writes_the_same_signatures() -> None:
+    key = parse_key_set(key_set_document([EDWARDS])).keys["edwards"]
+    private = Ed25519PrivateKey.from_private_bytes(base64url.decode(EDWARDS["d"].encode()))
+    assert key.sign is not None
+    assert key.sign(b"message") == private.sign(b"message")
+    private.public_key().verify(key.sign(b"message"), b"message")
