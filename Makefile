@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv check test test-fast test-interop bench-rpc bench-firing bench-retention fmt drill demo dev api docs clean
+.PHONY: help venv check test test-fast test-interop bench-rpc bench-firing bench-retention fmt drill model demo dev api docs clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | \
@@ -35,6 +35,9 @@ test-interop: venv ## guests and clients in other languages (needs node and npm)
 
 drill: venv ## kill, freeze and cut off everything for minutes, then check every slot (DRILL_ARGS="--minutes 2")
 	@$(BIN)/python -m tests.drill $(DRILL_ARGS)
+
+model: venv ## check the models of planning and attempts with spin, and their mutations (docs/model.md)
+	@$(BIN)/python -m model.check $(MODEL_ARGS)
 
 demo: venv ## the whole path in about two minutes: an extension schedules itself and is called on time
 	@$(BIN)/ext-scheduler demo

@@ -1,0 +1,1 @@
+"""A model of planning and of attempts for the checker spin, and its runs."""

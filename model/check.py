@@ -1,0 +1,238 @@
+"""Checks the models with spin: no error in what is built, an error in each mutation.
+
+``python -m model.check`` is ``make model``; ``--large`` has more faults and takes longer. The
+results go to ``--json``; ``--write`` puts them into ``docs/model.md`` too.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct, structs
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results.json"
+PAGE = HERE.parent / "docs" / "model.md"
+BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+MEMORY_MB = 6000
+DEPTH = 2_000_000
+
+
+class Case(Struct, frozen=True):
+    """One run of the checker. ``liveness`` checks the LTL property under weak fairness.
+
+    ``finds`` tells whether an error is expected; ``hashed`` explores by hash, not exhaustively.
+    """
+
+    name: str
+    model: str
+    defines: dict[str, int]
+    liveness: bool = False
+    finds: bool = False
+    hashed: bool = False
+
+
+class Result(Struct, frozen=True):
+    """What a run found; ``complete`` where all reachable states were explored."""
+
+    case: Case
+    error: bool
+    complete: bool
+    states: int
+    depth: int
+    memory_mb: float
+    seconds: float
+
+    @property
+    def expected(self) -> bool:
+        """Whether the run ended as it should."""
+        return self.error == self.case.finds and (self.error or self.complete or self.case.hashed)
+
+
+def attempts(kills: int, freezes: int, outages: int, changes: int, **more: int) -> dict[str, int]:
+    """Return the settings of ``attempts.pml``."""
+    budget = {"KILLS": kills, "FREEZES": freezes, "OUTAGES": outages, "CHANGES": changes}
+    return {**budget, **more}
+
+
+def planning(schedules: int, crashes: int, changes: int, back: int, **more: int) -> dict[str, int]:
+    """Return the settings of ``planning.pml``."""
+    budget = {"SCHEDULES": schedules, "CRASHES": crashes, "CHANGES": changes, "STEPS_BACK": back}
+    return {**budget, **more}
+
+
+P, A = "planning", "attempts"
+BASE = [
+    Case("planning: safety", P, planning(1, 1, 1, 1)),
+    Case("planning: every slot accounted for", P, planning(1, 1, 0, 1), liveness=True),
+    Case("attempts: killed", A, attempts(1, 0, 0, 0)),
+    Case("attempts: frozen", A, attempts(0, 1, 0, 0)),
+    Case("attempts: database lost, changed", A, attempts(0, 0, 1, 1)),
+    Case("attempts: every run ends, database lost", A, attempts(0, 0, 1, 0), liveness=True),
+]
+
+
+def mutation(
+    name: str, model: str, defines: dict[str, int], flag: str, *, liveness: bool = False
+) -> Case:
+    """Return the case of a mutation, which must be found."""
+    return Case(name, model, {**defines, flag: 1}, liveness=liveness, finds=True)
+
+
+MUTATIONS = [
+    mutation("no unique key", P, planning(1, 1, 1, 1), "M_NO_UNIQUE_KEY"),
+    mutation(
+        "timer moved without its run", P, planning(1, 0, 0, 0), "M_ADVANCE_FIRST", liveness=True
+    ),
+    mutation("results without the fence", A, attempts(1, 1, 0, 1), "M_NO_FENCE"),
+    mutation("claim without the lease", A, attempts(1, 1, 0, 1), "M_NO_LEASE"),
+    mutation("claim without checking the fence", A, attempts(1, 1, 0, 1), "M_CLAIM_UNCHECKED"),
+    mutation("no look at the active run", A, attempts(1, 1, 0, 1), "M_NO_OVERLAP_CHECK"),
+    mutation("call although paused or deleted", A, attempts(0, 0, 0, 1), "M_CALL_WHEN_PAUSED"),
+    mutation("schedule read before the claim", A, attempts(0, 0, 0, 1), "M_EARLY_LOOK"),
+    mutation("attempts without a limit", A, attempts(1, 1, 0, 1), "M_NO_LIMIT"),
+    mutation("no takeover", A, attempts(1, 0, 0, 0), "M_NO_TAKEOVER", liveness=True),
+    mutation(
+        "no repair of runs without a job", A, attempts(0, 0, 1, 0), "M_NO_REPAIR", liveness=True
+    ),
+]
+LARGE = [
+    Case("attempts: killed, changed", A, attempts(1, 0, 0, 1)),
+    Case("attempts: frozen, changed", A, attempts(0, 1, 0, 1)),
+    Case("attempts: every run ends, killed", A, attempts(1, 0, 0, 0), liveness=True),
+    Case("attempts: every run ends, frozen", A, attempts(0, 1, 0, 0), liveness=True),
+    Case("planning: two changes, two crashes", P, planning(1, 2, 2, 1), hashed=True),
+    Case("planning: two schedules", P, planning(2, 1, 1, 1), hashed=True),
+    Case("attempts: all faults together", A, attempts(1, 1, 1, 1), hashed=True),
+    Case("attempts: two schedules", A, attempts(1, 1, 1, 1, SCHEDULES=2), hashed=True),
+]
+
+
+def spin_program() -> str | None:
+    """Return the path of spin, installing it with apt where it is missing and that is possible."""
+    if shutil.which("spin") is None and shutil.which("apt-get") and os.geteuid() == 0:
+        for words in (["update"], ["install", "-y", "spin", "gcc"]):
+            subprocess.run(["apt-get", "-qq", *words], check=False, capture_output=True)
+    return shutil.which("spin") if shutil.which("gcc") else None
+
+
+def run(case: Case, spin: str, limit_s: float) -> Result:
+    """Generate, compile and run the checker of a case. Raises CalledProcessError."""
+    with tempfile.TemporaryDirectory() as directory:
+        defines = [f"-D{name}={value}" for name, value in case.defines.items()]
+        source = str(HERE / f"{case.model}.pml")
+        subprocess.run(
+            [spin, *defines, "-a", source], cwd=directory, check=True, capture_output=True
+        )
+        flags = ["-O3", "-DVECTORSZ=2048", f"-DMEMLIM={MEMORY_MB}"]
+        flags += ["-DNFAIR=3"] if case.liveness else ["-DSAFETY", "-DNOCLAIM"]
+        flags += ["-DBITSTATE"] if case.hashed else ["-DCOLLAPSE"]
+        subprocess.run(["gcc", *flags, "-w", "-o", "pan", "pan.c"], cwd=directory, check=True)
+        options = ["-a", "-f"] if case.liveness else ["-E"]
+        options += ["-w32", "-k2"] if case.hashed else []
+        begin = time.monotonic()
+        found = subprocess.run(
+            ["timeout", "-s", "INT", f"{limit_s:.0f}", "./pan", "-n", f"-m{DEPTH}", *options],
+            cwd=directory,
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        return read(case, found.stdout, time.monotonic() - begin)
+
+
+def read(case: Case, output: str, seconds: float) -> Result:
+    """Read what pan printed."""
+    partial = "Interrupted" in output or "Search not completed" in output
+    partial = partial or "max search depth too small" in output
+    return Result(
+        case=case,
+        error=_number(r"errors:\s+(\d+)", output) > 0,
+        complete="errors:" in output and not partial,
+        states=int(_number(r"([\d.e+]+) states, stored", output)),
+        depth=int(_number(r"depth reached (\d+)", output)),
+        memory_mb=round(_number(r"([\d.]+)\s+total actual memory", output), 1),
+        seconds=round(seconds, 1),
+    )
+
+
+def _number(pattern: str, text: str) -> float:
+    found = re.search(pattern, text)
+    return float(found[1]) if found else 0.0
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """Return results, as read from JSON, as a Markdown table."""
+    lines = [
+        "| run | settings | kind | found | explored | states | depth | MB | s |",
+        "|---|---|---|---|---|--:|--:|--:|--:|",
+    ]
+    for each in results:
+        case = each["case"]
+        settings = " ".join(f"{name}={value}" for name, value in case["defines"].items())
+        kind = "liveness" if case["liveness"] else "safety"
+        explored = "to the error" if each["error"] else "all" if each["complete"] else "in part"
+        if case["hashed"] and not each["error"]:
+            explored += ", by hash"
+        lines.append(
+            f"| {case['name']} | `{settings}` | {kind} | {'error' if each['error'] else 'no error'}"
+            f" | {explored} | {each['states']:,} | {each['depth']:,} | {each['memory_mb']:,.0f}"
+            f" | {each['seconds']:.1f} |"
+        )
+    return "\n".join(lines)
+
+
+def written(page: str, results: list[dict[str, Any]]) -> str:
+    """Return the page with the table of these results."""
+    head, rest = page.split(BEGIN)
+    return f"{head}{BEGIN}\n{table(results)}\n{END}{rest.split(END)[1]}"
+
+
+def reported(result: Result) -> Result:
+    """Print a line about a result and return it."""
+    verdict = "as expected" if result.expected else "NOT AS EXPECTED"
+    print(
+        f"{result.case.name:42} {verdict:16} {'error' if result.error else 'no error':8}"
+        f" {result.states:>11,} states  depth {result.depth:>7,}"
+        f"  {result.memory_mb:>7,.0f} MB {result.seconds:>6.1f} s",
+        flush=True,
+    )
+    return result
+
+
+def main() -> int:
+    """Run the cases and print one line for each; 1 if one did not end as it should."""
+    parser = argparse.ArgumentParser(prog="python -m model.check", description=__doc__)
+    parser.add_argument("--large", action="store_true", help="more faults and changes as well")
+    parser.add_argument("--json", type=Path, help="where to write the results")
+    parser.add_argument("--write", action="store_true", help="keep them in docs/model.md")
+    parser.add_argument("--limit", type=float, default=60, help="seconds for each run")
+    arguments = parser.parse_args()
+    spin = spin_program()
+    if spin is None:
+        print("model: spin and gcc are needed (Debian: apt-get install spin gcc)", file=sys.stderr)
+        return 1
+    cases = [*BASE, *MUTATIONS, *(LARGE if arguments.large else [])]
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        found = pool.map(lambda case: run(case, spin, arguments.limit), cases)
+        results = [reported(result) for result in found]
+    plain = [{**structs.asdict(each), "case": structs.asdict(each.case)} for each in results]
+    if arguments.json or arguments.write:
+        target = RESULTS if arguments.write else arguments.json
+        target.write_text(json.dumps(plain, indent=1) + "\n")
+    if arguments.write:
+        PAGE.write_text(written(PAGE.read_text(), plain))
+    return 0 if all(each.expected for each in results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
