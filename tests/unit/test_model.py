@@ -19,7 +19,7 @@ from service.storage.schedules import timers
 MODELS = sorted((Path(__file__).parents[2] / "model").glob("*.pml"))
 LABEL = re.compile(r"impl: ([\w.]+)(?: \| ([\w., ]+?))?\s*(?:\*/)?$", re.MULTILINE)
 LEFT_OUT = re.compile(r"left out: ([\w.]+)")
-WRITES = re.compile(r"\b(?:INSERT INTO|UPDATE|DELETE FROM)\b")
+WRITES = re.compile(r"\b(?:INSERT INTO|(?<!FOR )UPDATE|DELETE FROM)\b")
 
 
 def labels(text: str) -> list[tuple[str, tuple[str, ...]]]:
