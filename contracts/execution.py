@@ -4,6 +4,7 @@ Optional members are left out when written; reading takes ``null`` for them as w
 programs call a Runner too.
 """
 
+from enum import Enum
 from typing import TypeVar
 
 from msgspec import UNSET, Struct, UnsetType, field
@@ -76,12 +77,30 @@ def _no_headers() -> dict[str, str]:
 
 
 class ExecuteResponse(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """The Runner's response. Below 400 and without ``error`` is success."""
+    """The Runner's response; it succeeded without ``error`` and with such a ``status``."""
 
     status: int
     headers: dict[str, str] = field(default_factory=_no_headers)
     body_b64: str | None = None
     error: str | None = None
+
+
+class StatusClass(Enum):
+    """What the status of a Runner's response says of the call."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    INVALID = "invalid"
+
+
+def classify_status(status: object) -> StatusClass:
+    """Return the class of a status: 200 to 399 is success, another HTTP status failure.
+
+    Anything but an integer from 100 to 599 is invalid, and the response with it nonsense.
+    """
+    if type(status) is not int or not 100 <= status <= 599:
+        return StatusClass.INVALID
+    return StatusClass.SUCCESS if 200 <= status < 400 else StatusClass.FAILURE
 
 
 def given(value: T | UnsetType | None) -> T | None:

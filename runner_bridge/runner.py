@@ -7,7 +7,7 @@ from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout
 from msgspec import Struct
 
 from contracts.encoding import Encoding, MalformedBody, decode
-from contracts.execution import ExecuteResponse
+from contracts.execution import ExecuteResponse, StatusClass, classify_status
 
 MAX_RESPONSE_BYTES = 262_144
 
@@ -66,6 +66,9 @@ def _check_response(status: int, body: bytes) -> bytes:
         answer = decode(body, ExecuteResponse, Encoding.JSON)
     except MalformedBody:
         raise RunnerFailed(502, f"Runner answered HTTP {status} without a result") from None
-    if status >= 300 and answer.status < 400 and answer.error is None:
+    judgement = classify_status(answer.status)
+    if judgement is StatusClass.INVALID:
+        raise RunnerFailed(502, "Runner answered a status outside 100-599")
+    if status >= 300 and judgement is StatusClass.SUCCESS and answer.error is None:
         raise RunnerFailed(502, f"Runner answered HTTP {status} with a successful result")
     return body
