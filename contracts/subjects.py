@@ -43,7 +43,7 @@ def event_subject(tenant_id: str, install_id: str, type: str) -> str:  # noqa: A
     """Return the subject of an event; the dot of ``type`` stays.
 
     A tenant id with characters outside ``A-Za-z0-9_-`` would be several tokens, or a wildcard, so
-    it appears as its base64url.
+    it appears as ``~`` and its base64url. No plain id begins so: no two tenants share a subject.
 
     Raises:
         ValueError: the tenant id is empty, the install id is no single token, or the type is not
@@ -53,5 +53,5 @@ def event_subject(tenant_id: str, install_id: str, type: str) -> str:  # noqa: A
         raise ValueError("an event needs a tenant id and an install id of one token")
     if not all(_PLAIN_TOKEN.fullmatch(token) for token in type.split(".")):
         raise ValueError("an event needs a type of tokens with dots between")
-    tenant = tenant_id if _PLAIN_TOKEN.fullmatch(tenant_id) else encode_text(tenant_id)
+    tenant = tenant_id if _PLAIN_TOKEN.fullmatch(tenant_id) else f"~{encode_text(tenant_id)}"
     return f"{EVENTS_PREFIX}.{tenant}.{install_id}.{type}"

@@ -192,7 +192,7 @@ def _event_channel() -> JsonObject:
             "description": "Sent after the commit, at least once; `id` identifies repeats.",
             "parameters": {
                 "tenantId": {
-                    "description": "Outside of A-Za-z0-9_- the base64url of the tenant's id."
+                    "description": "~ and base64url where the id holds more than A-Za-z0-9_-."
                 },
                 "installId": {"description": "The install's UUID."},
                 "type": {

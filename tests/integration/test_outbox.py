@@ -180,7 +180,7 @@ async def test_a_tenant_id_that_is_no_subject_token_is_encoded(
     await leave(pool, tenant_id="a.b>*")
     await OutboxPublisher(pool, client).publish_batch()
     await eventually(lambda: heard)
-    assert heard[0].subject.split(".")[3] == "YS5iPio"
+    assert heard[0].subject.split(".")[3] == "~YS5iPio"
     assert msgspec.json.decode(heard[0].data)["tenantId"] == "a.b>*"
 
 

@@ -23,10 +23,25 @@ def test_the_dot_of_an_event_type_stays() -> None:
     assert subject == "ext.scheduler.events.tenant_1.install-1.run.failed"
 
 
-@pytest.mark.parametrize("tenant", ["a.b", "*", ">", "a b", "é", "a\nb"])
+@pytest.mark.parametrize("tenant", ["a.b", "*", ">", "a b", "é", "a\nb", "~", "~YS5i"])
 def test_a_tenant_that_is_no_plain_token_appears_as_base64url(tenant: str) -> None:
     token = event_subject(tenant, "i", "run.failed").split(".")[3]
-    assert base64url.decode(token.encode()).decode() == tenant
+    assert token[0] == "~"
+    assert base64url.decode(token[1:].encode()).decode() == tenant
+
+
+def test_an_encoded_tenant_never_has_the_subject_of_a_plain_one() -> None:
+    # YS5i is a tenant that the platform may have, and the base64url of a.b.
+    tenants = ["a.b", "YS5i", "~YS5i", "ys5i", "A.B", "~", "a.b ", "~~YS5i"]
+    subjects = [event_subject(tenant, "i", "run.failed") for tenant in tenants]
+    assert len(set(subjects)) == len(tenants)
+
+
+@given(st.text(min_size=1, max_size=8), st.text(min_size=1, max_size=8))
+def test_tenants_share_no_subject_and_no_prefix_of_tokens(one: str, other: str) -> None:
+    first, second = (event_subject(t, "i", "run.failed").split(".") for t in (one, other))
+    assert (first[3] == second[3]) == (one == other)
+    assert len(first) == len(second) == 7
 
 
 @pytest.mark.parametrize(("tenant", "install"), [("", "i"), ("t", ""), ("t", "a.b"), ("t", ">")])
