@@ -19,13 +19,17 @@ Permission = Literal["extension:read", "extension:write"]
 
 
 class AdminOperation(Struct, frozen=True):
-    """A row of the table; an ``operator_only`` operation acts on data that all tenants share."""
+    """A row of the table; an ``operator_only`` operation acts on data that all tenants share.
+
+    One with ``more_for_operators`` does so in addition when the token is for all tenants.
+    """
 
     input: type[Struct]
     output: type[Struct]
     mutates: bool
     permission: Permission
     operator_only: bool = False
+    more_for_operators: bool = False
 
 
 def _read(input: type[Struct], output: type[Struct]) -> AdminOperation:  # noqa: A002 - as the field
@@ -37,13 +41,16 @@ def _write(
     output: type[Struct],
     *,
     operator_only: bool = False,
+    more_for_operators: bool = False,
 ) -> AdminOperation:
-    return AdminOperation(input, output, True, "extension:write", operator_only)
+    return AdminOperation(input, output, True, "extension:write", operator_only, more_for_operators)
 
 
 ADMIN_OPS: Mapping[str, AdminOperation] = MappingProxyType(
     {
-        "registerInstall": _write(installs.RegisterInstallInput, installs.RegisterInstallOutput),
+        "registerInstall": _write(
+            installs.RegisterInstallInput, installs.RegisterInstallOutput, more_for_operators=True
+        ),
         "updateInstall": _write(installs.UpdateInstallInput, installs.UpdateInstallOutput),
         "setInstallEnabled": _write(
             installs.SetInstallEnabledInput, installs.SetInstallEnabledOutput
@@ -52,7 +59,7 @@ ADMIN_OPS: Mapping[str, AdminOperation] = MappingProxyType(
         "purgeTenant": _write(installs.PurgeTenantInput, installs.PurgeTenantOutput),
         "setTenantPaused": _write(installs.SetTenantPausedInput, installs.SetTenantPausedOutput),
         "disableSchedules": _write(installs.DisableSchedulesInput, installs.DisableSchedulesOutput),
-        "adopt": _write(installs.AdoptInput, installs.AdoptOutput),
+        "adopt": _write(installs.AdoptInput, installs.AdoptOutput, more_for_operators=True),
         "reconcile": _write(installs.ReconcileInput, installs.ReconcileOutput),
         "listSchedules": _read(schedules.ListSchedulesInput, schedules.ListSchedulesOutput),
         "getSchedule": _read(schedules.GetScheduleInput, schedules.GetScheduleOutput),

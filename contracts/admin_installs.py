@@ -36,7 +36,11 @@ class Manifest(Struct, frozen=True, rename="camel", kw_only=True):
 
 
 class RegisterInstallInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
-    """One version of an extension, installed in one tenant. ``grants`` are capabilities."""
+    """One version of an extension, installed in one tenant. ``grants`` are capabilities.
+
+    Only an operator's key registers a version; a tenant's installs what is registered, and only if
+    the manifest and the content hash are the registered ones.
+    """
 
     tenant_id: TenantId
     manifest: Manifest
@@ -151,7 +155,10 @@ SchemaName = Annotated[str, Meta(pattern="^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
 
 
 class AdoptInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
-    """Take over rows that another job runner drove, its pg-boss schema included where named."""
+    """Take over rows that another job runner drove, its pg-boss schema included where named.
+
+    Only an operator's key names a schema: its rows belong to no tenant.
+    """
 
     tenant_id: TenantId | None = None
     install_id: Id | None = None

@@ -92,7 +92,11 @@ declare module "ext-scheduler" {
     endpointId: string | null;
     runnerScheduleId: string | null;
   }
-  /** Take over rows that another job runner drove, its pg-boss schema included where named. */
+  /**
+   * Take over rows that another job runner drove, its pg-boss schema included where named.
+   *
+   * Only an operator's key names a schema: its rows belong to no tenant.
+   */
   export interface AdoptInput {
     tenantId?: string | null;
     installId?: string | null;
@@ -488,7 +492,12 @@ declare module "ext-scheduler" {
     retryAfterMs?: number | null;
     inconsistencies?: Inconsistency[];
   }
-  /** One version of an extension, installed in one tenant. `grants` are capabilities. */
+  /**
+   * One version of an extension, installed in one tenant. `grants` are capabilities.
+   *
+   * Only an operator's key registers a version; a tenant's installs what is registered, and only if
+   * the manifest and the content hash are the registered ones.
+   */
   export interface RegisterInstallInput {
     tenantId: string;
     manifest: Manifest;

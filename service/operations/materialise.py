@@ -1,4 +1,8 @@
-"""Endpoint rows made from a version's manifest, where the table lacks them."""
+"""Endpoint rows made from a version's own manifest, where the table lacks them.
+
+All tenants share these rows, yet a tenant's request may cause them: they follow from the version
+row alone, which only an operator writes, so that who asks first decides nothing.
+"""
 
 from collections.abc import Sequence
 from uuid import UUID

@@ -59,19 +59,6 @@ async def test_a_second_registration_returns_the_existing_rows(
     assert await counts(pool, *tables) == before
 
 
-async def test_another_content_hash_or_manifest_of_a_version_is_a_conflict(admin: Admin) -> None:
-    await register(admin)
-    other = Admin(admin.dispatcher, tenant_id="tenant-2")
-    for body in (
-        {"contentHash": "sha256:other", "manifest": manifest()},
-        {"contentHash": "sha256:1.0.0", "manifest": manifest("1.0.0", "/b")},
-        {"contentHash": "sha256:1.0.0", "manifest": manifest(capabilities=[])},
-    ):
-        answer = await other("registerInstall", tenantId="tenant-2", **body)
-        assert answer["code"] == "CONFLICT"
-        assert answer["error"].startswith("acme/demo 1.0.0 is registered with another")
-
-
 async def test_registering_a_newer_version_leaves_the_install_unchanged(
     admin: Admin, pool: asyncpg.Pool
 ) -> None:

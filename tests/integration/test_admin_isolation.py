@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from contracts.admin import ADMIN_OPS
 from service.rules.limits import Limits
-from tests.support.admin import Admin, operator, register
+from tests.support.admin import Admin, manifest, operator, register
 from tests.support.host import dispatcher, read
 
 WRITTEN = (
@@ -84,11 +84,7 @@ def bodies(other: Side) -> dict[str, list[dict[str, Any]]]:
     schedule = {"scheduleId": other.schedule_id}
     return {
         "registerInstall": [
-            {
-                **tenant,
-                "manifest": {"name": "x", "publisher": "y", "version": "1"},
-                "contentHash": "h",
-            }
+            {**tenant, "manifest": manifest("1.0.0", "/a"), "contentHash": "sha256:1.0.0"}
         ],
         "updateInstall": [
             {**install, "version": "2.0.0"},

@@ -117,24 +117,31 @@ async def test_pg_boss_schedules_are_adopted_and_removed_together(
             "INSERT INTO pgboss.schedule (name, cron) VALUES ($1, '0 * * * *')", name
         )
     listed = "SELECT name FROM pgboss.schedule"
-    dry = await setting.admin("adopt", pgBossSchema="pgboss", dryRun=True)
+    refused = await setting.admin("adopt", pgBossSchema="pgboss")
+    assert (refused["code"], refused["error"]) == (
+        "DENIED",
+        "Only a platform operator may name a pg-boss schema",
+    )
+    everybody = operator(setting.admin.dispatcher)
+    body = {"tenantId": "tenant-1", "pgBossSchema": "pgboss"}
+    dry = await everybody("adopt", **body, dryRun=True)
     assert (dry["adopted"], dry["pgBossRemoved"]) == (1, 2)
     assert await counts(setting.pool, "pgboss.schedule") == {"pgboss.schedule": 7}
-    answer = await setting.admin("adopt", pgBossSchema="pgboss")
+    answer = await everybody("adopt", **body)
     assert (answer["adopted"], answer["pgBossRemoved"]) == (1, 2)
     left = {row["name"] for row in await setting.pool.fetch(listed)}
     # What cannot be driven here stays where it is driven, another tenant's likewise.
     assert left == {*others, names[bad], gone}
-    again = await setting.admin("adopt", pgBossSchema="pgboss")
+    again = await everybody("adopt", **body)
     assert (again["adopted"], again["pgBossRemoved"]) == (0, 0)
-    everywhere = await operator(setting.admin.dispatcher)("adopt", pgBossSchema="pgboss")
+    everywhere = await everybody("adopt", pgBossSchema="pgboss")
     assert everywhere["pgBossRemoved"] == 1
     assert {row["name"] for row in await setting.pool.fetch(listed)} == {*others, names[bad]}
 
 
 @pytest.mark.parametrize("schema", ["nowhere", "public", 'x"; DROP TABLE y; --', 3])
 async def test_a_schema_without_pg_boss_is_a_field_error(setting: Setting, schema: Any) -> None:
-    answer = await setting.admin("adopt", pgBossSchema=schema)
+    answer = await operator(setting.admin.dispatcher)("adopt", pgBossSchema=schema)
     assert list(answer["fieldErrors"]) == ["pgBossSchema"]
 
 

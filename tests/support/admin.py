@@ -83,8 +83,8 @@ def manifest(version: str = "1.0.0", *paths: str, **members: Any) -> dict[str, A
 async def register(
     admin: Admin, version: str = "1.0.0", *paths: str, **body: Any
 ) -> dict[str, Any]:
-    """Register and install a version; returns the ids."""
-    answer = await admin(
+    """Register a version as an operator, and install it in the tenant; returns the ids."""
+    answer = await operator(admin.dispatcher)(
         "registerInstall",
         **{
             "tenantId": admin.tenant_id,

@@ -105,7 +105,8 @@ class AdminClient:
         return {**fields, "tenantId": tenant}
 
     def _principal(self, operation: AdminOperation, fields: Mapping[str, Any]) -> Principal:
-        if operation.operator_only or (self._key.operator and not self.options.tenant):
+        wide = operation.more_for_operators or not self.options.tenant
+        if operation.operator_only or (self._key.operator and wide):
             tenant = ALL_TENANTS
         else:
             tenant = self.options.tenant or fields.get("tenantId", "")

@@ -50,7 +50,7 @@ SPECS = [
     CommandSpec(
         op="registerInstall",
         name="register",
-        summary="Install an extension version in a tenant, or register another version of it.",
+        summary="Install an extension version in a tenant; with an operator's key, register it.",
         examples=(
             "register manifest.json --tenant acme --component ext.wasm --grant-declared",
             "register manifest.json --tenant acme --content-hash sha256:… --config region=eu",

@@ -10,6 +10,7 @@ from msgspec import Struct
 from contracts import admin_installs as contract
 from contracts.admin_installs import Problem
 from contracts.context import ALL_TENANTS
+from contracts.errors import Code, ServiceError
 from service.operations.admin.transaction import (
     AdminContext,
     AppliedAdminChange,
@@ -25,6 +26,7 @@ from service.storage.schedules.adoption import TenantKey, UnmanagedSchedule
 from service.storage.schedules.timers import Timer
 
 NO_SCHEDULES = "No pg-boss schedules in this schema"
+OPERATORS_SCHEMA = "Only a platform operator may name a pg-boss schema"
 INSTALL_GONE = "Its install is gone"
 
 _UUID = "[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
@@ -48,6 +50,8 @@ async def adopt(context: AdminContext, request: contract.AdoptInput) -> AppliedA
     connection, schema = context.call.connection, request.pg_boss_schema
     tenant_id = resolve_tenant(context.call, request.tenant_id)
     install_id = None if request.install_id is None else UUID(request.install_id)
+    if schema is not None and context.scope is not None:
+        raise ServiceError(Code.DENIED, OPERATORS_SCHEMA)
     if schema is not None and not await pg_boss.has_schedules(connection, schema):
         return field_refusal({"pgBossSchema": NO_SCHEDULES})
     installs = await adoption.installs_with_unmanaged(connection, tenant_id, install_id)

@@ -35,13 +35,15 @@ async def backfill(
     """Materialise the endpoints of one version, or of all; malformed manifests are reported."""
     connection = context.call.connection
     only = None if request.version_id is None else UUID(request.version_id)
-    seen, created, malformed, after = 0, 0, list[Problem](), UUID(int=0)
+    seen, malformed, after = 0, list[Problem](), UUID(int=0)
+    created: dict[UUID, int] = {}
     while page := await versions.page(connection, after, only, BATCH_SIZE):
         after, seen = page[-1].id, seen + len(page)
         for version in page:
             manifest = read_manifest(version.manifest)
             rows = await endpoints.list_for_version(connection, version.id)
-            created += await materialise_missing(connection, version.id, manifest, rows)
+            if added := await materialise_missing(connection, version.id, manifest, rows):
+                created[version.id] = added
             if manifest.malformed:
                 malformed.append(_problem(version, manifest))
     if only is not None and not seen:
@@ -49,13 +51,17 @@ async def backfill(
     answer = contract.BackfillEndpointsOutput(
         success=True,
         versions=seen,
-        endpoints_created=created,
+        endpoints_created=sum(created.values()),
         malformed=malformed[:MAX_PROBLEMS],
     )
     if not created:
         return answer
-    changes = {"versionId": only, "endpointsCreated": created}
-    return AppliedAdminChange(answer=answer, entries=[make_entry(ALL_TENANTS, changes)])
+    changes = {"versionId": only, "endpointsCreated": answer.endpoints_created}
+    entries = [make_entry(ALL_TENANTS, changes)]
+    for user in await versions.installs_of(connection, list(created)):
+        own = {"versionId": user.version_id, "endpointsCreated": created[user.version_id]}
+        entries.append(make_entry(user.tenant_id, own, user.install_id))
+    return AppliedAdminChange(answer=answer, entries=entries)
 
 
 def _problem(version: Version, manifest: EndpointManifest) -> Problem:

@@ -24,7 +24,7 @@ from service.rules.endpoints import read_manifest
 from service.rules.planning import SlotCache, UnplannableError
 from service.storage import removal
 from service.storage.engine.errors import referenced_by
-from service.storage.platform import installs, registry, switches
+from service.storage.platform import installs, registry, switches, versions
 from service.storage.platform.installs import Install
 from service.storage.platform.registry import VersionDiffersError
 from service.storage.schedules import admin_search, timers
@@ -32,33 +32,39 @@ from service.storage.schedules.timers import Timer
 
 NOT_JSON = "Must be JSON-serializable"
 MALFORMED = "Malformed endpoint"
+NOT_REGISTERED = (
+    "is not registered with this manifest and content hash, which takes an operator's key"
+)
 
 
 async def register_install(
     context: AdminContext, request: contract.RegisterInstallInput
 ) -> AppliedAdminChange | Answer:
-    """Register an extension's version and install it; existing rows stay unchanged."""
-    call, tenant_id = (
-        context.call,
-        resolve_tenant(context.call, request.tenant_id) or request.tenant_id,
-    )
+    """Install a version of an extension, which an operator's key registers first if need be."""
+    call, tenant_id = context.call, request.tenant_id
+    resolve_tenant(call, tenant_id)
     errors = _manifest_errors(request)
     if errors:
         return field_refusal(errors)
+    manifest, is_operator = request.manifest, context.scope is None
+    write = registry.register if is_operator else registry.install_registered
     try:
-        rows = await registry.register(
+        rows = await write(
             call.connection,
             tenant_id,
-            request.manifest,
+            manifest,
             request.content_hash,
             request.grants,
             request.config,
         )
     except VersionDiffersError as difference:
-        named = f"{request.manifest.publisher}/{request.manifest.name} {request.manifest.version}"
-        return refusal(Code.CONFLICT, f"{named} is registered with another {difference}")
-    listed = read_manifest(msgspec.json.encode(request.manifest.api.endpoints).decode())
-    created = await materialise_missing(call.connection, rows.version_id, listed)
+        named = f"{manifest.publisher}/{manifest.name} {manifest.version}"
+        # One message for tenants: what differs would tell them what others have registered.
+        differs = f"is registered with another {difference}" if is_operator else NOT_REGISTERED
+        return refusal(Code.CONFLICT, f"{named} {differs}")
+    if rows.version_added:
+        listed = read_manifest(msgspec.json.encode(manifest.api.endpoints).decode())
+        await materialise_missing(call.connection, rows.version_id, listed)
     answer = contract.RegisterInstallOutput(
         success=True,
         registry_id=str(rows.registry_id),
@@ -66,16 +72,22 @@ async def register_install(
         install_id=str(rows.install_id),
         installed_version_id=str(rows.installed_version_id),
     )
-    if not rows.changed and not created:
+    if not rows.changed:
         return answer
-    changes = {
-        "publisher": request.manifest.publisher,
-        "name": request.manifest.name,
-        "version": request.manifest.version,
+    shared = {
+        "publisher": manifest.publisher,
+        "name": manifest.name,
+        "version": manifest.version,
         "contentHash": request.content_hash,
-        "grants": request.grants,
     }
-    entries = [make_entry(tenant_id, changes, rows.install_id)]
+    entries = [make_entry(tenant_id, {**shared, "grants": request.grants}, rows.install_id)]
+    if rows.bundle_added and not rows.version_added:
+        users = await versions.installs_of(call.connection, [rows.version_id])
+        entries += [
+            make_entry(user.tenant_id, shared, user.install_id)
+            for user in users
+            if user.install_id != rows.install_id
+        ]
     return AppliedAdminChange(answer=answer, entries=entries, install_id=rows.install_id)
 
 

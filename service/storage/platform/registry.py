@@ -1,15 +1,18 @@
 """The platform's registry tables, written by this service in an installation without a platform.
 
-Extensions and versions belong to all tenants: an existing one is never changed.
+Extensions and versions belong to all tenants: only operators write them, and an existing one is
+never changed.
 """
 
 from uuid import UUID
 
+import asyncpg
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from contracts.admin_installs import Manifest
 from service.rules.columns import read_list
+from service.rules.endpoints import read_manifest
 from service.storage.engine.connection import Connection, affected
 
 # In the platform's own tables not every required column has a default: ids and main_entry do not.
@@ -29,18 +32,21 @@ VALUES (gen_random_uuid(), $1::uuid, $2::text, coalesce($3::text, 'wasm'), '', $
 ON CONFLICT (registry_id, version) DO NOTHING
 """
 
-# The row lock makes two registrations of one version wait for each other.
 FIND_VERSION = """
-SELECT v.id, v.api_endpoints::text AS endpoints, v.capabilities::text AS capabilities
+SELECT v.id, v.registry_id, v.runtime, v.api_endpoints::text AS endpoints,
+  v.capabilities::text AS capabilities,
+  (SELECT b.content_hash FROM extension_bundle b WHERE b.version_id = v.id
+    ORDER BY b.created_at DESC NULLS LAST, b.id DESC LIMIT 1) AS content_hash
 FROM extension_version v
-WHERE v.registry_id = $1::uuid AND v.version = $2::text
-FOR NO KEY UPDATE
+JOIN extension_registry r ON r.id = v.registry_id
+WHERE r.publisher = $1::text AND r.name = $2::text AND v.version = $3::text
 """
 
-# The newest bundle of a version counts.
-CONTENT_HASH = """
-SELECT content_hash FROM extension_bundle WHERE version_id = $1::uuid
-ORDER BY created_at DESC NULLS LAST, id DESC LIMIT 1
+# Makes two registrations of one version wait for each other.
+LOCK_VERSION = """
+SELECT v.id FROM extension_version v
+WHERE v.registry_id = $1::uuid AND v.version = $2::text
+FOR NO KEY UPDATE
 """
 
 BUNDLE = """
@@ -68,9 +74,10 @@ WHERE tenant_id = $1::text AND id = $2::uuid AND granted_caps::text::jsonb <> $3
 
 
 class Registered(Struct, frozen=True, kw_only=True):
-    """The rows of one install, new or version; ``changed`` is whether anything was written.
+    """The rows of one install, new or found; ``changed`` is whether anything was written.
 
-    An existing install stays at its version, ``installed_version_id``.
+    An existing install stays at its version, ``installed_version_id``. ``version_added`` and
+    ``bundle_added`` are whether these rows, which all tenants share, are new.
     """
 
     registry_id: UUID
@@ -78,10 +85,12 @@ class Registered(Struct, frozen=True, kw_only=True):
     install_id: UUID
     installed_version_id: UUID
     changed: bool
+    version_added: bool = False
+    bundle_added: bool = False
 
 
 class VersionDiffersError(Exception):
-    """The version is registered with other content; ``str()`` of it names the difference."""
+    """The version is not registered with this content; ``str()`` of it names the difference."""
 
 
 async def register(
@@ -94,18 +103,106 @@ async def register(
 ) -> Registered:
     """Write an extension, its version, its bundle and its install, in the caller's transaction.
 
-    Endpoint rows come from the manifest's list when they are first asked for. Raises
+    What all tenants share is written here: for operators only. A version that was there gets no
+    endpoints, and a bundle only where it has none and the manifest is the registered one. Raises
     VersionDiffersError.
     """
     shown = manifest.display_name or manifest.name
-    new_extension = affected(
-        await connection.execute(EXTENSION, manifest.publisher, manifest.name, shown)
-    )
+    await connection.execute(EXTENSION, manifest.publisher, manifest.name, shown)
     registry_id = await connection.fetchval(EXTENSION_ID, manifest.publisher, manifest.name)
-    version_id, new_version = await _version(connection, registry_id, manifest, content_hash)
+    version_added = affected(
+        await connection.execute(
+            VERSION,
+            registry_id,
+            manifest.version,
+            manifest.runtime,
+            _json(manifest.api),
+            _json(manifest.api.endpoints),
+            _json(manifest.capabilities),
+        )
+    )
+    await connection.execute(LOCK_VERSION, registry_id, manifest.version)
+    version = await _find_version(connection, manifest)
+    assert version is not None  # noqa: S101 -- inserted above unless it existed
+    if not version_added:
+        _check_manifest(version, manifest)
+    bundle_added = version["content_hash"] is None
+    if bundle_added:
+        await connection.execute(BUNDLE, version["id"], content_hash)
+    else:
+        _check_content_hash(version, content_hash)
+    installed = await _install(connection, tenant_id, version, grants, config)
+    return structs.replace(
+        installed,
+        changed=bool(installed.changed or version_added or bundle_added),
+        version_added=bool(version_added),
+        bundle_added=bundle_added,
+    )
+
+
+async def install_registered(
+    connection: Connection,
+    tenant_id: str,
+    manifest: Manifest,
+    content_hash: str,
+    grants: list[str],
+    config: dict[str, object] | None = None,
+) -> Registered:
+    """Install a registered version; write nothing that other tenants share.
+
+    Raises VersionDiffersError where the version is missing or differs from the manifest or hash.
+    """
+    version = await _find_version(connection, manifest)
+    if version is None:
+        raise VersionDiffersError("version")
+    _check_manifest(version, manifest)
+    _check_content_hash(version, content_hash)
+    return await _install(connection, tenant_id, version, grants, config)
+
+
+async def _find_version(connection: Connection, manifest: Manifest) -> asyncpg.Record | None:
+    return await connection.fetchrow(
+        FIND_VERSION, manifest.publisher, manifest.name, manifest.version
+    )
+
+
+def _check_manifest(version: asyncpg.Record, manifest: Manifest) -> None:
+    """Raise VersionDiffersError where the stored version differs from the manifest.
+
+    The display name is not compared: it is the extension's, whatever version is installed.
+    """
+    if _declared(version["endpoints"]) != _declared(_json(manifest.api.endpoints)):
+        raise VersionDiffersError("list of endpoints")
+    if read_list(version["capabilities"]) != read_list(_json(manifest.capabilities)):
+        raise VersionDiffersError("list of capabilities")
+    if manifest.runtime is not None and manifest.runtime != version["runtime"]:
+        raise VersionDiffersError("runtime")
+
+
+def _declared(endpoints: str | None) -> tuple[frozenset[tuple[str, str, str]], object, int]:
+    """Return what a list of endpoints means, whatever its order and spelling."""
+    read = read_manifest(endpoints)
+    return frozenset(read.entries), read.withheld, read.malformed
+
+
+def _check_content_hash(version: asyncpg.Record, content_hash: str) -> None:
+    stored = version["content_hash"]
+    if stored is None or _prefixed(stored) != _prefixed(content_hash):
+        raise VersionDiffersError("content hash")
+
+
+async def _install(
+    connection: Connection,
+    tenant_id: str,
+    version: asyncpg.Record,
+    grants: list[str],
+    config: dict[str, object] | None,
+) -> Registered:
+    """Insert the install unless the tenant has one, and set what it was granted."""
+    registry_id = version["registry_id"]
     new_install = affected(
         await connection.execute(
-            INSTALL, tenant_id, registry_id, version_id, _json(grants), _json(config or {})
+            INSTALL, tenant_id, registry_id, version["id"], _json(grants), _json(config or {})
         )
     )
     install = await connection.fetchrow(FIND_INSTALL, tenant_id, registry_id)
@@ -115,42 +212,11 @@ async def register(
         granted = affected(await connection.execute(GRANT, tenant_id, install["id"], _json(grants)))
     return Registered(
         registry_id=registry_id,
-        version_id=version_id,
+        version_id=version["id"],
         install_id=install["id"],
         installed_version_id=install["version_id"],
-        changed=bool(new_extension + new_version + new_install + granted),
+        changed=bool(new_install + granted),
     )
-
-
-async def _version(
-    connection: Connection, registry_id: UUID, manifest: Manifest, content_hash: str
-) -> tuple[UUID, int]:
-    """Insert the version with its bundle, or check that the existing one is the same."""
-    endpoints, capabilities = _json(manifest.api.endpoints), _json(manifest.capabilities)
-    new = affected(
-        await connection.execute(
-            VERSION,
-            registry_id,
-            manifest.version,
-            manifest.runtime,
-            _json(manifest.api),
-            endpoints,
-            capabilities,
-        )
-    )
-    version = await connection.fetchrow(FIND_VERSION, registry_id, manifest.version)
-    assert version is not None  # noqa: S101 -- inserted above unless it existed
-    stored_hash = await connection.fetchval(CONTENT_HASH, version["id"])
-    if stored_hash is None:
-        await connection.execute(BUNDLE, version["id"], content_hash)
-        return version["id"], 1
-    if _prefixed(stored_hash) != _prefixed(content_hash):
-        raise VersionDiffersError("content hash")
-    if not new and read_list(version["endpoints"]) != read_list(endpoints):
-        raise VersionDiffersError("list of endpoints")
-    if not new and read_list(version["capabilities"]) != read_list(capabilities):
-        raise VersionDiffersError("list of capabilities")
-    return version["id"], new
 
 
 def _prefixed(content_hash: str) -> str:

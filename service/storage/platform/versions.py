@@ -1,5 +1,6 @@
 """Versions of extensions, and moving an install to one."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -24,6 +25,12 @@ ORDER BY v.id
 LIMIT $3::integer
 """
 
+INSTALLS_OF = """
+SELECT i.version_id, i.tenant_id::text AS tenant_id, i.id FROM tenant_extension_install i
+WHERE i.version_id = ANY ($1::uuid[])
+ORDER BY i.tenant_id, i.id
+"""
+
 MOVE = """
 UPDATE tenant_extension_install SET version_id = $3::uuid, updated_at = $4::timestamptz
 WHERE tenant_id = $1::text AND id = $2::uuid
@@ -36,6 +43,14 @@ class Version(Struct, frozen=True):
     id: UUID
     version: str
     manifest: str | None
+
+
+class VersionUser(Struct, frozen=True):
+    """An install, of any tenant, and the version it is at."""
+
+    version_id: UUID
+    tenant_id: str
+    install_id: UUID
 
 
 async def find(
@@ -52,6 +67,11 @@ async def find(
 async def page(connection: Connection, after: UUID, only: UUID | None, limit: int) -> list[Version]:
     """Return versions of all extensions by id, after ``after``; or only the given one."""
     return [Version(*row) for row in await connection.fetch(PAGE, after, only, limit)]
+
+
+async def installs_of(connection: Connection, version_ids: Sequence[UUID]) -> list[VersionUser]:
+    """Return the installs, of all tenants, that are at one of these versions."""
+    return [VersionUser(*row) for row in await connection.fetch(INSTALLS_OF, version_ids)]
 
 
 async def move(
