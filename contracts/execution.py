@@ -35,7 +35,14 @@ class ExecuteContext(Struct, frozen=True, kw_only=True):
 
 
 class ExecuteHttp(Struct, frozen=True, kw_only=True):
-    """The call itself; ``body_b64`` is the base64 of the payload's JSON, never with GET."""
+    """The call itself; ``body_b64`` is the base64 of the payload's JSON, never with GET.
+
+    For a schedule, ``headers`` tell the extension of the call, whatever Runner it runs in:
+    ``x-alga-tenant``, ``x-alga-extension``, ``x-alga-schedule-id``, ``x-alga-schedule-name``
+    (UTF-8, percent-encoded; absent without a name), ``x-alga-scheduled-for`` (the slot),
+    ``x-alga-attempt``, ``x-alga-trigger`` (``schedule`` or ``run_now``) and
+    ``x-idempotency-key``: the occurrence, the same on every attempt.
+    """
 
     method: str
     path: str

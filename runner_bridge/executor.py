@@ -20,7 +20,7 @@ from nats.aio.subscription import Subscription
 from contracts.context import Claims, ContextRefused, KeySet, Reason, verify
 from contracts.deadline import deadline_passed
 from contracts.encoding import Encoding, MalformedBody, decode, encode
-from contracts.execution import ExecuteRequest, ExecuteResponse
+from contracts.execution import ExecuteRequest, ExecuteResponse, given
 from contracts.subjects import (
     CONTENT_TYPE_HEADER,
     CONTEXT_HEADER,
@@ -208,18 +208,30 @@ def runner_headers(
     Raises:
         RunnerFailed: a value is not allowed in an HTTP header. What is not ASCII goes as UTF-8.
     """
-    given = {
+    posted = {
         "content-type": Encoding.JSON.value,
         "x-request-id": request_id,
-        "x-idempotency-key": headers.get(IDEMPOTENCY_HEADER, request_id),
+        "x-idempotency-key": _attempt_key(request, headers, request_id),
         "x-alga-tenant": request.context.tenant_id,
         "x-alga-extension": request.context.extension_id,
         **trace_headers(headers),
     }
-    for name, value in given.items():
+    for name, value in posted.items():
         if not value.isprintable():
             raise RunnerFailed(400, f"Execute request: {name} cannot stand in a header")
-    return given
+    return posted
+
+
+def _attempt_key(request: ExecuteRequest, headers: dict[str, str], request_id: str) -> str:
+    """Return the key by which a Runner remembers its answer, a failure included.
+
+    It names the attempt, so that a further attempt reaches the extension, and a message that is
+    delivered twice does not. The extension's own key is in the document.
+    """
+    occurrence, attempt = headers.get(IDEMPOTENCY_HEADER), given(request.context.attempt)
+    if occurrence is None:
+        return request_id
+    return occurrence if attempt is None else f"{occurrence}:{attempt}"
 
 
 def failure(status: int, error: str) -> bytes:

@@ -294,7 +294,15 @@ declare module "ext-scheduler" {
     scheduled_for?: string | null;
     attempt?: number | null;
   }
-  /** The call itself; `body_b64` is the base64 of the payload's JSON, never with GET. */
+  /**
+   * The call itself; `body_b64` is the base64 of the payload's JSON, never with GET.
+   *
+   * For a schedule, `headers` tell the extension of the call, whatever Runner it runs in:
+   * `x-alga-tenant`, `x-alga-extension`, `x-alga-schedule-id`, `x-alga-schedule-name`
+   * (UTF-8, percent-encoded; absent without a name), `x-alga-scheduled-for` (the slot),
+   * `x-alga-attempt`, `x-alga-trigger` (`schedule` or `run_now`) and
+   * `x-idempotency-key`: the occurrence, the same on every attempt.
+   */
   export interface ExecuteHttp {
     method: string;
     path: string;
@@ -314,7 +322,7 @@ declare module "ext-scheduler" {
     providers?: string[];
     secret_envelope?: SecretEnvelope | null;
   }
-  /** The Runner's response. Below 400 and without `error` is success. */
+  /** The Runner's response; it succeeded without `error` and with such a `status`. */
   export interface ExecuteResponse {
     status: number;
     headers?: Record<string, string>;

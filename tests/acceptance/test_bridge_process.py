@@ -160,7 +160,7 @@ async def test_execute_requests_reach_the_runner_as_they_were_signed(
     assert (outcome.http_status, outcome.error) == (200, None)
     [post] = bridged.runner.posts
     assert (post.path, post.body) == ("/v1/execute", msgspec.json.encode(request))
-    assert post.headers["x-idempotency-key"] == str(occurrence)
+    assert post.headers["x-idempotency-key"] == f"{occurrence}:1"
     assert post.headers["x-request-id"] == request.context.request_id
     assert post.headers["x-alga-tenant"] == request.context.tenant_id
     assert await bridged.process.stop() == 0

@@ -53,13 +53,22 @@ async def test_a_verified_request_is_posted_unchanged(
     wanted = {
         "content-type": "application/json",
         "x-request-id": str(jti),
-        "x-idempotency-key": "occurrence-1",
+        "x-idempotency-key": "occurrence-1:1",
         "x-alga-tenant": "tenant-1",
         "x-alga-extension": "7f0c8e9a-9a52-4e0b-8a43-0d6f3d8f0007",
         "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
     }
     assert {name: post.headers.get(name) for name in wanted} == wanted
     assert "ext-context" not in post.headers
+
+
+async def test_each_attempt_has_its_own_key_which_a_repeated_delivery_keeps(
+    executor: Executor, bus: Client, stub: RunnerStub
+) -> None:
+    for attempt in (1, 1, 2):
+        await ask(bus, body_with(attempt=attempt), Ext_Idempotency_Key="occurrence-1")
+    keys = [post.headers["x-idempotency-key"] for post in stub.posts]
+    assert keys == ["occurrence-1:1", "occurrence-1:1", "occurrence-1:2"]
 
 
 async def test_a_tenant_id_goes_into_its_header_as_utf8(

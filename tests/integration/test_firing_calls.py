@@ -75,6 +75,11 @@ async def test_request_carries_what_the_runner_needs(stack: Stack) -> None:
     assert http["headers"] == {
         "x-alga-tenant": made.tenant_id,
         "x-alga-extension": str(made.registry_id),
+        "x-alga-schedule-id": str(job.schedule_id),
+        "x-alga-scheduled-for": "2026-03-02T12:00:00Z",
+        "x-alga-attempt": "1",
+        "x-alga-trigger": "schedule",
+        "x-idempotency-key": str(job.run_id),
         "content-type": "application/json",
     }
     assert seen.payload == {"a": 1}
@@ -90,6 +95,32 @@ async def test_request_carries_what_the_runner_needs(stack: Stack) -> None:
     }
     assert "user" not in seen.request
     assert seen.key == str(job.run_id)
+
+
+async def test_schedule_name_goes_into_its_header_percent_encoded(stack: Stack) -> None:
+    job = await stack.planned()
+    await stack.pool.execute(
+        "UPDATE tenant_extension_schedule SET name = $1", "Täglich, 50% & a/b\r\nx: 1"
+    )
+    await stack.executor.execute(job)
+    (seen,) = stack.runner.seen
+    name = seen.request["http"]["headers"]["x-alga-schedule-name"]
+    assert name == "T%C3%A4glich%2C%2050%25%20%26%20a%2Fb%0D%0Ax%3A%201"
+
+
+async def test_attempt_and_trigger_are_in_the_headers_of_the_extension(stack: Stack) -> None:
+    job = await stack.planned()
+    stack.runner.script = status(500)
+    await stack.executor.execute(job)
+    stack.clock.forward(10)
+    await stack.executor.execute(job)
+    first, second = (seen.request["http"]["headers"] for seen in stack.runner.seen)
+    assert second == first | {"x-alga-attempt": "2"}
+    stack.runner.script = status(200)
+    stack.clock.forward(600)
+    await stack.executor.execute(job)
+    await stack.executor.execute(await stack.manual(job.schedule_id))
+    assert stack.runner.seen[-1].request["http"]["headers"]["x-alga-trigger"] == "run_now"
 
 
 async def test_request_is_signed_for_the_runner_by_the_databases_clock(stack: Stack) -> None:

@@ -5,13 +5,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import asyncpg
-import nats.errors
 import pytest
 
-from contracts.subjects import EXECUTE_SUBJECT
 from service.rules.planning import SlotCache
 from service.worker.planner import PlannerSettings, plan_due
-from tests.support.eventually import eventually
 from tests.support.firing_stack import SLOT, Stack, firing_stack
 from tests.support.stub_runner import Seen, answering, status
 
@@ -63,21 +60,10 @@ async def test_refusal_by_the_extension_is_final(stack: Stack, code: int) -> Non
 
 
 async def test_no_runner_is_known_at_once(stack: Stack) -> None:
-    await stack.runner.close()
-    await eventually(lambda: nobody_listens(stack))
+    await stack.close_runner()
     job = await stack.planned()
     assert await stack.executor.execute(job) == timedelta(seconds=5)
     assert (await stack.run(job))["error"] == "No Runner is listening"
-
-
-async def nobody_listens(stack: Stack) -> bool:
-    try:
-        await stack.client.request(EXECUTE_SUBJECT, b"", timeout=1)
-    except nats.errors.NoRespondersError:
-        return True
-    except nats.errors.TimeoutError:
-        return False
-    return False
 
 
 async def test_silence_ends_with_the_timeout(stack: Stack) -> None:

@@ -6,8 +6,10 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import asyncpg
+import nats.errors
 from msgspec import Struct, structs
 
+from contracts.subjects import EXECUTE_SUBJECT
 from service.bus.client import NatsConnection
 from service.rules.outcomes import RetryRules
 from service.rules.planning import SlotCache
@@ -20,6 +22,7 @@ from service.worker.planner import PlannerSettings, plan_due
 from service.worker.runner_client import RunnerClient
 from tests.support import registry
 from tests.support.bus_service import a_client
+from tests.support.eventually import eventually
 from tests.support.keys import WORKER_KEY
 from tests.support.registry import Installed
 from tests.support.stub_runner import StubRunner, stub_runner
@@ -103,6 +106,20 @@ class Stack(Struct):
         )
         assert row is not None
         return row
+
+    async def close_runner(self) -> None:
+        """Take the Runner off the bus; return when the server knows."""
+        await self.runner.close()
+        await eventually(self._nobody_listens)
+
+    async def _nobody_listens(self) -> bool:
+        try:
+            await self.client.request(EXECUTE_SUBJECT, b"", timeout=1)
+        except nats.errors.NoRespondersError:
+            return True
+        except nats.errors.TimeoutError:
+            return False
+        return False
 
     async def events(self) -> list[str]:
         """Types of the events that wait to be published."""

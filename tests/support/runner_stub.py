@@ -1,4 +1,8 @@
-"""A Runner or platform over real HTTP that notes what arrives and answers as it is told."""
+"""A Runner or platform over real HTTP that notes what arrives and answers as it is told.
+
+With ``remembers``, as the platform's Runner: it keeps each answer, failures included, by the key
+of the request, and answers a known key without calling the extension.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -30,11 +34,16 @@ async def _result(_: Post) -> web.StreamResponse:
 
 
 class RunnerStub:
-    """``respond`` may be replaced; ``most`` is how many posts were ever in hand at once."""
+    """``respond`` may be replaced; ``most`` is how many posts were ever in hand at once.
 
-    def __init__(self) -> None:
+    ``executed`` are the posts that reached the extension: all but those answered from memory.
+    """
+
+    def __init__(self, *, remembers: bool = False) -> None:
         self.url = ""
         self.posts: list[Post] = []
+        self.executed: list[Post] = []
+        self.answers: dict[str, tuple[int, bytes]] | None = {} if remembers else None
         self.respond: Respond = _result
         self.stream: Stream | None = None
         self.most = 0
@@ -47,12 +56,22 @@ class RunnerStub:
         headers = {name.lower(): value for name, value in request.headers.items()}
         post = Post(request.method, request.path, request.raw_path, headers, await request.read())
         self.posts.append(post)
+        key = headers.get("x-idempotency-key", "")
+        if self.answers is not None and key in self.answers:
+            status, body = self.answers[key]
+            return web.Response(status=status, body=body, content_type="application/json")
+        self.executed.append(post)
         self.in_hand += 1
         self.most = max(self.most, self.in_hand)
         try:
-            return await self.respond(post)
+            response = await self.respond(post)
         finally:
             self.in_hand -= 1
+        if self.answers is not None:
+            assert isinstance(response, web.Response)
+            assert isinstance(response.body, bytes)
+            self.answers[key] = (response.status, response.body)
+        return response
 
     def hold(self) -> asyncio.Event:
         """Answer nothing until the event is set."""
@@ -67,9 +86,9 @@ class RunnerStub:
 
 
 @asynccontextmanager
-async def runner_stub() -> AsyncIterator[RunnerStub]:
+async def runner_stub(*, remembers: bool = False) -> AsyncIterator[RunnerStub]:
     """Serve on a free port."""
-    stub = RunnerStub()
+    stub = RunnerStub(remembers=remembers)
     application = web.Application()
     application.router.add_route("*", "/{rest:.*}", stub.handle)
     server = TestServer(application)

@@ -117,6 +117,12 @@ EXECUTE_SAMPLES: dict[str, Struct] = {
             headers={
                 "x-alga-tenant": TENANT_ID,
                 "x-alga-extension": "7f0c8e9a-9a52-4e0b-8a43-0d6f3d8f0007",
+                "x-alga-schedule-id": SCHEDULE_ID,
+                "x-alga-schedule-name": "Heartbeat%20t%C3%A4glich",
+                "x-alga-scheduled-for": "2026-03-29T00:30:00.000Z",
+                "x-alga-attempt": "1",
+                "x-alga-trigger": "schedule",
+                "x-idempotency-key": RUN_ID,
                 "content-type": "application/json",
             },
             body_b64="eyJuIjoxfQ==",

@@ -13,7 +13,7 @@ LOAD = """
 SELECT w.n, s.id IS NOT NULL AS exists, coalesce(s.enabled, false) AS enabled,
   coalesce(i.is_enabled AND i.status = 'enabled', false) AS install_enabled,
   p.tenant_id IS NOT NULL AS paused,
-  e.method, e.path,
+  s.name, e.method, e.path,
   s.payload_json::text AS payload,
   i.id AS install_id, i.registry_id, i.version_id, b.content_hash,
   CASE WHEN c.install_id IS NULL THEN i.config::text ELSE c.config::text END AS config,
@@ -57,6 +57,7 @@ class Invocation(Struct, frozen=True, kw_only=True):
     enabled: bool
     install_enabled: bool
     paused: bool
+    name: str | None = None
     method: str | None = None
     path: str | None = None
     payload: str | None = None
@@ -100,6 +101,7 @@ def _from_row(row: asyncpg.Record) -> Invocation:
         enabled=row["enabled"],
         install_enabled=row["install_enabled"],
         paused=row["paused"],
+        name=row["name"],
         method=row["method"],
         path=row["path"],
         payload=row["payload"],

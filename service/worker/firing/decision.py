@@ -3,6 +3,7 @@
 import base64
 from functools import lru_cache
 from typing import TypeAlias
+from urllib.parse import quote
 from uuid import uuid4
 
 import msgspec
@@ -113,7 +114,7 @@ def _context(
         version_id=str(invocation.version_id),
         content_hash=prefix + content_hash,
         config=config,
-        trigger="run_now" if run.trigger == "run_now" else "schedule",
+        trigger=_trigger(run),
         schedule_id=str(run.schedule_id),
         scheduled_for=slot_text(run.slot),
         attempt=run.attempts,
@@ -122,12 +123,31 @@ def _context(
 
 def _http(run: RunRecord, invocation: Invocation) -> ExecuteHttp:
     method, path = normal_method(invocation.method or ""), _cached_path(invocation.path or "")
-    headers = {"x-alga-tenant": run.tenant_id, "x-alga-extension": str(invocation.registry_id)}
+    headers = _headers(run, invocation)
     body = _body(invocation.payload) if method != "GET" else None
     if body is None:
         return ExecuteHttp(method=method, path=path, headers=headers)
     headers["content-type"] = "application/json"
     return ExecuteHttp(method=method, path=path, headers=headers, body_b64=body)
+
+
+def _headers(run: RunRecord, invocation: Invocation) -> dict[str, str]:
+    """Return what the extension is told of the call, whatever Runner it runs in."""
+    name = {"x-alga-schedule-name": quote(invocation.name, safe="")} if invocation.name else {}
+    return {
+        "x-alga-tenant": run.tenant_id,
+        "x-alga-extension": str(invocation.registry_id),
+        "x-alga-schedule-id": str(run.schedule_id),
+        **name,
+        "x-alga-scheduled-for": slot_text(run.slot),
+        "x-alga-attempt": str(run.attempts),
+        "x-alga-trigger": _trigger(run),
+        "x-idempotency-key": str(run.id),
+    }
+
+
+def _trigger(run: RunRecord) -> str:
+    return "run_now" if run.trigger == "run_now" else "schedule"
 
 
 def _body(payload: str | None) -> str | None:
