@@ -49,7 +49,7 @@ class Inbox:
             await self._client.publish_raw(subject, self._prefix + token, headers, body)
             return await future
         finally:
-            del self._waiting[key]
+            del self._waiting[key], future  # an exception in it would hold this frame: a cycle
 
     async def _open(self) -> None:
         # Set first: a request made while this waits is written behind the subscription.

@@ -61,7 +61,12 @@ class MicroBatcher(Generic[T, R]):
             self._start()
         elif self._timer is None and len(self._batches) < self._lanes:
             self._timer = loop.call_later(self._wait_s, self._start)
-        return await future
+        try:
+            return await future
+        finally:
+            del (
+                future
+            )  # else the exception that it raises holds it, and with it this frame: a cycle
 
     def _start(self) -> None:
         if self._timer is not None:
@@ -119,6 +124,7 @@ class MicroBatcher(Generic[T, R]):
             for _, future in batch:
                 if not future.done():
                     future.set_exception(error)
+            del batch, future  # its traceback holds this frame: together they would be a cycle
             return
         for (_, future), result in zip(batch, results, strict=True):
             if not future.done():

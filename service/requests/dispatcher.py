@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 from msgspec import Struct
 
 from contracts import encoding
-from contracts.context import Claims, ContextRefused, verify
+from contracts.context import Claims, ContextRefused, Reason, verify
 from contracts.encoding import MAX_BODY_BYTES, Encoding, MalformedBody, UnknownContentType
 from contracts.errors import NUMBERS, Code, ErrorBody, Outcome, ServiceError
 from contracts.subjects import (
@@ -49,10 +49,16 @@ def _stay(_size: int) -> AbstractContextManager[None]:
 
 
 class _Ending(Struct, frozen=True):
-    """How a request ended; ``fault`` is what kept the operation from answering it."""
+    """How a request ended.
+
+    ``failed``: something kept the operation from answering it; ``reason`` is why a token was
+    refused. No exception is kept here: one in a local of a frame that it passed is a reference
+    cycle, which holds the request with its body until the next garbage collection.
+    """
 
     code: str | None
-    fault: Exception | None
+    failed: bool
+    reason: Reason | None
     log_fields: Mapping[str, str]
     duration_s: float
 
@@ -60,7 +66,7 @@ class _Ending(Struct, frozen=True):
     def status(self) -> str:
         if self.code is None:
             return "ok"
-        return "refused" if self.fault is None else "failed"
+        return "failed" if self.failed else "refused"
 
 
 class Dispatcher(Struct, frozen=True, kw_only=True):
@@ -80,8 +86,8 @@ class Dispatcher(Struct, frozen=True, kw_only=True):
     async def handle(self, request: Request) -> Reply:
         """Answer a request; raise nothing but cancellation."""
         began = time.perf_counter()
-        claims = None
-        fault: Exception | None = None
+        claims = reason = None
+        failed = True
         log_fields: Mapping[str, str] = {}
         try:
             claims = self._verify(request)
@@ -92,17 +98,20 @@ class Dispatcher(Struct, frozen=True, kw_only=True):
                 result = await self.batcher.answer(pending)
             log_fields = result.log_fields
             if isinstance(result.outcome, Exception):
-                raise result.outcome  # noqa: TRY301 -- explained like one that was raised
-            answer = result.outcome
-            if operation.mutates and _code(answer) is None:
-                self.on_committed()
+                answer: Answer = self._explain(result.outcome, request, claims)
+            else:
+                answer, failed = result.outcome, False
+                if operation.mutates and _code(answer) is None:
+                    self.on_committed()
         except Exception as error:  # noqa: BLE001 -- the edge: whatever happened, there is an answer
-            fault = error
+            failed, reason = True, error.reason if isinstance(error, ContextRefused) else None
             answer = self._explain(error, request, claims)
-        ending = _Ending(_code(answer), fault, log_fields, time.perf_counter() - began)
-        self._account(request, claims, ending)
+        duration_s = time.perf_counter() - began
+        self._account(
+            request, claims, _Ending(_code(answer), failed, reason, log_fields, duration_s)
+        )
         request_id = uuid4() if claims is None else claims.jti
-        return _reply(answer, request, str(request_id), failed=fault is not None)
+        return _reply(answer, request, str(request_id), failed=failed)
 
     def refuse(self, request: Request, code: Code, message: str) -> Reply:
         """Answer a request without running it; cheap, for times of overload."""
@@ -122,6 +131,13 @@ class Dispatcher(Struct, frozen=True, kw_only=True):
         )
 
     def _explain(self, error: Exception, request: Request, claims: Claims | None) -> ErrorBody:
+        """Return the answer for an exception, count and log it, and release what it holds."""
+        try:
+            return self._explanation(error, request, claims)
+        finally:
+            release_frames(error)
+
+    def _explanation(self, error: Exception, request: Request, claims: Claims | None) -> ErrorBody:
         if isinstance(error, ServiceError):
             return error.body()
         if isinstance(error, ContextRefused):
@@ -137,7 +153,7 @@ class Dispatcher(Struct, frozen=True, kw_only=True):
         return ErrorBody(code=Code.INTERNAL, error=FAULT)
 
     def _account(self, request: Request, claims: Claims | None, ending: _Ending) -> None:
-        op, status, fault = request.op, ending.status, ending.fault
+        op, status = request.op, ending.status
         self.metrics.record_request(op, status, ending.code, ending.duration_s)
         caller: dict[str, Any] = {
             "tenant": claims and claims.tenant_id,
@@ -151,12 +167,29 @@ class Dispatcher(Struct, frozen=True, kw_only=True):
             operation=op,
             outcome=status,
             code=ending.code,
-            reason=fault.reason.value if isinstance(fault, ContextRefused) else None,
+            reason=ending.reason,
             **caller,
             request_id=claims and claims.jti,
             trace_id=trace_id(request.headers.get(TRACE_HEADER)),
             duration_ms=round(ending.duration_s * 1000, 3),
         )
+
+
+def release_frames(error: BaseException) -> None:
+    """Take the tracebacks off an exception that was dealt with, and off those it came from.
+
+    A traceback holds the frames that the exception passed, and with them the request. Where one of
+    those frames holds the exception, as libraries' frames and futures do, that is a cycle, freed
+    with the next garbage collection only: refusals could fill the memory.
+    """
+    chain: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while chain:
+        link = chain.pop()
+        if link is not None and id(link) not in seen:
+            seen.add(id(link))
+            link.__traceback__ = None
+            chain += (link.__cause__, link.__context__)
 
 
 def _turn_key(pending: PendingRequest) -> UUID | None:
