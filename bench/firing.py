@@ -8,7 +8,7 @@ the machine's cores. A rate counts from the slot to the end of the last run: pla
 The drain is pgqueuer's own manager with its own settings, just before, on the loop that the worker
 runs on too. Requests are signed with HS256, as in the benchmark of requests. The size that the
 last line tells of is measured in several rounds, each with a drain of its own, and shown by the
-one with the median ratio; of that size there is a run with EdDSA too, the contract's default.
+one with the median ratio; that size is measured with EdDSA too, the contract's default.
 """
 
 import argparse
@@ -27,10 +27,10 @@ from statistics import median
 
 import asyncpg
 import msgspec
-import psutil
 from msgspec import Struct
 
 from bench import data
+from bench.cpu import cpu_s
 from bench.firing_report import DEFAULT_ALG, HEADLINE_ALG, IDLE_SIZES, REPORTED, Figures, report
 from contracts.context import generate_key, key_set_document
 from contracts.subjects import RUNNER_AUDIENCE
@@ -178,9 +178,9 @@ class Stage(Struct, frozen=True):
     runner: int
 
 
-async def fire_rounds(stage: Stage, size: int, rounds: int) -> Figures:
+async def fire_rounds(stage: Stage, size: int, alg: str, rounds: int) -> Figures:
     """The figures of the round with the median ratio."""
-    figures = [await fire(stage, size, HEADLINE_ALG, number) for number in range(rounds)]
+    figures = [await fire(stage, size, alg, number) for number in range(rounds)]
     return sorted(figures, key=lambda each: each.ratio)[rounds // 2]
 
 
@@ -188,7 +188,8 @@ async def fire(stage: Stage, size: int, alg: str, number: int = 0) -> Figures:
     """Let so many fire, and drain as many jobs that do nothing just before."""
     name, postgres = f"{alg.lower()}_{size}_{number}", stage.postgres
     bare = await database(postgres, f"noop_{name}", migrated=False)
-    drained = float(await asyncio.to_thread(said_by, "bench.noop_drain", bare, size))
+    arguments = ("bench.noop_drain", bare, size, postgres.server.pid)
+    drained = msgspec.json.decode(await asyncio.to_thread(said_by, *arguments))
     url = await database(postgres, f"firing_{name}")
     connection = await asyncpg.connect(url)
     slot = await due_together(connection, size)
@@ -209,7 +210,8 @@ async def fire(stage: Stage, size: int, alg: str, number: int = 0) -> Figures:
     return Figures(
         size=size,
         alg=alg,
-        noop_drain=drained,
+        noop_drain=drained["rate"],
+        noop_cpu_us=drained["cpu_us"],
         rate=size / found["done_s"],
         planned_s=found["planned_s"],
         done_s=found["done_s"],
@@ -225,13 +227,6 @@ async def until_done(connection: asyncpg.Connection, slot: datetime) -> None:
         if not await connection.fetchval(UNFINISHED, slot):
             return
         await asyncio.sleep(0.25)
-
-
-def cpu_s(pid: int) -> float:
-    """CPU seconds of a process and its children so far."""
-    process = psutil.Process(pid)
-    times = [each.cpu_times() for each in (process, *process.children(recursive=True))]
-    return sum(each.user + each.system for each in times)
 
 
 def peak_mb(pid: int) -> float:
@@ -284,9 +279,11 @@ def main() -> None:
         stage = Stage(directory, postgres, bus, stack.enter_context(runner(bus)).pid)
         asyncio.run(show_settings(postgres))
         rounds = {REPORTED: chosen.rounds}
-        figures = [asyncio.run(fire_rounds(stage, n, rounds.get(n, 1))) for n in chosen.sizes]
-        if REPORTED in chosen.sizes:
-            figures.append(asyncio.run(fire(stage, REPORTED, DEFAULT_ALG)))
+        runs = [(size, HEADLINE_ALG) for size in chosen.sizes]
+        runs += [(size, DEFAULT_ALG) for size in chosen.sizes if size == REPORTED]
+        figures = [
+            asyncio.run(fire_rounds(stage, size, alg, rounds.get(size, 1))) for size, alg in runs
+        ]
         report(figures, asyncio.run(idle(postgres)))
 
 

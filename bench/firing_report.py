@@ -16,6 +16,8 @@ class Figures(Struct, frozen=True):
     size: int
     alg: str
     noop_drain: float
+    noop_cpu_us: float
+    """CPU for each job of the drain, of pgqueuer and PostgreSQL together."""
     rate: float
     planned_s: float
     done_s: float
@@ -29,6 +31,21 @@ class Figures(Struct, frozen=True):
     def ratio(self) -> float:
         """Occurrences for each job of the no-op drain."""
         return self.rate / self.noop_drain
+
+    @property
+    def done_multiple(self) -> float:
+        """Time from the slot to the end of the last run, in times of the drain."""
+        return self.done_s * self.noop_drain / self.size
+
+    @property
+    def p99_multiple(self) -> float:
+        """Lateness that 99 of 100 keep, in times of the drain until 99 of 100 are done."""
+        return self.lateness[1] * self.noop_drain / (0.99 * self.size)
+
+    @property
+    def cpu_multiple(self) -> float:
+        """CPU of worker and PostgreSQL for each occurrence, in times of the drain's per job."""
+        return (self.cpu_us[0] + self.cpu_us[1]) / self.noop_cpu_us
 
 
 def report(all_figures: list[Figures], looks: dict[int, dict[str, float]]) -> None:
@@ -56,7 +73,10 @@ def report(all_figures: list[Figures], looks: dict[int, dict[str, float]]) -> No
         names = ("worker", "PostgreSQL", "bus", "Runner")
         costs_us = zip(names, each.cpu_us, strict=True)
         told = ", ".join(f"{name} {cost_us:.0f} µs" for name, cost_us in costs_us)
-        print(f"{each.size:>12,}{each.alg:>12} CPU each: {told}")
+        drain = f"drain {each.noop_cpu_us:.0f} µs; {each.cpu_multiple:.2f} times the drain's"
+        print(f"{each.size:>12,}{each.alg:>12} CPU each: {told}, {drain}")
+        multiples = f"done {each.done_multiple:.2f}, p99 {each.p99_multiple:.2f}"
+        print(f"{'':>24} in times of the drain: {multiples}")
     costs = {size: look["cpu_us"] + look["query_us"] for size, look in looks.items()}
     for size, look in looks.items():
         cpu, query = look["cpu_us"], look["query_us"]
@@ -64,10 +84,14 @@ def report(all_figures: list[Figures], looks: dict[int, dict[str, float]]) -> No
     few, many = IDLE_SIZES
     headline = [each for each in all_figures if each.alg == HEADLINE_ALG]
     shown = next((each for each in headline if each.size == REPORTED), headline[-1])
+    eddsa = next((each for each in all_figures if each.alg == DEFAULT_ALG), None)
     summary = {
         "noop_drain_per_s": round(shown.noop_drain),
         "occurrences_per_s": round(shown.rate),
         "ratio": round(shown.ratio, 3),
+        **({} if eddsa is None else {"ratio_eddsa": round(eddsa.ratio, 3)}),
+        "done_multiple": round(shown.done_multiple, 3),
+        "cpu_multiple": round(shown.cpu_multiple, 3),
         "lateness_p50_s": round(shown.lateness[0], 3),
         "lateness_p99_s": round(shown.lateness[1], 3),
         "idle_cost_ratio": round(costs[many] / costs[few], 3),

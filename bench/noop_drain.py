@@ -1,6 +1,7 @@
 """What pgqueuer alone can do: enqueue jobs, then drain them with a handler that does nothing.
 
-On uvloop, as pgqueuer's own program and as our worker.
+On uvloop, as pgqueuer's own program and as our worker. Prints JSON: jobs a second, and the CPU of
+this process and of PostgreSQL for each job, in µs.
 """
 
 import sys
@@ -8,6 +9,7 @@ import time
 from datetime import timedelta
 
 import asyncpg
+import msgspec
 import uvloop
 from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
 from pgqueuer.adapters.persistence.qb import QueryBuilderEnvironment
@@ -16,12 +18,14 @@ from pgqueuer.core.qm import QueueManager
 from pgqueuer.domain.models import Job
 from pgqueuer.domain.types import QueueExecutionMode
 
+from bench.cpu import cpu_s
+
 ENQUEUE_AT_ONCE = 1000
 BATCH = 100
 
 
-async def drain(url: str, count: int) -> float:
-    """Jobs a second, over one connection, in pgqueuer's own schema and with its own settings."""
+async def drain(url: str, count: int, postgres_pid: int) -> dict[str, float]:
+    """Drain over one connection, in pgqueuer's own schema and with its own settings."""
     connection = await asyncpg.connect(url)
     queries = Queries(AsyncpgDriver(connection))
     if await connection.fetchval("SELECT to_regclass('pgqueuer') IS NULL"):
@@ -37,6 +41,7 @@ async def drain(url: str, count: int) -> float:
     async def noop(_: Job) -> None:
         return
 
+    used = time.process_time() + cpu_s(postgres_pid)
     began = time.perf_counter()
     await manager.run(
         dequeue_timeout=timedelta(seconds=1),
@@ -44,8 +49,11 @@ async def drain(url: str, count: int) -> float:
         mode=QueueExecutionMode.drain,
         log_aggregation_interval=timedelta(0),
     )
-    return count / (time.perf_counter() - began)
+    took = time.perf_counter() - began
+    used = time.process_time() + cpu_s(postgres_pid) - used
+    return {"rate": count / took, "cpu_us": used / count * 1e6}
 
 
 if __name__ == "__main__":
-    print(uvloop.run(drain(sys.argv[1], int(sys.argv[2]))))
+    drained = uvloop.run(drain(sys.argv[1], *map(int, sys.argv[2:])))
+    print(msgspec.json.encode(drained).decode())

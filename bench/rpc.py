@@ -159,17 +159,21 @@ def echo(url: str) -> Iterator[None]:
 
 
 async def measure_floor(stage: Stage, load: Generator) -> dict[str, float]:
-    """Echo and bare SQL, calls a second."""
+    """Echo and bare SQL, calls a second: under load, and (``…_1``) one call after the other."""
     with echo(stage.bus):
         ping = [message(ECHO_SUBJECT, b"", b"x")] * (stage.lists * 3)
         await load.run(ping[: stage.lists], 64)
         echoed = await load.run(ping, 64)
-    connections = Settings().pool_size
-    sql = (stage.database, connections)
+        echoed_1 = await load.run(ping[: stage.lists // SERIAL], 1)
+    pool, one = (stage.database, Settings().pool_size), (stage.database, 1)
+    lists, creates = (bare_sql.list_one, stage.listers), (bare_sql.create_one, stage.creators)
     return {
         "echo": echoed.rate,
-        "list_sql": await bare_sql.rate(*sql, bare_sql.list_one, stage.listers, stage.lists),
-        "create_sql": await bare_sql.rate(*sql, bare_sql.create_one, stage.creators, stage.creates),
+        "list_sql": await bare_sql.rate(*pool, *lists, stage.lists),
+        "create_sql": await bare_sql.rate(*pool, *creates, stage.creates),
+        "echo_1": echoed_1.rate,
+        "list_sql_1": await bare_sql.rate(*one, *lists, stage.lists // SERIAL),
+        "create_sql_1": await bare_sql.rate(*one, *creates, stage.creates // SERIAL),
     }
 
 
