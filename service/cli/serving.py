@@ -16,6 +16,7 @@ from service.cli.output import progress
 from service.runtime import settings
 from service.runtime.logs import configure
 from service.storage.engine import migrate as migrations
+from service.storage.engine.connect import SessionSettings, connect
 
 
 def serve(
@@ -65,7 +66,7 @@ def migrate(
 
 async def _migrate(url: str) -> list[migrations.Migration]:
     try:
-        connection = await asyncpg.connect(url, timeout=10)
+        connection = await connect(url, SessionSettings("ext-scheduler migrate"))
     except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise CommandError(f"database not reachable: {reason}", EXIT_UNAVAILABLE) from None

@@ -8,17 +8,17 @@ import asyncpg
 from contracts.context import LEEWAY_S
 from service.cli.checks.result import CheckResult, error, ok, warning
 from service.runtime.settings import Settings
+from service.storage.engine.connect import SessionSettings, connect
 from service.storage.engine.migrate import MigrationError, pending
 
 ABOUT = "database"
 TIMEOUT_S = 5.0
-MIN_VERSION = 130_000
-"""Oldest supported server, as in ``server_version_num``."""
+OLDEST, NEWEST = 13, 18
+"""The supported releases of PostgreSQL."""
 SERVER_QUERY = """
 SELECT current_setting('server_version') AS version,
        current_setting('server_version_num')::int AS number,
        current_database() AS name, current_user AS role,
-       pg_is_in_recovery() OR current_setting('transaction_read_only')::bool AS read_only,
        clock_timestamp() AS now
 """
 
@@ -26,8 +26,10 @@ SELECT current_setting('server_version') AS version,
 async def run_checks(settings: Settings) -> AsyncIterator[CheckResult]:
     """Run the checks in order; stop where the database cannot be reached."""
     try:
-        connection = await asyncpg.connect(
-            settings.database_url, timeout=TIMEOUT_S, command_timeout=TIMEOUT_S
+        connection = await connect(
+            settings.database_url,
+            SessionSettings("ext-scheduler check", statement_timeout_ms=int(TIMEOUT_S * 1000)),
+            command_timeout=TIMEOUT_S,
         )
     except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as failure:
         url = settings.redacted()["database_url"]
@@ -50,10 +52,8 @@ async def _check_server(connection: asyncpg.Connection) -> AsyncIterator[CheckRe
     row = await connection.fetchrow(SERVER_QUERY)
     assert row is not None  # noqa: S101 - a SELECT without FROM has one row
     server = f"PostgreSQL {row['version']}, database {row['name']}, user {row['role']}"
-    if row["number"] < MIN_VERSION:
-        yield error(ABOUT, f"{server}: too old", f"use PostgreSQL {MIN_VERSION // 10_000} or newer")
-    elif row["read_only"]:
-        yield error(ABOUT, f"{server}: read-only", "connect to the primary server")
+    if not OLDEST <= row["number"] // 10_000 <= NEWEST:
+        yield error(ABOUT, f"{server}: unsupported", f"use PostgreSQL {OLDEST} to {NEWEST}")
     else:
         yield ok(ABOUT, server)
     yield _check_clock(row["now"])

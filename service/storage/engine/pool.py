@@ -1,10 +1,12 @@
-"""Connection pools. Sessions are in UTC, with a timeout for every wait, to a writable server."""
+"""Connection pools, with a timeout for every wait, to a writable server."""
 
 from contextlib import suppress
+from typing import Any
 
 import asyncpg
-from asyncpg.connect_utils import SessionAttribute
 from msgspec import Struct
+
+from service.storage.engine.connect import Servers, SessionSettings
 
 IDLE_TIMEOUT_S = 300.0
 """After how long an unused connection is closed, where they are not kept open."""
@@ -35,9 +37,6 @@ class PoolSettings(Struct, frozen=True):
     index_only: bool = False
 
 
-CONNECT_TIMEOUT_S = 10.0
-
-
 class _Connection(asyncpg.Connection):
     """A connection whose close raises nothing where the server no longer answers.
 
@@ -52,27 +51,28 @@ class _Connection(asyncpg.Connection):
 
 async def open_pool(settings: PoolSettings) -> asyncpg.Pool:
     """Open a pool with its first connections made. Raises OSError or a PostgreSQL error."""
+    servers = Servers(settings.url)
+    session = SessionSettings(
+        name=settings.name,
+        lock_timeout_ms=settings.lock_timeout_ms,
+        statement_timeout_ms=settings.statement_timeout_ms,
+        index_only=settings.index_only,
+    )
+
+    async def connect(*_arguments: Any, **options: Any) -> asyncpg.Connection:  # noqa: ANN401 - the pool's own
+        return await servers.connect(session, **options)
+
     return await asyncpg.create_pool(
-        settings.url,
+        connect=connect,
         min_size=settings.size if settings.keep_open else 1,
         max_size=settings.size,
         max_inactive_connection_lifetime=0.0 if settings.keep_open else IDLE_TIMEOUT_S,
         connection_class=_Connection,
         init=_load_array_types,
         reset=_keep_session,
-        timeout=CONNECT_TIMEOUT_S,
-        target_session_attrs=SessionAttribute.read_write,
         statement_cache_size=settings.statement_cache_size,
         # The server ends slow statements; this is for a server that no longer answers at all.
         command_timeout=settings.statement_timeout_ms / 1000 + 2,
-        server_settings={
-            "application_name": settings.name,
-            "timezone": "UTC",
-            "lock_timeout": str(settings.lock_timeout_ms),
-            "statement_timeout": str(settings.statement_timeout_ms),
-            "idle_in_transaction_session_timeout": str(settings.statement_timeout_ms * 2),
-            **({"enable_seqscan": "off"} if settings.index_only else {}),
-        },
     )
 
 
