@@ -23,7 +23,7 @@ from nacl.bindings import (
 from nacl.exceptions import BadSignatureError
 
 from contracts import base64url
-from contracts.strict_json import read_object
+from contracts.strict_json import read_object, strip_bom
 from contracts.subjects import AUDIENCES
 
 HS256 = "HS256"
@@ -75,7 +75,7 @@ def parse_key_set(document: bytes) -> KeySet:
         InvalidKeySet: not a JWK Set, or any key in it that must not be used.
     """
     try:
-        members = read_object(document).get("keys")
+        members = read_object(strip_bom(document)).get("keys")
     except ValueError:
         raise InvalidKeySet("key set is not a JSON object with unique members") from None
     if not isinstance(members, list) or not all(isinstance(jwk, dict) for jwk in members):
@@ -140,7 +140,8 @@ def public_jwk(jwk: Mapping[str, Any]) -> dict[str, Any]:
     """
     if jwk.get("kty") != "OKP":
         raise InvalidKeySet(f"key {jwk.get('kid')!r} has no public part")
-    return {name: value for name, value in jwk.items() if name != "d"}
+    public = {name: value for name, value in jwk.items() if name != "d"}
+    return {**public, "key_ops": ["verify"]} if "key_ops" in jwk else public
 
 
 def key_set_document(jwks: Sequence[Mapping[str, Any]]) -> bytes:
@@ -161,6 +162,7 @@ def _parse_key(jwk: dict[str, Any], position: int) -> Key:
     try:
         alg = _text_member(jwk, "alg")
         check, sign = _hmac_key(jwk) if alg == HS256 else _ed25519_key(jwk, alg)
+        check, sign = _restrict_to_use(jwk, check, sign)
         return Key(
             kid=kid,
             alg=alg,
@@ -180,6 +182,7 @@ def _hmac_key(jwk: dict[str, Any]) -> tuple[VerifySignature, SignMessage]:
     secret = _material(jwk, "k")
     if len(secret) < MIN_SECRET_BYTES:
         raise InvalidKeySet(f"HS256 needs a secret of at least {MIN_SECRET_BYTES} bytes")
+    _refuse_trivial(secret, "k")
 
     def sign(message: bytes) -> bytes:
         return hmac.digest(secret, message, "sha256")
@@ -211,7 +214,9 @@ def _ed25519_key(jwk: dict[str, Any], alg: str) -> tuple[VerifySignature, SignMe
 
     if "d" not in jwk:
         return check, None
-    derived, private = crypto_sign_seed_keypair(_raw_ed25519(jwk, "d"))
+    seed = _raw_ed25519(jwk, "d")
+    _refuse_trivial(seed, "d")
+    derived, private = crypto_sign_seed_keypair(seed)
     if derived != public:
         raise InvalidKeySet("d and x do not belong together")
 
@@ -219,6 +224,36 @@ def _ed25519_key(jwk: dict[str, Any], alg: str) -> tuple[VerifySignature, SignMe
         return crypto_sign(message, private)[:crypto_sign_BYTES]
 
     return check, sign
+
+
+def _restrict_to_use(
+    jwk: dict[str, Any], check: VerifySignature, sign: SignMessage | None
+) -> tuple[VerifySignature, SignMessage | None]:
+    """Leave a key what its ``use`` and ``key_ops`` allow (RFC 7517, sections 4.2 and 4.3)."""
+    if jwk.get("use", "sig") != "sig":
+        raise InvalidKeySet("use is not sig")
+    if "key_ops" not in jwk:
+        return check, sign
+    operations = jwk["key_ops"]
+    if not isinstance(operations, list) or not all(isinstance(name, str) for name in operations):
+        raise InvalidKeySet("key_ops is not a list of texts")
+    if "sign" not in operations:
+        sign = None
+    if "verify" in operations:
+        return check, sign
+    if sign is None:
+        raise InvalidKeySet("key_ops allow neither verify nor sign with this key")
+    return _refuse_signature, sign
+
+
+def _refuse_signature(_message: bytes, _signature: bytes) -> bool:
+    return False
+
+
+def _refuse_trivial(secret: bytes, member: str) -> None:
+    # Zeros are what a forgotten or failed generator leaves behind, and the first that is guessed.
+    if len(set(secret)) == 1:
+        raise InvalidKeySet(f"{member} is one byte repeated, not a random secret")
 
 
 def _material(jwk: dict[str, Any], member: str) -> bytes:
@@ -257,9 +292,9 @@ def _audiences(value: object) -> frozenset[str]:
 
 def _refuse_public_key_as_secret(members: list[dict[str, Any]]) -> None:
     # Anyone who has the public key could forge tokens: the known confusion of the two kinds.
-    public = {jwk.get("x") for jwk in members} - {None}
+    public = {jwk["x"] for jwk in members if isinstance(jwk.get("x"), str)}
     for jwk in members:
-        if jwk.get("k") in public:
+        if isinstance(jwk.get("k"), str) and jwk["k"] in public:
             raise InvalidKeySet(f"key {jwk['kid']!r}: the secret is another key's public part")
 
 

@@ -1,5 +1,6 @@
 """JSON as tokens and key sets must be written: one object, each member once, plain text."""
 
+import codecs
 import json
 from typing import Any
 
@@ -23,6 +24,14 @@ def read_object(document: bytes) -> dict[str, Any]:
     if "\\u" in text:
         _refuse_unstorable(value)
     return value
+
+
+def strip_bom(document: bytes) -> bytes:
+    """Return a document that a person wrote without the byte order mark that an editor put there.
+
+    JSON on the wire must not have one.
+    """
+    return document.removeprefix(codecs.BOM_UTF8)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from service.runtime.logs import configure
 from service.runtime.metrics import Metrics
 from service.runtime.resources import bus_check, connected_bus, health, key_ring, life_checks, watch
 from service.runtime.settings import PREFIX, Settings
+from service.runtime.settings_sources import FILE_ENCODING
 from service.runtime.shutdown import (
     BEYOND_DRAIN_S,
     running,
@@ -129,9 +130,11 @@ def host_key(file: str) -> SigningKeyProvider:
 def _token(loaded: Settings) -> str:
     file = Path(loaded.callback_token_file)
     try:
-        token = file.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"callback token {file}: {error}") from None
+        token = file.read_text(encoding=FILE_ENCODING).strip()
+    except OSError as error:
+        raise CommandError(f"callback token {file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise CommandError(f"callback token {file}: not a text file") from None
     if not token:
         raise CommandError(f"callback token {file}: the file is empty")
     return token

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from contracts.strict_json import strip_bom
 from service.cli.errors import EXIT_USAGE, CommandError
 
 T = TypeVar("T")
@@ -34,6 +35,8 @@ def read_json(file: Path, type_: Any, description: str) -> Any:  # noqa: ANN401 
 
 def parse_json(document: bytes | str, type_: Any, message: str) -> Any:  # noqa: ANN401 - likewise
     """Decode JSON as ``type_``. Raises CommandError that begins with ``message``."""
+    if isinstance(document, bytes):
+        document = strip_bom(document)
     try:
         return msgspec.json.decode(document, type=type_)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -48,8 +51,8 @@ def text_or_file(text: str) -> str | bytes:
 def write(file: Path, document: bytes, mode: int) -> None:
     """Replace a file atomically, so that no reader sees half of it. Raises CommandError.
 
-    A symbolic link is kept, and its target replaced. Owner and mode are kept; ``mode`` is that of a
-    new file.
+    A symbolic link is kept, and its target replaced. The owner is kept, and so is the mode, unless
+    the document is private and others could read the file. ``mode`` is that of a new file.
     """
     target = Path(os.path.realpath(file))
     try:
@@ -76,4 +79,6 @@ def _set_owner_and_mode(target: Path, descriptor: int, mode: int) -> None:
     status = target.stat()
     if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
         os.fchown(descriptor, status.st_uid, status.st_gid)
-    os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
+    kept = stat.S_IMODE(status.st_mode)
+    exposed = mode == PRIVATE and kept & stat.S_IRWXO
+    os.fchmod(descriptor, mode if exposed else kept)

@@ -19,6 +19,7 @@ from contracts.context import (
     parse_key_set,
     public_jwk,
 )
+from contracts.strict_json import strip_bom
 from service.cli import files
 from service.cli.errors import EXIT_CONFLICT, EXIT_USAGE, CommandError
 
@@ -40,7 +41,7 @@ def read_keys(file: Path) -> list[Jwk]:
         parse_key_set(document)
     except InvalidKeySet as error:
         raise CommandError(f"{file}: {error}", EXIT_USAGE) from None
-    keys: list[Jwk] = msgspec.json.decode(document)["keys"]
+    keys: list[Jwk] = msgspec.json.decode(strip_bom(document))["keys"]
     return keys
 
 

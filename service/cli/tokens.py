@@ -1,7 +1,6 @@
 """``token``: mints signed contexts for the ``nats`` command line, and inspects them."""
 
 import difflib
-import getpass
 import os
 import time
 from enum import StrEnum
@@ -34,6 +33,7 @@ from contracts.schedules import HOST_OPS
 from contracts.subjects import ADMIN_AUDIENCE, HOST_AUDIENCE
 from service.cli import files
 from service.cli.errors import EXIT_NOT_ALLOWED, EXIT_USAGE, CommandError
+from service.cli.login_name import login_name
 from service.cli.output import print_line
 from service.runtime import settings
 from service.runtime.settings import Settings
@@ -116,7 +116,7 @@ def mint(
         body_sha256=body_sha256(raw if isinstance(raw, bytes) else raw.encode()),
         install_id=_install(install, audience),
         tenant_id=_tenant(tenant, audience, loaded, signer),
-        sub=(subject or loaded.admin_subject or getpass.getuser())
+        sub=(subject or loaded.admin_subject or login_name())
         if audience is TokenAudience.ADMIN
         else None,
         permissions=tuple(permission or loaded.admin_permissions)

@@ -1,17 +1,35 @@
 """Settings: from an optional TOML file, then the environment (``EXT_SCHEDULER_<NAME>``)."""
 
-import re
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import msgspec
 from msgspec import Struct
 
+from service.runtime.addresses import (
+    MASK,
+    MalformedAddressError,
+    check_database_url,
+    check_http_url,
+    parse_nats_urls,
+    redact_database_url,
+    redact_http_url,
+    redact_nats_urls,
+)
 from service.runtime.logs import LogFormat, LogLevel
+from service.runtime.settings_sources import (
+    FILE_VARIABLE,
+    PREFIX,
+    GivenSetting,
+    SettingNames,
+    SettingsError,
+    read_environment,
+    read_settings_file,
+)
 
-PREFIX = "EXT_SCHEDULER_"
+__all__ = ["FILE_VARIABLE", "PREFIX", "Settings", "SettingsError", "load"]
+
 MIN_VALUES = {
     "http_port": 0,
     "callback_port": 0,
@@ -28,18 +46,23 @@ MAX_VALUES = {
     "callback_port": 65_535,
 }
 """What the platform's columns hold, what every reader of a payload can take, what is a port."""
-URL_SETTINGS = {"runner_url", "platform_url"}
-"""Where HTTP requests go."""
+ADDRESS_CHECKS: Mapping[str, Callable[[str], object]] = {
+    "database_url": check_database_url,
+    "nats_url": parse_nats_urls,
+    "runner_url": check_http_url,
+    "platform_url": check_http_url,
+}
+REDACTIONS: Mapping[str, Callable[[str], str]] = {
+    "database_url": redact_database_url,
+    "nats_url": redact_nats_urls,
+    "runner_url": redact_http_url,
+    "platform_url": redact_http_url,
+    "nats_password": lambda _: MASK,
+}
+"""How a setting that may hold a secret is shown."""
 LIST_SETTINGS = {"reply_prefixes", "retry_delays_s", "admin_permissions"}
-FILE_VARIABLE = "EXT_SCHEDULER_CONFIG"
 SECRET_SETTINGS = {"database_url", "nats_url", "nats_password"}
 """May be given as the name of a file that holds them: ``EXT_SCHEDULER_<NAME>_FILE``."""
-SECRET_SUFFIX = "_file"  # noqa: S105 -- the end of a name
-_PASSWORD = re.compile(r"(?<=//)([^/@:]*:)[^/@]*(?=@)|([?&](?:ssl)?password=)[^&,]*")
-
-
-class SettingsError(Exception):
-    """A setting is unknown, malformed or out of range; the message names it."""
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -172,11 +195,10 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     def redacted(self) -> dict[str, Any]:
         """Return the settings as plain values, passwords replaced."""
-        shown: dict[str, Any] = msgspec.to_builtins(self)
-        shown["nats_password"] = "***" if self.nats_password else ""
-        for name in ("database_url", "nats_url"):
-            shown[name] = _PASSWORD.sub(r"\1\2***", shown[name])
-        return shown
+        values: dict[str, Any] = msgspec.to_builtins(self)
+        for name, redact in REDACTIONS.items():
+            values[name] = redact(values[name]) if values[name] else ""
+        return values
 
     def __repr__(self) -> str:
         return f"Settings({self.redacted()})"
@@ -189,70 +211,41 @@ def load(environment: Mapping[str, str], file: Path | None = None) -> Settings:
     in ``_FILE`` names. Raises SettingsError.
     """
     file = file or (Path(environment[FILE_VARIABLE]) if environment.get(FILE_VARIABLE) else None)
-    values: dict[str, Any] = _from_file(file) if file else {}
-    values |= _from_environment(environment)
-    try:
-        settings = msgspec.convert(values, Settings, strict=False)
-    except msgspec.ValidationError as error:
-        raise SettingsError(f"Settings: {error}") from None
-    _check(settings)
+    given = read_settings_file(file, NAMES) if file else {}
+    given |= read_environment(environment, NAMES)
+    types = get_type_hints(Settings)
+    settings = Settings(**{name: _convert(types[name], given[name]) for name in given})
+    _check(settings, given)
     return settings
 
 
-def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for variable, text in environment.items():
-        name = variable.removeprefix(PREFIX).lower()
-        if not variable.startswith(PREFIX) or variable == FILE_VARIABLE:
-            continue
-        secret = name.removesuffix(SECRET_SUFFIX)
-        if name in Settings.__struct_fields__:
-            values[name] = _words(text) if name in LIST_SETTINGS else text
-        elif name != secret and secret in SECRET_SETTINGS:
-            if variable.removesuffix(SECRET_SUFFIX.upper()) in environment:
-                raise SettingsError(f"{variable} and {PREFIX}{secret.upper()} are both set")
-            values[secret] = _secret(variable, Path(text))
-        else:
-            raise SettingsError(f"{variable} is not a setting of ext-scheduler")
-    return values
+NAMES = SettingNames(
+    all=Settings.__struct_fields__,
+    optional={name for name, value in msgspec.to_builtins(Settings()).items() if value == ""},
+    lists=LIST_SETTINGS,
+    secrets=SECRET_SETTINGS,
+)
 
 
-def _secret(variable: str, file: Path) -> str:
+def _convert(type_: Any, setting: GivenSetting) -> Any:  # noqa: ANN401 - of that type
     try:
-        text = file.read_text().strip()
-    except OSError as error:
-        raise SettingsError(f"{variable}: {file}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise SettingsError(f"{variable}: {file}: not a text file") from None
-    if not text:
-        raise SettingsError(f"{variable}: {file}: the file is empty")
-    return text
+        return msgspec.convert(setting.value, type_, strict=False)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"{setting.source}: {error}") from None
 
 
-def _from_file(file: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(file.read_text())
-    except OSError as error:
-        raise SettingsError(f"Settings file {file}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"Settings file {file}: {error}") from None
-
-
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
-
-
-def _check(settings: Settings) -> None:
-    for name in sorted(URL_SETTINGS):
-        url = getattr(settings, name)
-        if url and not re.match(r"https?://[^/]", url):
-            raise SettingsError(f"Setting {name}: must begin with http:// or https://")
-    for name in Settings.__struct_fields__:
+def _check(settings: Settings, given: Mapping[str, GivenSetting]) -> None:
+    for name, setting in given.items():
         value = getattr(settings, name)
+        if name in ADDRESS_CHECKS and value:
+            try:
+                ADDRESS_CHECKS[name](value)
+            except MalformedAddressError as error:
+                raise SettingsError(f"{setting.source}: {error}") from None
         if not isinstance(value, int) or isinstance(value, bool):
             continue
         lowest, highest = MIN_VALUES.get(name, 1), MAX_VALUES.get(name, value)
         if value < lowest:
-            raise SettingsError(f"Setting {name}: must be at least {lowest}, not {value}")
+            raise SettingsError(f"{setting.source}: must be at least {lowest}, not {value}")
         if value > highest:
-            raise SettingsError(f"Setting {name}: must be at most {highest}, not {value}")
+            raise SettingsError(f"{setting.source}: must be at most {highest}, not {value}")

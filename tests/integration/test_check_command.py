@@ -114,15 +114,55 @@ async def test_an_unusable_key_file_is_an_error(
     assert error_line(result, 1)
 
 
-async def test_exposed_private_keys_are_warnings(line: CommandLine) -> None:
+async def test_exposed_secrets_are_errors(line: CommandLine) -> None:
     (line.home / "worker.json").chmod(0o644)
     (line.home / "keys.json").write_bytes(key_set_document(JWKS))
-    result = await line.ok("check", "--role", "worker")
+    (line.home / "keys.json").chmod(0o644)
+    result = await line("check", "--role", "worker")
+    assert error_line(result, 1)
     assert "accessible to all users of this host" in result.out
     assert "chmod 600 worker.json" in result.out
+    assert "chmod 600 keys.json" in result.out
     assert "private keys it does not need: runner-1" in result.out
     for jwk in JWKS:
         assert jwk["d"] not in result.out
+
+
+@pytest.mark.parametrize(
+    ("setting", "address"),
+    [
+        ("database_url", "postgresql://me:hidden/word@127.0.0.1/x"),
+        ("database_url", "host=127.0.0.1 password=hidden-word"),
+        ("nats_url", "nats:me:hidden-word@127.0.0.1"),
+        ("nats_url", "nats://me:hidden@word@127.0.0.1"),
+        ("runner_url", "http://me:hidden/word@127.0.0.1"),
+    ],
+)
+@pytest.mark.parametrize("command", ["check", "serve", "migrate", "bridge", "admin list"])
+async def test_a_malformed_address_ends_every_command_in_one_line(
+    line: CommandLine, command: str, setting: str, address: str
+) -> None:
+    result = await line(*command.split(), **{setting: address})
+    if command == "check":
+        assert error_line(result, 1).endswith("1 of 1 checks failed")
+    else:
+        assert "percent-encode" in error_line(result, 2)
+    output = result.out + result.err
+    assert f"EXT_SCHEDULER_{setting.upper()}: must have the form" in output
+    assert "Traceback" not in output
+    for part in ("hidden", "word@", "127.0.0.1"):
+        assert part not in output
+
+
+async def test_user_information_and_tokens_of_addresses_are_masked(line: CommandLine) -> None:
+    result = await line(
+        "check",
+        nats_url="nats://hidden-token@127.0.0.1:9",
+        runner_url="http://me:hidden-word@127.0.0.1:9",
+        platform_url="http://hidden-word@127.0.0.1:9",
+    )
+    assert "hidden" not in result.out + result.err
+    assert "nats_url=nats://***@127.0.0.1:9" in result.out
 
 
 async def test_an_unknown_setting_is_an_error(line: CommandLine) -> None:

@@ -21,6 +21,11 @@ SECRET = generate_key("HS256", kid="secret", issuer="runner", audiences=[HOST])
 EDWARDS = generate_key("EdDSA", kid="edwards", issuer="runner", audiences=[HOST, RUNNER])
 
 
+ZERO_SEED_PUBLIC = base64url.encode(
+    Ed25519PrivateKey.from_private_bytes(bytes(32)).public_key().public_bytes_raw()
+).decode()
+
+
 def fault(*jwks: dict[str, Any]) -> str:
     with pytest.raises(InvalidKeySet) as caught:
         parse_key_set(json.dumps({"keys": jwks}).encode())
@@ -89,6 +94,13 @@ def test_a_name_used_twice_is_refused() -> None:
         ({"ext_aud": [[HOST]]}, "ext_aud"),
         ({"ext_operator": "true"}, "ext_operator"),
         ({"ext_operator": 1}, "ext_operator"),
+        ({"k": "A" * 43}, "one byte repeated"),
+        ({"use": "enc"}, "use is not sig"),
+        ({"use": ["sig"]}, "use is not sig"),
+        ({"key_ops": ["encrypt"]}, "neither verify nor sign"),
+        ({"key_ops": []}, "neither verify nor sign"),
+        ({"key_ops": "sign"}, "key_ops is not a list"),
+        ({"key_ops": [{}]}, "key_ops is not a list"),
     ],
 )
 def test_a_key_that_must_not_be_used_is_refused(change: dict[str, Any], words: str) -> None:
@@ -103,12 +115,39 @@ def test_a_key_that_must_not_be_used_is_refused(change: dict[str, Any], words: s
         ({"d": None}, "d is missing"),
         ({"crv": "X25519"}, "crv Ed25519"),
         ({"alg": "HS256"}, "needs kty oct"),
+        ({"x": []}, "x is missing"),
+        ({"x": "A" * 43}, "not a valid Ed25519 point"),
+        ({"x": ZERO_SEED_PUBLIC, "d": "A" * 43}, "one byte repeated"),
+        ({"use": "enc"}, "use is not sig"),
+        ({"key_ops": ["deriveKey"]}, "neither verify nor sign"),
     ],
 )
 def test_an_edwards_key_that_must_not_be_used_is_refused(
     change: dict[str, Any], words: str
 ) -> None:
     assert words in fault(EDWARDS | change)
+
+
+@pytest.mark.parametrize("x", [[], {}, 7, None])
+def test_a_secret_with_a_member_of_another_kind_of_key_is_read(x: object) -> None:
+    document = json.dumps({"keys": [SECRET | {"x": x}]}).encode()
+    assert set(parse_key_set(document).keys) == {"secret"}
+
+
+def test_a_key_does_only_what_its_operations_allow() -> None:
+    assert "neither verify nor sign" in fault(public_jwk(EDWARDS) | {"key_ops": ["sign"]})
+    signer = EDWARDS | {"use": "sig", "key_ops": ["sign"]}
+    [signing] = parse_key_set(key_set_document([signer])).keys.values()
+    [verifying] = parse_key_set(key_set_document([public_jwk(signer)])).keys.values()
+    assert signing.sign is not None
+    signature = signing.sign(b"message")
+    assert not signing.check(b"message", signature)
+    assert verifying.sign is None
+    assert verifying.check(b"message", signature)
+
+
+def test_a_byte_order_mark_before_a_key_set_is_no_part_of_it() -> None:
+    assert set(parse_key_set(b"\xef\xbb\xbf" + key_set_document([SECRET])).keys) == {"secret"}
 
 
 def test_a_private_part_of_another_key_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from contracts.context import generate_key, key_set_document
@@ -61,3 +62,19 @@ def test_a_start_without_usable_keys_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text("[]")
     with pytest.raises(KeysUnusableError, match=r"bad\.json"):
         KeyRing(tmp_path / "bad.json")
+
+
+@pytest.mark.parametrize(
+    "change", [{"x": []}, {"x": "A" * 43}, {"use": "enc"}, {"key_ops": ["encrypt"]}]
+)
+def test_a_key_that_must_not_be_used_keeps_the_last_good_keys(
+    file: Path, change: dict[str, object], caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Seconds()
+    ring = KeyRing(file, clock)
+    [jwk] = msgspec.json.decode(document("second"))["keys"]
+    file.write_bytes(msgspec.json.encode({"keys": [jwk | change]}))
+    clock.now += 1.0
+    assert set(ring.current().keys) == {"first"}
+    assert "key 'second': " in caplog.text
+    assert "Traceback" not in caplog.text

@@ -1,8 +1,6 @@
 """A client of the admin operations: one connection, signed requests, errors as exit statuses."""
 
-import getpass
 import logging
-import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,6 +18,7 @@ from runner_bridge.requests import Principal, RequestSettings, SignedRequests
 from service.bus.connection import Bus, BusUnavailableError, connect
 from service.cli import files
 from service.cli.errors import EXIT_UNAVAILABLE, EXIT_USAGE, STATUS_OF, CommandError
+from service.cli.login_name import login_name
 from service.cli.output import print_json, progress
 from service.runtime.resources import bus_settings
 from service.runtime.settings import Settings
@@ -164,7 +163,7 @@ def describe(code: Code, message: str, retry_after_ms: int | None) -> str:
 
 def read_options(settings: Settings, arguments: Mapping[str, Any]) -> AdminOptions:
     """Read the common options from the arguments, falling back to the settings."""
-    subject = arguments["subject"] or settings.admin_subject or _login_name()
+    subject = arguments["subject"] or settings.admin_subject or login_name()
     return AdminOptions(
         key_file=arguments["key"] or Path(settings.admin_key_file),
         subject=subject,
@@ -186,7 +185,7 @@ async def open_client(settings: Settings, options: AdminOptions) -> AsyncIterato
         bus_settings(settings, "ext-scheduler admin"), connect_patience=CONNECT_TIMEOUT_S
     )
     try:
-        async with progress(lambda: f"connecting to NATS at {connection_settings.servers[0]}"):
+        async with progress(lambda: f"connecting to NATS at {settings.redacted()['nats_url']}"):
             bus = await connect(connection_settings)
     except BusUnavailableError as error:
         raise CommandError(str(error), EXIT_UNAVAILABLE) from None
@@ -207,10 +206,3 @@ def load_admin_key(file: Path) -> Key:
 def to_builtins(value: object) -> Any:  # noqa: ANN401 - plain values
     """Return a Struct as the plain values that its JSON holds."""
     return msgspec.to_builtins(value)
-
-
-def _login_name() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.getuid())

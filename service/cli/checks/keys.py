@@ -20,9 +20,11 @@ from contracts.context import (
     signing_key,
     verify,
 )
+from contracts.strict_json import strip_bom
 from contracts.subjects import ADMIN_AUDIENCE, HOST_AUDIENCE, RUNNER_AUDIENCE
 from service.cli.checks.result import CheckResult, error, ok, warning
 from service.runtime.settings import Settings
+from service.runtime.settings_sources import FILE_ENCODING
 
 PURPOSES = {
     HOST_AUDIENCE: "host operations",
@@ -65,11 +67,13 @@ def _check_key_set(settings: Settings) -> Generator[CheckResult, None, KeySet | 
     for audience, purpose in PURPOSES.items():
         if audience not in audiences:
             yield warning(about, f"no key for {purpose} ({audience})", "all of these are refused")
-    members = msgspec.json.decode(document)["keys"]
+    members = msgspec.json.decode(strip_bom(document))["keys"]
     private = [jwk["kid"] for jwk in members if "d" in jwk]
     if private:
         message = f"holds private keys it does not need: {', '.join(private)}"
         yield warning(about, message, "keep the public parts only")
+    if any("d" in jwk or "k" in jwk for jwk in members) and _is_exposed(file):
+        yield _exposed(about, file)
     return keys
 
 
@@ -113,7 +117,7 @@ def _check_signer(about: str, file: Path, audience: str, keys: KeySet | None) ->
 def _check_secret(about: str, file: Path) -> CheckResult:
     remedy = "write the Runner's token to it"
     try:
-        text = file.read_text().strip()
+        text = file.read_text(encoding=FILE_ENCODING).strip()
     except (OSError, UnicodeDecodeError) as failure:
         return error(about, f"{file}: {failure}", remedy)
     if not text:
@@ -122,7 +126,14 @@ def _check_secret(about: str, file: Path) -> CheckResult:
 
 
 def _check_mode(about: str, file: Path, message: str) -> CheckResult:
-    """Return ok with ``message``, or a warning where other users can access the file."""
-    if file.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
-        return warning(about, f"{file}: accessible to all users of this host", f"chmod 600 {file}")
-    return ok(about, message)
+    """Return ok with ``message``, or an error where other users can access the file."""
+    return _exposed(about, file) if _is_exposed(file) else ok(about, message)
+
+
+def _is_exposed(file: Path) -> bool:
+    return bool(file.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH))
+
+
+def _exposed(about: str, file: Path) -> CheckResult:
+    message = f"{file}: holds a secret and is accessible to all users of this host"
+    return error(about, message, f"chmod 600 {file}")
