@@ -243,11 +243,7 @@ def _restrict_to_use(
         return check, sign
     if sign is None:
         raise InvalidKeySet("key_ops allow neither verify nor sign with this key")
-    return _refuse_signature, sign
-
-
-def _refuse_signature(_message: bytes, _signature: bytes) -> bool:
-    return False
+    return lambda _message, _signature: False, sign
 
 
 def _refuse_trivial(secret: bytes, member: str) -> None:
