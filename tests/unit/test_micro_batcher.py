@@ -1,11 +1,10 @@
-"""Gathering single calls into batches, and sharing permits between tenants."""
+"""MicroBatcher: single calls share batches, bounded in size, wait and concurrency."""
 
 import asyncio
 from collections.abc import Sequence
 
 import pytest
 
-from service.flow_control.fair_limiter import MAX_RETRY_DELAY_S, MIN_RETRY_DELAY_S, FairLimiter
 from service.flow_control.micro_batcher import MicroBatcher
 from tests.support.eventually import eventually
 
@@ -29,7 +28,7 @@ class RecordedBatches:
         return [2 * number for number in numbers]
 
 
-async def test_callers_of_a_moment_share_a_batch() -> None:
+async def test_concurrent_callers_share_a_batch() -> None:
     batches = RecordedBatches()
     batcher = MicroBatcher(batches.double)
     assert await asyncio.gather(*(batcher.add(n) for n in range(50))) == [2 * n for n in range(50)]
@@ -43,7 +42,7 @@ async def test_full_batch_does_not_wait() -> None:
     assert batches.sizes == [10, 10]
 
 
-async def test_lanes_bound_what_is_worked_on_at_once() -> None:
+async def test_lanes_bound_the_number_of_concurrent_batches() -> None:
     batches = RecordedBatches()
     batches.gate.clear()
     batcher = MicroBatcher(batches.double, size=5, lanes=2)
@@ -71,14 +70,14 @@ async def test_without_a_wait_a_lone_item_begins_at_the_next_turn() -> None:
     ("count", "sizes"),
     [(3, [3]), (8, [4, 4]), (9, [5, 4]), (20, [10, 10]), (50, [12, 12, 12, 12, 2])],
 )
-async def test_what_waits_is_shared_out_among_free_lanes(count: int, sizes: list[int]) -> None:
+async def test_waiting_items_are_distributed_over_free_lanes(count: int, sizes: list[int]) -> None:
     batches = RecordedBatches()
     batcher = MicroBatcher(batches.double, wait_s=0, size=12, least=4, lanes=2)
     await asyncio.gather(*(batcher.add(n) for n in range(count)))
     assert batches.sizes == sizes
 
 
-async def test_batch_that_takes_long_leaves_its_lane() -> None:
+async def test_slow_batch_releases_its_lane() -> None:
     batches = RecordedBatches()
     batches.gate.clear()
     batcher = MicroBatcher(batches.double, wait_s=0, lanes=1, lane_s=0.001)
@@ -117,7 +116,7 @@ async def test_failure_reaches_every_caller_of_its_batch_and_no_other() -> None:
     assert [isinstance(result, OSError) for result in results] == [True, True, False, False]
 
 
-async def test_caller_who_left_spoils_nothing() -> None:
+async def test_cancelled_caller_does_not_affect_its_batch() -> None:
     batches = RecordedBatches()
     batcher = MicroBatcher(batches.double)
     leaving = asyncio.create_task(batcher.add(1))
@@ -125,66 +124,3 @@ async def test_caller_who_left_spoils_nothing() -> None:
     await asyncio.sleep(0)
     leaving.cancel()
     assert await staying == 4
-
-
-async def acquire_many(limiter: FairLimiter, tenant: str, count: int) -> int:
-    return sum([await limiter.acquire(tenant, 0.0) for _ in range(count)])
-
-
-async def test_one_tenant_gets_half_and_the_next_one_a_share() -> None:
-    limiter = FairLimiter(40)
-    assert await acquire_many(limiter, "greedy", 100) == 20
-    assert await acquire_many(limiter, "second", 100) == 10
-    assert await acquire_many(limiter, "third", 100) == 5
-    assert await acquire_many(limiter, "single", 1) == 1
-    assert limiter.in_use <= limiter.capacity
-
-
-async def test_released_permit_goes_to_a_waiting_caller() -> None:
-    limiter = FairLimiter(2)
-    assert await limiter.acquire("a", 0.0)
-    waiting = asyncio.create_task(limiter.acquire("a", 60.0))
-    await asyncio.sleep(0)
-    assert not waiting.done()
-    limiter.release("a", 1.0)
-    assert await waiting
-    assert limiter.in_use == 1
-
-
-async def test_caller_that_timed_out_or_left_holds_no_permit() -> None:
-    limiter = FairLimiter(2)
-    assert await limiter.acquire("a", 0.0)
-    assert not await limiter.acquire("a", 0.001)
-    leaving = asyncio.create_task(limiter.acquire("a", 60.0))
-    await asyncio.sleep(0)
-    leaving.cancel()
-    await asyncio.gather(leaving, return_exceptions=True)
-    limiter.release("a", 1.0)
-    assert limiter.in_use == 0
-    assert await limiter.acquire("a", 0.0)
-
-
-async def test_permit_granted_at_the_cancellation_is_released() -> None:
-    limiter = FairLimiter(2)
-    assert await limiter.acquire("a", 0.0)
-    leaving = asyncio.create_task(limiter.acquire("a", 60.0))
-    await asyncio.sleep(0)
-    limiter.release("a", 1.0)
-    leaving.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await leaving
-    assert limiter.in_use == 0
-
-
-async def test_retry_delays_follow_the_pace_of_the_tenant() -> None:
-    now = 1000.0
-    limiter = FairLimiter(8, clock=lambda: now)
-    for _ in range(4):
-        assert await limiter.acquire("slow", 0.0)
-    for _ in range(4):
-        limiter.release("slow", 32.0)
-        assert await limiter.acquire("slow", 0.0)
-    waits = [limiter.retry_delay("slow") for _ in range(100)]
-    assert MIN_RETRY_DELAY_S < waits[0] < waits[5] < waits[-1] == MAX_RETRY_DELAY_S
-    assert waits == sorted(waits)
-    assert limiter.retry_delay("other") == MIN_RETRY_DELAY_S
