@@ -52,7 +52,7 @@ async def collector() -> AsyncIterator[Collector]:
     await runner.cleanup()
 
 
-async def test_what_is_in_hand_at_the_stop_is_exported_as_well(
+async def test_spans_of_requests_in_flight_at_the_stop_are_exported(
     tmp_path: Path,
     database: str,
     pool: asyncpg.Pool,

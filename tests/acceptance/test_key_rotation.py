@@ -85,7 +85,7 @@ async def test_a_rotation_under_load_refuses_nothing(
     assert kids(tmp_path / "keys.json") == ["platform-1", "operator-1", "worker-1", "runner-2"]
 
 
-async def test_the_steps_hold_their_order_and_may_be_repeated(
+async def test_rotation_steps_require_their_order_and_may_be_repeated(
     tmp_path: Path, nats_url: str
 ) -> None:
     line = command_line(tmp_path, nats_url)
@@ -116,7 +116,7 @@ async def test_an_addition_that_was_cut_short_is_completed(tmp_path: Path, nats_
     assert kids(tmp_path / "keys.json")[-1] == "new"
 
 
-async def test_an_interrupted_rotation_says_how_to_go_on(tmp_path: Path, nats_url: str) -> None:
+async def test_an_interrupted_rotation_prints_the_next_step(tmp_path: Path, nats_url: str) -> None:
     line = command_line(tmp_path, nats_url)
     rotating = await line.start(*ROTATE, "--kid", "new", "--spread", "60")
     assert rotating.stderr is not None

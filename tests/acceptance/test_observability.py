@@ -39,7 +39,7 @@ def named(samples: Samples) -> dict[str, list[dict[str, str]]]:
     return found
 
 
-async def test_every_metric_is_there_counts_and_has_bounded_labels(
+async def test_every_metric_exists_counts_and_has_bounded_labels(
     tmp_path: Path, server: Nats, database: str, pool: asyncpg.Pool
 ) -> None:
     async with busy_session(server, database, pool, tmp_path) as session:
@@ -110,7 +110,7 @@ def told(process: Process, message: str) -> list[dict[str, Any]]:
     return [line for line in map(msgspec.json.decode, complete) if line["message"] == message]
 
 
-async def test_log_lines_tell_each_operation_and_each_run_and_no_secret(
+async def test_log_lines_show_each_operation_and_run_but_no_secret(
     tmp_path: Path, server: Nats, database: str, pool: asyncpg.Pool
 ) -> None:
     async with busy_session(server, database, pool, tmp_path) as session:

@@ -27,7 +27,7 @@ DROPPED = 'extension_scheduler_messages_dropped_total{reason="%s"}'
 UNLIMITED = {"changes_per_minute": "1000000"}
 
 
-async def test_a_full_queue_refuses_at_once_and_what_was_taken_is_answered(
+async def test_a_full_queue_refuses_at_once_and_answers_accepted_requests(
     tmp_path: Path, database: str, pool: asyncpg.Pool, nats_url: str
 ) -> None:
     held, other = await install(pool), await install(pool)
@@ -49,7 +49,7 @@ async def test_a_full_queue_refuses_at_once_and_what_was_taken_is_answered(
         assert await listed(once(client, other)) == "listed"
 
 
-async def test_a_row_lock_held_for_too_long_ends_the_wait_and_changes_nothing(
+async def test_a_row_lock_held_too_long_ends_the_wait_without_a_change(
     tmp_path: Path, database: str, pool: asyncpg.Pool, nats_url: str
 ) -> None:
     installed = await install(pool)
@@ -103,7 +103,7 @@ async def test_one_installs_flood_starves_no_other(
     assert outcomes.count("QUOTA_EXCEEDED") == 150
 
 
-async def test_callers_who_gave_up_are_not_worked_for(
+async def test_requests_of_callers_that_timed_out_are_not_executed(
     tmp_path: Path, database: str, pool: asyncpg.Pool, nats_url: str
 ) -> None:
     slow, other = await install(pool), await install(pool)
@@ -127,7 +127,7 @@ async def test_callers_who_gave_up_are_not_worked_for(
     assert await counts(pool, SCHEDULES) == {SCHEDULES: 1}
 
 
-async def test_callers_who_gave_up_waiting_for_their_installs_turn_are_not_worked_for(
+async def test_requests_that_time_out_waiting_for_their_install_are_not_executed(
     tmp_path: Path, database: str, pool: asyncpg.Pool, nats_url: str
 ) -> None:
     busy = await install(pool)
@@ -146,7 +146,7 @@ async def test_callers_who_gave_up_waiting_for_their_installs_turn_are_not_worke
     assert await counts(pool, SCHEDULES) == {SCHEDULES: 2}
 
 
-async def test_many_requests_at_once_each_get_their_own_answer_and_nothing_of_another(
+async def test_concurrent_requests_each_get_their_own_answer(
     tmp_path: Path, database: str, pool: asyncpg.Pool, nats_url: str
 ) -> None:
     installs = [await install(pool, tenant_id=f"tenant-{number}") for number in range(10)]

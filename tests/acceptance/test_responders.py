@@ -37,7 +37,7 @@ async def outcome(host: SchedulerHost, request: CreateInput = HOURLY) -> str:
 
 
 @pytest.mark.parametrize("encoding", Encoding)
-async def test_the_six_operations(
+async def test_the_six_host_operations_work_end_to_end(
     tmp_path: Path, database: str, pool: asyncpg.Pool, nats_url: str, encoding: Encoding
 ) -> None:
     async with responders(2, tmp_path, database, nats_url), clients(nats_url) as (client,):
@@ -191,7 +191,9 @@ async def test_a_stopping_responder_ends_with_status_zero(
         assert await process.stop() == 0
 
 
-async def test_without_responders_the_caller_is_told(pool: asyncpg.Pool, nats_url: str) -> None:
+async def test_a_caller_without_responders_gets_an_error_at_once(
+    pool: asyncpg.Pool, nats_url: str
+) -> None:
     async with clients(nats_url) as (client,):
         scheduler = host(client, await install(pool), patience=0.2)
         with pytest.raises(ServiceError) as caught:

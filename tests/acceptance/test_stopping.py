@@ -72,7 +72,7 @@ async def stopped(process: Process) -> str:
 
 
 @pytest.mark.parametrize("role", ["responder", "worker"])
-async def test_while_nats_is_awaited_at_the_start(
+async def test_a_stop_ends_a_start_that_waits_for_nats(
     tmp_path: Path, settings: Mapping[str, str], nats_server: Nats, role: str
 ) -> None:
     nats_server.server.kill()
@@ -81,7 +81,7 @@ async def test_while_nats_is_awaited_at_the_start(
     assert "serving" not in await stopped(process)
 
 
-async def test_while_postgres_is_awaited_at_the_start(
+async def test_a_stop_ends_a_start_that_waits_for_postgres(
     tmp_path: Path, settings: Mapping[str, str], own_postgres: Postgres
 ) -> None:
     with frozen_server(own_postgres):
@@ -92,7 +92,7 @@ async def test_while_postgres_is_awaited_at_the_start(
 
 
 @pytest.mark.parametrize("role", ["responder", "worker", "all"])
-async def test_a_moment_after_nats_is_gone(
+async def test_a_stop_succeeds_just_after_nats_disappeared(
     tmp_path: Path, settings: Mapping[str, str], nats_server: Nats, role: str
 ) -> None:
     process = start(role, tmp_path, settings)
@@ -101,7 +101,7 @@ async def test_a_moment_after_nats_is_gone(
     await stopped(process)
 
 
-async def test_while_nats_does_not_answer(
+async def test_a_stop_succeeds_while_nats_hangs(
     tmp_path: Path, settings: Mapping[str, str], nats_server: Nats
 ) -> None:
     process = start("all", tmp_path, settings)
@@ -110,7 +110,7 @@ async def test_while_nats_does_not_answer(
         await stopped(process)
 
 
-async def test_while_postgres_does_not_answer(
+async def test_a_stop_succeeds_while_postgres_hangs(
     tmp_path: Path, settings: Mapping[str, str], own_postgres: Postgres
 ) -> None:
     process = start("all", tmp_path, {**settings, "statement_timeout_ms": "1000"})
@@ -151,7 +151,9 @@ asyncio.run(main())
     ],
     ids=["a task that will not be cancelled", "a thread, when all tasks have ended"],
 )
-async def test_what_hangs_is_given_up_and_named(hang: str, told: str) -> None:
+async def test_a_component_that_hangs_at_the_stop_is_abandoned_and_named(
+    hang: str, told: str
+) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
@@ -173,7 +175,7 @@ def line(tmp_path: Path, nats_url: str) -> CommandLine:
     return command_line(tmp_path, nats_url)
 
 
-async def test_a_database_that_is_not_there_ends_the_start_with_its_own_status(
+async def test_a_missing_database_ends_the_start_with_its_own_status(
     line: CommandLine,
 ) -> None:
     said = await line(
@@ -182,13 +184,13 @@ async def test_a_database_that_is_not_there_ends_the_start_with_its_own_status(
     assert error_line(said, 8).startswith("database not usable: ")
 
 
-async def test_a_bus_that_is_not_there_does_too(line: CommandLine) -> None:
+async def test_a_missing_bus_ends_the_start_with_its_own_status(line: CommandLine) -> None:
     to_nowhere = {"nats_url": "nats://127.0.0.1:9", "log_level": "error", "http_port": "0"}
     said = await line("bridge", "--runner", "http://127.0.0.1:9", **to_nowhere)
     assert error_line(said, 8).startswith("no NATS server at nats://127.0.0.1:9")
 
 
-async def test_a_bridge_that_waits_for_the_bus_ends_when_told_to(line: CommandLine) -> None:
+async def test_a_bridge_that_waits_for_the_bus_stops_on_a_signal(line: CommandLine) -> None:
     port = free_port()
     to_nowhere = {"nats_url": "nats://127.0.0.1:9", "log_level": "error", "http_port": str(port)}
     process = await line.start("bridge", "--runner", "http://127.0.0.1:9", **to_nowhere)

@@ -108,7 +108,7 @@ def write_second_version(home: Path) -> None:
 
 
 @pytest.mark.timeout(600)
-async def test_a_tenants_life(tmp_path: Path, settings: Settings) -> None:
+async def test_a_tenant_passes_its_whole_life_cycle(tmp_path: Path, settings: Settings) -> None:
     line = CommandLine(tmp_path, settings)
     component = build_extension(DEMO, ROOT / ".cache" / "extensions")
     content_hash = install_component(component, tmp_path / "components")

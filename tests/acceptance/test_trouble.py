@@ -43,7 +43,7 @@ async def own_pool(mortal: Postgres) -> AsyncIterator[asyncpg.Pool]:
 
 
 @pytest.mark.parametrize("end", [Server.kill, Server.stop], ids=["killed", "stopped"])
-async def test_without_postgres_callers_are_told_at_once_and_all_is_well_when_it_is_back(
+async def test_callers_get_unavailable_at_once_without_postgres_and_answers_after_its_return(
     tmp_path: Path,
     mortal: Postgres,
     own_pool: asyncpg.Pool,
@@ -78,7 +78,7 @@ IMPATIENT = {
 }
 
 
-async def test_a_frozen_postgres_is_given_up_and_the_pool_recovers(
+async def test_connections_to_a_frozen_postgres_are_dropped_and_the_pool_recovers(
     tmp_path: Path, mortal: Postgres, own_pool: asyncpg.Pool, nats_url: str
 ) -> None:
     installed = await install(own_pool)
@@ -102,7 +102,7 @@ async def test_a_frozen_postgres_is_given_up_and_the_pool_recovers(
         await eventually(lambda: shown(process, 200))
 
 
-async def test_frozen_connections_are_replaced_once_one_of_them_is_found_out(
+async def test_one_timeout_on_a_frozen_connection_replaces_the_whole_pool(
     tmp_path: Path, mortal: Postgres, own_pool: asyncpg.Pool, nats_url: str
 ) -> None:
     installed = await install(own_pool)
@@ -123,7 +123,7 @@ async def test_frozen_connections_are_replaced_once_one_of_them_is_found_out(
         assert "exception was never retrieved" not in process.log.read_text()
 
 
-async def test_nats_may_go_and_come_back(
+async def test_the_service_survives_an_outage_of_nats(
     tmp_path: Path, database: str, pool: asyncpg.Pool, nats_server: Nats
 ) -> None:
     installed = await install(pool)

@@ -86,7 +86,7 @@ async def everything(pool: asyncpg.Pool) -> list[Any]:
     ]
 
 
-async def test_where_all_match_each_schedule_gets_its_new_endpoint(
+async def test_each_schedule_gets_its_new_endpoint_if_all_match(
     remapping: Remapping, pool: asyncpg.Pool
 ) -> None:
     on_a, on_b = await remapping.create("/a", name="first"), await remapping.create("/b")

@@ -178,7 +178,7 @@ async def test_schedules_are_listed_page_by_page(setting: Setting) -> None:
     assert [each["tenantId"] for each in everywhere["schedules"]] == ["tenant-1"] * 7
 
 
-async def test_failing_schedules_are_found(setting: Setting, pool: asyncpg.Pool) -> None:
+async def test_failing_schedules_can_be_listed(setting: Setting, pool: asyncpg.Pool) -> None:
     failing = await setting.create()
     await setting.create()
     await pool.execute(

@@ -39,7 +39,7 @@ def narrow_url(tmp_path: Path) -> str:
     return str(config)
 
 
-async def test_a_denied_subscription_is_found_at_the_start(narrow_url: str) -> None:
+async def test_a_denied_subscription_is_detected_at_the_start(narrow_url: str) -> None:
     with embedded_nats(config=Path(narrow_url)) as server:
         events: list[BusEvent] = []
         async with a_bus(
@@ -62,7 +62,9 @@ async def test_wrong_credentials_end_the_attempt_with_one_clear_line(narrow_url:
         assert "wrong" not in str(refused.value)
 
 
-async def test_no_server_ends_the_attempt_when_patience_does(nats_server: Nats) -> None:
+async def test_a_connection_attempt_without_a_server_ends_with_its_timeout(
+    nats_server: Nats,
+) -> None:
     await asyncio.to_thread(nats_server.server.stop)
     server = nats_server.url.replace("//", "//someone:secret@")
     began = time.monotonic()
@@ -72,7 +74,7 @@ async def test_no_server_ends_the_attempt_when_patience_does(nats_server: Nats) 
     assert "secret" not in str(refused.value)
 
 
-async def test_a_server_that_comes_up_late_is_waited_for(nats_server: Nats) -> None:
+async def test_the_client_waits_for_a_server_that_starts_late(nats_server: Nats) -> None:
     await asyncio.to_thread(nats_server.server.stop)
     waiting = asyncio.create_task(connect(BusSettings(servers=(nats_server.url,))))
     await asyncio.to_thread(nats_server.server.start)
@@ -81,7 +83,7 @@ async def test_a_server_that_comes_up_late_is_waited_for(nats_server: Nats) -> N
     await bus.close()
 
 
-async def test_a_server_killed_and_back_finds_the_service_answering(nats_server: Nats) -> None:
+async def test_the_service_answers_again_after_a_server_restart(nats_server: Nats) -> None:
     events: list[BusEvent] = []
     async with a_bus(nats_server.url, observe=events.append) as bus, serving(bus):
         await asyncio.to_thread(nats_server.server.kill)
@@ -95,7 +97,7 @@ async def test_a_server_killed_and_back_finds_the_service_answering(nats_server:
         assert not bus.closed.is_set()
 
 
-async def test_subscriptions_are_confirmed_by_a_server_that_was_away_meanwhile(
+async def test_subscriptions_are_confirmed_after_a_server_outage(
     nats_server: Nats,
 ) -> None:
     events: list[BusEvent] = []
@@ -108,7 +110,7 @@ async def test_subscriptions_are_confirmed_by_a_server_that_was_away_meanwhile(
         assert bus.client.is_connected
 
 
-async def test_a_connection_ended_for_good_is_reported_once(nats_url: str) -> None:
+async def test_a_permanently_closed_connection_is_reported_once(nats_url: str) -> None:
     async with a_bus(nats_url) as bus:
         await bus.client.close()  # as the library does by itself when the server says so
         assert bus.closed.is_set()
@@ -120,7 +122,7 @@ async def test_a_connection_ended_for_good_is_reported_once(nats_url: str) -> No
         assert not other.closed.is_set()
 
 
-async def test_a_probe_goes_all_the_way_round(nats_server: Nats) -> None:
+async def test_a_probe_makes_the_round_trip_through_the_server(nats_server: Nats) -> None:
     async with a_bus(nats_server.url) as bus, serving(bus):
         assert await probe(bus, wait=60) > 0
         assert await probe(bus, own_ping(identity()), wait=60) > 0
@@ -142,7 +144,7 @@ async def test_a_probe_goes_all_the_way_round(nats_server: Nats) -> None:
         hpub(LIST, b"_INBOX.answer", b"NATS/1.0\r\n\r\n", b"x"),
     ],
 )
-async def test_malformed_headers_are_answered_and_deafen_nobody(
+async def test_malformed_headers_are_answered_and_keep_the_subscription_alive(
     nats_url: str, message: bytes
 ) -> None:
     async with (
@@ -158,7 +160,7 @@ async def test_malformed_headers_are_answered_and_deafen_nobody(
         assert bus.client.stats["reconnects"] == 0
 
 
-async def test_a_reply_subject_that_is_no_text_is_dropped_and_deafens_nobody(
+async def test_a_reply_subject_that_is_no_text_is_dropped_and_keeps_the_subscription_alive(
     nats_url: str,
 ) -> None:
     events: list[BusEvent] = []
@@ -173,7 +175,7 @@ async def test_a_reply_subject_that_is_no_text_is_dropped_and_deafens_nobody(
         assert (await client.request(LIST, b"and then", timeout=60)).data == b"and then"
 
 
-async def test_a_message_with_an_empty_reply_subject_is_a_message_without(nats_url: str) -> None:
+async def test_an_empty_reply_subject_means_no_reply_subject(nats_url: str) -> None:
     events: list[ResponderEvent] = []
     async with a_bus(nats_url) as bus, serving(bus, events=events), a_wire(nats_url) as wire:
         await wire.send(b"PUB %s 0\r\n\r\n" % LIST.encode())

@@ -69,14 +69,14 @@ async def test_a_server_with_a_certificate_of_the_given_authority_is_trusted(
             await connect(structs.replace(doubting, connect_patience=0.5))
 
 
-async def test_a_server_without_tls_is_told_nothing_where_tls_was_asked_for(nats_url: str) -> None:
+async def test_a_server_without_tls_receives_nothing_if_tls_is_required(nats_url: str) -> None:
     url = nats_url.replace("nats://", "tls://")
     asked = bus_settings(Settings(nats_url=url, nats_user="u", nats_password="p"), "test")
     with pytest.raises(BusUnavailableError, match="the server offers no TLS"):
         await connect(structs.replace(asked, connect_patience=3.0))
 
 
-async def test_tls_is_used_where_it_is_asked_for_and_the_server_leaves_it_open(
+async def test_required_tls_is_used_with_a_server_that_leaves_it_optional(
     tmp_path: Path,
 ) -> None:
     with certified(tmp_path, "allow_non_tls: true") as url:

@@ -26,7 +26,7 @@ async def test_a_slot_that_old_and_new_expression_share_is_fired(pool: asyncpg.P
     assert await pool.fetchval("SELECT slot FROM ext_scheduler.runs") == timer["due_at"]
 
 
-async def test_a_row_that_somebody_else_wrote_is_driven_from_here_once_it_is_changed(
+async def test_a_row_of_another_writer_gets_a_timer_once_it_is_changed(
     pool: asyncpg.Pool,
 ) -> None:
     installed = await install(pool)

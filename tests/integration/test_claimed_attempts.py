@@ -26,7 +26,9 @@ SKIPPED = [
 
 
 @pytest.mark.parametrize("change", SKIPPED)
-async def test_run_of_something_switched_off_is_skipped(stack: Stack, change: str) -> None:
+async def test_run_of_a_disabled_schedule_install_or_tenant_is_skipped(
+    stack: Stack, change: str
+) -> None:
     job = await stack.planned()
     await stack.pool.execute(change)
     assert await stack.executor.execute(job) is None
@@ -63,7 +65,7 @@ async def test_manual_run_of_a_deleted_schedule_is_skipped(stack: Stack) -> None
         "UPDATE extension_api_endpoint SET version_id = gen_random_uuid()",
     ],
 )
-async def test_endpoint_gone_disables_the_schedule(stack: Stack, change: str) -> None:
+async def test_missing_endpoint_disables_the_schedule(stack: Stack, change: str) -> None:
     job = await stack.planned()
     await stack.pool.execute(change)
     assert await stack.executor.execute(job) is None
@@ -91,7 +93,7 @@ async def test_endpoint_gone_disables_the_schedule(stack: Stack, change: str) ->
         "DELETE FROM extension_bundle",
     ],
 )
-async def test_what_cannot_be_called_is_an_error_without_a_call(stack: Stack, change: str) -> None:
+async def test_run_that_cannot_be_called_fails_without_a_call(stack: Stack, change: str) -> None:
     job = await stack.planned()
     await stack.pool.execute(change)
     assert await stack.executor.execute(job) is None
@@ -102,7 +104,7 @@ async def test_what_cannot_be_called_is_an_error_without_a_call(stack: Stack, ch
     assert (await stack.schedule(job))["enabled"]
 
 
-async def test_uninstalled_in_flight_writes_nothing_any_more(stack: Stack) -> None:
+async def test_run_uninstalled_in_flight_writes_nothing(stack: Stack) -> None:
     job = await stack.planned()
 
     async def uninstall(_: Seen) -> bytes:

@@ -26,7 +26,7 @@ def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def test_it_keeps_to_the_compose_specification() -> None:
+def test_the_compose_file_follows_the_compose_specification() -> None:
     checker = Path(sys.executable).parent / "check-jsonschema"
     judged = subprocess.run(
         [checker, "--builtin-schema", "vendor.compose-spec", ROOT / "compose.yaml"],
@@ -37,7 +37,7 @@ def test_it_keeps_to_the_compose_specification() -> None:
     assert judged.returncode == 0, judged.stdout
 
 
-def test_there_is_as_much_of_everything_as_is_said() -> None:
+def test_services_and_replicas_are_the_documented_ones() -> None:
     assert SERVICES["responder"]["deploy"]["replicas"] == 2
     assert SERVICES["worker"]["deploy"]["replicas"] == 2
     assert {"nats-1", "nats-2", "nats-3", "postgres", "bridge", "dev-runner"} <= set(SERVICES)
@@ -45,7 +45,7 @@ def test_there_is_as_much_of_everything_as_is_said() -> None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_everything_mounted_is_there(name: str, secrets: Path) -> None:
+def test_every_mounted_file_exists(name: str, secrets: Path) -> None:
     for target, source in mounts(SERVICES[name]).items():
         if source.startswith(SECRETS):
             assert (secrets / source.removeprefix(SECRETS)).exists(), source
@@ -56,7 +56,7 @@ def test_everything_mounted_is_there(name: str, secrets: Path) -> None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_secrets_are_granted_defined_and_made(name: str, secrets: Path) -> None:
+def test_every_used_secret_is_granted_defined_and_generated(name: str, secrets: Path) -> None:
     granted = SERVICES[name].get("secrets", [])
     for secret in granted:
         file = COMPOSE["secrets"][secret]["file"]
@@ -65,7 +65,7 @@ def test_secrets_are_granted_defined_and_made(name: str, secrets: Path) -> None:
     assert named <= set(granted)
 
 
-def test_every_secret_that_is_defined_is_given_to_somebody() -> None:
+def test_every_defined_secret_is_used_by_a_service() -> None:
     given = {secret for service in SERVICES.values() for secret in service.get("secrets", [])}
     assert given == set(COMPOSE["secrets"])
 
@@ -75,7 +75,7 @@ ENDING_COMMANDS = (["migrate"],)
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_service_waits_for_what_can_become_true(name: str) -> None:
+def test_services_depend_only_on_conditions_that_can_become_true(name: str) -> None:
     for needed, how in SERVICES[name].get("depends_on", {}).items():
         if how["condition"] == "service_healthy":
             check = SERVICES[needed]["healthcheck"]
@@ -89,7 +89,7 @@ def test_a_service_waits_for_what_can_become_true(name: str) -> None:
             assert SERVICES[needed]["restart"] == "on-failure"
 
 
-def test_services_do_not_wait_for_each_other_in_a_circle() -> None:
+def test_dependencies_of_services_have_no_cycle() -> None:
     needed = {name: set(service.get("depends_on", {})) for name, service in SERVICES.items()}
     order = list(TopologicalSorter(needed).static_order())
     assert set(order) == set(SERVICES)
@@ -97,14 +97,14 @@ def test_services_do_not_wait_for_each_other_in_a_circle() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in SERVICES if name != "migrate"])
-def test_every_service_that_stays_says_whether_it_is_well(name: str) -> None:
+def test_every_long_running_service_has_a_health_check(name: str) -> None:
     check = SERVICES[name]["healthcheck"]
     assert check["test"][0] == "CMD"
     assert int(check["timeout"].removesuffix("s")) <= int(check["interval"].removesuffix("s"))
 
 
 @pytest.mark.parametrize("name", PROGRAM)
-def test_the_settings_are_settings_and_their_files_are_there(name: str, secrets: Path) -> None:
+def test_settings_in_the_compose_file_exist_and_so_do_their_files(name: str, secrets: Path) -> None:
     settings = load(environment(name, secrets))
     for each in ("key_set_file", "runner_key_file", "callback_token_file", "host_key_file"):
         if getattr(settings, each) != getattr(Settings(), each):
@@ -116,7 +116,7 @@ def test_the_settings_are_settings_and_their_files_are_there(name: str, secrets:
 
 
 @pytest.mark.parametrize("name", PROGRAM)
-def test_the_command_is_one_of_the_program(name: str) -> None:
+def test_every_service_runs_a_command_of_the_program(name: str) -> None:
     words = [str(word) for word in SERVICES[name]["command"]]
     group: Any = typer.main.get_command(program)
     with group.make_context("ext-scheduler", words) as context:
@@ -124,7 +124,7 @@ def test_the_command_is_one_of_the_program(name: str) -> None:
         command.make_context(command.name, list(rest), parent=context)
 
 
-def test_the_servers_of_the_cluster_know_each_other() -> None:
+def test_cluster_servers_have_routes_to_each_other() -> None:
     nats = {name for name in SERVICES if name.startswith("nats-")}
     assert 'listen: "0.0.0.0:6222"' in (ROOT / "deploy" / "nats" / "cluster.conf").read_text()
     for name in nats:
@@ -147,7 +147,7 @@ def test_prometheus_scrapes_services_that_listen() -> None:
     assert config["rule_files"] == ["alerts.yml"]
 
 
-def test_the_images_have_their_stages_and_these_their_files() -> None:
+def test_image_build_stages_exist_and_copy_existing_files() -> None:
     stages = re.findall(r"^FROM .* AS (\S+)$", CONTAINERFILE, re.MULTILINE)
     for name in PROGRAM:
         assert SERVICES[name]["build"]["target"] in stages
@@ -168,7 +168,7 @@ def test_an_image_runs_as_an_ordinary_user(stage: str) -> None:
     assert int(user) > 0
 
 
-def test_preparing_again_changes_nothing(secrets: Path) -> None:
+def test_a_second_preparation_changes_nothing(secrets: Path) -> None:
     def contents() -> dict[Path, bytes]:
         return {file: file.read_bytes() for file in secrets.rglob("*") if file.is_file()}
 

@@ -90,7 +90,9 @@ async def test_limits_are_exact_over_several_responders(
     assert sum(measured.connections for measured in dispatchers) < len(answers)
 
 
-async def test_a_jti_sent_twenty_times_among_others_makes_one_schedule(pool: asyncpg.Pool) -> None:
+async def test_a_jti_sent_twenty_times_among_others_creates_one_schedule(
+    pool: asyncpg.Pool,
+) -> None:
     several = await ready(pool, 8)
     dispatchers = [
         MeasuredDispatcher(pool, together=True, limits=Limits(changes_per_minute=1))
@@ -110,7 +112,7 @@ async def test_a_jti_sent_twenty_times_among_others_makes_one_schedule(pool: asy
     assert await counts(pool, *WRITTEN) == dict.fromkeys(WRITTEN, 8)
 
 
-async def test_an_install_that_another_session_holds_keeps_no_other_waiting(
+async def test_an_install_locked_by_another_session_delays_no_other_install(
     pool: asyncpg.Pool,
 ) -> None:
     several = await ready(pool, 6)
@@ -126,7 +128,7 @@ async def test_an_install_that_another_session_holds_keeps_no_other_waiting(
     assert measured.statements[installs.LOCK] == 1
 
 
-async def test_a_name_that_another_session_is_taking_keeps_no_other_waiting(
+async def test_a_name_being_inserted_by_another_session_delays_no_other_create(
     pool: asyncpg.Pool,
 ) -> None:
     several = await ready(pool, 4)
@@ -146,7 +148,7 @@ async def test_a_name_that_another_session_is_taking_keeps_no_other_waiting(
     assert (await wanting)["code"] == "CONFLICT"
 
 
-async def test_an_install_that_is_moved_meanwhile_is_judged_by_its_new_version(
+async def test_a_create_uses_the_version_that_its_install_was_moved_to(
     pool: asyncpg.Pool,
 ) -> None:
     several = await ready(pool, 3)
@@ -166,7 +168,7 @@ async def test_an_install_that_is_moved_meanwhile_is_judged_by_its_new_version(
     assert [answer.get("code") for answer in answers] == [None, "DENIED", None]
 
 
-async def test_a_write_that_fails_leaves_nothing_of_any(pool: asyncpg.Pool) -> None:
+async def test_a_failed_write_leaves_no_row_of_its_batch(pool: asyncpg.Pool) -> None:
     several = await ready(pool, 5)
     await pool.execute(REFUSING.format(several[3].install_id))
     async with pool.acquire() as connection:
@@ -182,7 +184,7 @@ async def test_a_write_that_fails_leaves_nothing_of_any(pool: asyncpg.Pool) -> N
     assert await counts(pool, *WRITTEN) == dict.fromkeys(WRITTEN, 5)
 
 
-async def test_one_that_cannot_be_written_fails_alone(pool: asyncpg.Pool) -> None:
+async def test_a_create_that_cannot_be_written_fails_alone(pool: asyncpg.Pool) -> None:
     several = await ready(pool, 5)
     await pool.execute(REFUSING.format(several[3].install_id))
     measured = MeasuredDispatcher(pool, together=True)
@@ -191,7 +193,7 @@ async def test_one_that_cannot_be_written_fails_alone(pool: asyncpg.Pool) -> Non
     assert await counts(pool, *WRITTEN) == dict.fromkeys(WRITTEN, 4)
 
 
-async def test_one_alone_may_be_created_together_too(pool: asyncpg.Pool) -> None:
+async def test_a_batch_of_one_creates_its_schedule(pool: asyncpg.Pool) -> None:
     (only,) = await ready(pool, 1)
     async with pool.acquire() as connection:
         (outcome,) = await create_many([call(connection, only)])
@@ -199,7 +201,7 @@ async def test_one_alone_may_be_created_together_too(pool: asyncpg.Pool) -> None
     assert isinstance(outcome.outcome, CreateOutput)
 
 
-async def test_the_patience_of_a_batch_ends_with_it(pool: asyncpg.Pool) -> None:
+async def test_the_lock_timeout_of_a_batch_ends_with_the_batch(pool: asyncpg.Pool) -> None:
     (only,) = await ready(pool, 1)
     async with pool.acquire() as connection:
         await connection.execute("SET lock_timeout = '7s'")

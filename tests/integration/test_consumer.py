@@ -73,7 +73,7 @@ async def gone(pool: asyncpg.Pool) -> bool:
     return await left(pool) == 0
 
 
-async def test_what_is_enqueued_is_handled_at_once_and_in_order(pool: asyncpg.Pool) -> None:
+async def test_enqueued_jobs_are_handled_at_once_and_in_order(pool: asyncpg.Pool) -> None:
     handled, lazy = Handled(), structs.replace(SETTINGS, poll_s=3600.0)
     handled.release.set()
     async with consuming(pool, handled, lazy):
@@ -90,7 +90,7 @@ async def listening(pool: asyncpg.Pool) -> bool:
     )
 
 
-async def test_only_so_many_are_held_and_the_rest_waits_in_the_database(
+async def test_claimed_jobs_are_bounded_and_the_rest_stays_in_the_database(
     pool: asyncpg.Pool,
 ) -> None:
     handled = Handled()
@@ -109,7 +109,7 @@ async def test_only_so_many_are_held_and_the_rest_waits_in_the_database(
     assert handled.most == SETTINGS.capacity
 
 
-async def test_a_held_job_stays_alive_also_while_stopping(pool: asyncpg.Pool) -> None:
+async def test_a_claimed_job_keeps_its_heartbeat_while_stopping(pool: asyncpg.Pool) -> None:
     # Between beats lies a quarter of it: the rest is for a machine that stands still meanwhile.
     handled, quick = Handled(), structs.replace(SETTINGS, heartbeat_s=10.0)
     await enqueued(pool, 5)
@@ -123,7 +123,7 @@ async def test_a_held_job_stays_alive_also_while_stopping(pool: asyncpg.Pool) ->
         handled.release.set()
 
 
-async def test_a_lost_holders_job_is_taken_over(pool: asyncpg.Pool) -> None:
+async def test_a_job_of_a_dead_consumer_is_taken_over(pool: asyncpg.Pool) -> None:
     handled = Handled()
     handled.release.set()
     wanted = await enqueued(pool)
@@ -136,7 +136,7 @@ async def test_a_lost_holders_job_is_taken_over(pool: asyncpg.Pool) -> None:
     assert handled.seen == wanted
 
 
-async def test_a_job_of_ones_own_that_was_thought_lost_is_not_begun_again(
+async def test_a_consumer_does_not_restart_its_own_job_after_missed_heartbeats(
     pool: asyncpg.Pool,
 ) -> None:
     handled = Handled()
@@ -151,7 +151,9 @@ async def test_a_job_of_ones_own_that_was_thought_lost_is_not_begun_again(
     assert len(handled.seen) == 1
 
 
-async def test_a_successors_job_is_neither_ended_nor_handed_back(pool: asyncpg.Pool) -> None:
+async def test_a_job_taken_over_is_neither_completed_nor_released_by_its_former_owner(
+    pool: asyncpg.Pool,
+) -> None:
     for answer in (None, timedelta(0)):
         handled = Handled()
         handled.answer = answer
@@ -171,7 +173,7 @@ async def test_a_successors_job_is_neither_ended_nor_handed_back(pool: asyncpg.P
     )
 
 
-async def test_a_handlers_fault_costs_its_job_a_moment_and_harms_nothing(
+async def test_an_error_of_a_handler_delays_only_its_own_job(
     pool: asyncpg.Pool, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def faulty(_: JobPayload) -> None:
@@ -191,7 +193,7 @@ async def handed_back(pool: asyncpg.Pool) -> bool:
     return await pool.fetchval("SELECT attempts > 0 FROM ext_scheduler.pgqueuer")  # type: ignore[no-any-return]  # a boolean
 
 
-async def test_a_job_for_later_is_taken_when_its_time_has_come(pool: asyncpg.Pool) -> None:
+async def test_a_postponed_job_is_claimed_when_it_is_due(pool: asyncpg.Pool) -> None:
     handled, lazy = Handled(), structs.replace(SETTINGS, poll_s=3600.0)
     handled.release.set()
     await enqueued(pool)
@@ -200,7 +202,7 @@ async def test_a_job_for_later_is_taken_when_its_time_has_come(pool: asyncpg.Poo
         await eventually(lambda: gone(pool))
 
 
-async def test_a_lost_listener_ends_it(pool: asyncpg.Pool) -> None:
+async def test_a_lost_listener_ends_the_consumer(pool: asyncpg.Pool) -> None:
     consumer = JobConsumer(pool, Handled(), SETTINGS)
     task = asyncio.create_task(consumer.run())
     await eventually(lambda: listening(pool))

@@ -166,7 +166,7 @@ async def sent(measured: MeasuredDispatcher, installed: Installed, case: Case, j
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_creates_together_answer_and_write_what_each_does_alone(
+async def test_batched_creates_equal_single_creates_in_answers_and_rows(
     pool: asyncpg.Pool, seed: int
 ) -> None:
     source = random.Random(seed)

@@ -44,7 +44,9 @@ FILLED = (
 
 
 @pytest.mark.parametrize("plans", ["force_generic_plan", "force_custom_plan"])
-async def test_cost_follows_what_is_created_not_what_is_stored(database: str, plans: str) -> None:
+async def test_cost_of_a_create_depends_on_the_batch_not_on_the_table(
+    database: str, plans: str
+) -> None:
     connection = await asyncpg.connect(database)
     await connection.execute(FILL)
     rows = await connection.fetch(
@@ -77,7 +79,7 @@ async def test_cost_follows_what_is_created_not_what_is_stored(database: str, pl
     await connection.close()
 
 
-async def test_statements_for_several_are_not_planned_each_time(database: str) -> None:
+async def test_statements_for_batches_reuse_their_plan(database: str) -> None:
     connection = await asyncpg.connect(database)
     await connection.execute(FILL)
     rows = await connection.fetch("SELECT tenant_id, id FROM tenant_extension_install LIMIT 3")

@@ -126,7 +126,7 @@ async def test_an_unknown_component_is_not_found(runner: Runner, name: str) -> N
     assert answer["error"] == f"component_not_found: {name}"
 
 
-async def test_a_file_whose_content_is_not_what_its_name_says_is_not_run(runner: Runner) -> None:
+async def test_a_component_whose_content_differs_from_its_name_is_not_run(runner: Runner) -> None:
     name = install_bytes(component(), runner.components)
     [path] = runner.components.glob("*.wasm")
     path.write_bytes(component(LOOP))
@@ -152,7 +152,7 @@ async def test_the_runner_answers_other_paths_and_methods_by_status(
         assert await response.json()
 
 
-async def test_calls_beyond_what_may_wait_are_refused_at_once(runner: Runner) -> None:
+async def test_calls_beyond_the_queue_limit_are_refused_at_once(runner: Runner) -> None:
     looping = install_bytes(component(LOOP), runner.components)
     well = install_bytes(component(), runner.components)
     assert (await runner.execute(well)).status == 204

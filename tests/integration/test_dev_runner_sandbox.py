@@ -79,13 +79,13 @@ async def test_a_guest_that_traps_ends_with_the_reason(
     assert reason in response.error
 
 
-async def test_a_guest_that_is_made_with_4_gib_is_not_started(runner: Runner) -> None:
+async def test_a_guest_with_4_gib_of_initial_memory_is_not_started(runner: Runner) -> None:
     response = await outcome(runner, component(pages=65_536))
     assert response.status == 500
     assert "exceeds memory limits" in (response.error or "")
 
 
-async def test_a_guest_that_grows_to_4_gib_is_told_that_there_is_no_memory(runner: Runner) -> None:
+async def test_growing_a_guest_to_4_gib_fails_in_the_guest(runner: Runner) -> None:
     grows = "(if (i32.eq (memory.grow (i32.const 65000)) (i32.const -1)) (then (unreachable)))"
     response = await outcome(runner, component(f"{grows} (i32.const 0)"))
     assert response.status == 500
@@ -195,7 +195,9 @@ async def test_other_executions_are_served_while_a_guest_loops(runner: Runner) -
 class TestPythonGuest:
     """What a guest with an interpreter in it can try."""
 
-    async def test_it_sees_no_files_no_environment_and_no_network(self, runner: Runner) -> None:
+    async def test_a_guest_sees_no_files_no_environment_and_no_network(
+        self, runner: Runner
+    ) -> None:
         arrived = asyncio.Event()
         server = await asyncio.start_server(lambda *_: arrived.set(), "127.0.0.1", 0)
         async with server:
@@ -209,26 +211,24 @@ class TestPythonGuest:
         assert all(list(result) == ["failed"] for result in tried.values())
         assert not arrived.is_set()
 
-    async def test_one_that_sleeps_where_it_cannot_be_interrupted_is_ended(
-        self, runner: Runner
-    ) -> None:
+    async def test_a_guest_in_an_uninterruptible_sleep_is_terminated(self, runner: Runner) -> None:
         bare = installed(BARE, runner)
         response = await runner.execute(bare, "/sleep", timeout_ms=400)
         assert response.status == 504
         assert json_of(await runner.execute(bare, "/echo"))["http"]["url"] == "/echo"
 
-    async def test_one_that_allocates_4_gib_ends_in_an_error(self, runner: Runner) -> None:
+    async def test_a_guest_that_allocates_4_gib_ends_in_an_error(self, runner: Runner) -> None:
         response = await runner.execute(installed(BARE, runner), "/grow")
         assert response.status == 500
 
-    async def test_one_that_exits_ends_in_an_error(
+    async def test_a_guest_that_exits_ends_in_an_error(
         self, runner: Runner, caplog: pytest.LogCaptureFixture
     ) -> None:
         with caplog.at_level(logging.INFO):
             response = await runner.execute(installed(BARE, runner), "/leave")
         assert response == ExecuteResponse(status=500, error="guest_trap: exit status 1")
 
-    async def test_one_that_raises_ends_in_an_error_and_its_traceback_is_logged(
+    async def test_a_guest_that_raises_ends_in_an_error_with_a_logged_traceback(
         self, runner: Runner, caplog: pytest.LogCaptureFixture
     ) -> None:
         with caplog.at_level(logging.INFO):

@@ -38,7 +38,7 @@ async def end_itself(process: SupervisedProcess) -> None:
             return
 
 
-async def test_who_is_ready_is_stopped_with_its_own_status(kept: SupervisedProcess) -> None:
+async def test_a_ready_process_is_stopped_with_its_own_status(kept: SupervisedProcess) -> None:
     await kept.ready.wait()
     await environment.stop([kept])
     assert ends(kept) == [("stopped", 0)]
@@ -46,13 +46,13 @@ async def test_who_is_ready_is_stopped_with_its_own_status(kept: SupervisedProce
     assert len(kept.spans) == 1
 
 
-async def test_who_is_starting_is_stopped_once_it_can_be(kept: SupervisedProcess) -> None:
+async def test_a_starting_process_is_stopped_once_it_can_be(kept: SupervisedProcess) -> None:
     await eventually(lambda: kept._process)
     await environment.stop([kept])
     assert ends(kept) == [("stopped", 0)]
 
 
-async def test_who_ended_by_itself_just_before_is_not_waited_for(kept: SupervisedProcess) -> None:
+async def test_a_process_that_has_just_ended_is_not_awaited(kept: SupervisedProcess) -> None:
     await kept.ready.wait()
     await end_itself(kept)
     await eventually(lambda: kept.exits)  # it will be started again in a moment
@@ -60,21 +60,23 @@ async def test_who_ended_by_itself_just_before_is_not_waited_for(kept: Supervise
     assert ends(kept) == [("itself", 3)]
 
 
-async def test_who_ended_unseen_is_not_taken_for_stopped(kept: SupervisedProcess) -> None:
+async def test_a_process_that_ended_unnoticed_does_not_count_as_stopped(
+    kept: SupervisedProcess,
+) -> None:
     await kept.ready.wait()
     await end_itself(kept)
     await environment.stop([kept], within=60)  # before anybody has looked
     assert ends(kept) == [("itself", 3)]
 
 
-async def test_who_was_killed_just_before_is_not_waited_for(kept: SupervisedProcess) -> None:
+async def test_a_process_that_has_just_been_killed_is_not_awaited(kept: SupervisedProcess) -> None:
     await kept.ready.wait()
     kept.kill()
     await environment.stop([kept], within=60)
     assert ends(kept) == [("killed", -signal.SIGKILL)]
 
 
-async def test_a_kill_that_comes_too_late_is_not_why_it_ended(kept: SupervisedProcess) -> None:
+async def test_a_kill_after_the_end_is_not_the_cause_of_the_end(kept: SupervisedProcess) -> None:
     await kept.ready.wait()
     await end_itself(kept)
     kept.kill()
@@ -82,7 +84,7 @@ async def test_a_kill_that_comes_too_late_is_not_why_it_ended(kept: SupervisedPr
     assert ends(kept) == [("itself", 3)]
 
 
-async def test_who_is_away_is_stopped_without_being_started(kept: SupervisedProcess) -> None:
+async def test_a_process_that_is_down_is_stopped_without_a_start(kept: SupervisedProcess) -> None:
     await kept.ready.wait()
     kept.away()
     await eventually(lambda: kept.exits)
@@ -90,7 +92,7 @@ async def test_who_is_away_is_stopped_without_being_started(kept: SupervisedProc
     assert ends(kept) == [("killed", -signal.SIGKILL)]
 
 
-async def test_who_is_frozen_is_stopped_when_it_thaws(kept: SupervisedProcess) -> None:
+async def test_a_frozen_process_is_stopped_when_it_resumes(kept: SupervisedProcess) -> None:
     await kept.ready.wait()
     kept.freeze()
     stopping = asyncio.create_task(environment.stop([kept]))
@@ -101,7 +103,7 @@ async def test_who_is_frozen_is_stopped_when_it_thaws(kept: SupervisedProcess) -
 
 @pytest.mark.parametrize("kept", [{"life": "0.05"}], indirect=True)
 @pytest.mark.parametrize("seed", range(6))
-async def test_who_ends_again_and_again_is_stopped_at_any_moment(
+async def test_a_process_in_a_crash_loop_is_stopped_at_any_moment(
     kept: SupervisedProcess, seed: int
 ) -> None:
     await kept.ready.wait()
@@ -112,7 +114,7 @@ async def test_who_ends_again_and_again_is_stopped_at_any_moment(
 
 
 @pytest.mark.parametrize("kept", [{"deaf": "1"}], indirect=True)
-async def test_who_does_not_stop_is_named_with_what_it_said(kept: SupervisedProcess) -> None:
+async def test_a_process_that_does_not_stop_is_named_with_its_log(kept: SupervisedProcess) -> None:
     await kept.ready.wait()
     with pytest.raises(AssertionError, match=r"worker 1 runs, .*I do not hear"):
         await environment.stop([kept], within=5)

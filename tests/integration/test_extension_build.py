@@ -52,7 +52,7 @@ async def test_two_processes_that_build_at_once_build_one_component(
 
 
 @pytest.mark.parametrize("change", ["extension.py", "wit/world.wit"])
-def test_a_change_that_does_not_build_says_why_and_leaves_nothing(
+def test_a_failed_build_reports_the_cause_and_leaves_no_component(
     source: Path, tmp_path: Path, change: str
 ) -> None:
     with (source / change).open("a") as file:

@@ -9,7 +9,7 @@ from tests.support.runner_stub import RESULT, Post, runner_stub
 LOADING = {"error": "component_loading: it is still being compiled"}
 
 
-async def test_a_component_that_is_still_compiled_is_asked_for_again() -> None:
+async def test_an_execution_is_retried_while_its_component_compiles() -> None:
     async def respond(_: Post) -> web.StreamResponse:
         if len(stub.posts) < 3:
             return web.json_response(LOADING, status=503)

@@ -99,7 +99,7 @@ async def full(runner: StubRunner) -> bool:
     return runner.in_hand >= FIRING.in_flight // 2
 
 
-async def test_ten_thousand_hanging_calls_hold_up_nobody_else(
+async def test_ten_thousand_hanging_calls_do_not_delay_other_calls(
     pool: asyncpg.Pool, nats_url: str
 ) -> None:
     async with pool.acquire() as connection:

@@ -254,7 +254,7 @@ async def run_ids(stack: Stack, ids: list[Any]) -> list[tuple[Any, Any]]:
     return [(row["schedule_id"], row["id"]) for row in rows]
 
 
-async def test_nothing_is_begun_while_stopping_or_without_a_bus(stack: Stack) -> None:
+async def test_no_run_starts_while_stopping_or_without_a_bus(stack: Stack) -> None:
     job = await stack.planned()
     stack.executor.stopping = True
     assert await stack.executor.execute(job) == timedelta(0)

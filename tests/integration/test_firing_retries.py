@@ -59,7 +59,7 @@ async def test_refusal_by_the_extension_is_final(stack: Stack, code: int) -> Non
     assert await stack.events() == ["run.failed"]
 
 
-async def test_no_runner_is_known_at_once(stack: Stack) -> None:
+async def test_missing_runner_is_reported_at_once(stack: Stack) -> None:
     await stack.close_runner()
     job = await stack.planned()
     assert await stack.executor.execute(job) == timedelta(seconds=5)
@@ -116,7 +116,7 @@ async def test_retry_that_comes_too_late_is_not_made(stack: Stack) -> None:
     assert len(stack.runner.seen) == 1
 
 
-async def test_job_taken_before_its_retry_is_due_goes_back(stack: Stack) -> None:
+async def test_job_claimed_before_its_retry_is_due_is_released(stack: Stack) -> None:
     stack.runner.script = status(503)
     job = await stack.planned()
     await stack.executor.execute(job)
@@ -167,7 +167,7 @@ async def test_retry_is_not_planned_beyond_the_next_slot_of_a_changed_cron(stack
     assert (await stack.run(job))["status"] == "error"
 
 
-async def test_retry_is_made_after_a_slot_that_a_changed_cron_has_no_more(stack: Stack) -> None:
+async def test_retry_is_made_after_a_slot_that_a_changed_cron_removed(stack: Stack) -> None:
     stack.runner.script = status(503)
     job = await stack.planned()
     stack.clock.now = SLOT + timedelta(minutes=4, seconds=50)
@@ -188,7 +188,7 @@ async def test_retry_is_not_made_after_the_next_slot_has_been_planned(stack: Sta
     assert len(stack.runner.seen) == 1
 
 
-async def test_retry_is_not_made_after_a_slot_that_a_pause_has_swallowed(stack: Stack) -> None:
+async def test_retry_is_not_made_after_a_slot_skipped_by_a_pause(stack: Stack) -> None:
     stack.runner.script = status(503)
     job = await stack.planned()
     stack.clock.now = SLOT + timedelta(minutes=4, seconds=50)

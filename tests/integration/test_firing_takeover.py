@@ -78,7 +78,9 @@ async def test_two_runs_of_a_schedule_at_once_are_one_call(stack: Stack) -> None
     assert len(stack.runner.seen) == 1
 
 
-async def test_dead_holder_blocks_nobody_for_long(stack: Stack) -> None:
+async def test_dead_owner_of_a_slot_blocks_its_schedule_only_until_its_lease_ends(
+    stack: Stack,
+) -> None:
     job = await stack.planned()
     await die_calling(stack, job)
     stack.clock.forward(300)
@@ -103,7 +105,7 @@ async def die_calling(stack: Stack, job: Any) -> None:
     stack.runner.script = script
 
 
-async def test_job_of_a_living_lease_goes_back_until_the_lease_ends(stack: Stack) -> None:
+async def test_job_of_a_valid_lease_is_postponed_until_the_lease_ends(stack: Stack) -> None:
     job = await stack.planned()
     await die_calling(stack, job)
     stack.clock.forward(30)
@@ -129,7 +131,7 @@ async def test_run_that_kills_its_workers_ends_as_worker_lost(stack: Stack) -> N
     assert len(stack.runner.seen) == 4
 
 
-async def test_run_whose_worker_died_is_lost_when_the_next_slot_has_come(stack: Stack) -> None:
+async def test_run_of_a_dead_worker_is_lost_once_the_next_slot_is_due(stack: Stack) -> None:
     job = await stack.planned()
     await die_calling(stack, job)
     stack.clock.forward(300)
@@ -158,7 +160,7 @@ async def test_ending_a_lost_run_does_not_hold_up_the_next_one(stack: Stack) -> 
     assert update is not None
 
 
-async def test_lost_run_that_has_ended_holds_its_schedule_no_more(stack: Stack) -> None:
+async def test_ended_lost_run_no_longer_blocks_its_schedule(stack: Stack) -> None:
     lost = await stack.planned(cron="0 12 * * *")
     for _ in range(4):
         await die_calling(stack, lost)
@@ -215,7 +217,7 @@ async def test_frozen_worker_does_not_end_its_successors_call(stack: Stack) -> N
     assert (await stack.run(job))["status"] == "success"
 
 
-async def test_same_job_taken_twice_at_once_is_called_once(stack: Stack) -> None:
+async def test_same_job_claimed_twice_concurrently_is_called_once(stack: Stack) -> None:
     job = await stack.planned()
     workers = [stack.another(worker=f"worker-{n}") for n in range(4)]
     await asyncio.gather(*(worker.execute(job) for worker in workers))

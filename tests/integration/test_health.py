@@ -6,7 +6,7 @@ from service.runtime.health import HealthCheck, serve_health
 from service.runtime.metrics import Metrics
 
 
-async def test_checks_that_are_added_while_it_is_asked_wait_for_the_next_time() -> None:
+async def test_checks_added_during_a_probe_run_at_the_next_probe() -> None:
     checks: dict[str, HealthCheck] = {}
 
     async def fine() -> None:

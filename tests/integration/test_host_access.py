@@ -24,7 +24,7 @@ def refused(reply: Reply, code: str, number: int) -> None:
 
 
 @pytest.mark.parametrize("op", OPS)
-async def test_without_context_nothing_is_answered(pool: asyncpg.Pool, op: str) -> None:
+async def test_a_request_without_context_is_refused(pool: asyncpg.Pool, op: str) -> None:
     reply = await dispatcher(pool).handle(request(op, b"", {}))
     refused(reply, "UNAUTHORIZED", 401)
     assert read(reply)["error"] == "Request is not authorized"
@@ -42,14 +42,14 @@ async def test_an_unknown_install_is_not_found(pool: asyncpg.Pool) -> None:
     [{"tenant_id": "tenant-2"}, {"version_id": str(uuid4())}, {"extension_id": str(uuid4())}],
     ids=["tenant", "version", "extension"],
 )
-async def test_what_does_not_match_the_install_is_denied(
+async def test_claims_that_do_not_match_the_install_are_denied(
     pool: asyncpg.Pool, op: str, claims: dict[str, Any]
 ) -> None:
     ask = Caller(dispatcher(pool), await install(pool))
     refused(await ask.send(op, {}, **claims), "DENIED", 403)
 
 
-async def test_matching_claims_pass(pool: asyncpg.Pool) -> None:
+async def test_claims_that_match_the_install_pass(pool: asyncpg.Pool) -> None:
     installed = await install(pool)
     ask = Caller(dispatcher(pool), installed)
     reply = await ask.send(
@@ -69,7 +69,9 @@ async def test_matching_claims_pass(pool: asyncpg.Pool) -> None:
     ids=["disabled", "status", "not granted", "not declared"],
 )
 @pytest.mark.parametrize("op", OPS)
-async def test_the_database_decides(pool: asyncpg.Pool, op: str, columns: dict[str, Any]) -> None:
+async def test_capabilities_come_from_the_database_not_from_the_claims(
+    pool: asyncpg.Pool, op: str, columns: dict[str, Any]
+) -> None:
     ask = Caller(dispatcher(pool), await install(pool, **columns))
     refused(await ask.send(op, {}), "DENIED", 403)
 
@@ -123,7 +125,7 @@ async def test_replies_carry_the_request_id_and_none_of_the_headers(pool: asyncp
     assert set(reply.headers) == {"Content-Type", "Ext-Request-Id"}
 
 
-async def test_a_change_that_waited_for_a_version_change_is_judged_by_the_new_version(
+async def test_a_change_that_waited_for_an_update_uses_the_new_version(
     pool: asyncpg.Pool,
 ) -> None:
     installed = await install(pool)

@@ -126,7 +126,7 @@ async def test_a_taken_name_alone_is_a_conflict(ask: Caller) -> None:
     assert answer["code"] == "CONFLICT"
 
 
-async def test_a_name_taken_by_another_writer_meanwhile_is_a_conflict(
+async def test_a_name_inserted_concurrently_by_another_writer_is_a_conflict(
     ask: Caller, pool: asyncpg.Pool
 ) -> None:
     await ask("create", **HOURLY)
@@ -167,7 +167,9 @@ async def test_selectors_resolve_by_the_rule(
     "selector",
     ["/api/hidden", "DELETE /api/status", "/api/items/:id", "POST /api/status", "x" * 257, ""],
 )
-async def test_what_cannot_be_scheduled_is_a_field_error(ask: Caller, selector: str) -> None:
+async def test_an_endpoint_that_cannot_be_scheduled_is_a_field_error(
+    ask: Caller, selector: str
+) -> None:
     answer = await ask("create", endpoint=selector, cron="0 * * * *")
     assert answer["fieldErrors"] == {"endpoint": "Endpoint not found or not schedulable"}
 
@@ -188,7 +190,7 @@ async def test_endpoints_are_materialised_once_and_listed_in_order(
     assert (await counts(pool, "extension_api_endpoint"))["extension_api_endpoint"] == len(shown)
 
 
-async def test_an_update_touches_only_what_is_given(ask: Caller) -> None:
+async def test_an_update_changes_only_the_given_fields(ask: Caller) -> None:
     created = await ask("create", **HOURLY, name="kept", payload=[1])
     identity = created["scheduleId"]
     before = (await ask("get", scheduleId=identity))["schedule"]
@@ -201,7 +203,7 @@ async def test_an_update_touches_only_what_is_given(ask: Caller) -> None:
     assert (cleared["name"], cleared["payload"], cleared["revision"]) == (None, None, 3)
 
 
-async def test_equal_values_leave_the_timer_alone(ask: Caller, pool: asyncpg.Pool) -> None:
+async def test_equal_values_leave_the_timer_unchanged(ask: Caller, pool: asyncpg.Pool) -> None:
     created = await ask("create", **HOURLY)
     await pool.execute("UPDATE ext_scheduler.timers SET missed = 7")
     await ask(
@@ -241,7 +243,7 @@ async def test_expected_revision_lets_exactly_one_of_two_win(ask: Caller) -> Non
     assert (won["success"], lost["code"]) == (True, "CONFLICT")
 
 
-async def test_a_deleted_schedule_is_gone_with_its_timer(ask: Caller, pool: asyncpg.Pool) -> None:
+async def test_a_deleted_schedule_loses_its_timer(ask: Caller, pool: asyncpg.Pool) -> None:
     created = await ask("create", **HOURLY)
     assert await ask("delete", scheduleId=created["scheduleId"]) == {"success": True}
     assert (await ask("list"))["schedules"] == []
@@ -250,7 +252,7 @@ async def test_a_deleted_schedule_is_gone_with_its_timer(ask: Caller, pool: asyn
     assert (await counts(pool, "ext_scheduler.timers"))["ext_scheduler.timers"] == 0
 
 
-async def test_another_installs_schedule_looks_like_none(pool: asyncpg.Pool) -> None:
+async def test_another_installs_schedule_is_not_found(pool: asyncpg.Pool) -> None:
     served = dispatcher(pool, UNLIMITED)
     mine, other = Caller(served, await install(pool)), Caller(served, await install(pool))
     created = await mine("create", **HOURLY)
@@ -316,7 +318,7 @@ async def test_the_same_jti_changes_once_and_answers_the_same(
     assert (await counts(pool, *OURS)) == dict.fromkeys(OURS, 1)
 
 
-async def test_the_same_jti_for_something_else_is_a_conflict(ask: Caller) -> None:
+async def test_the_same_jti_for_another_change_is_a_conflict(ask: Caller) -> None:
     jti = uuid4()
     await ask.send("create", HOURLY, jti)
     other_body = await ask.send("create", {**HOURLY, "cron": "5 * * * *"}, jti)
@@ -326,7 +328,7 @@ async def test_the_same_jti_for_something_else_is_a_conflict(ask: Caller) -> Non
         assert reply.error is not None
 
 
-async def test_a_call_that_changed_nothing_is_answered_anew(ask: Caller) -> None:
+async def test_a_call_without_a_change_is_executed_again_when_repeated(ask: Caller) -> None:
     jti = uuid4()
     body = {**HOURLY, "name": "wanted"}
     blocking = await ask("create", **body)

@@ -56,7 +56,7 @@ async def ask(measured: MeasuredDispatcher, installed: Installed, claims: dict[s
     return await Caller(measured.dispatcher, installed).send("list", {}, **claims)
 
 
-async def test_lists_together_equal_lists_alone(pool: asyncpg.Pool) -> None:
+async def test_batched_lists_equal_single_lists(pool: asyncpg.Pool) -> None:
     many, few = await some(pool, "tenant-1", 50), await some(pool, "tenant-1", 3)
     other, none = await some(pool, "tenant-2", 7), await some(pool, "tenant-3", 0)
     huge = await some(pool, "tenant-4", 2)
@@ -96,7 +96,7 @@ def _told(reply: Reply) -> tuple[dict[str, Any], tuple[int, str] | None]:
     return read(reply), reply.error
 
 
-async def test_two_lists_of_one_install_at_once_are_both_answered(pool: asyncpg.Pool) -> None:
+async def test_two_concurrent_lists_of_one_install_are_both_answered(pool: asyncpg.Pool) -> None:
     installed = await some(pool, "tenant-1", 5)
     at_once = MeasuredDispatcher(pool, together=True)
     replies = await asyncio.gather(*(ask(at_once, installed, {}) for _ in range(10)))
@@ -122,7 +122,9 @@ FILLED = ("tenant_extension_install", "tenant_extension_schedule", "timers")
 
 
 @pytest.mark.parametrize("plans", ["force_generic_plan", "force_custom_plan"])
-async def test_cost_follows_what_is_listed_not_what_is_stored(database: str, plans: str) -> None:
+async def test_cost_of_a_list_depends_on_the_page_not_on_the_table(
+    database: str, plans: str
+) -> None:
     connection = await asyncpg.connect(database)
     await connection.execute(FILL)
     rows = await connection.fetch(

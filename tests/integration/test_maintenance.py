@@ -46,7 +46,7 @@ async def partition_of(connection: asyncpg.Connection, slot: datetime) -> str:
     return name
 
 
-async def test_partitions_stand_ready_for_the_weeks_to_come(
+async def test_partitions_exist_for_the_coming_weeks(
     connection: asyncpg.Connection,
 ) -> None:
     await prepare_partitions(connection, NOW)
@@ -60,7 +60,7 @@ async def test_partitions_stand_ready_for_the_weeks_to_come(
     assert len(await partitions.existing(connection)) == 5
 
 
-async def test_rows_without_a_partition_are_kept_all_the_same(
+async def test_rows_without_a_partition_are_kept(
     connection: asyncpg.Connection,
 ) -> None:
     assert await partition_of(connection, SLOT) == "ext_scheduler.runs_default"
@@ -80,7 +80,7 @@ async def test_workers_that_start_together_agree_on_partitions(pool: asyncpg.Poo
         assert len(await partitions.existing(own)) == 5
 
 
-async def test_old_runs_leave_by_the_partition(connection: asyncpg.Connection) -> None:
+async def test_old_runs_are_removed_by_partition(connection: asyncpg.Connection) -> None:
     await prepare_partitions(connection, NOW)
     for slot in (SLOT, SLOT + timedelta(days=7)):
         await partition_of(connection, slot)
@@ -90,7 +90,7 @@ async def test_old_runs_leave_by_the_partition(connection: asyncpg.Connection) -
     assert [row["slot"] for row in slots] == [SLOT + timedelta(days=7)]
 
 
-async def test_busy_table_puts_partitions_off(
+async def test_busy_table_postpones_partition_changes(
     connection: asyncpg.Connection, database: str
 ) -> None:
     reader = await asyncpg.connect(database)
@@ -103,7 +103,7 @@ async def test_busy_table_puts_partitions_off(
         await reader.close()
 
 
-async def test_enabled_row_of_somebody_else_gets_a_timer_from_now(
+async def test_enabled_row_of_another_writer_gets_a_timer_from_now(
     connection: asyncpg.Connection, made: Installed
 ) -> None:
     id_ = await registry.schedule(connection, made)
@@ -116,7 +116,7 @@ async def test_enabled_row_of_somebody_else_gets_a_timer_from_now(
     assert await repair(connection, NOW, SETTINGS, SlotCache()) == RepairReport()
 
 
-async def test_disabled_or_orphaned_rows_get_none(
+async def test_disabled_or_orphaned_rows_get_no_timer(
     connection: asyncpg.Connection, made: Installed
 ) -> None:
     await registry.schedule(connection, made, enabled=False)
@@ -126,7 +126,7 @@ async def test_disabled_or_orphaned_rows_get_none(
     assert await repair(connection, NOW, SETTINGS, SlotCache()) == RepairReport()
 
 
-async def test_row_that_cannot_be_planned_says_why_and_stops_nobody(
+async def test_row_that_cannot_be_planned_gets_a_reason_and_delays_no_other_row(
     connection: asyncpg.Connection, made: Installed
 ) -> None:
     bad = [await registry.schedule(connection, made, cron="rubbish") for _ in range(25)]
@@ -157,7 +157,7 @@ async def enable(connection: asyncpg.Connection, id_: UUID) -> None:
     )
 
 
-async def test_timer_of_a_schedule_enabled_after_the_look_stays(
+async def test_timer_of_a_schedule_enabled_after_the_query_stays(
     connection: asyncpg.Connection, made: Installed
 ) -> None:
     id_ = await registry.schedule(connection, made, due_at=SLOT, enabled=False)

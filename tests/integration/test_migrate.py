@@ -8,7 +8,7 @@ import pytest
 from service.storage.engine.migrate import MigrationError, as_sql, available, migrate, pending
 
 
-async def test_many_at_once_apply_each_migration_once(empty_database: str) -> None:
+async def test_concurrent_migrations_apply_each_script_once(empty_database: str) -> None:
     connections = await asyncio.gather(*(asyncpg.connect(empty_database) for _ in range(5)))
     applied = await asyncio.gather(*map(migrate, connections))
     names = [migration.name for each in applied for migration in each]
@@ -17,7 +17,7 @@ async def test_many_at_once_apply_each_migration_once(empty_database: str) -> No
     await asyncio.gather(*(connection.close() for connection in connections))
 
 
-async def test_the_printed_script_does_the_same(empty_database: str) -> None:
+async def test_the_printed_script_leaves_no_migration_pending(empty_database: str) -> None:
     connection = await asyncpg.connect(empty_database)
     await connection.execute(as_sql(available()))
     assert await pending(connection) == []
@@ -40,7 +40,7 @@ async def test_a_database_from_a_later_release_is_refused(database: str) -> None
     await connection.close()
 
 
-async def test_existing_tables_of_the_platform_are_left_as_they_are(empty_database: str) -> None:
+async def test_existing_tables_of_the_platform_stay_unchanged(empty_database: str) -> None:
     connection = await asyncpg.connect(empty_database)
     await connection.execute(
         """CREATE TABLE tenant_extension_schedule (

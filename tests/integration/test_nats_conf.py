@@ -54,7 +54,7 @@ async def test_admin_operations_are_answered_across_accounts(
         assert reply.data == b"body"
 
 
-async def test_many_requests_at_once_get_each_its_own_answer(server: Nats) -> None:
+async def test_concurrent_requests_get_each_their_own_answer(server: Nats) -> None:
     async with (
         the_service(server),
         the_service(server, "two"),
@@ -83,7 +83,7 @@ async def test_the_service_calls_a_runner_and_gets_its_answer(server: Nats) -> N
             await bus.client.request("ext.runner.execute", b"work", timeout=60)
 
 
-async def test_the_server_says_who_asks_whatever_the_caller_claims(server: Nats) -> None:
+async def test_the_server_stamps_the_user_and_ignores_the_callers_claim(server: Nats) -> None:
     async def who(request: Request) -> Reply:
         return Reply({}, request.headers["Nats-Request-Info"].encode())
 
@@ -105,7 +105,7 @@ async def test_a_client_with_the_common_inbox_prefix_gets_no_answer(server: Nats
         assert "permissions violation for subscription" in denials[0]
 
 
-async def test_accounts_do_not_hear_each_other(server: Nats) -> None:
+async def test_accounts_do_not_receive_messages_of_each_other(server: Nats) -> None:
     """An inbox is a wall of its own account, and events reach those who import them."""
     async with (
         connected(server, "runner") as (runner, _),
@@ -174,12 +174,12 @@ async def test_a_wrong_password_is_refused(server: Nats, user: str) -> None:
         await connect(settings)
 
 
-async def test_nobody_connects_without_a_password(server: Nats) -> None:
+async def test_connecting_without_a_password_is_refused(server: Nats) -> None:
     with pytest.raises(BusUnavailableError, match="refused user None"):
         await connect(BusSettings(servers=(server.url,)))
 
 
-async def test_the_limits_are_as_written(server: Nats) -> None:
+async def test_the_server_applies_the_written_limits(server: Nats) -> None:
     def variables() -> dict[str, Any]:
         with urllib.request.urlopen(f"{server.monitoring_url}/varz", timeout=60) as answer:
             read: dict[str, Any] = json.load(answer)

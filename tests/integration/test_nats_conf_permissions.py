@@ -52,7 +52,9 @@ def server(servers_directory: Path) -> Iterator[Nats]:
         ("operator", "$SYS.REQ.SERVER.PING"),
     ],
 )
-async def test_nobody_publishes_what_is_not_theirs(server: Nats, user: str, subject: str) -> None:
+async def test_a_user_cannot_publish_to_subjects_of_others(
+    server: Nats, user: str, subject: str
+) -> None:
     assert not await may_publish(server, user, subject)
 
 
@@ -72,7 +74,9 @@ async def test_nobody_publishes_what_is_not_theirs(server: Nats, user: str, subj
         ("sys", "$SYS.REQ.SERVER.PING"),
     ],
 )
-async def test_everybody_publishes_what_is_theirs(server: Nats, user: str, subject: str) -> None:
+async def test_a_user_can_publish_to_its_own_subjects(
+    server: Nats, user: str, subject: str
+) -> None:
     assert await may_publish(server, user, subject)
 
 
@@ -117,7 +121,7 @@ async def test_everybody_publishes_what_is_theirs(server: Nats, user: str, subje
         ("operator", ">", ""),
     ],
 )
-async def test_nobody_listens_to_what_is_not_theirs(
+async def test_a_user_cannot_subscribe_to_subjects_of_others(
     server: Nats, user: str, subject: str, queue: str
 ) -> None:
     assert not await may_subscribe(server, user, subject, queue)
@@ -139,7 +143,7 @@ async def test_nobody_listens_to_what_is_not_theirs(
         ("sys", "$SYS.>", ""),
     ],
 )
-async def test_everybody_listens_to_what_is_theirs(
+async def test_a_user_can_subscribe_to_its_own_subjects(
     server: Nats, user: str, subject: str, queue: str
 ) -> None:
     assert await may_subscribe(server, user, subject, queue)

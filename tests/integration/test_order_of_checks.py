@@ -37,7 +37,9 @@ async def sent_as(ask: Caller, content_type: str, body: bytes, **claims: Any) ->
     return await ask.dispatcher.handle(request("create", body, headers))
 
 
-async def test_context_comes_before_encoding_and_that_before_the_install(ask: Caller) -> None:
+async def test_context_is_checked_before_encoding_and_encoding_before_the_install(
+    ask: Caller,
+) -> None:
     nobodys: dict[str, Any] = {"install_id": uuid4(), "tenant_id": None}
     unsigned = {CONTEXT_HEADER: "a.b.c", CONTENT_TYPE_HEADER: "text/plain"}
     reply = await ask.dispatcher.handle(request("create", b"\xc1", unsigned))
@@ -57,7 +59,7 @@ async def test_context_comes_before_encoding_and_that_before_the_install(ask: Ca
     assert outcome(reply) == ("NOT_FOUND", False)
 
 
-async def test_install_then_replay_then_fields_then_rate_then_quota(
+async def test_checks_run_in_the_order_install_replay_fields_rate_quota(
     ask: Caller, pool: asyncpg.Pool
 ) -> None:
     jti = uuid4()
@@ -84,7 +86,7 @@ async def test_a_replay_counts_towards_no_limit_and_outlives_its_schedule(
     assert await ask("list") == {"schedules": []}
 
 
-async def test_a_jti_is_one_installs_own(ask: Caller, pool: asyncpg.Pool) -> None:
+async def test_a_jti_is_scoped_to_its_install(ask: Caller, pool: asyncpg.Pool) -> None:
     jti = uuid4()
     mine = read(await ask.send("create", HOURLY, jti))
     other = Caller(ask.dispatcher, await install(pool))
@@ -93,7 +95,7 @@ async def test_a_jti_is_one_installs_own(ask: Caller, pool: asyncpg.Pool) -> Non
     assert theirs["scheduleId"] != mine["scheduleId"]
 
 
-async def test_the_next_change_passes_when_the_answer_said_and_not_before(
+async def test_the_next_change_passes_at_the_stated_time_and_not_before(
     pool: asyncpg.Pool,
 ) -> None:
     start = datetime.fromisoformat("2026-03-01T00:00:00+00:00")
@@ -115,7 +117,7 @@ async def test_the_next_change_passes_when_the_answer_said_and_not_before(
 
 
 @pytest.mark.parametrize("encoding", list(Encoding))
-async def test_the_largest_body_is_read_and_one_byte_more_is_not(
+async def test_the_largest_body_is_accepted_and_one_byte_more_is_refused(
     pool: asyncpg.Pool, encoding: Encoding
 ) -> None:
     ask = Caller(dispatcher(pool, UNLIMITED), await install(pool), encoding=encoding)

@@ -86,7 +86,7 @@ async def test_a_published_event_is_removed(
     assert await left(pool) == 0
 
 
-async def test_events_come_in_the_order_of_their_commit(
+async def test_events_are_published_in_commit_order(
     pool: asyncpg.Pool, client: NatsConnection, heard: list[Msg]
 ) -> None:
     await leave(pool, 25)
@@ -98,7 +98,7 @@ async def test_events_come_in_the_order_of_their_commit(
 
 
 @pytest.mark.parametrize("sharded", [False, True], ids=["one node", "several nodes"])
-async def test_publishers_at_once_publish_each_event_once(
+async def test_concurrent_publishers_publish_each_event_once(
     pool: asyncpg.Pool, client: NatsConnection, heard: list[Msg], sharded: bool
 ) -> None:
     await leave(pool, 100)

@@ -49,13 +49,13 @@ def forgets_tenant(statement: Statement, tables: set[str]) -> bool:
     return bool(named & tables) and "tenant_id" not in statement.sql
 
 
-async def test_every_unique_key_of_ours_has_the_tenant_in_it(pool: asyncpg.Pool) -> None:
+async def test_every_unique_key_of_our_tables_includes_the_tenant(pool: asyncpg.Pool) -> None:
     assert await pool.fetch(KEYS_WITHOUT_TENANT) == []
     await pool.execute("CREATE UNIQUE INDEX planted ON ext_scheduler.audit (id)")
     assert [row[0] for row in await pool.fetch(KEYS_WITHOUT_TENANT)] == ["ext_scheduler.planted"]
 
 
-async def test_no_foreign_key_of_ours_cascades(pool: asyncpg.Pool) -> None:
+async def test_no_foreign_key_of_our_tables_cascades(pool: asyncpg.Pool) -> None:
     assert await pool.fetch(CASCADES) == []
     await pool.execute(
         """ALTER TABLE extension_bundle ADD FOREIGN KEY (version_id)
@@ -87,7 +87,7 @@ def locks_several_nodes(statement: Statement) -> bool:
     return bool(named & tables and locks and not of_one)
 
 
-def test_rows_of_many_tenants_are_locked_only_where_there_is_one_node() -> None:
+def test_rows_of_many_tenants_are_locked_only_on_a_single_node() -> None:
     assert {each.name for each in statements() if locks_several_nodes(each)} == ON_ONE_NODE
     planted = Statement("x.Y", "SELECT id FROM ext_scheduler.runs WHERE id = $1 FOR UPDATE")
     assert locks_several_nodes(planted)
@@ -97,7 +97,7 @@ def test_no_statement_gives_rows_without_a_type() -> None:
     assert [each.name for each in statements() if re.search(r"\bROW \(", each.sql)] == []
 
 
-async def test_every_table_per_tenant_has_its_place(pool: asyncpg.Pool) -> None:
+async def test_every_table_with_tenant_data_has_a_placement(pool: asyncpg.Pool) -> None:
     tables = {f"ext_scheduler.{row['table_name']}" for row in await pool.fetch(TENANT_TABLES)}
     partitions = {"ext_scheduler.runs_default"}
     assert tables - partitions == {*citus.DISTRIBUTED, *citus.LOCAL} - {citus.SCHEDULES}

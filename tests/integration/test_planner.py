@@ -115,7 +115,7 @@ async def test_missed_slots_wait_on_the_timer_for_the_next_run(
         "INSERT INTO ext_scheduler.tenant_pauses VALUES ('tenant-a', now(), 'test')",
     ],
 )
-async def test_disabled_install_or_paused_tenant_moves_on_without_a_run(
+async def test_timer_of_a_disabled_install_or_paused_tenant_advances_without_a_run(
     connection: asyncpg.Connection, made: Installed, change: str
 ) -> None:
     await connection.execute(
@@ -136,7 +136,7 @@ async def test_disabled_install_or_paused_tenant_moves_on_without_a_run(
         "UPDATE tenant_extension_schedule SET tenant_id = 'tenant-b'",
     ],
 )
-async def test_timer_goes_with_its_row(
+async def test_timer_is_removed_with_its_row(
     connection: asyncpg.Connection, made: Installed, change: str
 ) -> None:
     id_ = await registry.schedule(connection, made, due_at=SLOT)
@@ -168,7 +168,7 @@ async def test_changed_row_is_planned_from_now(
         "UPDATE tenant_extension_schedule SET timezone = 'Mars/Olympus' WHERE id = $1",
     ],
 )
-async def test_nonsense_in_one_row_stops_nobody_else(
+async def test_malformed_row_does_not_delay_other_rows(
     connection: asyncpg.Connection, made: Installed, change: str
 ) -> None:
     await connection.execute(
@@ -183,7 +183,7 @@ async def test_nonsense_in_one_row_stops_nobody_else(
     assert len(await registry.runs(connection, good)) == 1
 
 
-async def test_planners_at_once_plan_each_slot_once(
+async def test_concurrent_planners_plan_each_slot_once(
     connection: asyncpg.Connection, made: Installed, pool: asyncpg.Pool
 ) -> None:
     ids = [await registry.schedule(connection, made, due_at=SLOT) for _ in range(60)]
@@ -219,7 +219,7 @@ async def test_timer_changed_by_its_owner_is_left_to_the_owner(
         await owner.close()
 
 
-async def test_owner_who_waits_for_the_planner_has_the_last_word(
+async def test_owners_change_that_waits_for_the_planner_wins(
     connection: asyncpg.Connection, made: Installed, database: str
 ) -> None:
     id_ = await registry.schedule(connection, made, due_at=SLOT)
@@ -235,7 +235,7 @@ async def test_owner_who_waits_for_the_planner_has_the_last_word(
         await owner.close()
 
 
-async def test_first_of_each_tenant_goes_before_the_second_of_any(
+async def test_first_run_of_each_tenant_precedes_the_second_of_any(
     connection: asyncpg.Connection, made: Installed
 ) -> None:
     other = await registry.install(connection, "tenant-b")
@@ -269,7 +269,7 @@ async def test_manual_run_is_one_per_minute(
     assert (await jobs(connection))[0]["dedupe_key"].endswith(":2026-03-02T12:00:00Z:manual")
 
 
-async def test_scheduled_and_manual_run_of_a_minute_are_two(
+async def test_scheduled_and_manual_run_of_a_minute_are_separate_runs(
     connection: asyncpg.Connection, made: Installed
 ) -> None:
     id_ = await registry.schedule(connection, made, due_at=SLOT)

@@ -30,7 +30,7 @@ async def backends(pool: asyncpg.Pool) -> set[int]:
     return pids
 
 
-async def test_a_server_that_no_longer_answers_makes_the_pool_connect_anew(
+async def test_a_server_that_no_longer_answers_makes_the_pool_reconnect(
     three: asyncpg.Pool,
 ) -> None:
     before = await backends(three)
@@ -40,7 +40,9 @@ async def test_a_server_that_no_longer_answers_makes_the_pool_connect_anew(
     assert not await backends(three) & before
 
 
-async def test_a_connection_that_no_longer_answers_is_closed_without_a_word(database: str) -> None:
+async def test_a_connection_that_no_longer_answers_is_closed_without_a_log_line(
+    database: str,
+) -> None:
     settings = PoolSettings(database, 1, "test", 1_000, 1_000, 256)
     async with await open_pool(settings) as pool:
         async with acquired(pool) as connection:
@@ -54,7 +56,7 @@ async def test_a_connection_that_no_longer_answers_is_closed_without_a_word(data
             assert await asyncio.gather(*closing, return_exceptions=True) == [None]
 
 
-async def test_a_server_that_became_a_standby_makes_the_pool_connect_anew(
+async def test_a_server_that_became_a_standby_makes_the_pool_reconnect(
     three: asyncpg.Pool,
 ) -> None:
     before = await backends(three)
@@ -67,7 +69,7 @@ async def test_a_server_that_became_a_standby_makes_the_pool_connect_anew(
 @pytest.mark.parametrize(
     "statement", ["SELECT 1 / 0", "SELECT pg_cancel_backend(pg_backend_pid())"]
 )
-async def test_what_ails_a_statement_leaves_the_pool_alone(
+async def test_an_error_of_one_statement_does_not_affect_the_pool(
     three: asyncpg.Pool, statement: str
 ) -> None:
     before = await backends(three)
@@ -77,7 +79,7 @@ async def test_what_ails_a_statement_leaves_the_pool_alone(
     assert await backends(three) == before
 
 
-async def test_a_wait_for_nats_between_statements_leaves_the_pool_alone(
+async def test_a_wait_for_nats_between_statements_does_not_affect_the_pool(
     three: asyncpg.Pool,
 ) -> None:
     before = await backends(three)

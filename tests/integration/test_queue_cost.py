@@ -24,7 +24,7 @@ async def rows_read(pool: asyncpg.Pool) -> int:
     return count
 
 
-async def test_a_batch_costs_the_same_however_many_wait(database: str) -> None:
+async def test_the_cost_of_a_batch_is_independent_of_the_queue_length(database: str) -> None:
     async with asyncpg.create_pool(database, min_size=1, max_size=1) as pool:
         await pool.execute("VACUUM ANALYZE ext_scheduler.pgqueuer")
         me = uuid4()

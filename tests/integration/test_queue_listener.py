@@ -19,7 +19,7 @@ from tests.support.eventually import eventually
 CHANNEL = queue.SETTINGS.channel
 
 
-async def test_enqueued_jobs_are_heard_of_and_nothing_else(pool: asyncpg.Pool) -> None:
+async def test_a_listener_is_notified_of_enqueued_jobs_only(pool: asyncpg.Pool) -> None:
     heard: list[None] = []
     async with listening(pool, lambda: heard.append(None)) as listener:
         for rubbish in ("", "{", '{"operation": 1}', '"x"', "null"):
@@ -37,7 +37,7 @@ async def test_enqueued_jobs_are_heard_of_and_nothing_else(pool: asyncpg.Pool) -
         assert not listener.lost.is_set()
 
 
-async def test_each_listener_hears_its_own_probe(pool: asyncpg.Pool) -> None:
+async def test_each_listener_receives_its_own_probe(pool: asyncpg.Pool) -> None:
     async with (
         listening(pool, lambda: None) as one,
         listening(pool, lambda: None) as other,
@@ -45,7 +45,7 @@ async def test_each_listener_hears_its_own_probe(pool: asyncpg.Pool) -> None:
         await asyncio.gather(one.probe(60), other.probe(60))
 
 
-async def test_a_deaf_listener_is_found_lost(pool: asyncpg.Pool) -> None:
+async def test_a_listener_without_notifications_is_reported_lost(pool: asyncpg.Pool) -> None:
     deaf = Listener(pool, lambda: None)
     with pytest.raises(ListenerLostError):
         await deaf.probe(0.2)

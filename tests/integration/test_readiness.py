@@ -42,7 +42,7 @@ async def test_a_newer_releases_migration_leaves_the_old_processes_ready(
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_a_database_that_goes_away_while_a_process_starts_is_told_in_words(
+def test_a_database_lost_during_the_start_is_reported_in_one_line(
     error: Exception,
 ) -> None:
     with pytest.raises(CannotReachError, match=r"database not usable: \S+"), using_database():

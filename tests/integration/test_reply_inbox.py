@@ -59,7 +59,7 @@ async def asked(inbox: Inbox, body: bytes, timeout_s: float = 60.0) -> Answer:
     return await inbox.ask(SUBJECT, HEADERS, body, timeout_s)
 
 
-async def test_each_of_many_questions_gets_its_own_answer(
+async def test_each_of_many_requests_gets_its_own_answer(
     client: NatsConnection, other: NatsConnection
 ) -> None:
     bodies = [f"question {n}".encode() for n in range(200)]
@@ -75,7 +75,7 @@ async def test_each_of_many_questions_gets_its_own_answer(
     assert prefixes.pop().startswith("_INBOX.")
 
 
-async def test_nobody_listening_is_told_apart_from_no_answer(
+async def test_no_responder_differs_from_no_answer(
     client: NatsConnection, other: NatsConnection
 ) -> None:
     inbox = Inbox(client)
@@ -86,7 +86,7 @@ async def test_nobody_listening_is_told_apart_from_no_answer(
         await asked(inbox, b"x", 0.05)
 
 
-async def test_each_question_has_its_own_patience(
+async def test_each_request_has_its_own_timeout(
     client: NatsConnection, other: NatsConnection
 ) -> None:
     await answering(other, {b"slow": -1, b"slower": -1, b"late": 0.3})
@@ -106,9 +106,7 @@ async def test_each_question_has_its_own_patience(
     assert (await late).body == b"late"
 
 
-async def test_an_answer_that_comes_too_late_is_nobodys(
-    client: NatsConnection, other: NatsConnection
-) -> None:
+async def test_a_late_answer_is_dropped(client: NatsConnection, other: NatsConnection) -> None:
     replies = await answering(other, {b"x": -1})
     inbox = Inbox(client)
     with pytest.raises(TimeoutError):
@@ -135,7 +133,7 @@ async def test_only_the_first_answer_counts(client: NatsConnection, other: NatsC
 
 
 @pytest.mark.parametrize("block", GARBAGE)
-async def test_a_malformed_answer_deafens_nobody(
+async def test_a_malformed_answer_keeps_the_inbox_alive(
     client: NatsConnection, other: NatsConnection, block: bytes
 ) -> None:
     async def answer(message: Msg) -> None:
@@ -155,7 +153,7 @@ async def test_a_malformed_answer_deafens_nobody(
     assert (await asked(inbox, b"good")).body == b"good"
 
 
-async def test_questions_go_on_after_the_server_was_gone(nats_server: Nats) -> None:
+async def test_requests_continue_after_a_server_outage(nats_server: Nats) -> None:
     forever = {"max_reconnect_attempts": -1, "reconnect_time_wait": 0.1}
     async with a_client(nats_server.url, **forever) as client:
         inbox = Inbox(client)
@@ -173,7 +171,9 @@ async def test_questions_go_on_after_the_server_was_gone(nats_server: Nats) -> N
             assert (await asked(inbox, b"x")).body == b"x"
 
 
-async def test_what_the_server_would_not_take_is_refused_here(client: NatsConnection) -> None:
+async def test_a_request_beyond_the_limits_of_the_server_is_refused_by_the_client(
+    client: NatsConnection,
+) -> None:
     inbox = Inbox(client)
     with pytest.raises(nats.errors.MaxPayloadError):
         await asked(inbox, b"x" * client.max_payload)
@@ -184,7 +184,7 @@ async def test_what_the_server_would_not_take_is_refused_here(client: NatsConnec
         await asked(inbox, b"x")
 
 
-async def test_while_the_server_is_away_only_so_much_is_kept(nats_server: Nats) -> None:
+async def test_the_client_buffers_a_bounded_amount_during_an_outage(nats_server: Nats) -> None:
     forever = {"max_reconnect_attempts": -1, "pending_size": 100_000}
     async with a_client(nats_server.url, **forever) as client:
         inbox = Inbox(client)
@@ -196,12 +196,12 @@ async def test_while_the_server_is_away_only_so_much_is_kept(nats_server: Nats) 
             await asked(inbox, b"x" * 100_000)
 
 
-def test_headers_are_read_as_they_were_written() -> None:
+def test_headers_decode_to_what_was_encoded() -> None:
     headers = {"Content-Type": "application/json", "Ext-Context": "a.b.c", "Empty": ""}
     assert read_headers(write_headers(headers)) == headers
 
 
 @pytest.mark.parametrize("value", ["a\r\nForged: yes", "a\nb", "a\rb"])
-def test_a_header_cannot_be_two(value: str) -> None:
+def test_a_header_value_cannot_inject_another_header(value: str) -> None:
     with pytest.raises(ValueError, match="line break"):
         write_headers({"Trace": value})

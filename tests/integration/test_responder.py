@@ -71,7 +71,7 @@ async def test_one_slow_request_holds_up_no_other(nats_url: str) -> None:
             assert (await slow).data == b"slow"
 
 
-async def test_beyond_running_and_waiting_the_answer_is_an_immediate_refusal(nats_url: str) -> None:
+async def test_requests_beyond_running_and_waiting_are_refused_at_once(nats_url: str) -> None:
     gate, events = Gate(), list[ResponderEvent]()
     async with (
         a_bus(nats_url) as bus,
@@ -95,7 +95,7 @@ async def test_beyond_running_and_waiting_the_answer_is_an_immediate_refusal(nat
         await eventually(lambda: (responder.running, responder.waiting) == (0, 0))
 
 
-async def test_what_waits_is_bounded_in_bytes_too(nats_url: str) -> None:
+async def test_waiting_requests_are_bounded_in_bytes_too(nats_url: str) -> None:
     gate, events = Gate(), list[ResponderEvent]()
     async with (
         a_bus(nats_url) as bus,
@@ -149,7 +149,7 @@ async def test_a_reply_goes_to_every_allowed_prefix(nats_url: str, reply: str) -
         assert (await inbox.next_msg(timeout=60)).data == b"hello"
 
 
-async def test_a_request_whose_caller_gave_up_while_it_waited_is_not_worked_on(
+async def test_a_request_that_times_out_while_waiting_is_not_executed(
     nats_url: str,
 ) -> None:
     gate, events = Gate(), list[ResponderEvent]()
@@ -196,7 +196,7 @@ def test_a_deadline_counts_only_as_a_decimal_number_in_the_past(
 
 
 @pytest.mark.parametrize("fault", [RuntimeError("secret"), asyncio.CancelledError(), KeyError()])
-async def test_whatever_a_handler_raises_is_answered_and_kept_from_the_caller(
+async def test_an_exception_of_a_handler_is_answered_without_its_text(
     nats_url: str, fault: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
     events: list[ResponderEvent] = []

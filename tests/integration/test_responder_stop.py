@@ -16,7 +16,7 @@ from tests.support.eventually import eventually
 LIST = "ext.scheduler.list"
 
 
-async def test_stop_answers_what_runs_and_what_waits(nats_url: str) -> None:
+async def test_stop_answers_running_and_waiting_requests(nats_url: str) -> None:
     gate = Gate()
     async with (
         a_bus(nats_url) as bus,
@@ -36,7 +36,7 @@ async def test_stop_answers_what_runs_and_what_waits(nats_url: str) -> None:
         assert replies == [b"%d" % number for number in range(8)]
 
 
-async def test_after_stop_a_caller_learns_at_once_that_nobody_is_there(nats_url: str) -> None:
+async def test_callers_get_no_responders_at_once_after_a_stop(nats_url: str) -> None:
     async with a_bus(nats_url) as bus, a_client(nats_url) as client, serving(bus) as responder:
         await responder.stop()
         for subject in (LIST, "$SRV.PING"):
@@ -70,7 +70,7 @@ async def refused(client: Client, subject: str) -> bool:
     return False
 
 
-async def test_when_patience_runs_out_everything_is_refused_and_nothing_silent(
+async def test_every_request_is_refused_when_the_drain_times_out(
     nats_url: str,
 ) -> None:
     gate, events = Gate(), list[ResponderEvent]()

@@ -46,7 +46,7 @@ async def test_instants_are_written_as_the_wire_writes_them(
     assert {schedule.created_at, schedule.updated_at, schedule.last_run_at} == {wire_time(instant)}
 
 
-async def test_columns_without_a_zone_or_a_value_are_shown_all_the_same(
+async def test_columns_without_a_zone_or_a_value_are_rendered(
     pool: asyncpg.Pool,
 ) -> None:
     await pool.execute(

@@ -125,7 +125,7 @@ async def test_a_refusal_of_the_service_reaches_the_extension(
     assert await demo.call("GET", "/api/schedules") == (502, {"error": error})
 
 
-async def test_the_heartbeat_remembers_what_it_was_called_with(demo: Demo) -> None:
+async def test_the_heartbeat_stores_its_last_request(demo: Demo) -> None:
     assert await demo.call("GET", "/api/status") == (200, {"heartbeat": None})
     first = {"x-idempotency-key": "slot-1"}
     payload = {"schedule": "heartbeat"}
@@ -163,7 +163,7 @@ async def test_a_call_that_waits_for_its_host_ends_at_the_time_limit(
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b'{"heartbeat": 5}'])
-async def test_a_body_that_is_not_understood_is_the_callers_fault(demo: Demo, body: bytes) -> None:
+async def test_an_unreadable_body_is_a_client_error(demo: Demo, body: bytes) -> None:
     status, _ = await demo.call("POST", "/api/setup", body=body)
     assert status == 400
 
@@ -172,7 +172,7 @@ async def test_an_unknown_path_is_not_found(demo: Demo) -> None:
     assert (await demo.call("GET", "/api/setup"))[0] == 404
 
 
-def test_the_manifest_declares_what_the_extension_answers() -> None:
+def test_the_manifest_declares_every_endpoint_of_the_extension() -> None:
     manifest = msgspec.json.decode((DEMO / "manifest.json").read_bytes())
     assert set(ALL) == set(manifest["capabilities"])
     endpoints = {(e["method"], e["path"]) for e in manifest["api"]["endpoints"]}

@@ -74,7 +74,7 @@ async def test_the_span_of_a_request_continues_its_callers_trace(
 
 
 @pytest.mark.parametrize("traceparent", [None, "00-zz"])
-async def test_without_a_trace_a_new_one_begins_and_the_handler_sees_it(
+async def test_a_request_without_a_trace_starts_one_for_its_handler(
     exporter: InMemorySpanExporter, spans: Spans, traceparent: str | None
 ) -> None:
     headers = {} if traceparent is None else {"traceparent": traceparent}
@@ -99,7 +99,7 @@ async def test_only_our_own_faults_are_errors(
     assert span.attributes["ext.error"] == number
 
 
-async def test_requests_at_the_same_time_keep_their_traces_apart(
+async def test_concurrent_requests_have_separate_traces(
     exporter: InMemorySpanExporter, spans: Spans
 ) -> None:
     async def slowly(seen: Request) -> Reply:
@@ -161,5 +161,5 @@ async def test_without_spans_a_call_carries_no_trace(client: NatsConnection, nat
     assert TRACE_HEADER not in runner.seen[0].headers
 
 
-def test_the_exporter_of_the_extra_can_be_had_and_closed() -> None:
+def test_the_exporter_of_the_extra_can_be_created_and_closed() -> None:
     exported_spans("ext-scheduler").close()

@@ -125,7 +125,7 @@ async def test_several_workers_share_the_work(
     assert len({seen.key for seen in runner.seen}) == len(runner.seen) == 100
 
 
-async def test_failed_attempt_is_made_again_by_the_queue(
+async def test_failed_attempt_is_repeated_by_the_queue(
     pool: asyncpg.Pool, client: NatsConnection, runner: StubRunner, made: Installed
 ) -> None:
     async def second_time(seen: Seen) -> bytes:
@@ -141,7 +141,7 @@ async def test_failed_attempt_is_made_again_by_the_queue(
     assert len({seen.key for seen in runner.seen}) == 1
 
 
-async def test_stop_finishes_what_is_in_flight_and_hands_back_the_rest(
+async def test_stop_finishes_runs_in_flight_and_releases_the_rest(
     pool: asyncpg.Pool, client: NatsConnection, runner: StubRunner, made: Installed
 ) -> None:
     release = asyncio.Event()
@@ -168,7 +168,7 @@ async def test_stop_finishes_what_is_in_flight_and_hands_back_the_rest(
         assert await queue.depth(connection) == 50 - called
 
 
-async def test_impatient_stop_leaves_the_run_to_another_attempt(
+async def test_stop_beyond_its_drain_timeout_leaves_the_run_to_another_attempt(
     pool: asyncpg.Pool, client: NatsConnection, runner: StubRunner, made: Installed
 ) -> None:
     async def silence(_: Seen) -> None:
@@ -202,7 +202,7 @@ async def kill_listener(pool: asyncpg.Pool) -> bool:
     )
 
 
-async def test_woken_worker_leaves_its_successors_job_alone(
+async def test_resumed_worker_does_not_touch_its_successors_job(
     pool: asyncpg.Pool, client: NatsConnection, runner: StubRunner, made: Installed
 ) -> None:
     release = asyncio.Event()
@@ -223,7 +223,7 @@ async def test_woken_worker_leaves_its_successors_job_alone(
     assert await pool.fetchval("SELECT count(*) FROM ext_scheduler.pgqueuer") == 1
 
 
-async def test_greedy_tenant_does_not_hold_up_another(
+async def test_tenant_with_many_jobs_does_not_delay_another(
     pool: asyncpg.Pool, client: NatsConnection, runner: StubRunner, made: Installed
 ) -> None:
     async def slow_for_one(seen: Seen) -> bytes | None:
@@ -247,7 +247,7 @@ async def test_greedy_tenant_does_not_hold_up_another(
         assert waiting >= 170, "what cannot be called waits in the database"
 
 
-async def test_job_of_somebody_else_ends_and_harms_nothing(
+async def test_job_of_an_unknown_format_is_completed_without_effect(
     pool: asyncpg.Pool, client: NatsConnection, runner: StubRunner, made: Installed
 ) -> None:
     await pool.execute(
@@ -261,7 +261,7 @@ async def test_job_of_somebody_else_ends_and_harms_nothing(
         await eventually(lambda: empty(pool))
 
 
-async def test_calls_wait_while_the_bus_is_away(
+async def test_calls_wait_during_an_outage_of_the_bus(
     pool: asyncpg.Pool, nats_server: Nats, made: Installed
 ) -> None:
     forever = {"max_reconnect_attempts": -1, "reconnect_time_wait": 1}
@@ -286,7 +286,7 @@ async def handed_back(pool: asyncpg.Pool) -> bool:
     return await pool.fetchval("SELECT attempts > 0 FROM ext_scheduler.pgqueuer")  # type: ignore[no-any-return]  # a boolean
 
 
-async def test_missing_database_at_the_start_is_reported_in_words(
+async def test_missing_database_at_the_start_is_reported_in_one_line(
     database: str, client: NatsConnection
 ) -> None:
     pool = await asyncpg.create_pool(database, min_size=1, max_size=2)

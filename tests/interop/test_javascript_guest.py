@@ -125,7 +125,7 @@ async def test_the_javascript_guest_reads_what_it_stored(runner: Runner, guest: 
     assert answer["stored"] == "value"
 
 
-async def test_the_javascript_engine_finds_what_it_needs_of_wasi(
+async def test_the_javascript_engine_gets_the_wasi_functions_it_imports(
     runner: Runner, guest: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")

@@ -24,7 +24,7 @@ def errors(op: str, **raw: Any) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("op", sorted(ADMIN_OPS))
-def test_what_the_contract_encodes_is_accepted(op: str) -> None:
+def test_samples_encoded_by_the_contract_are_accepted(op: str) -> None:
     sample = ADMIN_SAMPLES[op][0]
     checked = check(msgspec.to_builtins(sample), ADMIN_OPS[op].input)
     assert (checked.errors, checked.request) == ({}, sample)
@@ -69,7 +69,9 @@ def test_what_the_contract_encodes_is_accepted(op: str) -> None:
         ),
     ],
 )
-def test_messages(op: str, raw: dict[str, Any], expected: dict[str, str]) -> None:
+def test_each_field_error_has_its_message(
+    op: str, raw: dict[str, Any], expected: dict[str, str]
+) -> None:
     assert errors(op, **raw) == expected
 
 
@@ -79,7 +81,7 @@ def test_errors_come_in_the_order_of_the_input() -> None:
     assert list(in_order(mixed, shape)) == ["installId", "cron", "payload", "unknown"]
 
 
-def test_values_that_are_right_are_kept_beside_errors() -> None:
+def test_valid_values_are_kept_alongside_errors() -> None:
     checked = check({"tenantId": "t", "limit": 0}, ADMIN_OPS["listSchedules"].input)
     assert (checked.request, checked.values) == (None, {"tenantId": "t"})
 
@@ -92,7 +94,7 @@ json_like = st.recursive(
 
 
 @given(st.sampled_from(sorted(ADMIN_OPS)), st.data())
-def test_nothing_that_is_sent_makes_it_fail(op: str, data: st.DataObject) -> None:
+def test_no_input_makes_the_field_checks_crash(op: str, data: st.DataObject) -> None:
     shape = ADMIN_OPS[op].input
     names = [shape.__struct_encode_fields__[n] for n in range(len(shape.__struct_fields__))]
     raw = data.draw(st.dictionaries(st.sampled_from(names), json_like))
@@ -101,7 +103,7 @@ def test_nothing_that_is_sent_makes_it_fail(op: str, data: st.DataObject) -> Non
 
 
 @given(st.datetimes(timezones=st.just(UTC)), st.uuids())
-def test_a_cursor_comes_back_as_it_was(at: datetime, id_: UUID) -> None:
+def test_a_cursor_decodes_to_what_was_encoded(at: datetime, id_: UUID) -> None:
     assert cursors.read(cursors.write(at, id_), BY_TIME) == (at, id_)
 
 

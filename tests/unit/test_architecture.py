@@ -65,7 +65,7 @@ def test_every_file_keeps_the_rule(rule: Rule) -> None:
         (empty_names, "service/app.py", "class Schedule" + "Manager: ..."),
     ],
 )
-def test_a_planted_violation_is_found(rule: Rule, path: str, text: str) -> None:
+def test_a_planted_violation_is_reported(rule: Rule, path: str, text: str) -> None:
     assert rule(Source(path, text))
 
 
@@ -84,7 +84,7 @@ def test_a_planted_violation_is_found(rule: Rule, path: str, text: str) -> None:
         (too_long, "service/app.py", "x = 1\n" * 300),
     ],
 )
-def test_what_is_right_is_left_alone(rule: Rule, path: str, text: str) -> None:
+def test_correct_code_is_not_reported(rule: Rule, path: str, text: str) -> None:
     assert rule(Source(path, text)) == []
 
 
@@ -98,7 +98,7 @@ def test_what_is_right_is_left_alone(rule: Rule, path: str, text: str) -> None:
         ("Run = int | str", 'Run = Literal["a"]'),
     ],
 )
-def test_a_planted_name_of_two_types_is_found(first: str, second: str) -> None:
+def test_a_planted_name_of_two_types_is_reported(first: str, second: str) -> None:
     modules = [Source("service/a.py", first), Source("service/b.py", f"\n{second}")]
     assert doubly_defined(modules) == ["Run: service/a.py:1, service/b.py:2"]
 
@@ -120,7 +120,7 @@ def test_every_public_type_has_a_name_of_its_own() -> None:
     assert doubly_defined(modules) == []
 
 
-def test_every_library_that_is_asked_for_is_pinned() -> None:
+def test_every_required_library_is_pinned() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     groups = [project["dependencies"], *project["optional-dependencies"].values()]
     asked = [text for group in groups for text in group]
@@ -175,7 +175,7 @@ def test_the_import_arrows_hold() -> None:
         ("service/a_module_without_a_place.py", ""),
     ],
 )
-def test_a_planted_wrong_import_is_found(copied_tree: Path, module: str, line: str) -> None:
+def test_a_planted_wrong_import_is_reported(copied_tree: Path, module: str, line: str) -> None:
     with (copied_tree / module).open("a") as planted:
         planted.write(f"\n{line}\n")
     verdict = arrows(copied_tree)

@@ -25,7 +25,7 @@ def held(
     return set(found - DEFAULTS)
 
 
-def test_the_names_are_those_of_the_platform() -> None:
+def test_capability_names_are_those_of_the_platform() -> None:
     assert len(KNOWN) == 11
     assert SCHEDULER in KNOWN
     assert {"cap:context.read", "cap:log.emit", "cap:user.read"} == DEFAULTS
@@ -47,7 +47,7 @@ def test_a_capability_must_be_declared_and_granted() -> None:
 
 
 @pytest.mark.parametrize("nothing", [None, [], {}, "words", [17, None, " "]])
-def test_where_nothing_is_declared_the_grants_count(nothing: object) -> None:
+def test_grants_count_if_no_capability_is_declared(nothing: object) -> None:
     assert held(granted=[SCHEDULER], declared=nothing) == {SCHEDULER}
 
 
@@ -70,7 +70,7 @@ def test_names_are_compared_trimmed_and_lower_cased_and_unknown_ones_dropped() -
 @pytest.mark.parametrize(
     "column", ["", "null", "{broken", "17", "{}", '"words"', '"[1"', "[" * 5_000, "\ud800"]
 )
-def test_malformed_columns_hold_nothing(column: str) -> None:
+def test_malformed_columns_grant_no_capability(column: str) -> None:
     assert effective(column, column, column) == DEFAULTS
     assert effective(column, column, column, declared_is_granted=True) == DEFAULTS
 

@@ -67,19 +67,19 @@ def state(*placed: str, by_tenant: tuple[str, ...] = (), fresh: bool = False) ->
     )
 
 
-def test_a_fresh_database_is_placed_as_recorded() -> None:
+def test_a_fresh_database_gets_the_recorded_placement() -> None:
     assert placement(state(fresh=True)) == FRESH
 
 
-def test_what_is_placed_stays_where_it_is() -> None:
+def test_placed_tables_keep_their_placement() -> None:
     assert placement(state(ENDPOINTS, by_tenant=DISTRIBUTED)) == []
 
 
-def test_the_platforms_local_table_stays_as_it_was_found() -> None:
+def test_the_platforms_local_table_stays_unchanged() -> None:
     assert placement(state(ENDPOINTS)) == FRESH[6:]
 
 
-def test_what_the_platform_has_distributed_is_joined_where_the_types_agree() -> None:
+def test_tables_are_colocated_with_distributed_platform_tables_of_the_same_type() -> None:
     agreed = structs.replace(
         state(ENDPOINTS, by_tenant=(SCHEDULES,)), types=dict.fromkeys(DISTRIBUTED, "text")
     )
@@ -88,11 +88,11 @@ def test_what_the_platform_has_distributed_is_joined_where_the_types_agree() -> 
     assert len(statements) == 7
 
 
-def test_schedules_lie_beside_the_platforms_installs_where_those_are_distributed() -> None:
+def test_schedules_are_colocated_with_distributed_installs() -> None:
     statements = placement(state(by_tenant=PLATFORM, fresh=True))
     assert statements[5] == FRESH[5].replace("'none'", f"'{PLATFORM[0]}'")
     assert [*statements[:5], *statements[6:]] == [*FRESH[:5], *FRESH[6:]]
 
 
-def test_installs_that_are_everywhere_or_placed_by_something_else_decide_nothing() -> None:
+def test_reference_or_otherwise_distributed_installs_do_not_change_the_placement() -> None:
     assert placement(state(*PLATFORM, fresh=True)) == FRESH

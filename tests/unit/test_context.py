@@ -76,9 +76,7 @@ def test_both_names_of_the_edwards_curve_algorithm_are_one() -> None:
         ("tenant_id", "*", Reason.TENANT),
     ],
 )
-def test_a_claim_that_says_something_else_is_refused(
-    claim: str, value: object, reason: Reason
-) -> None:
+def test_a_claim_with_another_value_is_refused(claim: str, value: object, reason: Reason) -> None:
     assert refusal(token(GOOD | {claim: value})) is reason
 
 
@@ -128,12 +126,12 @@ def test_an_admin_token_without_its_own_claims_is_refused(claim: str) -> None:
     assert refusal(token(rest, "platform"), audience=ADMIN, op="runNow") is Reason.CLAIMS
 
 
-def test_only_an_operators_key_speaks_for_all_tenants() -> None:
+def test_only_an_operators_key_may_sign_for_all_tenants() -> None:
     everywhere = token(GOOD_ADMIN | {"tenant_id": "*"}, "platform")
     assert refusal(everywhere, audience=ADMIN, op="runNow") is Reason.TENANT
 
 
-def test_a_runners_key_never_makes_an_admin_token() -> None:
+def test_a_runners_key_never_signs_an_admin_token() -> None:
     forged = token(GOOD_ADMIN | {"iss": "runner"}, "hs")
     assert refusal(forged, audience=ADMIN, op="runNow") is Reason.AUDIENCE
 

@@ -205,7 +205,7 @@ def test_a_refusal_shows_nothing_of_the_token() -> None:
     assert str(caught.value) == "type"
 
 
-def test_a_public_key_alone_checks_but_cannot_sign() -> None:
+def test_a_public_key_alone_verifies_but_cannot_sign() -> None:
     verifier = parse_key_set(key_set_document([public_jwk(JWKS["ed"])]))
     asked: dict[str, Any] = {"audience": HOST, "op": "create", "body": BODY, "now": NOW}
     assert verify(token(GOOD, "ed"), verifier, **asked).op == "create"

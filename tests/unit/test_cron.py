@@ -28,14 +28,14 @@ def refusal(expression: str, **options: int) -> str:
 
 
 @pytest.mark.parametrize("expression", VECTORS["accepted"])
-def test_vectors_that_are_accepted(expression: str) -> None:
+def test_expressions_of_the_accepted_vectors_are_valid(expression: str) -> None:
     assert parse(expression).text == expression.strip()
 
 
 @pytest.mark.parametrize(
     ("expression", "message"), [(case["cron"], case["message"]) for case in VECTORS["rejected"]]
 )
-def test_vectors_that_are_refused(expression: str, message: str) -> None:
+def test_expressions_of_the_refused_vectors_are_invalid(expression: str, message: str) -> None:
     assert refusal(expression).startswith(message)
 
 
@@ -66,7 +66,7 @@ def test_vectors_that_are_refused(expression: str, message: str) -> None:
         ("*/4 * * * *", "Cron too frequent (minimum interval is 5 minutes)"),
     ],
 )
-def test_refusals_say_which_field_and_why(expression: str, message: str) -> None:
+def test_refusals_name_the_field_and_the_reason(expression: str, message: str) -> None:
     assert refusal(expression) == message
 
 
@@ -112,7 +112,7 @@ def test_the_minimum_interval_is_a_parameter(expression: str, minutes: int) -> N
         "0,55 0,23 * * *",
     ],
 )
-def test_late_and_early_slots_are_accepted_where_no_two_days_adjoin(expression: str) -> None:
+def test_late_and_early_slots_are_accepted_if_no_two_days_adjoin(expression: str) -> None:
     assert parse(expression).shortest_gap >= 5
 
 
@@ -132,7 +132,7 @@ def test_late_and_early_slots_are_accepted_where_no_two_days_adjoin(expression: 
         "0,58 0,23 5,6 7 *",
     ],
 )
-def test_late_and_early_slots_are_refused_where_two_days_adjoin(expression: str) -> None:
+def test_late_and_early_slots_are_refused_if_two_days_adjoin(expression: str) -> None:
     assert refusal(expression) == "Cron too frequent (minimum interval is 5 minutes)"
 
 
@@ -152,7 +152,7 @@ def test_late_and_early_slots_are_refused_where_two_days_adjoin(expression: str)
         ("1/9", {1}),
     ],
 )
-def test_days_of_week(field: str, expected: set[int]) -> None:
+def test_days_of_week_expand_to_their_numbers(field: str, expected: set[int]) -> None:
     assert parse(f"0 0 * * {field}").weekday == expected
 
 
@@ -202,7 +202,7 @@ def expressions(draw: st.DrawFn) -> str:
 
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(expressions())
-def test_fields_expand_to_what_they_say(expression: str) -> None:
+def test_fields_expand_to_their_values(expression: str) -> None:
     minute, hour, day, month, weekday = (
         set(numbers_of(field, *bounds))
         for field, bounds in zip(expression.split(), FIELDS, strict=True)

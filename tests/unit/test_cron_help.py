@@ -49,7 +49,7 @@ def test_a_refused_expression_has_an_accepted_neighbour(refused: str, suggested:
 @pytest.mark.parametrize(
     "refused", ["", "@reboot", "every day", "0 0 1 * 1", "0 0 31 2 *", "0 0 L * *", "9" * 200]
 )
-def test_nothing_is_suggested_where_nothing_is_close(refused: str) -> None:
+def test_an_expression_without_a_close_neighbour_gets_no_suggestion(refused: str) -> None:
     assert suggest_cron(refused) is None
 
 

@@ -40,7 +40,7 @@ def operation(name: str) -> ServiceOperation:
 OPERATIONS = [operation("list"), operation("create")]
 
 
-def test_every_service_the_name_and_the_instance_can_be_asked() -> None:
+def test_discovery_answers_for_all_services_for_the_name_and_for_the_instance() -> None:
     assert subjects(identity(), "STATS") == (
         "$SRV.STATS",
         "$SRV.STATS.ext-scheduler",
@@ -49,7 +49,7 @@ def test_every_service_the_name_and_the_instance_can_be_asked() -> None:
     assert own_ping(identity()) == "$SRV.PING.ext-scheduler.a1-B_2"
 
 
-def test_ping_says_who_answers() -> None:
+def test_ping_identifies_the_instance() -> None:
     assert json.loads(ping(identity())) == {
         "type": "io.nats.micro.v1.ping_response",
         "name": "ext-scheduler",

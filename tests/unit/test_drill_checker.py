@@ -252,7 +252,7 @@ PLANTED: list[tuple[str, Violation, PlantedFault]] = [
     ("verdict", "planted_fault"),
     [pytest.param(bad, planted_fault, id=name) for name, bad, planted_fault in PLANTED],
 )
-def test_a_planted_error_is_found(verdict: Violation, planted_fault: PlantedFault) -> None:
+def test_a_planted_error_is_reported(verdict: Violation, planted_fault: PlantedFault) -> None:
     assert check(planted_fault(sound())).of(verdict) > 0
 
 
@@ -267,12 +267,12 @@ def test_a_slot_just_before_a_change_may_fire_or_not() -> None:
     assert check(with_stored(row)(without_run(DISABLED, 120)(near))).violations == []
 
 
-def test_a_change_that_moves_no_slot_excuses_nothing() -> None:
+def test_a_change_without_effect_on_slots_excuses_no_violation() -> None:
     renamed = change(KEPT, 121, replace(ON, name="b"))
     history = replace(sound(), changes=[*sound().changes, renamed])
     assert check(without_run(KEPT, 120)(history)).of(Violation.MISSING) == 1
 
 
-def test_who_loses_what_it_needs_may_end_with_a_clear_message() -> None:
+def test_a_process_that_loses_its_server_may_end_with_a_clear_message() -> None:
     results = check(with_exit("itself", 1, CLEAR)(sound()))
     assert (results.violations, results.expected[Expected.ENDED_CLEARLY]) == ([], 1)

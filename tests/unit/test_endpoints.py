@@ -49,7 +49,7 @@ def test_selectors_are_normalised(text: str, method: str | None, path: str) -> N
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n", "/" * 257, "/a\0", "/\ud800", "GET /\udfff"])
-def test_what_can_select_nothing_is_none(text: str) -> None:
+def test_text_that_cannot_be_a_selector_is_none(text: str) -> None:
     assert parse_selector(text) is None
 
 
@@ -158,7 +158,9 @@ def test_the_last_of_duplicates_wins() -> None:
         ("GET", "/undeclared", True),
     ],
 )
-def test_schedulable(method: str, path: str, expected: bool) -> None:
+def test_schedulable_is_true_unless_the_manifest_denies_it(
+    method: str, path: str, expected: bool
+) -> None:
     read = manifest(
         {"method": "GET", "path": "/off", "handler": "h", "schedulable": False},
         {"method": "GET", "path": "/odd", "handler": "h", "schedulable": "false"},
@@ -182,7 +184,7 @@ def test_schedulable(method: str, path: str, expected: bool) -> None:
         ("PUT", [GET, POST, PUT], False, None),
     ],
 )
-def test_resolution(
+def test_selectors_resolve_to_one_endpoint_or_none(
     method: str | None, declared: list[UUID], has_payload: bool, expected: UUID | None
 ) -> None:
     names = {GET: "GET", POST: "post ", PUT: "PUT"}
@@ -191,7 +193,7 @@ def test_resolution(
     assert choose(selector, candidates, NOTHING, has_payload=has_payload) == expected
 
 
-def test_what_the_manifest_withholds_is_not_resolved_nor_replaced() -> None:
+def test_an_endpoint_withheld_by_the_manifest_is_neither_resolved_nor_replaced() -> None:
     read = manifest({"method": "POST", "path": "/a", "handler": "h", "schedulable": False})
     both = [(GET, "GET"), (POST, "POST")]
     bare = Selector(path="/a")

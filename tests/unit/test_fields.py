@@ -137,14 +137,14 @@ def test_all_errors_come_at_once_in_the_order_of_the_input() -> None:
     assert list(check_update(backwards, LIMITS).errors) == list(UPDATE_FIELDS)
 
 
-def test_values_beside_an_error_are_still_there() -> None:
+def test_valid_values_are_kept_alongside_errors() -> None:
     checked = check_create({"endpoint": "/a", "cron": "nonsense", "name": "n"}, LIMITS)
     assert checked.endpoint == Selector(path="/a")
     assert checked.name == "n"
     assert checked.cron is None
 
 
-def test_an_update_leaves_absent_fields_alone() -> None:
+def test_an_update_keeps_absent_fields() -> None:
     checked = check_update({"scheduleId": ID.upper()}, LIMITS)
     assert checked.errors == {}
     assert checked.schedule_id == UUID(ID)
@@ -154,7 +154,7 @@ def test_an_update_leaves_absent_fields_alone() -> None:
     assert checked.expected_revision is UNSET
 
 
-def test_an_update_reads_what_is_given() -> None:
+def test_an_update_reads_the_given_fields() -> None:
     checked = check_update(
         {"name": " n ", "enabled": False, "timezone": "", "scheduleId": ID, "expectedRevision": 3},
         LIMITS,
@@ -210,7 +210,7 @@ def test_the_expected_revision_is_an_integer(value: object) -> None:
         ("\ud800" + ID[1:], "Invalid scheduleId"),
     ],
 )
-def test_malformed_ids(value: object, message: str) -> None:
+def test_malformed_ids_are_field_errors(value: object, message: str) -> None:
     assert check_schedule_id({"scheduleId": value}).errors == {"scheduleId": message}
     assert check_update({"scheduleId": value}, LIMITS).errors == {"scheduleId": message}
 
@@ -221,7 +221,7 @@ def test_ids_are_taken_in_either_case() -> None:
     assert check_schedule_id({}).errors == {"scheduleId": "Required"}
 
 
-def test_limits_are_settings() -> None:
+def test_field_limits_follow_the_settings() -> None:
     limits = Limits(
         min_interval_minutes=1, max_name_length=2, max_payload_length=10, max_payload_depth=2
     )
@@ -232,7 +232,7 @@ def test_limits_are_settings() -> None:
     }
 
 
-def test_errors_found_later_take_their_place() -> None:
+def test_later_errors_keep_the_order_of_the_input() -> None:
     merged = order_errors(CREATE_FIELDS, {"installId": "x", "name": "b", "endpoint": "a"})
     assert list(merged.items()) == [("endpoint", "a"), ("name", "b"), ("installId", "x")]
 

@@ -77,7 +77,7 @@ def segment(data: bytes) -> str:
     return base64url.encode(data).decode()
 
 
-def test_the_example_hashes_its_body() -> None:
+def test_the_token_of_the_guide_hashes_its_body() -> None:
     claims = json.loads(CLAIMS)
     digest = hashlib.sha256(BODY)
     assert f"`{digest.hexdigest()}`" in RUNNER
@@ -90,7 +90,7 @@ def test_the_example_hashes_its_body() -> None:
     assert f"`{segment(hashlib.sha256(packed).digest())}`" in RUNNER
 
 
-def test_the_example_signs_these_bytes() -> None:
+def test_the_token_of_the_guide_signs_the_shown_bytes() -> None:
     assert segment(CLAIMS.encode()) == SEGMENT
     assert [segment(header.encode()) for header in HEADERS] == HEADER_SEGMENTS
     by_alg = {key["alg"]: key for key in KEYS}
@@ -105,14 +105,14 @@ def test_the_example_signs_these_bytes() -> None:
 
 
 @pytest.mark.parametrize("token", TOKENS)
-def test_the_service_accepts_the_example(token: str) -> None:
+def test_the_service_accepts_the_token_of_the_guide(token: str) -> None:
     keys = parse_key_set(json.dumps({"keys": KEYS}).encode())
     now = json.loads(CLAIMS)["iat"]
     claims = verify(token, keys, audience="ext.scheduler", op="create", body=BODY, now=now)
     assert claims == msgspec.json.decode(CLAIMS, type=Claims)
 
 
-def test_the_frame_counts_its_bytes() -> None:
+def test_the_frame_of_the_guide_has_the_stated_lengths() -> None:
     first, *lines = block("frame").split("\n")
     head = "\r\n".join(lines[:-1]) + "\r\n"
     assert lines[-1].encode() == BODY
@@ -139,7 +139,7 @@ def test_every_generated_table_is_in_a_page() -> None:
     assert {name for names in REGIONS.values() for name in names} == set(guide_tables.TABLES)
 
 
-def test_a_stale_table_is_noticed() -> None:
+def test_a_stale_table_is_reported() -> None:
     stale = PAGES["reference.md"].replace("| `create` |", "| `make` |", 1)
     assert stale != PAGES["reference.md"]
     assert guide_tables.renewed(stale) == PAGES["reference.md"]
@@ -172,7 +172,7 @@ def words(cell: str) -> list[str]:
     return re.findall(r"`(\w+)`", cell)
 
 
-def test_the_examples_of_an_execution_are_such() -> None:
+def test_examples_of_an_execution_decode_as_executions() -> None:
     [request] = blocks(RUNNER, "json execute")
     decoded = msgspec.json.decode(request, type=ExecuteRequest)
     assert msgspec.to_builtins(decoded) == json.loads(request)
@@ -256,9 +256,7 @@ def test_the_tutorial_serves_the_endpoints_that_it_declares() -> None:
     assert {endpoint.handler for endpoint in declared.api.endpoints} == functions
 
 
-def test_the_commands_of_the_runner_guide_work(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_commands_of_the_runner_guide_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     commands = [
         line.strip()

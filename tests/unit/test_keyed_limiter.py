@@ -11,7 +11,7 @@ from contracts.errors import Code, ServiceError
 from service.flow_control.keyed_limiter import PerKeyLimiter
 
 
-async def test_no_more_than_allowed_of_one_install_and_all_of_others() -> None:
+async def test_one_install_is_limited_while_others_are_not() -> None:
     limiter, busy, idle = PerKeyLimiter(2), uuid4(), uuid4()
     running = 0
     most = 0
@@ -34,7 +34,7 @@ async def test_no_more_than_allowed_of_one_install_and_all_of_others() -> None:
     assert most == 2
 
 
-async def test_nothing_is_kept_of_installs_that_nobody_waits_for() -> None:
+async def test_installs_without_waiters_use_no_memory() -> None:
     limiter, install = PerKeyLimiter(1), uuid4()
 
     async def wait_for_ever() -> None:
@@ -50,7 +50,7 @@ async def test_nothing_is_kept_of_installs_that_nobody_waits_for() -> None:
     assert limiter._semaphores == {}
 
 
-async def test_only_so_many_wait_and_not_for_ever() -> None:
+async def test_waiters_are_bounded_in_number_and_time() -> None:
     limiter, install = PerKeyLimiter(1, waiting=1, timeout_s=0.01), uuid4()
     asides = 0
 

@@ -27,12 +27,12 @@ def test_the_quota_message_names_the_quota() -> None:
     assert too_many_schedules(50) == "Too many schedules (max 50 per extension install)"
 
 
-def test_below_the_limit_is_allowed() -> None:
+def test_a_change_below_the_limit_is_allowed() -> None:
     assert check_rate([], NOW, 1) is None
     assert check_rate(ago(1, 2), NOW, 3) is None
 
 
-def test_at_the_limit_the_answer_is_when_the_oldest_that_counts_leaves() -> None:
+def test_a_change_at_the_limit_gets_the_time_when_the_oldest_expires() -> None:
     assert check_rate(ago(59, 20, 1), NOW, 3) == 1_000
     assert check_rate(ago(1, 59, 20), NOW, 3) == 1_000
     assert check_rate(ago(59, 20, 1), NOW, 2) == 40_000
@@ -40,17 +40,17 @@ def test_at_the_limit_the_answer_is_when_the_oldest_that_counts_leaves() -> None
     assert check_rate(ago(59.9995), NOW, 1) == 1
 
 
-def test_what_is_a_minute_old_no_longer_counts() -> None:
+def test_a_change_a_minute_old_no_longer_counts() -> None:
     assert check_rate(ago(60), NOW, 1) is None
     assert check_rate(ago(3600, 61, 60, 1), NOW, 2) is None
 
 
-def test_a_clock_set_back_by_an_hour_shuts_nobody_out() -> None:
+def test_a_clock_set_back_by_an_hour_blocks_no_caller() -> None:
     assert check_rate(ago(-3600), NOW, 1) is None
     assert check_rate(ago(-1), NOW, 1) == 61_000
 
 
-def test_what_is_remembered_never_grows_beyond_the_limit_or_the_minute() -> None:
+def test_the_window_never_exceeds_the_limit_or_the_minute() -> None:
     assert append_window(ago(90, 60, 59, 1), NOW, 10) == [*ago(59, 1), NOW]
     assert append_window(ago(3, 2, 1), NOW, 2) == [*ago(1), NOW]
     assert len(append_window(ago(*range(600)), NOW, 10**9)) == 61

@@ -38,7 +38,7 @@ def test_json_lines_carry_the_exception() -> None:
     assert "ValueError: invalid literal" in line["exception"]
 
 
-def test_json_lines_carry_what_other_packages_add() -> None:
+def test_json_lines_carry_fields_added_by_other_packages() -> None:
     made = logging.LogRecord("runner_bridge.x", logging.INFO, __file__, 1, "refused", (), None)
     made.__dict__["request_id"] = "id-1"
     line = msgspec.json.decode(JsonFormatter().format(made))
@@ -72,7 +72,7 @@ def test_no_value_looks_like_another_field_or_line_of_text() -> None:
         ("text", False, TextFormatter),
     ],
 )
-def test_lines_are_json_unless_on_a_terminal_or_told_otherwise(
+def test_lines_are_json_unless_on_a_terminal_or_set_otherwise(
     monkeypatch: pytest.MonkeyPatch, log_format: LogFormat, terminal: bool, kind: type
 ) -> None:
     root = logging.getLogger()

@@ -65,7 +65,7 @@ def test_every_label_names_a_function_and_its_statements(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["service.worker.planner.gone", "service.nowhere.plan_due", "x"])
-def test_a_name_that_is_not_there_is_noticed(name: str) -> None:
+def test_a_missing_name_is_reported(name: str) -> None:
     with pytest.raises(AttributeError):
         resolve(name)
 
@@ -81,7 +81,7 @@ def test_every_writing_statement_is_in_a_model_or_left_out_by_name(module: Modul
     assert statements_of(module) - named == set()
 
 
-def test_the_page_shows_the_results_that_were_kept() -> None:
+def test_the_page_shows_the_recorded_results() -> None:
     results = json.loads(RESULTS.read_text())
     shown = PAGE.read_text().split(BEGIN)[1].split(END)[0].strip()
     assert shown == table(results)

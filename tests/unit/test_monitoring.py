@@ -93,14 +93,14 @@ def possible(metric: str, label: str) -> set[str]:
     return SPECIFIED[re.sub("_(sum|count|bucket)$", "", metric.removeprefix(PREFIX))][label]
 
 
-def test_the_list_is_what_the_registry_holds() -> None:
+def test_the_documented_metrics_are_those_of_the_registry() -> None:
     ours = {name for name in KNOWN if name.startswith(PREFIX)}
     listed = {re.sub("_(sum|count|bucket)$", "", name.removeprefix(PREFIX)) for name in ours}
     assert listed == set(SPECIFIED)
 
 
 @pytest.mark.parametrize("rule", alerts(), ids=lambda rule: rule["alert"])
-def test_an_alert_is_about_what_exists_and_is_explained(rule: dict[str, Any]) -> None:
+def test_every_alert_uses_existing_metrics_and_is_explained(rule: dict[str, Any]) -> None:
     assert list(complaints(rule["expr"])) == []
     assert rule["labels"]["severity"] in {"critical", "warning", "info"}
     assert set(rule["annotations"]) == {"summary", "description"}
@@ -108,7 +108,7 @@ def test_an_alert_is_about_what_exists_and_is_explained(rule: dict[str, Any]) ->
 
 
 @pytest.mark.parametrize(("title", "expression"), queries())
-def test_a_panel_shows_what_exists(title: str, expression: str) -> None:
+def test_every_panel_uses_existing_metrics(title: str, expression: str) -> None:
     assert list(complaints(expression)) == [], title
 
 
@@ -148,5 +148,5 @@ def test_the_panels_do_not_overlap_and_have_a_data_source_that_is_provisioned() 
         'up{job="scheduler"}',
     ],
 )
-def test_a_planted_mistake_is_found(expression: str) -> None:
+def test_a_planted_mistake_is_reported(expression: str) -> None:
     assert list(complaints(expression))

@@ -33,7 +33,7 @@ def recorded_changes(name: str) -> list[tuple[int, int, int]]:
 
 @pytest.mark.sweep
 @pytest.mark.parametrize("initial", sorted({name[0] for name in zones.names()}))
-def test_every_recorded_change_starts_a_stretch(initial: str) -> None:
+def test_every_recorded_change_starts_an_offset_period(initial: str) -> None:
     for name in sorted(name for name in zones.names() if name[0] == initial):
         zone = zones.load(name)
         assert zone is not None
@@ -59,7 +59,7 @@ def test_changes_of_the_far_future_follow_the_rule() -> None:
     assert (spring.before, spring.offset) == (60, 120)
 
 
-def test_a_zone_without_changes_is_one_stretch_at_a_time() -> None:
+def test_a_zone_without_changes_has_one_offset_period_at_a_time() -> None:
     zone = zones.load("Asia/Kolkata")
     assert zone is not None
     period = offset_period_at(zone, (EPOCH.replace(year=2026) - EPOCH) // MINUTE)

@@ -46,7 +46,7 @@ def test_every_command_is_one_of_the_program(command: str) -> None:
         assert second in found.commands
 
 
-def test_the_guide_names_no_file_that_is_not_there() -> None:
+def test_the_guide_names_only_existing_files() -> None:
     named = set(re.findall(r"`((?:deploy|docs|contracts)/[\w./-]+)`", GUIDE))
     assert named
     assert [name for name in named if not (ROOT / name).exists()] == []

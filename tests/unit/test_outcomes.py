@@ -13,7 +13,7 @@ STEADY = RetryRules(jitter=0.0)
 
 
 @pytest.mark.parametrize("status", [200, 204, 302, 399])
-def test_below_400_is_success(status: int) -> None:
+def test_a_status_below_400_is_a_success(status: int) -> None:
     body = b'{"status":%d,"headers":null,"body_b64":"e30=","error":null}' % status
     assert from_response(body, 1000) == CallOutcome(http_status=status)
 

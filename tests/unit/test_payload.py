@@ -65,7 +65,7 @@ def same(left: object, right: object) -> bool:
         "".join(["a"] * 10).split("b"),
     ],
 )
-def test_accepted(value: object) -> None:
+def test_json_objects_and_arrays_are_accepted_as_payloads(value: object) -> None:
     assert check(value) is None
 
 
@@ -97,7 +97,7 @@ def test_only_objects_and_arrays_are_payloads(value: object) -> None:
         {"a": {"b": nested(63)}},
     ],
 )
-def test_what_json_or_the_database_cannot_hold_is_refused(value: object) -> None:
+def test_values_that_json_or_the_database_cannot_store_are_refused(value: object) -> None:
     assert check(value) == NOT_SERIALIZABLE
 
 
@@ -175,13 +175,13 @@ def test_no_payload_is_read_as_none() -> None:
         ("[" * 400 + "]" * 400, None),
     ],
 )
-def test_what_others_stored_is_read_without_a_crash(text: str, value: object) -> None:
+def test_payloads_of_other_writers_are_read_without_a_crash(text: str, value: object) -> None:
     read = from_json(text)
     assert same(read, value)
     assert same(msgspec.msgpack.decode(msgspec.msgpack.encode(read)), value)
 
 
-def test_something_nested_deeper_than_ours_is_still_read() -> None:
+def test_a_stored_payload_nested_deeper_than_allowed_is_still_read() -> None:
     assert from_json("[" * 200 + "]" * 200) == nested(200)
 
 
@@ -202,7 +202,7 @@ payloads = st.lists(values, max_size=5) | st.dictionaries(texts, values, max_siz
 
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(payloads)
-def test_what_is_accepted_comes_back_equal_in_both_encodings(payload: object) -> None:
+def test_accepted_payloads_round_trip_in_both_encodings(payload: object) -> None:
     by_json = msgspec.json.decode(msgspec.json.encode(payload))
     by_msgpack = msgspec.msgpack.decode(msgspec.msgpack.encode(payload))
     for arrived in (by_json, by_msgpack):

@@ -46,7 +46,7 @@ def test_late_slot_is_caught_up_with() -> None:
     assert decision(30.001) == DueDecision(SLOT, catchup=True, missed=0, following=at(300))
 
 
-def test_slot_past_which_another_went_by_is_missed() -> None:
+def test_slot_followed_by_a_later_due_slot_is_missed() -> None:
     assert decision(300) == DueDecision(at(300), catchup=True, missed=1, following=at(600))
     assert decision(1000) == DueDecision(at(900), catchup=True, missed=3, following=at(1200))
 

@@ -119,20 +119,20 @@ def _pending(
     return PendingRequest(request, claims, {"word": word}, operation)
 
 
-async def test_one_request_is_run_alone_at_once() -> None:
+async def test_a_single_request_is_executed_at_once() -> None:
     desk = Desk()
     assert await desk.ask("a") == Said("a", alone=True)
     assert desk.sizes == []
 
 
-async def test_requests_of_a_moment_are_answered_together_each_its_own() -> None:
+async def test_concurrent_requests_share_a_batch_and_get_their_own_answers() -> None:
     desk = Desk()
     words = [str(n) for n in range(20)]
     assert await desk.ask_all(*words) == [Said(word, alone=False) for word in words]
     assert (desk.sizes, desk.connections) == ([10, 10], 2)
 
 
-async def test_what_arrives_meanwhile_is_the_next_batch() -> None:
+async def test_requests_arriving_during_a_batch_form_the_next() -> None:
     desk = Desk()
     async with desk.busy():
         asked = [asyncio.create_task(desk.ask(word)) for word in "abc"]
@@ -140,7 +140,7 @@ async def test_what_arrives_meanwhile_is_the_next_batch() -> None:
     assert desk.sizes == [3]
 
 
-async def test_one_that_fails_or_is_difficult_spoils_no_other() -> None:
+async def test_a_failing_or_slow_request_does_not_affect_its_batch() -> None:
     desk = Desk()
     a, refused, difficult, b = await desk.ask_all("a", "refused", "difficult", "b")
     assert (a, b) == (Said("a", alone=False), Said("b", alone=False))
@@ -150,7 +150,7 @@ async def test_one_that_fails_or_is_difficult_spoils_no_other() -> None:
     assert desk.alone == ["difficult"]
 
 
-async def test_difficult_ones_do_not_hold_up_the_lane() -> None:
+async def test_slow_requests_do_not_block_their_lane() -> None:
     desk = Desk()
     desk.gate.clear()
     asked = asyncio.gather(*(desk.ask("difficult") for _ in range(3)))
@@ -171,7 +171,7 @@ async def test_batch_that_fails_is_answered_one_by_one() -> None:
 
 
 @pytest.mark.parametrize("where", ["fault", "away"])
-async def test_database_that_is_away_is_told_to_everyone_of_the_batch(where: str) -> None:
+async def test_a_missing_database_fails_every_request_of_the_batch(where: str) -> None:
     desk = Desk()
     error = ConnectionError("away")
     setattr(desk, where, error)
@@ -179,14 +179,14 @@ async def test_database_that_is_away_is_told_to_everyone_of_the_batch(where: str
     assert (desk.alone, desk.connections) == ([], 1)
 
 
-async def test_fault_of_a_request_alone_is_its_own() -> None:
+async def test_error_of_a_single_request_reaches_its_caller() -> None:
     desk = Desk()
     with pytest.raises(ServiceError, match="alone"):
         await desk.ask("refused")
     assert await desk.ask("a") == Said("a", alone=True)
 
 
-async def test_caller_who_is_cancelled_spoils_nothing() -> None:
+async def test_cancelled_caller_does_not_affect_its_batch() -> None:
     desk = Desk()
     desk.gate.clear()
     tasks = [asyncio.create_task(desk.ask(word)) for word in "abc"]
@@ -198,7 +198,7 @@ async def test_caller_who_is_cancelled_spoils_nothing() -> None:
     assert [await tasks[0], await tasks[2]] == [Said("a", False), Said("c", False)]
 
 
-async def test_request_whose_caller_gave_up_meanwhile_is_not_worked_on() -> None:
+async def test_request_that_timed_out_before_its_batch_is_not_executed() -> None:
     desk = Desk()
     async with desk.busy():
         late = asyncio.create_task(desk.ask("late", gone=True))
@@ -210,7 +210,7 @@ async def test_request_whose_caller_gave_up_meanwhile_is_not_worked_on() -> None
     assert "late" not in desk.alone
 
 
-async def test_batch_of_none_but_those_who_gave_up_takes_no_connection() -> None:
+async def test_batch_of_timed_out_requests_takes_no_connection() -> None:
     desk = Desk()
     async with desk.busy():
         late = [asyncio.create_task(desk.ask("late", gone=True)) for _ in range(2)]
@@ -237,7 +237,7 @@ async def test_reads_of_one_install_may_share_a_batch() -> None:
     assert desk.sizes == [2]
 
 
-async def test_stuck_batches_do_not_hold_up_the_next() -> None:
+async def test_stuck_batches_do_not_block_the_next() -> None:
     desk = Desk()
     async with desk.busy():
         waiting = asyncio.gather(*(desk.ask(word) for word in "abc"))
@@ -247,7 +247,7 @@ async def test_stuck_batches_do_not_hold_up_the_next() -> None:
 
 
 @pytest.mark.parametrize("off", ["for all", "for this operation"])
-async def test_nothing_is_gathered_where_that_is_forbidden(off: str) -> None:
+async def test_no_batch_is_built_when_batching_is_disabled(off: str) -> None:
     desk = Desk(sharded=off == "for all")
     if off == "for this operation":
         desk.operation = OperationSpec(desk.run, Said, mutates=False)

@@ -22,7 +22,7 @@ def test_the_environment_wins_over_the_file_and_the_file_over_defaults(tmp_path:
     assert settings.min_interval_minutes == Settings().min_interval_minutes
 
 
-def test_texts_of_the_environment_become_what_the_setting_is() -> None:
+def test_texts_of_the_environment_are_converted_to_the_type_of_the_setting() -> None:
     settings = load(
         {
             "EXT_SCHEDULER_DECLARED_IS_GRANTED": "true",
@@ -49,7 +49,7 @@ def test_texts_of_the_environment_become_what_the_setting_is() -> None:
         ("EXT_SCHEDULER_CONFIG", "/nonexistent/settings.toml", "No such file"),
     ],
 )
-def test_a_wrong_setting_is_named(variable: str, text: str, named: str) -> None:
+def test_an_invalid_setting_is_named(variable: str, text: str, named: str) -> None:
     with pytest.raises(SettingsError, match=named):
         load({variable: text})
 
@@ -63,7 +63,7 @@ def test_a_secret_may_be_in_a_file(tmp_path: Path, name: str) -> None:
     )
 
 
-def test_a_secret_that_cannot_be_had_is_named(tmp_path: Path) -> None:
+def test_an_unreadable_secret_is_named(tmp_path: Path) -> None:
     empty, variable = tmp_path / "empty", "EXT_SCHEDULER_NATS_PASSWORD_FILE"
     empty.touch()
     with pytest.raises(SettingsError, match=f"{variable}: .*No such file"):

@@ -44,7 +44,7 @@ def writers(pattern: str, modules: Iterable[Source]) -> list[str]:
 
 
 @pytest.mark.parametrize(("pattern", "home"), HOMES.items())
-def test_each_of_these_statements_is_in_one_module(pattern: str, home: str) -> None:
+def test_each_shared_statement_is_in_one_module(pattern: str, home: str) -> None:
     modules = [s for s in sources() if is_python(s) and s.path.startswith("service/")]
     others = [path for path in writers(pattern, modules) if path != home]
     assert others == [], f"call the function of {home} instead"
@@ -60,7 +60,7 @@ def test_each_of_these_statements_is_in_one_module(pattern: str, home: str) -> N
         'X = f"""{made}\nINSERT INTO ext_scheduler.outbox (type)"""',
     ],
 )
-def test_a_second_statement_is_found_with_its_module(text: str) -> None:
+def test_a_duplicate_statement_is_reported_with_its_module(text: str) -> None:
     planted = Source("service/storage/runs/planted.py", text)
     found = [path for pattern in HOMES for path in writers(pattern, [planted])]
     assert found == ["service/storage/runs/planted.py"]

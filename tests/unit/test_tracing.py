@@ -28,12 +28,12 @@ def test_the_trace_of_a_valid_header_is_known() -> None:
         VALID.replace("4", "\u0664"),
     ],
 )
-def test_anything_else_names_no_trace_and_is_not_passed_on(text: str | None) -> None:
+def test_an_invalid_trace_header_is_not_forwarded(text: str | None) -> None:
     assert trace_id(text) is None
     assert trace_headers({} if text is None else {"traceparent": text, "tracestate": "a=b"}) == {}
 
 
-def test_the_state_goes_along_where_it_is_fit_to() -> None:
+def test_a_valid_trace_state_is_forwarded() -> None:
     both = {"traceparent": VALID, "tracestate": "vendor=1"}
     assert trace_headers({**both, "other": "x"}) == both
     for state in ("", "a=\r\nb", "a=ä", "a" * 513):

@@ -22,7 +22,7 @@ class Work:
         self.done.append(item)
 
 
-async def test_who_stands_aside_gives_its_place_to_the_next() -> None:
+async def test_suspended_item_frees_its_place_for_the_next() -> None:
     work = Work(concurrency=1, waiting=3)
     assert all(work.queue.put(item, 1) for item in ("a1", "b1", "a2", "b2"))
     await asyncio.sleep(0)
@@ -30,7 +30,7 @@ async def test_who_stands_aside_gives_its_place_to_the_next() -> None:
     assert work.done == ["b1", "b2"]
 
 
-async def test_who_comes_back_finishes_and_places_are_counted_right() -> None:
+async def test_resumed_item_finishes_and_the_running_count_stays_right() -> None:
     work = Work(concurrency=2, waiting=10)
     assert all(work.queue.put(item, 1) for item in ("a1", "a2", "a3", "b1"))
     for _ in range(5):
@@ -45,7 +45,7 @@ async def test_who_comes_back_finishes_and_places_are_counted_right() -> None:
     assert work.done[-1] == "b2"
 
 
-async def test_who_stands_aside_counts_as_waiting() -> None:
+async def test_suspended_item_counts_as_waiting() -> None:
     work = Work(concurrency=1, waiting=2, waiting_bytes=25)
     assert work.queue.put("a1", 1)
     await asyncio.sleep(0)

@@ -16,14 +16,14 @@ async def ended_by(error: Exception) -> str:
     return _reason(task)
 
 
-async def test_a_lost_database_is_told_in_words() -> None:
+async def test_a_lost_database_is_reported_in_one_line() -> None:
     lost = asyncpg.InterfaceError("connection has been released back to the pool")
     assert await ended_by(lost) == (
         "the database is lost to the queue loop: connection has been released back to the pool"
     )
 
 
-async def test_a_loss_without_words_is_told_by_its_kind() -> None:
+async def test_an_error_without_text_is_reported_by_its_class() -> None:
     assert await ended_by(TimeoutError()) == "the database is lost to the queue loop: TimeoutError"
 
 
@@ -34,5 +34,5 @@ async def test_message_of_a_lost_connection_hides_inner_states_of_the_driver() -
     )
 
 
-async def test_a_fault_of_ours_is_told_with_its_class() -> None:
+async def test_an_unexpected_error_is_reported_with_its_class() -> None:
     assert await ended_by(KeyError("x")) == "the queue loop ended: KeyError('x')"

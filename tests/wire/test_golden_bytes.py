@@ -112,7 +112,7 @@ def test_every_token_still_verifies(release: str) -> None:
         assert claims == meant
 
 
-def test_members_with_nothing_to_say_are_left_out_except_in_schedule_info() -> None:
+def test_empty_members_are_omitted_except_in_schedule_info() -> None:
     create = read(CURRENT, "host.json")["create"]["output"]["json"]
     assert create.startswith('{"success":true,"scheduleId":')
     assert create.count(":") == 2

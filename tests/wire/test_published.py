@@ -43,7 +43,7 @@ def document() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("form", list(ContractFormat))
-def test_what_is_committed_is_what_is_generated(form: ContractFormat) -> None:
+def test_committed_documents_equal_the_generated_ones(form: ContractFormat) -> None:
     assert (FOLDER / FILES[form]).read_text() == render(form), "make api"
 
 
@@ -64,7 +64,7 @@ def test_the_document_has_every_operation_under_its_subject(document: dict[str, 
     assert types == [each.value for each in EventType]
 
 
-def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+def test_every_reference_resolves(document: dict[str, Any]) -> None:
     found = list(references(document))
     assert len(found) > 200
     for reference in found:
@@ -134,7 +134,7 @@ def test_events_and_executions_fit_the_document(document: dict[str, Any]) -> Non
         fits(document, message, {"json": text})
 
 
-def test_every_code_is_told_by_some_operation() -> None:
+def test_every_code_is_documented_by_an_operation() -> None:
     told = {
         code
         for realm, op in OPERATIONS
@@ -157,7 +157,7 @@ def test_the_interface_of_the_runner_has_every_generated_part() -> None:
     assert OFFERED[SCHEDULER] == {function.name for function in wit.functions()}
 
 
-def test_a_compiler_of_extensions_sees_one_interface_in_both(tmp_path: Path) -> None:
+def test_both_worlds_have_the_same_interface_for_extensions(tmp_path: Path) -> None:
     published = bindings(FOLDER / FILES[ContractFormat.WIT], "scheduled", tmp_path / "published")
     offered = bindings(WIT, "runner", tmp_path / "offered")
     assert published == offered
@@ -220,7 +220,7 @@ def plain(text: str) -> str:
         ("create", b'{"success":false,"code":"QUOTA_EXCEEDED","error":"x"}', (429, "x")),
     ],
 )
-def test_a_reply_that_is_not_published_is_noticed(
+def test_an_unpublished_reply_is_reported(
     op: str, body: bytes, error: tuple[int, str] | None
 ) -> None:
     reply = Reply({"Content-Type": "application/json"}, body, error)
