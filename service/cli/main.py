@@ -20,6 +20,7 @@ from service.cli.errors import (
     EXIT_USAGE,
     CommandError,
 )
+from service.cli.output import print_notice
 from service.runtime.resources import SERVICE_NAME, CannotReachError, CannotServeError
 from service.runtime.settings import FILE_VARIABLE, SettingsError
 
@@ -140,5 +141,5 @@ def _report_usage_error(error: typer.TyperException) -> int:
 
 def _report(message: str, status: int) -> int:
     if message:
-        print(f"ext-scheduler: {message}", file=sys.stderr)
+        print_notice(f"ext-scheduler: {message}")
     return status

@@ -13,31 +13,37 @@ from typing import Any
 import msgspec
 
 from service.cli.errors import EXIT_BROKEN_PIPE, CommandError
+from service.rules.text import escape_controls
 
 EMPTY_CELL = "-"
 WIRE_TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d+)?Z")
-CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 PROGRESS_DELAY_S = 1.0
 """Nothing is shown for a wait shorter than this."""
 PROGRESS_INTERVAL_S = 0.5
 
 
 def print_line(text: str = "") -> None:
-    """Print a line of the result. Raises CommandError when the pipe's reader is gone."""
+    """Print a line, or several, of the result. Raises CommandError when the reader is gone."""
     try:
-        sys.stdout.write(text + "\n")
+        sys.stdout.write(escape_controls(text, keep_lines=True) + "\n")
     except BrokenPipeError:
         raise CommandError("", EXIT_BROKEN_PIPE) from None
 
 
 def print_notice(text: str) -> None:
     """Print a line that is not part of the result, to standard error."""
-    print(text, file=sys.stderr)
+    print(escape_controls(text), file=sys.stderr)
 
 
 def print_json(value: object) -> None:
     """Print a value as indented JSON."""
-    print_line(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+    print_line(json_text(value))
+
+
+def json_text(value: object) -> str:
+    """Return a value as indented JSON, with escapes for what would control a terminal."""
+    text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+    return escape_controls(text, keep_lines=True)
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
@@ -71,7 +77,7 @@ def cell(value: object) -> str:
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
     if time := WIRE_TIME.fullmatch(text):
         return f"{time[1]} {time[2]}"
-    return CONTROL_CHARACTERS.sub("\N{REPLACEMENT CHARACTER}", text)
+    return escape_controls(text)
 
 
 @asynccontextmanager
@@ -95,7 +101,12 @@ async def _show_progress(activity: Callable[[], str]) -> None:
     try:
         while True:
             elapsed = asyncio.get_running_loop().time() - started
-            print(f"\r\x1b[K{activity()} … {elapsed:.0f} s", end="", file=sys.stderr, flush=True)
+            print(
+                f"\r\x1b[K{escape_controls(activity())} … {elapsed:.0f} s",
+                end="",
+                file=sys.stderr,
+                flush=True,
+            )
             await asyncio.sleep(PROGRESS_INTERVAL_S)
     finally:
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from service.rules.text import escape_controls
+
 LogFormat = Literal["auto", "json", "text"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -49,7 +51,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = _exception(self, record)
-        return _encode(line).decode()
+        return escape_controls(_encode(line).decode())
 
 
 class TextFormatter(logging.Formatter):
@@ -57,17 +59,22 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S.%f")[:-3]
-        pairs = "".join(f" {name}={_word(value)}" for name, value in _fields(record).items())
-        text = f"{at} {record.levelname:<7} {record.getMessage()}{pairs}"
+        pairs = "".join(
+            f" {escape_controls(name)}={_word(value)}" for name, value in _fields(record).items()
+        )
+        text = f"{at} {record.levelname:<7} {escape_controls(record.getMessage())}{pairs}"
         if record.exc_info:
-            text += "\n" + _exception(self, record)
+            text += "\n" + escape_controls(_exception(self, record), keep_lines=True)
         return text
 
 
 def _word(value: object) -> str:
     """Return the value as one word, so that it cannot look like another field or line."""
     text = str(value)
-    return text if text.isprintable() and " " not in text else repr(text)
+    if text.isprintable() and " " not in text:
+        return text
+    quoted = escape_controls(text).replace("'", "\\'")
+    return f"'{quoted}'"
 
 
 def configure(log_format: LogFormat, level: LogLevel) -> None:

@@ -63,6 +63,24 @@ def test_no_value_looks_like_another_field_or_line_of_text() -> None:
     assert text.endswith("it rains name='a b=c' path='x\\nINFO forged'")
 
 
+HOSTILE = "\x1b[2J\x07\x7f\x9b31m\u202e\u2066\u2028\r\nforged\ufeff"
+
+
+@pytest.mark.parametrize("formatter", [JsonFormatter(), TextFormatter()])
+def test_no_line_controls_a_terminal(formatter: logging.Formatter) -> None:
+    made = record(path=HOSTILE, spaced=f"a {HOSTILE}", **{f"name{HOSTILE}": 1})
+    made.args = (HOSTILE,)
+    error = ValueError(HOSTILE)
+    made.exc_info = (type(error), error, None)
+    text = formatter.format(made)
+    assert [character for character in text.replace("\n", "") if not character.isprintable()] == []
+    assert "\\u001b[2J\\u0007\\u007f\\u009b31m\\u202e\\u2066\\u2028\\r\\nforged" in text
+    if isinstance(formatter, JsonFormatter):
+        line = msgspec.json.decode(text)
+        assert line["path"] == HOSTILE
+        assert line["message"] == f"it {HOSTILE}"
+
+
 @pytest.mark.parametrize(
     ("log_format", "terminal", "kind"),
     [

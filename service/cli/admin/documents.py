@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 import typer
 from msgspec import structs
 
@@ -17,7 +16,7 @@ from service.cli.admin.client import AdminClient, to_builtins
 from service.cli.admin.output import OutputOptions, print_result
 from service.cli.admin.parameters import build_parameters
 from service.cli.errors import EXIT_USAGE, CommandError
-from service.cli.output import print_line, print_notice
+from service.cli.output import json_text, print_line, print_notice
 
 EXPORT_OPTIONS = build_parameters(
     [("out", Annotated[Path | None, typer.Option(help="File; standard output by default.")], None)]
@@ -54,11 +53,11 @@ async def export(client: AdminClient, arguments: Mapping[str, Any]) -> None:
             break
         cursor = {"cursor": page.next_cursor}
     content = documents[0] if len(documents) == 1 else documents
-    text = msgspec.json.format(msgspec.json.encode(content), indent=2)
+    text = json_text(content)
     if arguments["out"] is None:
-        print_line(text.decode())
+        print_line(text)
         return
-    files.write(arguments["out"], text + b"\n", files.PUBLIC)
+    files.write(arguments["out"], f"{text}\n".encode(), files.PUBLIC)
     print_notice(f"schedules written to {arguments['out']}: {_count_schedules(documents)}")
 
 
