@@ -37,6 +37,7 @@ __all__ = [
     "KeySet",
     "Reason",
     "body_sha256",
+    "form_fault",
     "generate_key",
     "key_set_document",
     "parse_key_set",
@@ -176,15 +177,20 @@ def _header(segment: bytes) -> Mapping[str, Any]:
     return MappingProxyType(read_object(base64url.decode(segment)))
 
 
-def _split(token: str | None) -> list[bytes]:
+def form_fault(token: str | None) -> Reason | None:
+    """Return why this cannot be a token, judged by its length and dots alone; None if it can."""
     if not token:
-        _refuse(Reason.MISSING)
+        return Reason.MISSING
     if len(token) > MAX_TOKEN_BYTES:
-        _refuse(Reason.OVERSIZE)
-    segments = token.encode(errors="replace").split(b".")
-    if len(segments) != 3:
-        _refuse(Reason.MALFORMED)
-    return segments
+        return Reason.OVERSIZE
+    return None if token.count(".") == 2 else Reason.MALFORMED
+
+
+def _split(token: str | None) -> list[bytes]:
+    fault = form_fault(token)
+    if token is None or fault is not None:
+        _refuse(fault or Reason.MISSING)
+    return token.encode(errors="replace").split(b".")
 
 
 def _key(header: Mapping[str, Any], keys: KeySet) -> Key:

@@ -258,7 +258,7 @@ async def _answering(
     """Answer requests within the context; at its end answer all that were accepted."""
     handle = dispatcher.handle if spans is None else spans.around(dispatcher.handle)
     try:
-        await responder.start(handle, dispatcher.refuse)
+        await responder.start(handle, dispatcher.refuse, dispatcher.screen)
     except BusUnavailableError as error:
         raise CannotServeError(str(error)) from None
     try:

@@ -46,6 +46,10 @@ Refuse = Callable[[Request, Code, str], Reply]
 """Answers a request without running it: with the given code and message."""
 
 
+Screen = Callable[[Request], Reply | None]
+"""Refuses a request by its looks, cheaply and before it is queued; None for what is to be run."""
+
+
 class KeySource(Protocol):
     """Provides the keys that are valid at the moment."""
 

@@ -8,10 +8,10 @@ from logging import getLogger
 from typing import Any
 from uuid import UUID, uuid4
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from contracts import encoding
-from contracts.context import Claims, ContextRefused, Reason, verify
+from contracts.context import Claims, ContextRefused, Reason, form_fault, verify
 from contracts.encoding import MAX_BODY_BYTES, Encoding, MalformedBody, UnknownContentType
 from contracts.errors import NUMBERS, Code, ErrorBody, Outcome, ServiceError
 from contracts.subjects import (
@@ -26,6 +26,7 @@ from service.messages import KeySource, Reply, Request
 from service.operations import OPERATIONS
 from service.operations.context import Answer
 from service.requests.batcher import PendingRequest, RequestBatcher
+from service.runtime.line_sampler import LineSampler
 from service.runtime.logs import fields, log_info
 from service.runtime.metrics import Metrics
 from service.storage.engine.errors import is_unavailable
@@ -35,6 +36,7 @@ log = getLogger(__name__)
 NOT_AUTHORIZED = "Request is not authorized"
 NOT_NOW = "The service cannot answer now; send the same request again"
 FAULT = "Internal error"
+BODY_TOO_LARGE = f"Body is larger than {MAX_BODY_BYTES} bytes"
 
 _WITH_CODE = (ErrorBody, Outcome)
 
@@ -82,6 +84,10 @@ class Dispatcher(Struct, frozen=True, kw_only=True):
     batcher: RequestBatcher
     step_aside: Callable[[int], AbstractContextManager[None]] = _stay
     on_committed: Callable[[], None] = _noop
+    unverified_lines: LineSampler = field(default_factory=partial(LineSampler, log, "request"))
+    outage_lines: LineSampler = field(
+        default_factory=partial(LineSampler, log, "database not available")
+    )
 
     async def handle(self, request: Request) -> Reply:
         """Answer a request; raise nothing but cancellation."""
@@ -113,6 +119,24 @@ class Dispatcher(Struct, frozen=True, kw_only=True):
         request_id = uuid4() if claims is None else claims.jti
         return _reply(answer, request, str(request_id), failed=failed)
 
+    def screen(self, request: Request) -> Reply | None:
+        """Return the refusal of what is too large, or bears nothing like a token; else None.
+
+        For the moment of its arrival: such a request shall neither wait, nor be hashed or decoded.
+        """
+        began = time.perf_counter()
+        reason = None
+        if len(request.body) > MAX_BODY_BYTES:
+            answer = ErrorBody(code=Code.VALIDATION_FAILED, error=BODY_TOO_LARGE)
+        else:
+            reason = form_fault(request.headers.get(CONTEXT_HEADER))
+            if reason is None:
+                return None
+            answer = self._unauthorized(reason)
+        duration_s = time.perf_counter() - began
+        self._account(request, None, _Ending(answer.code.value, True, reason, {}, duration_s))
+        return _reply(answer, request, str(uuid4()), failed=True)
+
     def refuse(self, request: Request, code: Code, message: str) -> Reply:
         """Answer a request without running it; cheap, for times of overload."""
         self.metrics.api_calls.labels(request.op, "failed").inc()
@@ -141,20 +165,26 @@ class Dispatcher(Struct, frozen=True, kw_only=True):
         if isinstance(error, ServiceError):
             return error.body()
         if isinstance(error, ContextRefused):
-            self.metrics.auth_failures.labels(error.reason.value).inc()
-            return ErrorBody(code=Code.UNAUTHORIZED, error=NOT_AUTHORIZED)
+            return self._unauthorized(error.reason)
         if isinstance(error, UnknownContentType | MalformedBody):
             return ErrorBody(code=Code.VALIDATION_FAILED, error=str(error))
         context = fields(operation=request.op, request_id=claims and str(claims.jti))
         if is_unavailable(error):
-            log.warning("database not available: %r", error, extra=context)
+            if self.outage_lines.admits(type(error).__name__):
+                log.warning("database not available: %r", error, extra=context)
             return ErrorBody(code=Code.UNAVAILABLE, error=NOT_NOW)
         log.error("fault while answering", exc_info=error, extra=context)
         return ErrorBody(code=Code.INTERNAL, error=FAULT)
 
+    def _unauthorized(self, reason: Reason) -> ErrorBody:
+        self.metrics.auth_failures.labels(reason.value).inc()
+        return ErrorBody(code=Code.UNAUTHORIZED, error=NOT_AUTHORIZED)
+
     def _account(self, request: Request, claims: Claims | None, ending: _Ending) -> None:
         op, status = request.op, ending.status
         self.metrics.record_request(op, status, ending.code, ending.duration_s)
+        if claims is None and not self.unverified_lines.admits(ending.reason or ending.code or ""):
+            return
         caller: dict[str, Any] = {
             "tenant": claims and claims.tenant_id,
             "install": claims and claims.install_id,
@@ -215,8 +245,6 @@ def _code(answer: Answer) -> str | None:
 
 
 def _read(request: Request) -> dict[str, Any]:
-    if len(request.body) > MAX_BODY_BYTES:
-        raise MalformedBody(f"Body is larger than {MAX_BODY_BYTES} bytes")
     negotiated = encoding.negotiate(request.headers.get(CONTENT_TYPE_HEADER))
     return encoding.decode_map(request.body, negotiated)
 

@@ -30,7 +30,7 @@ from service.bus import micro
 from service.bus.connection import Bus, confirm_subscriptions
 from service.bus.micro import Identity, Statistics
 from service.flow_control.work_queue import WorkQueue, WorkQueueSettings
-from service.messages import Handle, Refuse, Reply, Request, ServiceOperation
+from service.messages import Handle, Refuse, Reply, Request, Screen, ServiceOperation
 
 log = getLogger(__name__)
 
@@ -43,6 +43,7 @@ HEADER_ALLOWANCE = 8 * 1024
 
 QUEUE_FULL = "The service is busy, please try again"
 CALLER_GONE = "The deadline of the request has passed"
+WAITED_TOO_LONG = "The request waited for too long, please try again"
 STOPPING = "The service is stopping, please try again"
 FAULT = "The request could not be answered"
 TOO_LARGE = "The answer is too large for the bus"
@@ -57,6 +58,7 @@ class ResponderEvent(StrEnum):
     REPLY_NOT_ALLOWED = "reply_not_allowed"
     QUEUE_FULL = "queue_full"
     DEADLINE_PASSED = "deadline_passed"
+    WAITED_TOO_LONG = "waited_too_long"
     FAULT = "fault"
     CANCELLED = "cancelled"
     REPLY_NOT_SENT = "reply_not_sent"
@@ -66,7 +68,9 @@ class ResponderEvent(StrEnum):
 class ResponderSettings(Struct, frozen=True):
     """How much at once, and which subjects replies may go to.
 
-    ``reply_prefixes`` are literal beginnings of a reply subject.
+    ``reply_prefixes`` are literal beginnings of a reply subject. What waited longer than
+    ``max_wait_s`` seconds is refused when its turn comes: in a flood its caller is about to give
+    up, and an answer in time is better given to those behind it.
     """
 
     concurrency: int = 64
@@ -74,6 +78,7 @@ class ResponderSettings(Struct, frozen=True):
     waiting_bytes: int = 64 * 1024 * 1024
     reply_prefixes: tuple[str, ...] = ("_INBOX", "_R_.")
     drain_timeout_s: float = 30.0
+    max_wait_s: float = 2.0
 
 
 class _Endpoint(Struct, frozen=True):
@@ -82,9 +87,12 @@ class _Endpoint(Struct, frozen=True):
 
 
 class _Arrival(Struct, frozen=True):
+    """A message that may be answered; ``at`` is when it arrived, by the monotonic clock."""
+
     endpoint: _Endpoint
     request: Request
     reply_to: str
+    at: float
 
 
 ObserveEvent = Callable[[ResponderEvent], None]
@@ -95,6 +103,10 @@ def ignore(_event: ResponderEvent) -> None:
     """Count nothing."""
 
 
+def admit_all(_request: Request) -> None:
+    """Refuse nothing by its looks."""
+
+
 class Responder:
     """Answers the operations on one connection; ``start`` it once, ``stop`` it once.
 
@@ -103,6 +115,7 @@ class Responder:
 
     _handle: Handle
     _refuse: Refuse
+    _screen: Screen
 
     def __init__(
         self,
@@ -140,13 +153,14 @@ class Responder:
         """Let another request run while the current one, of ``size`` bytes, waits for its turn."""
         return self._queue.step_aside(size)
 
-    async def start(self, handle: Handle, refuse: Refuse) -> None:
+    async def start(self, handle: Handle, refuse: Refuse, screen: Screen = admit_all) -> None:
         """Subscribe, and return when the server has confirmed it.
 
-        ``handle`` is expected to answer its own failures; what it raises nevertheless is logged and
-        answered by ``refuse``. Raises SubscriptionsDeniedError when the user lacks a permission.
+        ``screen`` is asked as a message arrives: what it refuses never waits. ``handle`` is
+        expected to answer its own failures; what it raises nevertheless is logged and answered by
+        ``refuse``. Raises SubscriptionsDeniedError when the user lacks a permission.
         """
-        self._handle, self._refuse = handle, refuse
+        self._handle, self._refuse, self._screen = handle, refuse, screen
         client = self._bus.client
         for verb, build in self._discovery().items():
             for subject in micro.subjects(self._identity, verb):
@@ -181,7 +195,11 @@ class Responder:
             self._drop(message.reply)
             return
         arrival = _arrival(endpoint, message, time.time())
-        if not self._queue.put(arrival, len(message.data)):
+        refusal = self._screened(arrival.request)
+        if refusal is not None:
+            endpoint.statistics.count(0, refusal.error)
+            await self._send(arrival, refusal)
+        elif not self._queue.put(arrival, len(message.data)):
             self._observe(ResponderEvent.QUEUE_FULL)
             await self._turn_away(arrival, QUEUE_FULL)
 
@@ -199,6 +217,10 @@ class Responder:
             self._observe(ResponderEvent.DEADLINE_PASSED)
             await self._turn_away(arrival, CALLER_GONE)
             return
+        if time.monotonic() - arrival.at > self._settings.max_wait_s:
+            self._observe(ResponderEvent.WAITED_TOO_LONG)
+            await self._turn_away(arrival, WAITED_TOO_LONG)
+            return
         began = time.perf_counter_ns()
         try:
             reply = await self._handle(arrival.request)
@@ -213,6 +235,12 @@ class Responder:
         reply = self._fitting(arrival, reply)
         arrival.endpoint.statistics.count(time.perf_counter_ns() - began, reply.error)
         await self._send(arrival, reply)
+
+    def _screened(self, request: Request) -> Reply | None:
+        try:
+            return self._screen(request)
+        except Exception as error:  # noqa: BLE001 -- logged by _fault
+            return self._fault(request, "fault at the door", error)
 
     def _fault(self, request: Request, what: str, error: BaseException) -> Reply:
         """Log a fault, and return the refusal for it."""
@@ -279,7 +307,7 @@ def _arrival(endpoint: _Endpoint, message: Msg, now: float) -> _Arrival:
         body=message.data,
         received=now,
     )
-    return _Arrival(endpoint, request, message.reply)
+    return _Arrival(endpoint, request, message.reply, time.monotonic())
 
 
 def _is_cancelled() -> bool:

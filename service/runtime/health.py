@@ -1,5 +1,7 @@
 """``/healthz``, ``/readyz`` and ``/metrics`` on one port."""
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
@@ -10,6 +12,8 @@ from service.runtime.metrics import Metrics
 
 SHUTDOWN_TIMEOUT_S = 1.0
 """How long a request may still take while the server stops."""
+KEEP_S = 0.5
+"""For how long the results of a check answer further requests: pollers shall not add load."""
 HealthCheck = Callable[[], Awaitable[None]]
 """Returns where the process is well; raises an exception whose text states what is wrong."""
 
@@ -25,13 +29,12 @@ async def serve_health(
     async def healthz(_request: web.Request) -> web.Response:
         return web.json_response({"alive": True})
 
+    readiness = Readiness(checks)
+
     async def readyz(_request: web.Request) -> web.Response:
-        current = dict(checks)  # a process that is starting adds to them
-        faults = await run_checks(current)
-        results = {name: faults.get(name, "ok") for name in current}
-        return web.json_response(
-            {"ready": not faults, "checks": results}, status=503 if faults else 200
-        )
+        results = await readiness.results()
+        ready = all(result == "ok" for result in results.values())
+        return web.json_response({"ready": ready, "checks": results}, status=200 if ready else 503)
 
     async def exposition(_request: web.Request) -> web.Response:
         return web.Response(
@@ -46,6 +49,31 @@ async def serve_health(
     await runner.setup()
     await web.TCPSite(runner, host, port).start()
     return runner, runner.addresses[0][1]
+
+
+class Readiness:
+    """Runs checks once for all who ask while they run, and for ``KEEP_S`` seconds after."""
+
+    def __init__(self, checks: Mapping[str, HealthCheck]) -> None:
+        self._checks = checks
+        self._running: asyncio.Task[dict[str, str]] | None = None
+        self._fresh_until = 0.0
+
+    async def results(self) -> dict[str, str]:
+        """Return ``ok``, or what is wrong, by name of the check."""
+        running = self._running
+        if running is None or (running.done() and not self._is_fresh(running.result())):
+            running = self._running = asyncio.create_task(self._run())
+        return await asyncio.shield(running)  # one who hangs up does not end it for the others
+
+    def _is_fresh(self, results: Mapping[str, str]) -> bool:
+        return time.monotonic() < self._fresh_until and results.keys() == self._checks.keys()
+
+    async def _run(self) -> dict[str, str]:
+        current = dict(self._checks)  # a process that is starting adds to them
+        faults = await run_checks(current)
+        self._fresh_until = time.monotonic() + KEEP_S
+        return {name: faults.get(name, "ok") for name in current}
 
 
 async def run_checks(checks: Mapping[str, HealthCheck]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Any
 import nats.errors
 import pytest
 
+from contracts.encoding import MAX_BODY_BYTES
 from devstack.embedded import Nats, ServerFailed, embedded_nats
 from service.bus.connection import (
     BusSettings,
@@ -190,6 +191,24 @@ async def test_the_server_applies_the_written_limits(server: Nats) -> None:
     assert seen["max_connections"] == 4096
     assert seen["max_control_line"] == 4096
     assert seen["http_host"] == "127.0.0.1"
+
+
+@pytest.mark.parametrize("user", ["runner", "operator"])
+async def test_callers_send_little_more_than_the_largest_body_and_receive_more(
+    server: Nats, user: str
+) -> None:
+    reply = b"x" * 13_000_000
+
+    async def boast(_request: Request) -> Reply:
+        return Reply({}, reply)
+
+    async with the_service(server, handle=boast), connected(server, user) as (client, errors):
+        largest = b"x" * MAX_BODY_BYTES
+        headers = {"Ext-Context": "x" * 4096}
+        answer = await client.request("ext.scheduler.list", largest, timeout=60, headers=headers)
+        assert answer.data == reply
+        await client.publish("ext.scheduler.list", b"x" * (272 * 1024 + 1))
+        await eventually(lambda: errors != [])  # the server ends the connection
 
 
 @pytest.mark.parametrize("missing", sorted(ENVIRONMENT))

@@ -12,7 +12,7 @@ from contracts.encoding import MAX_BODY_BYTES, Encoding, encode
 from contracts.subjects import CONTENT_TYPE_HEADER, CONTEXT_HEADER
 from service.messages import Reply
 from service.rules.limits import Limits
-from tests.support.host import Caller, dispatcher, read, request
+from tests.support.host import Caller, answered, dispatcher, read, request
 from tests.support.platform import install
 
 HOURLY: dict[str, Any] = {"endpoint": "/api/heartbeat", "cron": "0 * * * *"}
@@ -34,7 +34,7 @@ def outcome(reply: Reply) -> tuple[str, bool]:
 async def sent_as(ask: Caller, content_type: str, body: bytes, **claims: Any) -> Reply:
     token = sign(ask.claims("create", body, uuid4(), **claims), ask.key)
     headers = {CONTEXT_HEADER: token, CONTENT_TYPE_HEADER: content_type}
-    return await ask.dispatcher.handle(request("create", body, headers))
+    return await answered(ask.dispatcher, request("create", body, headers))
 
 
 async def test_context_is_checked_before_encoding_and_encoding_before_the_install(

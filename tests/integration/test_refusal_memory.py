@@ -14,13 +14,14 @@ import asyncpg
 import pytest
 
 from contracts.context import sign
+from contracts.encoding import MAX_BODY_BYTES
 from contracts.subjects import CONTENT_TYPE_HEADER, CONTEXT_HEADER, DEADLINE_HEADER
 from service.flow_control.micro_batcher import MicroBatcher
 from service.messages import Reply, Request
 from service.rules.limits import Limits
 from service.storage.engine.connection import Connection
 from tests.support.admin import Admin
-from tests.support.host import Caller, dispatcher, read, request
+from tests.support.host import Caller, answered, dispatcher, read, request
 from tests.support.platform import install
 
 HOURLY: dict[str, Any] = {"endpoint": "/api/heartbeat", "cron": "0 * * * *"}
@@ -74,9 +75,14 @@ async def caller(request: pytest.FixtureRequest, pool: asyncpg.Pool) -> Caller:
 )
 async def test_unauthorized_request_is_freed(caller: Caller, token: str) -> None:
     headers = {CONTEXT_HEADER: token, CONTENT_TYPE_HEADER: "application/json"}
-    await assert_freed(
-        lambda: caller.dispatcher.handle(request("create", b"{}", headers)), "UNAUTHORIZED"
-    )
+    refused = request("create", b"{}", headers)
+    await assert_freed(partial(caller.dispatcher.handle, refused), "UNAUTHORIZED")
+    await assert_freed(partial(answered, caller.dispatcher, refused), "UNAUTHORIZED")
+
+
+async def test_oversize_request_is_freed(caller: Caller) -> None:
+    oversize = request("create", b"x" * (MAX_BODY_BYTES + 1), {})
+    await assert_freed(partial(answered, caller.dispatcher, oversize), "VALIDATION_FAILED")
 
 
 @pytest.mark.parametrize("claims", [{"aud": "x"}, {"claimed_op": "get"}, {"exp": 1}, {"iss": "x"}])

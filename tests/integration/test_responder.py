@@ -111,6 +111,43 @@ async def test_waiting_requests_are_bounded_in_bytes_too(nats_url: str) -> None:
         await asyncio.gather(running, waiting)
 
 
+async def test_what_is_refused_by_its_looks_does_not_wait(nats_url: str) -> None:
+    def screen(request: Request) -> Reply | None:
+        return Reply({}, b"refused") if request.body == b"bad" else None
+
+    gate = Gate()
+    async with (
+        a_bus(nats_url) as bus,
+        a_client(nats_url) as client,
+        serving(bus, gate.handle, screen=screen, concurrency=1) as responder,
+    ):
+        running = asyncio.create_task(client.request(LIST, b"good", timeout=60))
+        await eventually(lambda: responder.running == 1)
+        assert (await client.request(LIST, b"bad", timeout=60)).data == b"refused"
+        assert responder.waiting == 0
+        gate.open.set()
+        assert (await running).data == b"good"
+
+
+async def test_what_waited_for_too_long_is_refused_when_its_turn_comes(nats_url: str) -> None:
+    gate, events = Gate(), list[ResponderEvent]()
+    async with (
+        a_bus(nats_url) as bus,
+        a_client(nats_url) as client,
+        serving(bus, gate.handle, events, concurrency=1, max_wait_s=0.0) as responder,
+    ):
+        first = asyncio.create_task(client.request(LIST, b"1", timeout=60))
+        await eventually(lambda: responder.running == 1 or events != [])
+        late = asyncio.create_task(client.request(LIST, b"2", timeout=60))
+        gate.open.set()
+        replies = await asyncio.gather(first, late)
+        assert {reply.data for reply in replies} == {
+            b"The request waited for too long, please try again"
+        }
+        assert events == [ResponderEvent.WAITED_TOO_LONG] * 2
+        assert gate.seen == []
+
+
 async def test_a_message_without_reply_subject_is_dropped_and_counted(nats_url: str) -> None:
     gate, events = Gate(), list[ResponderEvent]()
     gate.open.set()

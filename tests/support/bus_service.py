@@ -13,8 +13,8 @@ from contracts.subjects import EXECUTE_SUBJECT
 from service.bus.client import BusEvent, NatsConnection, ignore
 from service.bus.connection import Bus, BusSettings, connect
 from service.bus.micro import Identity
-from service.messages import Handle, Reply, Request, ServiceOperation
-from service.requests.responder import Responder, ResponderEvent, ResponderSettings
+from service.messages import Handle, Reply, Request, Screen, ServiceOperation
+from service.requests.responder import Responder, ResponderEvent, ResponderSettings, admit_all
 
 HOST_OPS = ("list", "get", "create", "update", "delete", "getEndpoints")
 ADMIN_OPS = ("listSchedules", "runNow")
@@ -73,6 +73,7 @@ async def serving(
     handle: Handle = echo,
     events: list[ResponderEvent] | None = None,
     id: str = "one",  # noqa: A002 - the protocol's word
+    screen: Screen = admit_all,
     **settings: Any,
 ) -> AsyncIterator[Responder]:
     """A started responder, stopped at the end."""
@@ -83,7 +84,7 @@ async def serving(
         ResponderSettings(**settings),
         observe=(list[ResponderEvent]() if events is None else events).append,
     )
-    await responder.start(handle, refuse)
+    await responder.start(handle, refuse, screen)
     try:
         yield responder
     finally:

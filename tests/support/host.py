@@ -49,7 +49,7 @@ class Caller(Struct, frozen=True):
         encoded = body if isinstance(body, bytes) else encode(body, self.encoding)
         token = sign(self.claims(claimed_op or op, encoded, jti or uuid4(), **claims), self.key)
         headers = {CONTEXT_HEADER: token, CONTENT_TYPE_HEADER: self.encoding.value}
-        reply = await self.dispatcher.handle(request(op, encoded, headers))
+        reply = await answered(self.dispatcher, request(op, encoded, headers))
         return as_published("host", op, reply)
 
     def claims(self, op: str, body: bytes, jti: UUID, **replaced: Any) -> Claims:
@@ -67,6 +67,11 @@ class Caller(Struct, frozen=True):
             tenant_id=self.installed.tenant_id,
         )
         return structs.replace(claims, **replaced)
+
+
+async def answered(dispatcher: Dispatcher, request: Request) -> Reply:
+    """Answer a request as the responder does: what is refused by its looks goes no further."""
+    return dispatcher.screen(request) or await dispatcher.handle(request)
 
 
 def request(op: str, body: bytes, headers: dict[str, str]) -> Request:
