@@ -6,12 +6,11 @@ time per subscription, so a callback only puts the request into the work queue, 
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager
 from enum import StrEnum
 from functools import partial
 from logging import getLogger
-from types import MappingProxyType
 from typing import Any
 
 from msgspec import Struct
@@ -31,6 +30,7 @@ from service.bus.connection import Bus, confirm_subscriptions
 from service.bus.micro import Identity, Statistics
 from service.flow_control.work_queue import WorkQueue, WorkQueueSettings
 from service.messages import Handle, Refuse, Reply, Request, Screen, ServiceOperation
+from service.requests.arrival import Arrival, ServedEndpoint, arrival_of
 
 log = getLogger(__name__)
 
@@ -47,8 +47,6 @@ WAITED_TOO_LONG = "The request waited for too long, please try again"
 STOPPING = "The service is stopping, please try again"
 FAULT = "The request could not be answered"
 TOO_LARGE = "The answer is too large for the bus"
-
-_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class ResponderEvent(StrEnum):
@@ -79,20 +77,6 @@ class ResponderSettings(Struct, frozen=True):
     reply_prefixes: tuple[str, ...] = ("_INBOX", "_R_.")
     drain_timeout_s: float = 30.0
     max_wait_s: float = 2.0
-
-
-class _Endpoint(Struct, frozen=True):
-    operation: ServiceOperation
-    statistics: Statistics
-
-
-class _Arrival(Struct, frozen=True):
-    """A message that may be answered; ``at`` is when it arrived, by the monotonic clock."""
-
-    endpoint: _Endpoint
-    request: Request
-    reply_to: str
-    at: float
 
 
 ObserveEvent = Callable[[ResponderEvent], None]
@@ -129,7 +113,7 @@ class Responder:
         self.accepting = False
         self._bus = bus
         self._identity = identity
-        self._endpoints = [_Endpoint(operation, Statistics()) for operation in operations]
+        self._endpoints = [ServedEndpoint(operation, Statistics()) for operation in operations]
         self._settings = settings
         self._observe = observe
         self._queue = WorkQueue(
@@ -190,11 +174,11 @@ class Responder:
         await self._bus.drain(self._discovery_subscriptions)
         await self._bus.settle()
 
-    async def _receive(self, endpoint: _Endpoint, message: Msg) -> None:
+    async def _receive(self, endpoint: ServedEndpoint, message: Msg) -> None:
         if not self._may_answer(message.reply):
             self._drop(message.reply)
             return
-        arrival = _arrival(endpoint, message, time.time())
+        arrival = arrival_of(endpoint, message.reply, message.headers, message.data)
         refusal = self._screened(arrival.request)
         if refusal is not None:
             endpoint.statistics.count(0, refusal.error)
@@ -212,7 +196,7 @@ class Responder:
         self._observe(event)
         log.debug("message dropped: %s", event, extra={"reply_to": reply_to})
 
-    async def _answer(self, arrival: _Arrival) -> None:
+    async def _answer(self, arrival: Arrival) -> None:
         if deadline_passed(arrival.request.headers.get(DEADLINE_HEADER), time.time()):
             self._observe(ResponderEvent.DEADLINE_PASSED)
             await self._turn_away(arrival, CALLER_GONE)
@@ -248,7 +232,7 @@ class Responder:
         self._observe(ResponderEvent.FAULT)
         return self._refusal(request, Code.INTERNAL, FAULT)
 
-    async def _turn_away(self, arrival: _Arrival, why: str) -> None:
+    async def _turn_away(self, arrival: Arrival, why: str) -> None:
         reply = self._refusal(arrival.request, Code.UNAVAILABLE, why)
         arrival.endpoint.statistics.count(0, reply.error)
         await self._send(arrival, reply)
@@ -260,7 +244,7 @@ class Responder:
             log.exception("fault in the refusal", extra={"op": request.op})
             return Reply(headers={}, body=b"", error=(500, FAULT))
 
-    def _fitting(self, arrival: _Arrival, reply: Reply) -> Reply:
+    def _fitting(self, arrival: Arrival, reply: Reply) -> Reply:
         if len(reply.body) + HEADER_ALLOWANCE <= self._bus.client.max_payload:
             return reply
         log.error("answer of %d bytes is too large for the bus", len(reply.body))
@@ -268,7 +252,7 @@ class Responder:
         # Not UNAVAILABLE: the answer to a repeated request would be as large.
         return self._refusal(arrival.request, Code.INTERNAL, TOO_LARGE)
 
-    async def _send(self, arrival: _Arrival, reply: Reply) -> None:
+    async def _send(self, arrival: Arrival, reply: Reply) -> None:
         headers = reply.headers
         if reply.error is not None:
             number, text = reply.error
@@ -295,19 +279,6 @@ class Responder:
                 self._drop(message.reply)
 
         return discover
-
-
-def _arrival(endpoint: _Endpoint, message: Msg, now: float) -> _Arrival:
-    operation = endpoint.operation
-    request = Request(
-        subject=operation.subject,
-        op=operation.op,
-        audience=operation.audience,
-        headers=message.headers or _NO_HEADERS,
-        body=message.data,
-        received=now,
-    )
-    return _Arrival(endpoint, request, message.reply, time.monotonic())
 
 
 def _is_cancelled() -> bool:
