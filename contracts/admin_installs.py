@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct, field
 
 from contracts.errors import Outcome
-from contracts.inputs import Id, Label, Name, TenantId
+from contracts.inputs import MAX_ENDPOINTS, Capabilities, Id, Label, Name, TenantId
 
 
 class ManifestEndpoint(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -20,7 +20,9 @@ class ManifestEndpoint(Struct, frozen=True, omit_defaults=True, kw_only=True):
 class ManifestApi(Struct, frozen=True):
     """The part of a manifest that lists endpoints."""
 
-    endpoints: list[ManifestEndpoint] = field(default_factory=list)
+    endpoints: Annotated[list[ManifestEndpoint], Meta(max_length=MAX_ENDPOINTS)] = field(
+        default_factory=list
+    )
 
 
 class Manifest(Struct, frozen=True, rename="camel", kw_only=True):
@@ -31,7 +33,7 @@ class Manifest(Struct, frozen=True, rename="camel", kw_only=True):
     version: Name
     display_name: Label | None = None
     runtime: Label | None = None
-    capabilities: list[str] = field(default_factory=list)
+    capabilities: Capabilities = field(default_factory=list)
     api: ManifestApi = field(default_factory=ManifestApi)
 
 
@@ -45,7 +47,7 @@ class RegisterInstallInput(Struct, frozen=True, rename="camel", omit_defaults=Tr
     tenant_id: TenantId
     manifest: Manifest
     content_hash: Name
-    grants: list[str] = field(default_factory=list)
+    grants: Capabilities = field(default_factory=list)
     config: dict[str, Any] = field(default_factory=dict)
 
 

@@ -1,12 +1,12 @@
 """Admin operations on schedules, runs, endpoints, tenants' documents and the audit."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from msgspec import UNSET, Struct, UnsetType, field
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from contracts.admin_installs import Problem
 from contracts.errors import Outcome
-from contracts.inputs import Cursor, Id, Limit, PreviewCount, TenantId
+from contracts.inputs import MAX_IMPORT_ROWS, Cursor, Id, Limit, PreviewCount, TenantId
 from contracts.schedules import EndpointInfo, Payload, ScheduleInfo
 
 
@@ -183,15 +183,15 @@ class PortableExtension(Struct, frozen=True, rename="camel", kw_only=True):
 
     publisher: str
     name: str
-    schedules: list[PortableSchedule]
+    schedules: Annotated[list[PortableSchedule], Meta(max_length=MAX_IMPORT_ROWS)]
 
 
 class TenantDocument(Struct, frozen=True, rename="camel", kw_only=True):
-    """All schedules of a tenant; ``format`` is 1."""
+    """Schedules of a tenant, at most 1000 in all; ``format`` is 1."""
 
     format: int
     tenant_id: str
-    extensions: list[PortableExtension]
+    extensions: Annotated[list[PortableExtension], Meta(max_length=MAX_IMPORT_ROWS)]
 
 
 class ExportTenantInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):

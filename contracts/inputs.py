@@ -7,6 +7,9 @@ from msgspec import Meta
 UUID_PATTERN = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 MAX_LIMIT = 200
 MAX_PREVIEW = 50
+MAX_CAPABILITIES = 100
+MAX_ENDPOINTS = 1000
+MAX_IMPORT_ROWS = 1000
 
 Id = Annotated[str, Meta(pattern=UUID_PATTERN, description="A UUID")]
 
@@ -24,3 +27,6 @@ Limit = Annotated[int, Meta(ge=1, le=MAX_LIMIT, description="Rows of a page")]
 Cursor = Annotated[str, Meta(max_length=2048, description="The nextCursor of the page before")]
 
 PreviewCount = Annotated[int, Meta(ge=1, le=MAX_PREVIEW)]
+
+Capabilities = Annotated[list[Name], Meta(max_length=MAX_CAPABILITIES)]
+"""Names of capabilities; unknown ones have no effect."""

@@ -653,7 +653,7 @@ declare module "ext-scheduler" {
     fieldErrors?: Record<string, string> | null;
     retryAfterMs?: number | null;
   }
-  /** All schedules of a tenant; `format` is 1. */
+  /** Schedules of a tenant, at most 1000 in all; `format` is 1. */
   export interface TenantDocument {
     format: number;
     tenantId: string;

@@ -14,6 +14,8 @@ from service.rules.fields import REQUIRED
 from service.rules.text import is_storable
 
 Errors = dict[str, str]
+MAX_ERRORS = 100
+"""Field errors of one answer; those beyond are not looked for."""
 
 
 class CheckedInput(Struct, frozen=True):
@@ -51,6 +53,11 @@ def wrong_type(expected: str) -> str:
     return f"Wrong type (expected {expected})"
 
 
+def too_many(limit: int) -> str:
+    """Return the message for a list that is too long."""
+    return f"Too many entries (max {limit})"
+
+
 def _position(name: str, order: list[str]) -> int:
     head = re.split(r"[.\[]", name, maxsplit=1)[0]
     return order.index(head) if head in order else len(order)
@@ -74,6 +81,8 @@ def _read_members(
     before = len(errors)
     values: dict[str, Any] = {}
     for field in shape.fields:
+        if len(errors) >= MAX_ERRORS:
+            return None
         name, value = field.encode_name, raw.get(field.encode_name)
         here = f"{path}.{name}" if path else name
         if value is None:
@@ -148,7 +157,15 @@ def _number(value: int, kind: Any, path: str, errors: Errors) -> int:  # noqa: A
 
 
 def _items(value: list[Any], kind: Any, path: str, errors: Errors) -> list[Any]:  # noqa: ANN401 -- by kind
-    return [_read(item, kind.item_type, f"{path}[{n}]", errors) for n, item in enumerate(value)]
+    if kind.max_length is not None and len(value) > kind.max_length:
+        errors[path] = too_many(kind.max_length)
+        return value
+    items = []
+    for index, item in enumerate(value):
+        if len(errors) >= MAX_ERRORS:
+            break
+        items.append(_read(item, kind.item_type, f"{path}[{index}]", errors))
+    return items
 
 
 def _object(value: dict[Any, Any], kind: Any, path: str, errors: Errors) -> Any:  # noqa: ANN401 -- by kind

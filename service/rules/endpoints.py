@@ -114,6 +114,12 @@ def choose(
     return by_method.get(method) if schedulable(method, selector.path, manifest) else None
 
 
+def is_entry(method: str, path: str, handler: str) -> bool:
+    """Return whether these make an entry of a manifest that ``read_manifest`` keeps."""
+    _, usable = _read_entry({"method": method, "path": path, "handler": handler})
+    return usable is not None
+
+
 def _read_entry(entry: Any) -> tuple[tuple[str, str] | None, str | None]:  # noqa: ANN401 - raw
     """Return the (method, path) and the handler of a manifest entry, None where malformed."""
     if not isinstance(entry, dict):

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -41,6 +42,8 @@ def check(value: object, *, max_length: int = 100_000, max_depth: int = 64) -> s
         return None
     if not isinstance(value, dict | list):
         return NOT_A_CONTAINER
+    if _has_more_members(value, max_length // 2, max_depth):
+        return TOO_LARGE
     if not _is_representable(value, max_depth):
         return NOT_SERIALIZABLE
     if len(msgspec.json.encode(value).decode()) > max_length:
@@ -60,6 +63,19 @@ def to_json(value: Container) -> str:
 def from_json(text: str | None) -> Container | None:
     """Return the value of a payload column of any content; see ``read_container``."""
     return read_container(text)
+
+
+def _has_more_members(root: Container, limit: int, max_depth: int) -> bool:
+    """Return whether there are more members than fit: each takes two characters, with its comma.
+
+    Cheap, where looking at each of them would not be: a byte of MessagePack may be a member.
+    """
+    count = 0
+    for level in islice(levels(root), max_depth):
+        count += sum(map(len, level))
+        if count > limit + 1:
+            return True
+    return False
 
 
 def _is_representable(root: Container, max_depth: int) -> bool:
@@ -101,7 +117,12 @@ _VALIDATORS: Mapping[type, Callable[[Any], bool]] = {
 }
 
 
+_WRITTEN_OUT = frozenset({float, dict, list})
+
+
 def _positional(value: object) -> object:
+    if isinstance(value, dict | list) and _WRITTEN_OUT.isdisjoint(map(type, members(value))):
+        return value
     match value:
         case dict():
             return {key: _positional(member) for key, member in value.items()}

@@ -75,7 +75,11 @@ class _Span(Struct, frozen=True):
 
 def _spans(cron: Cron, zone: ZoneInfo, after: int, until: int) -> Iterator[_Span]:
     start = after + 1
-    while start <= until:
+    while True:
+        # Nothing fires before the next matching wall time: an offset is less than a day.
+        start = max(start, _wall_from(cron, start - MINUTES_PER_DAY) - MINUTES_PER_DAY)
+        if start > until:
+            return
         period = offset_period_at(zone, start)
         low = start + period.offset
         fires_skipped = False

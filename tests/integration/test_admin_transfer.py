@@ -24,7 +24,7 @@ class Move(Struct, frozen=True):
 
 @pytest.fixture
 async def move(pool: asyncpg.Pool) -> Move:
-    served = dispatcher(pool, Limits(max_schedules=5))
+    served = dispatcher(pool, Limits(max_schedules=10))
     source, target = Admin(served), Admin(served, tenant_id="tenant-2")
     installed = await register(source, "1.0.0", "/a", "/b")
     await register(target, "1.0.0", "/a", "/b")
@@ -186,17 +186,17 @@ async def test_a_row_without_a_method_selects_no_endpoint(move: Move) -> None:
 
 
 async def test_an_import_obeys_the_quota(move: Move) -> None:
-    await move.target("importTenant", tenantId="tenant-2", document=of(*[row()] * 3))
-    answer = await move.target("importTenant", tenantId="tenant-2", document=of(*[row()] * 3))
+    await move.target("importTenant", tenantId="tenant-2", document=of(*[row()] * 6))
+    answer = await move.target("importTenant", tenantId="tenant-2", document=of(*[row()] * 6))
     assert answer == {
         "success": False,
         "code": "QUOTA_EXCEEDED",
-        "error": "Too many schedules (max 5 per extension install)",
+        "error": "Too many schedules (max 10 per extension install)",
         "rowErrors": [
             {
                 "extension": 0,
                 "schedule": None,
-                "fieldErrors": {"schedules": "Too many schedules (max 5 per extension install)"},
+                "fieldErrors": {"schedules": "Too many schedules (max 10 per extension install)"},
             }
         ],
     }

@@ -11,6 +11,7 @@ from contracts import admin_installs as contract
 from contracts.admin_installs import Problem
 from contracts.context import ALL_TENANTS
 from contracts.errors import Code, ServiceError
+from service.operations.admin.slices import in_slices
 from service.operations.admin.transaction import (
     AdminContext,
     AppliedAdminChange,
@@ -79,7 +80,7 @@ async def adopt_installs(context: AdminContext, installs: Sequence[TenantKey]) -
     connection, slot_cache = context.call.connection, SlotCache()
     existing = await adoption.lock_installs(connection, installs)
     result, new_timers = AdoptionResult(defaultdict(list), {}), list[Timer]()
-    for schedule in await adoption.unmanaged_schedules(connection, installs):
+    async for schedule in in_slices(await adoption.unmanaged_schedules(connection, installs)):
         key = (schedule.tenant_id, schedule.install_id)
         try:
             timer = _timer(context, schedule, slot_cache)

@@ -9,6 +9,7 @@ from msgspec import structs
 from contracts import admin_installs as contract
 from contracts.errors import Code
 from contracts.events import EventType
+from service.operations.admin.slices import in_slices
 from service.operations.admin.transaction import (
     INSTALL_NOT_FOUND,
     AdminContext,
@@ -19,8 +20,8 @@ from service.operations.admin.transaction import (
 )
 from service.operations.context import Answer, field_refusal, refusal
 from service.operations.materialise import materialise_missing
-from service.rules import payload
-from service.rules.endpoints import read_manifest
+from service.rules import admin_fields, payload
+from service.rules.endpoints import is_entry, read_manifest
 from service.rules.planning import SlotCache, UnplannableError
 from service.storage import removal
 from service.storage.engine.errors import referenced_by
@@ -43,7 +44,7 @@ async def register_install(
     """Install a version of an extension, which an operator's key registers first if need be."""
     call, tenant_id = context.call, request.tenant_id
     resolve_tenant(call, tenant_id)
-    errors = _manifest_errors(request)
+    errors = await _manifest_errors(request)
     if errors:
         return field_refusal(errors)
     manifest, is_operator = request.manifest, context.scope is None
@@ -209,7 +210,8 @@ async def _remove(
 async def _skip_overdue(context: AdminContext, tenant_id: str, install_id: UUID | None) -> None:
     """Move overdue timers to their next slot: the slots in between are neither fired nor missed."""
     connection, slot_cache, advanced = context.call.connection, SlotCache(), list[Timer]()
-    for timer in await timers.overdue(connection, tenant_id, install_id, context.now):
+    overdue = await timers.overdue(connection, tenant_id, install_id, context.now)
+    async for timer in in_slices(overdue):
         try:
             due_at = slot_cache.following(timer.cron, timer.timezone, context.now)
         except UnplannableError:
@@ -218,11 +220,13 @@ async def _skip_overdue(context: AdminContext, tenant_id: str, install_id: UUID 
     await timers.move(connection, advanced)
 
 
-def _manifest_errors(request: contract.RegisterInstallInput) -> dict[str, Any]:
+async def _manifest_errors(request: contract.RegisterInstallInput) -> dict[str, Any]:
     errors = {}
-    for index, listed in enumerate(request.manifest.api.endpoints):
-        if read_manifest(msgspec.json.encode([listed]).decode()).malformed:
+    async for index, listed in in_slices(enumerate(request.manifest.api.endpoints)):
+        if not is_entry(listed.method, listed.path, listed.handler):
             errors[f"manifest.api.endpoints[{index}]"] = MALFORMED
+        if len(errors) >= admin_fields.MAX_ERRORS:
+            return errors
     if payload.check(request.config) is not None:
         errors["config"] = NOT_JSON
     return errors

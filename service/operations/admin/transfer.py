@@ -1,6 +1,7 @@
 """``exportTenant`` and ``importTenant``: schedules by extension, method and path."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from itertools import groupby
 from typing import Any
@@ -13,7 +14,9 @@ from contracts.admin_installs import Problem
 from contracts.admin_schedules import PortableExtension, PortableSchedule, RowError, TenantDocument
 from contracts.errors import Code
 from contracts.events import EventType
+from contracts.inputs import MAX_IMPORT_ROWS
 from service.operations.admin.endpoints import materialised_endpoints
+from service.operations.admin.slices import in_slices
 from service.operations.admin.transaction import (
     AdminContext,
     AppliedAdminChange,
@@ -44,10 +47,10 @@ FORMAT = 1
 BY_INSTALL: type[tuple[UUID, UUID]] = tuple[UUID, UUID]
 MAX_DOCUMENT_CHARACTERS = 180_000
 """The size of one document, which has to fit into the body of an import."""
-MAX_ROWS = 1000
 ROW_PATH = re.compile(r"document\.extensions\[(\d+)\]\.schedules\[(\d+)\](?:\.(\w+))?.*")
 NOT_INSTALLED = "Extension is not installed in this tenant"
 ENDPOINT_FIELDS = {"endpointMethod", "endpointPath"}
+TOO_MANY_ROWS = f"Too many schedules in one document (max {MAX_IMPORT_ROWS})"
 UNKNOWN_FORMAT = "Unknown format (expected 1)"
 
 
@@ -62,7 +65,7 @@ async def export_tenant(call: Call, request: contract.ExportTenantInput) -> Answ
     """Answer a tenant's schedules as a document for ``importTenant``."""
     resolve_tenant(call, request.tenant_id)
     after = None if request.cursor is None else cursors.read(request.cursor, BY_INSTALL)
-    limit = request.limit or MAX_ROWS
+    limit = request.limit or MAX_IMPORT_ROWS
     start = after or (UUID(int=0), UUID(int=0))
     rows = await transfer.page(call.connection, request.tenant_id, start, limit + 1)
     sizes = [len(row.payload or "") + len(row.path or "") + 400 for row in rows]
@@ -104,6 +107,11 @@ class Import(Struct, frozen=True):
     errors: dict[tuple[int, int | None], dict[str, str]]
     new: list[tuple[Install, NewSchedule]]
 
+    @property
+    def error_count(self) -> int:
+        """The number of field errors so far."""
+        return sum(map(len, self.errors.values()))
+
     def add_errors(self, extension: int, schedule: int | None, errors: Mapping[str, str]) -> None:
         """Add field errors to a row, or to an extension where ``schedule`` is None."""
         self.errors.setdefault((extension, schedule), {}).update(errors)
@@ -117,8 +125,10 @@ async def import_tenant(context: AdminContext) -> AppliedAdminChange | Answer:
     tenant_id = context.call.raw.get("tenantId")
     if not errors:
         resolve_tenant(context.call, tenant_id)
-        if context.call.raw["document"]["format"] != FORMAT:
-            errors["document.format"] = UNKNOWN_FORMAT
+        if len(checked.errors) >= admin_fields.MAX_ERRORS:
+            # The rest was not looked at: it may be of any shape.
+            return _refused(work, Code.VALIDATION_FAILED)
+        errors = _document_errors(context.call.raw["document"])
     if errors:
         return field_refusal(errors)
     extensions = context.call.raw["document"]["extensions"]
@@ -158,24 +168,36 @@ def _split_errors(checked: Mapping[str, str], work: Import) -> dict[str, str]:
     return errors
 
 
+def _document_errors(document: Any) -> dict[str, str]:  # noqa: ANN401 -- raw
+    if document["format"] != FORMAT:
+        return {"document.format": UNKNOWN_FORMAT}
+    if sum(len(extension["schedules"]) for extension in document["extensions"]) > MAX_IMPORT_ROWS:
+        return {"document.extensions": TOO_MANY_ROWS}
+    return {}
+
+
 async def _validate(work: Import, tenant_id: str, extensions: list[Any]) -> bool:
-    """Validate every row; return whether the quota is the only error."""
+    """Judge the quota, then every row unless it is exceeded; return whether it is."""
     connection = work.context.call.connection
     keys = [(extension["publisher"], extension["name"]) for extension in extensions]
     installed = await transfer.lock_installs(connection, tenant_id, keys)
     names_by_install = await transfer.names(connection, tenant_id, list(installed.values()))
+    ids = [installed.get(key) for key in keys]
+    if _check_quota(work, extensions, ids, names_by_install):
+        return True
     targets: dict[UUID, Target] = {}
     for id_ in installed.values():
         targets[id_] = await _target(work, tenant_id, id_, names_by_install[id_])
     for index, extension in enumerate(extensions):
-        if keys[index] not in installed:
+        install_id = ids[index]
+        if install_id is None:
             work.add_errors(index, None, {"name": NOT_INSTALLED})
             continue
-        for position, row in enumerate(extension["schedules"]):
-            _validate_row(work, targets[installed[keys[index]]], (index, position), row)
-    if work.errors:
-        return False
-    return _check_quota(work, extensions, [targets[installed[key]] for key in keys])
+        async for position, row in in_slices(enumerate(extension["schedules"])):
+            if work.error_count >= admin_fields.MAX_ERRORS:
+                return False
+            _validate_row(work, targets[install_id], (index, position), row)
+    return False
 
 
 async def _target(
@@ -224,13 +246,26 @@ def _choose(target: Target, checked: CheckedCreate) -> UUID | None:
     )
 
 
-def _check_quota(work: Import, extensions: list[Any], targets: list[Target]) -> bool:
-    """Add an error to each extension whose install would exceed its quota; return whether any."""
-    limit = work.context.call.policy.limits.max_schedules
-    for index, target in enumerate(targets):
-        if extensions[index]["schedules"] and len(target.names) > limit:
-            work.add_errors(index, None, {"schedules": too_many_schedules(limit)})
-    return bool(work.errors)
+def _check_quota(
+    work: Import,
+    extensions: list[Any],
+    install_ids: list[UUID | None],
+    names: Mapping[UUID, list[str | None]],
+) -> bool:
+    """Return whether an install would exceed its quota; those are then the only errors."""
+    limit, total = work.context.call.policy.limits.max_schedules, Counter[UUID]()
+    exceeding = []
+    for index, id_ in enumerate(install_ids):
+        if id_ is None or not extensions[index]["schedules"]:
+            continue
+        total[id_] += len(extensions[index]["schedules"])
+        if len(names[id_]) + total[id_] > limit:
+            exceeding.append(index)
+    if exceeding:
+        work.errors.clear()
+    for index in exceeding[: admin_fields.MAX_ERRORS]:
+        work.add_errors(index, None, {"schedules": too_many_schedules(limit)})
+    return bool(exceeding)
 
 
 def _refused(work: Import, code: Code) -> contract.ImportTenantOutput:
