@@ -5,6 +5,7 @@ A Runner discards the body of anything but a 2xx, so a structured negative resul
 out, as a Runner would pass an extension the text ``null``.
 """
 
+import asyncio
 import hmac
 import math
 from collections.abc import Mapping
@@ -13,43 +14,56 @@ from typing import Any, NoReturn
 from uuid import UUID
 
 import msgspec
-from aiohttp import ClientSession, web
+from aiohttp import web
 from msgspec import Struct
 
 from contracts.encoding import Encoding, MalformedBody, decode_map, encode
-from contracts.errors import NUMBERS, Code, ServiceError
+from contracts.errors import NUMBERS, Code, ErrorBody, ServiceError
 from contracts.schedules import HOST_OPS
 from contracts.subjects import TRACE_HEADER
 from contracts.tracing import trace_headers
 from runner_bridge.client import InstallContext, SchedulerHost
-from runner_bridge.passthrough import Passthrough
 from runner_bridge.requests import SignedRequests
 
 log = getLogger(__name__)
 
-PATH = "/api/internal/ext-scheduler/install/{install_id}"
 TOKEN_HEADER = "x-runner-auth"  # noqa: S105 - the name of a header
 # More than the bus accepts: a payload arrives as JSON text within JSON, and is unescaped here.
 MAX_BODY_BYTES = 1_048_576
+BODY_TIMEOUT_S = 30.0
 
 
 class CallbackHandler:
-    """Serves one Runner, or several that share ``token``, which must not be empty."""
+    """Serves one Runner, or several that share ``token``, which must not be empty.
 
-    def __init__(self, requests: SignedRequests, token: str) -> None:
+    The body of a callback must have arrived within ``body_timeout_s``.
+    """
+
+    def __init__(
+        self, requests: SignedRequests, token: str, body_timeout_s: float = BODY_TIMEOUT_S
+    ) -> None:
         if not token:
             raise ValueError("the callback needs a token")
         self._requests = requests
         self._token = token.encode()
+        self._body_timeout_s = body_timeout_s
 
-    async def handle(self, request: web.Request) -> web.Response:
+    async def handle(self, request: web.Request, install_id: str) -> web.Response:
         """Call one operation; answer a failure with a JSON body that has its code."""
+        if request.method != "POST":
+            return _invalid_request(405, "Method not allowed", {"allow": "POST"})
         try:
             self._authenticate(request)
+            if request.headers.get("content-encoding", "identity").lower() != "identity":
+                return _invalid_request(415, "Content-Encoding is not supported")
             traceparent = trace_headers(request.headers).get(TRACE_HEADER)
-            host = SchedulerHost(self._requests, _install(request), traceparent)
-            op, fields = _operation(await _body(request))
+            host = SchedulerHost(self._requests, _install(install_id), traceparent)
+            async with asyncio.timeout(self._body_timeout_s):
+                body = await _body(request)
+            op, fields = _operation(body)
             outcome = await host.call(op, fields)
+        except TimeoutError:
+            return _invalid_request(408, "Request body did not arrive in time")
         except ServiceError as error:
             log.info("callback refused: %s", error.code, extra={"request_id": error.request_id})
             return _json(NUMBERS[error.code], error.body())
@@ -61,23 +75,15 @@ class CallbackHandler:
             raise ServiceError(Code.UNAUTHORIZED, "Not authorized")
 
 
-def sidecar(
-    callback: CallbackHandler, session: ClientSession, platform_url: str | None
-) -> web.Application:
-    """Serve the callback, and forward every other path to the platform where there is one."""
-    application = web.Application()
-    application.router.add_route("POST", PATH, callback.handle)
-    if platform_url:
-        forward = Passthrough(session, platform_url).forward
-        application.router.add_route("*", "/{path:.*}", forward)
-    return application
-
-
-def _install(request: web.Request) -> InstallContext:
+def _install(install_id: str) -> InstallContext:
     try:
-        return InstallContext(install_id=UUID(request.match_info["install_id"]))
+        identifier = UUID(install_id)
     except ValueError:
-        raise ServiceError(Code.NOT_FOUND, "Install not found") from None
+        identifier = None
+    # UUID() also reads braces, a URN and missing hyphens.
+    if identifier is None or str(identifier) != install_id.lower():
+        raise ServiceError(Code.NOT_FOUND, "Install not found")
+    return InstallContext(install_id=identifier)
 
 
 async def _body(request: web.Request) -> dict[str, Any]:
@@ -140,9 +146,20 @@ def _present(members: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in members.items() if value is not None}
 
 
-def _json(status: int, body: object) -> web.Response:
-    encoded = encode(body, Encoding.JSON)
-    return web.Response(status=status, body=encoded, content_type=Encoding.JSON.value)
+def _json(status: int, body: object, headers: Mapping[str, str] | None = None) -> web.Response:
+    return web.Response(
+        status=status,
+        body=encode(body, Encoding.JSON),
+        content_type=Encoding.JSON.value,
+        headers=headers,
+    )
+
+
+def _invalid_request(
+    status: int, message: str, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """Return the answer to a request that HTTP itself rules out."""
+    return _json(status, ErrorBody(code=Code.VALIDATION_FAILED, error=message), headers)
 
 
 def _invalid(message: str) -> NoReturn:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 
-from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout
+from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, DummyCookieJar
 from msgspec import Struct
 
 from contracts.encoding import Encoding, MalformedBody, decode
@@ -27,6 +27,11 @@ class RunnerRequest(Struct, frozen=True):
     body: bytes
     headers: Mapping[str, str]
     timeout_s: float
+
+
+def runner_session() -> ClientSession:
+    """Open a session for executions, which the caller closes; it keeps no cookies."""
+    return ClientSession(cookie_jar=DummyCookieJar())
 
 
 async def post_execution(session: ClientSession, request: RunnerRequest) -> bytes:

@@ -7,15 +7,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Annotated
 
-import aiohttp
 import typer
-from aiohttp import web
 
 from contracts.context import InvalidKeySet, signing_key
 from contracts.subjects import HOST_AUDIENCE
-from runner_bridge.callback import CallbackHandler, sidecar
+from runner_bridge.callback import CallbackHandler
 from runner_bridge.executor import Executor, ExecutorSettings
 from runner_bridge.requests import SignedRequests, SigningKeyProvider
+from runner_bridge.runner import runner_session
+from runner_bridge.sidecar import serving
 from service.bus.connection import Bus, BusUnavailableError, confirm_subscriptions
 from service.cli.errors import EXIT_USAGE, CommandError
 from service.runtime import settings
@@ -73,9 +73,9 @@ async def _bridge(loaded: Settings) -> None:
         if bus is None:
             return
         checks["bus"] = bus_check(bus)
-        session = await stack.enter_async_context(aiohttp.ClientSession())
+        session = await stack.enter_async_context(runner_session())
         if loaded.callback_token_file:
-            await stack.enter_async_context(_callbacks(loaded, bus, session))
+            await stack.enter_async_context(_callbacks(loaded, bus))
         executor = Executor(bus.client, session, keys.current, executor_settings)
         metrics.inflight.labels("execution").set_function(lambda: executor.in_flight)
         await executor.start()
@@ -93,25 +93,20 @@ async def _confirm_subscriptions(bus: Bus) -> None:
 
 
 @asynccontextmanager
-async def _callbacks(
-    loaded: Settings, bus: Bus, session: aiohttp.ClientSession
-) -> AsyncIterator[None]:
+async def _callbacks(loaded: Settings, bus: Bus) -> AsyncIterator[None]:
     """Serve the Runner's callbacks within the context."""
     callback = CallbackHandler(
         SignedRequests(bus.client, host_key(loaded.host_key_file)), _token(loaded)
     )
-    runner = web.AppRunner(sidecar(callback, session, loaded.platform_url or None), access_log=None)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, loaded.callback_host, loaded.callback_port).start()
-        host, port = runner.addresses[0][:2]
-        typer.echo(f"serving callbacks on http://{host}:{port}")
+    host, port = loaded.callback_host, loaded.callback_port
+    async with AsyncExitStack() as stack:
+        server = serving(callback, loaded.platform_url or None, host=host, port=port)
+        try:
+            url = await stack.enter_async_context(server)
+        except OSError as error:
+            raise CommandError(f"cannot listen on {host}:{port}: {error.strerror}") from None
+        typer.echo(f"serving callbacks on {url}")
         yield
-    except OSError as error:
-        address = f"{loaded.callback_host}:{loaded.callback_port}"
-        raise CommandError(f"cannot listen on {address}: {error.strerror}") from None
-    finally:
-        await runner.cleanup()
 
 
 def host_key(file: str) -> SigningKeyProvider:

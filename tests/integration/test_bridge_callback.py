@@ -7,14 +7,14 @@ from typing import Any
 import msgspec
 import pytest
 from aiohttp import ClientResponse, ClientSession
-from aiohttp.test_utils import TestServer
 
 from contracts.context import signing_key
 from contracts.encoding import Encoding, decode_map
 from contracts.errors import NUMBERS, Code, ErrorBody
 from contracts.schedules import CreateOutput, GetOutput, ListOutput, ScheduleInfo, UpdateOutput
-from runner_bridge.callback import MAX_BODY_BYTES, CallbackHandler, sidecar
+from runner_bridge.callback import MAX_BODY_BYTES, CallbackHandler
 from runner_bridge.requests import RequestSettings, SignedRequests
+from runner_bridge.sidecar import serving
 from service.rules.payload import check
 from tests.support.callers import connected
 from tests.support.runner_stub import RunnerStub, runner_stub
@@ -71,12 +71,8 @@ async def platform() -> AsyncIterator[RunnerStub]:
 async def runner(nats_url: str, platform: RunnerStub) -> AsyncIterator[Runner]:
     async with connected(nats_url) as client, ClientSession() as session:
         requests = SignedRequests(client, lambda: signing_key(KEYS, HOST), ONCE)
-        server = TestServer(sidecar(CallbackHandler(requests, TOKEN), session, platform.url))
-        await server.start_server()
-        try:
-            yield Runner(session, str(server.make_url("")).rstrip("/"))
-        finally:
-            await server.close()
+        async with serving(CallbackHandler(requests, TOKEN), platform.url) as url:
+            yield Runner(session, url)
 
 
 @pytest.mark.parametrize("op", ["list", "get", "create", "update", "delete", "getEndpoints"])

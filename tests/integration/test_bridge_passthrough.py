@@ -6,12 +6,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import ClientPayloadError, ClientSession, web
-from aiohttp.test_utils import TestServer
 from yarl import URL
 
 from devstack.embedded.servers import free_port
-from runner_bridge.passthrough import Passthrough
 from tests.support.runner_stub import Post, RunnerStub, runner_stub
+from tests.support.sidecars import sidecar_for
 
 STORAGE = "/api/internal/ext-storage/install/1?key=a%2Fb&x=%C3%A9"
 
@@ -29,16 +28,9 @@ async def session() -> AsyncIterator[ClientSession]:
 
 
 @pytest.fixture
-async def sidecar(session: ClientSession, platform: RunnerStub) -> AsyncIterator[str]:
-    async with ClientSession() as outgoing:
-        application = web.Application()
-        application.router.add_route("*", "/{path:.*}", Passthrough(outgoing, platform.url).forward)
-        server = TestServer(application)
-        await server.start_server()
-        try:
-            yield str(server.make_url("")).rstrip("/")
-        finally:
-            await server.close()
+async def sidecar(nats_url: str, platform: RunnerStub) -> AsyncIterator[str]:
+    async with sidecar_for(nats_url, platform.url) as url:
+        yield url
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PURGE"])
@@ -150,15 +142,10 @@ async def test_an_aborted_upstream_response_aborts_the_forwarded_one(
             await response.read()
 
 
-async def test_an_unavailable_platform_is_answered_502(session: ClientSession) -> None:
-    url = f"http://127.0.0.1:{free_port()}"
-    application = web.Application()
-    application.router.add_route("*", "/{path:.*}", Passthrough(session, url).forward)
-    server = TestServer(application)
-    await server.start_server()
-    try:
-        response = await session.get(server.make_url("/anything"))
+async def test_an_unavailable_platform_is_answered_502(
+    nats_url: str, session: ClientSession
+) -> None:
+    async with sidecar_for(nats_url, f"http://127.0.0.1:{free_port()}") as url:
+        response = await session.get(f"{url}/anything")
         assert response.status == 502
         assert await response.json() == {"error": "Platform cannot be reached"}
-    finally:
-        await server.close()

@@ -92,7 +92,7 @@ async def runner_stub(*, remembers: bool = False) -> AsyncIterator[RunnerStub]:
     application = web.Application()
     application.router.add_route("*", "/{rest:.*}", stub.handle)
     server = TestServer(application)
-    await server.start_server()
+    await server.start_server(auto_decompress=False)  # what arrives is noted as it was sent
     stub.url = str(server.make_url(""))
     try:
         yield stub
