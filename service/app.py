@@ -58,6 +58,7 @@ from service.runtime.shutdown import (
     unless_stopped,
     until_stopped,
 )
+from service.runtime.supervision import supervised
 from service.runtime.tracing import Spans, TracingUnavailableError, exported_spans
 from service.storage.engine import citus
 from service.storage.engine.acquire import acquired
@@ -132,6 +133,7 @@ async def serve(settings: Settings, role: Role) -> None:
                 on_committed=publisher.wake,
             )
             await enter(_answering(responder, dispatcher, spans))
+        await enter(supervised())
         started.set()
         log.info("serving", extra=fields(role=role.value, http_port=port))
         try:

@@ -31,6 +31,7 @@ from service.runtime.shutdown import (
     unless_stopped,
     until_stopped,
 )
+from service.runtime.supervision import supervised
 
 RUNNER_URL = f"{PREFIX}RUNNER_URL"
 
@@ -81,6 +82,7 @@ async def _bridge(loaded: Settings) -> None:
         await executor.start()
         stack.push_async_callback(executor.stop)
         await _confirm_subscriptions(bus)
+        await stack.enter_async_context(supervised())
         started.set()
         await until_stopped(stopping, await stack.enter_async_context(running(watch(bus))))
 
