@@ -42,7 +42,7 @@ class BusSettings(Struct, frozen=True):
     connect_patience: float = 15.0
     reconnect_wait: float = 0.1
     reconnect_wait_limit: float = 5.0
-    ping_interval: float = 10.0
+    ping_interval: float = 3.0
     ping_limit: int = 2
 
 

@@ -5,6 +5,7 @@ of what an occurrence costs a worker. Here a job is one task, and a statement se
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import timedelta
 from logging import getLogger
@@ -26,7 +27,10 @@ log = getLogger(__name__)
 
 FAILED_JOB_DELAY = timedelta(seconds=5)
 MIN_POLL_S = 0.1
-PROBE_INTERVAL_S = 10.0
+PROBE_INTERVAL_S = 3.0
+PROBE_TIMEOUT_S = 5.0
+RESTORE_S = 30.0
+"""How long no listener may be had before the consumer ends."""
 MAX_WRITE_ATTEMPTS = 6
 
 JobHandler = Callable[[JobPayload], Awaitable[JobDelay]]
@@ -81,27 +85,25 @@ class JobConsumer:
 
     async def run(self) -> None:
         """Claim jobs until stopped. Raises ListenerLostError, and what the database raises."""
-        async with listening(self._pool, self._wake.set) as listener:
-            watchers = {
-                self._watcher(self._send_heartbeats()),
-                self._watcher(self._probe(listener)),
-                self._watcher(_until_lost(listener)),
-            }
+        watchers = {
+            self._watcher(self._send_heartbeats()),
+            self._watcher(self._listen()),
+        }
+        try:
+            while not self.stopping:
+                for watcher in watchers:
+                    if watcher.done():
+                        watcher.result()
+                await self._claim_batch()
+        finally:
             try:
-                while not self.stopping:
-                    for watcher in watchers:
-                        if watcher.done():
-                            watcher.result()
-                    await self._claim_batch()
+                # Heartbeats continue until the last job has ended.
+                while self._running:
+                    await asyncio.wait(self._running.values())
             finally:
-                try:
-                    # Heartbeats continue until the last job has ended.
-                    while self._running:
-                        await asyncio.wait(self._running.values())
-                finally:
-                    for watcher in watchers:
-                        watcher.cancel()
-                    await asyncio.gather(*watchers, return_exceptions=True)
+                for watcher in watchers:
+                    watcher.cancel()
+                await asyncio.gather(*watchers, return_exceptions=True)
 
     def _watcher(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
@@ -199,12 +201,34 @@ class JobConsumer:
                     raise
                 log.warning("heartbeat deferred: %r", error)
 
-    async def _probe(self, listener: Listener) -> None:
+    async def _listen(self) -> None:
+        """Listen, on a new connection where one is lost; jobs are found by polling meanwhile.
+
+        Raises ListenerLostError when none has listened for ``RESTORE_S``.
+        """
+        heard = time.monotonic()
         while True:
-            await listener.probe(PROBE_INTERVAL_S)
-            await asyncio.sleep(PROBE_INTERVAL_S)
+            try:
+                async with listening(self._pool, self._wake.set) as listener:
+                    self._wake.set()  # what came before was not heard of
+                    while True:
+                        await listener.probe(PROBE_TIMEOUT_S)
+                        heard = time.monotonic()
+                        await _lost_within(listener, PROBE_INTERVAL_S)
+            except Exception as error:
+                if not isinstance(error, ListenerLostError) and not is_unavailable(error):
+                    raise
+                if time.monotonic() - heard > RESTORE_S:
+                    raise ListenerLostError from error
+                log.warning("the listener is lost, and made anew: %r", error)
+                await asyncio.sleep(MIN_POLL_S)
 
 
-async def _until_lost(listener: Listener) -> None:
-    await listener.lost.wait()
+async def _lost_within(listener: Listener, timeout_s: float) -> None:
+    """Wait while the listener is there. Raises ListenerLostError as soon as it is not."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            await listener.lost.wait()
+    except TimeoutError:
+        return
     raise ListenerLostError

@@ -15,9 +15,10 @@ from msgspec import structs
 from service.storage.engine import clock
 from service.storage.runs import queue
 from service.storage.runs.queue import JobPayload
-from service.storage.runs.queue_listener import ListenerLostError
+from service.storage.runs.queue_listener import PROBE_CHANNEL
 from service.worker.job_consumer import JobConsumer, JobConsumerSettings, JobHandler
 from tests.support.eventually import eventually
+from tests.support.trouble import frozen
 
 SETTINGS = JobConsumerSettings(batch=20, capacity=60, poll_s=0.2)
 ALIVE = "SELECT bool_and(heartbeat > $1) FROM ext_scheduler.pgqueuer"
@@ -202,13 +203,37 @@ async def test_a_postponed_job_is_claimed_when_it_is_due(pool: asyncpg.Pool) -> 
         await eventually(lambda: gone(pool))
 
 
-async def test_a_lost_listener_ends_the_consumer(pool: asyncpg.Pool) -> None:
-    consumer = JobConsumer(pool, Handled(), SETTINGS)
-    task = asyncio.create_task(consumer.run())
-    await eventually(lambda: listening(pool))
-    await pool.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND query LIKE 'LISTEN%'"
+async def test_a_lost_listener_is_made_anew_and_hears_of_jobs(pool: asyncpg.Pool) -> None:
+    handled, deaf = Handled(), structs.replace(SETTINGS, poll_s=3600.0)
+    handled.release.set()
+    async with consuming(pool, handled, deaf):
+        await eventually(lambda: listening(pool))
+        (lost,) = await listeners(pool)
+        await pool.execute("SELECT pg_terminate_backend($1)", lost)
+        await eventually(lambda: replaced(pool, lost))
+        await enqueued(pool)
+        await eventually(lambda: gone(pool))
+
+
+async def test_a_frozen_listener_is_replaced(pool: asyncpg.Pool) -> None:
+    handled, deaf = Handled(), structs.replace(SETTINGS, poll_s=3600.0)
+    handled.release.set()
+    async with consuming(pool, handled, deaf):
+        await eventually(lambda: listening(pool))
+        (lost,) = await listeners(pool)
+        with frozen([lost]):
+            await eventually(lambda: replaced(pool, lost))
+            await enqueued(pool)
+            await eventually(lambda: gone(pool))
+
+
+async def replaced(pool: asyncpg.Pool, lost: int) -> bool:
+    return bool(set(await listeners(pool)) - {lost})
+
+
+async def listeners(pool: asyncpg.Pool) -> list[int]:
+    rows = await pool.fetch(
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+        f" AND query LIKE 'LISTEN%{PROBE_CHANNEL}%'"
     )
-    with pytest.raises(ListenerLostError):
-        await asyncio.wait_for(task, 60)
+    return [row["pid"] for row in rows]

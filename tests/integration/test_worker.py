@@ -185,14 +185,17 @@ async def test_stop_beyond_its_drain_timeout_leaves_the_run_to_another_attempt(
     assert job["execute_after"] - job["updated"] == FIRING.lease
 
 
-async def test_lost_listener_ends_the_worker_with_the_reason(
-    pool: asyncpg.Pool, client: NatsConnection, made: Installed
+async def test_a_worker_goes_on_without_the_listener_that_it_lost(
+    pool: asyncpg.Pool, client: NatsConnection, runner: StubRunner, made: Installed
 ) -> None:
     worker = Worker(pool, RunnerClient(client, lambda: WORKER_KEY), Metrics(), SETTINGS)
-    task = asyncio.create_task(worker.run(asyncio.Event()))
+    stopping = asyncio.Event()
+    task = asyncio.create_task(worker.run(stopping))
     await eventually(lambda: kill_listener(pool))
-    with pytest.raises(WorkerEndedError, match="queue"):
-        await asyncio.wait_for(task, 60)
+    await due_now(pool, made)
+    await eventually(lambda: ended(pool, "success", 1))
+    stopping.set()
+    await asyncio.wait_for(task, 60)
 
 
 async def kill_listener(pool: asyncpg.Pool) -> bool:

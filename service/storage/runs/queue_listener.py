@@ -77,6 +77,10 @@ async def listening(pool: asyncpg.Pool, on_enqueued: Callable[[], None]) -> Asyn
             await connection.add_listener(channel, on_notification)
         try:
             yield listener
+        except ListenerLostError:
+            if not listener.lost.is_set():
+                connection.terminate()  # it may be frozen: it would not answer a goodbye either
+            raise
         finally:
             # Where the connection is lost, the pool has removed it already.
             with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
