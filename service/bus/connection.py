@@ -14,10 +14,11 @@ from typing import Any
 
 import nats.errors
 from msgspec import Struct
-from nats.aio.client import Server
+from nats.aio.client import RawCredentials, Server
 from nats.aio.subscription import Subscription
 
 from service.bus.client import BusEvent, NatsConnection, Observe, ignore
+from service.bus.credentials import describe_identity
 
 log = getLogger(__name__)
 
@@ -37,6 +38,9 @@ class BusSettings(Struct, frozen=True):
     name: str = "ext-scheduler"
     user: str | None = None
     password: str | None = None
+    token: str | None = None
+    creds: RawCredentials | None = None
+    nkey_seed: str | None = None
     inbox_prefix: str = "_INBOX_service"
     tls: ssl.SSLContext | None = None
     connect_patience: float = 15.0
@@ -95,6 +99,9 @@ class Bus:
             name=settings.name,
             user=settings.user,
             password=settings.password,
+            token=settings.token,
+            user_credentials=settings.creds,
+            nkeys_seed_str=settings.nkey_seed,
             tls=settings.tls,
             inbox_prefix=settings.inbox_prefix,
             max_reconnect_attempts=-1,
@@ -130,8 +137,7 @@ class Bus:
             self._observe(BusEvent.ERROR)
         if not self._started and "authorization violation" in lowered:
             raise BusUnavailableError(
-                f"NATS at {_names(self._settings)} refused user {self._settings.user!r}: "
-                "check the user name and password"
+                f"NATS at {_names(self._settings)} refused {_identity(self._settings)}"
             )
         log.warning("NATS: %s", text)
 
@@ -279,6 +285,10 @@ async def probe(bus: Bus, subject: str | None = None, wait: float = PROBE_TIMEOU
     except (TimeoutError, nats.errors.Error, OSError) as error:
         raise BusUnavailableError(f"no way through NATS: {error!r}") from error
     return time.monotonic() - began
+
+
+def _identity(settings: BusSettings) -> str:
+    return describe_identity(settings.user, settings.token or settings.creds or settings.nkey_seed)
 
 
 def _names(settings: BusSettings) -> str:

@@ -1,7 +1,6 @@
 """The resources of every process: keys, bus, pools, health."""
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
@@ -13,6 +12,13 @@ import asyncpg
 
 from service.bus.client import BusEvent
 from service.bus.connection import Bus, BusSettings, BusUnavailableError, connect, probe
+from service.bus.credentials import (
+    CredentialsUnusableError,
+    read_creds,
+    read_nkey_seed,
+    tls_context,
+)
+from service.runtime.addresses import NatsLogin, parse_nats_urls
 from service.runtime.health import HealthCheck, serve_health
 from service.runtime.key_file import KeyRing, KeysUnusableError
 from service.runtime.metrics import Metrics
@@ -56,27 +62,28 @@ def key_ring(file: str) -> KeyRing:
 
 
 def bus_settings(settings: Settings, name: str) -> BusSettings:
-    """Return the servers and the user to connect as; ``name`` is what the servers list.
+    """Return the servers and as whom to connect; ``name`` is what the servers list.
 
-    Raises CannotServeError when the certificates of the authority cannot be read.
+    Raises CannotServeError when a file of credentials or certificates cannot be used.
     """
-    return BusSettings(
-        servers=settings.nats_url.split(","),
-        name=name,
-        user=settings.nats_user or None,
-        password=settings.nats_password or None,
-        inbox_prefix=settings.nats_inbox_prefix,
-        tls=_trust(settings.nats_tls_ca_file),
-    )
-
-
-def _trust(ca_file: str) -> ssl.SSLContext | None:
-    if not ca_file:
-        return None
+    servers = parse_nats_urls(settings.nats_url)
+    login = servers.login or NatsLogin()
+    creds, nkey = settings.nats_creds_file, settings.nats_nkey_file
+    ca_file = settings.nats_tls_ca_file
     try:
-        return ssl.create_default_context(cafile=ca_file)
-    except (OSError, ssl.SSLError) as error:
-        raise CannotServeError(f"NATS certificate authority {ca_file}: {error}") from None
+        return BusSettings(
+            servers=servers.urls,
+            name=name,
+            user=settings.nats_user or login.user or None,
+            password=settings.nats_password or login.password or None,
+            token=settings.nats_token or login.token or None,
+            creds=read_creds(Path(creds)) if creds else None,
+            nkey_seed=read_nkey_seed(Path(nkey)) if nkey else None,
+            inbox_prefix=settings.nats_inbox_prefix,
+            tls=tls_context(ca_file, settings.nats_tls_cert_file, settings.nats_tls_key_file),
+        )
+    except CredentialsUnusableError as error:
+        raise CannotServeError(f"NATS: {error}") from None
 
 
 @asynccontextmanager

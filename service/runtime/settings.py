@@ -18,6 +18,7 @@ from service.runtime.addresses import (
     redact_nats_urls,
 )
 from service.runtime.logs import LogFormat, LogLevel
+from service.runtime.nats_credentials import check_one_kind, expand_context
 from service.runtime.settings_sources import (
     FILE_VARIABLE,
     PREFIX,
@@ -58,10 +59,11 @@ REDACTIONS: Mapping[str, Callable[[str], str]] = {
     "runner_url": redact_http_url,
     "platform_url": redact_http_url,
     "nats_password": lambda _: MASK,
+    "nats_token": lambda _: MASK,
 }
 """How a setting that may hold a secret is shown."""
 LIST_SETTINGS = {"reply_prefixes", "retry_delays_s", "admin_permissions"}
-SECRET_SETTINGS = {"database_url", "nats_url", "nats_password"}
+SECRET_SETTINGS = {"database_url", "nats_url", "nats_password", "nats_token"}
 """May be given as the name of a file that holds them: ``EXT_SCHEDULER_<NAME>_FILE``."""
 
 
@@ -79,10 +81,23 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """With the shipped `nats.conf`: `service`; for bridges `runner`."""
     nats_password: str = ""
     """Password of `nats_user`."""
+    nats_token: str = ""
+    """A token instead of a user."""
+    nats_creds_file: str = ""
+    """A `.creds` file (user JWT and nkey seed) instead of a user; read at the start."""
+    nats_nkey_file: str = ""
+    """A file with the nkey seed of a user, instead of a user; read at the start."""
+    nats_context: str = ""
+    """A context of the `nats` command line, by name or as the path of its `.json` file, instead of
+    server and credentials."""
     nats_inbox_prefix: str = "_INBOX"
     """With the shipped `nats.conf`: `_INBOX_service`, `_INBOX_runner`."""
     nats_tls_ca_file: str = ""
     """Certificate authority of `tls://` servers, if it is not a public one."""
+    nats_tls_cert_file: str = ""
+    """Client certificate, for servers with `verify: true`."""
+    nats_tls_key_file: str = ""
+    """Private key of the client certificate, without a passphrase."""
     reply_prefixes: tuple[str, ...] = ("_INBOX", "_R_.")
     """Prefixes that reply subjects must have."""
 
@@ -213,6 +228,8 @@ def load(environment: Mapping[str, str], file: Path | None = None) -> Settings:
     file = file or (Path(environment[FILE_VARIABLE]) if environment.get(FILE_VARIABLE) else None)
     given = read_settings_file(file, NAMES) if file else {}
     given |= read_environment(environment, NAMES)
+    given = expand_context(given, environment)
+    check_one_kind(given)
     types = get_type_hints(Settings)
     settings = Settings(**{name: _convert(types[name], given[name]) for name in given})
     _check(settings, given)

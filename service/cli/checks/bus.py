@@ -23,7 +23,7 @@ from contracts.subjects import (
 )
 from service.bus.connection import Bus, BusUnavailableError, connect, probe
 from service.cli.checks.result import CheckResult, error, ok, warning
-from service.runtime.resources import SERVICE_NAME, bus_settings
+from service.runtime.resources import SERVICE_NAME, CannotServeError, bus_settings
 from service.runtime.settings import Settings
 
 ABOUT = "NATS"
@@ -90,12 +90,13 @@ class PingReply(Struct, frozen=True):
 
 async def run_checks(settings: Settings, roles: Sequence[str]) -> AsyncIterator[CheckResult]:
     """Run the checks in order; stop where NATS cannot be reached."""
-    connection_settings = structs.replace(
-        bus_settings(settings, "ext-scheduler check"), connect_patience=TIMEOUT_S
-    )
     try:
-        bus = await connect(connection_settings)
-    except BusUnavailableError as unavailable:
+        bus = await connect(
+            structs.replace(
+                bus_settings(settings, "ext-scheduler check"), connect_patience=TIMEOUT_S
+            )
+        )
+    except (BusUnavailableError, CannotServeError) as unavailable:
         remedy = "start the server, or correct the EXT_SCHEDULER_NATS_* settings"
         yield error(ABOUT, str(unavailable), remedy)
         return
@@ -117,7 +118,8 @@ async def _check_round_trip(bus: Bus, settings: Settings) -> CheckResult:
         return error(ABOUT, f"connected, but {unavailable} (inbox prefix {prefix})", remedy)
     url = bus.client.connected_url
     address = url.netloc.rpartition("@")[2] if url else ""
-    return ok(ABOUT, f"{address}, round trip {seconds * 1000:.1f} ms")
+    context = f" of context {settings.nats_context}" if settings.nats_context else ""
+    return ok(ABOUT, f"{address}{context}, round trip {seconds * 1000:.1f} ms")
 
 
 async def _check_permissions(client: Client, roles: Sequence[str]) -> list[CheckResult]:

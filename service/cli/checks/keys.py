@@ -47,6 +47,10 @@ def run_checks(settings: Settings, roles: Collection[str]) -> Iterator[CheckResu
         yield _check_signer("admin_key_file", Path(settings.admin_key_file), ADMIN_AUDIENCE, keys)
     if settings.callback_token_file:
         yield _check_secret("callback_token_file", Path(settings.callback_token_file))
+    for about in ("nats_creds_file", "nats_nkey_file", "nats_tls_key_file"):
+        file = Path(getattr(settings, about))
+        if file.is_file() and _is_exposed(file):
+            yield _exposed(about, file)
 
 
 def _check_key_set(settings: Settings) -> Generator[CheckResult, None, KeySet | None]:
