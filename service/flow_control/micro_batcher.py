@@ -18,13 +18,15 @@ class MicroBatcher(Generic[T, R]):
 
     Without a wait an item begins in the next iteration of the event loop, or once a lane is free.
     ``work`` gives one result per item, in order; what it raises, every caller of the batch gets.
+    A batch that fails with an error that ``isolates`` accepts is halved and worked on again, down
+    to single items, so that a bad one fails alone.
     At most ``lanes`` batches are worked on at once, not counting those that take longer than
     ``lane_s``: a stuck batch shall not hold up the rest. What waits is shared out among the lanes
     that are free, though not in batches smaller than ``least``. Two items of the same ``key`` never
     share a batch.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a property of batches in its own right
         self,
         work: Callable[[Sequence[T]], Awaitable[Sequence[R]]],
         *,
@@ -34,8 +36,10 @@ class MicroBatcher(Generic[T, R]):
         least: int | None = None,
         lanes: int = LANES,
         lane_s: float | None = None,
+        isolates: Callable[[Exception], bool] = lambda _: False,
     ) -> None:
         self._work = work
+        self._isolates = isolates
         self._key = key
         self._wait_s = wait_s
         self._size = size
@@ -118,14 +122,24 @@ class MicroBatcher(Generic[T, R]):
             self._start()
             if not batch:
                 return
+        await self._work_on(batch)
+
+    async def _work_on(self, batch: Sequence[tuple[T, asyncio.Future[R]]]) -> None:
         try:
             results = await self._work([item for item, _ in batch])
         except BaseException as error:  # noqa: BLE001 - it is the callers', who are waiting for it
-            for _, future in batch:
+            splits = len(batch) > 1 and isinstance(error, Exception) and self._isolates(error)
+            if not splits:
+                for _, future in batch:
+                    if not future.done():
+                        future.set_exception(error)
+                del batch, future  # its traceback holds this frame: together they would be a cycle
+                return
+        else:
+            for (_, future), result in zip(batch, results, strict=True):
                 if not future.done():
-                    future.set_exception(error)
-            del batch, future  # its traceback holds this frame: together they would be a cycle
+                    future.set_result(result)
             return
-        for (_, future), result in zip(batch, results, strict=True):
-            if not future.done():
-                future.set_result(result)
+        middle = len(batch) // 2
+        await self._work_on(batch[:middle])
+        await self._work_on(batch[middle:])

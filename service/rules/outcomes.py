@@ -5,6 +5,8 @@ from datetime import datetime, timedelta
 import msgspec
 from msgspec import Struct
 
+from contracts.execution import StatusClass, classify_status
+
 MAX_ERROR = 4_000
 RETRIED_4XX = frozenset({408, 425, 429})
 
@@ -36,7 +38,7 @@ class CallOutcome(Struct, frozen=True):
 class _Response(Struct):
     """The members of an execute response that count; the others may be anything."""
 
-    status: int
+    status: object  # judged by ``classify_status``: as ``int``, 200.0 would be read as 200
     error: str | None = None
 
 
@@ -44,7 +46,7 @@ _RESPONSES = msgspec.json.Decoder(_Response)
 
 
 def from_response(body: bytes, limit: int) -> CallOutcome:
-    """Return the outcome of a response body; success is a status below 400 and no ``error``."""
+    """Return the outcome of a response body; success is no ``error`` and a status of 200 to 399."""
     if not body:
         return CallOutcome(error="The Runner sent an empty response")
     if len(body) > limit:
@@ -53,12 +55,15 @@ def from_response(body: bytes, limit: int) -> CallOutcome:
         answer = _RESPONSES.decode(body)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         return CallOutcome(error=f"The Runner's response cannot be read: {error}")
-    if answer.error is None and answer.status < 400:
-        return CallOutcome(http_status=answer.status)
+    status, judgement = answer.status, classify_status(answer.status)
+    if judgement is StatusClass.INVALID or not isinstance(status, int):
+        return CallOutcome(error="The Runner's response has no status from 100 to 599")
+    if answer.error is None and judgement is StatusClass.SUCCESS:
+        return CallOutcome(http_status=status)
     return CallOutcome(
-        http_status=answer.status,
-        error=sanitise_error(answer.error or f"The extension answered with status {answer.status}"),
-        final=400 <= answer.status < 500 and answer.status not in RETRIED_4XX,
+        http_status=status,
+        error=sanitise_error(answer.error or f"The extension answered with status {status}"),
+        final=400 <= status < 500 and status not in RETRIED_4XX,
     )
 
 

@@ -18,7 +18,7 @@ from msgspec import Struct
 from service.flow_control.micro_batcher import MicroBatcher
 from service.storage.engine.acquire import acquired
 from service.storage.engine.connection import Connection
-from service.storage.engine.errors import is_unavailable
+from service.storage.engine.errors import is_refusal, is_unavailable
 from service.storage.runs import queue
 from service.storage.runs.queue import Job, JobDelay, JobPayload, UnreadablePayloadError
 from service.storage.runs.queue_listener import Listener, ListenerLostError, listening
@@ -64,8 +64,10 @@ class JobConsumer:
         self._settings = settings
         self._running: dict[int, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
-        self._ends: MicroBatcher[int, None] = MicroBatcher(self._end)
-        self._releases: MicroBatcher[tuple[int, timedelta], None] = MicroBatcher(self._release)
+        self._ends: MicroBatcher[int, None] = MicroBatcher(self._end, isolates=is_refusal)
+        self._releases: MicroBatcher[tuple[int, timedelta], None] = MicroBatcher(
+            self._release, isolates=is_refusal
+        )
 
     @property
     def running(self) -> int:
@@ -157,6 +159,9 @@ class JobConsumer:
                 await self._ends.add(job.id)
             else:
                 await self._releases.add((job.id, delay))
+        except Exception:
+            # Another worker claims it when its heartbeat is old.
+            log.exception("failed to release job %d", job.id)
         finally:
             del self._running[job.id]
             if self._settings.capacity - len(self._running) == self._settings.batch // 2:
@@ -171,18 +176,14 @@ class JobConsumer:
         return [None] * len(jobs)
 
     async def _retry(self, write: Callable[[Connection], Awaitable[None]]) -> None:
-        """Write, retrying while the database is unavailable.
-
-        A job whose write fails for good is claimed by another worker when its heartbeat is old.
-        """
+        """Write, retrying while the database is unavailable. Raises what the last try raised."""
         for attempt in range(MAX_WRITE_ATTEMPTS):
             try:
                 async with acquired(self._pool) as connection:
                     return await write(connection)
             except Exception as error:
                 if attempt == MAX_WRITE_ATTEMPTS - 1 or not is_unavailable(error):
-                    log.exception("failed to release jobs")
-                    return None
+                    raise
                 await asyncio.sleep(2**attempt / 8)
         return None
 

@@ -93,6 +93,12 @@ class RunnerClient:
             return CallOutcome(error="No Runner is listening")
         except TimeoutError:
             return CallOutcome(error=f"No answer from the Runner within {timeout_s:g} s")
+        except nats.errors.MaxPayloadError:
+            size, limit = len(write_headers(headers)) + len(body), self._client.max_payload
+            return CallOutcome(
+                error=f"The request of {size} bytes is larger than the server's limit of {limit}",
+                final=True,
+            )
         except (nats.errors.Error, OSError, ValueError) as error:
             return CallOutcome(error=sanitise_error(f"The bus failed: {error!r}"))
         refusal = None if answer.body else answer.header(ERROR_HEADER)

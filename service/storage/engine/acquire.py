@@ -51,8 +51,17 @@ async def index_only_transaction(
     await connection.execute("BEGIN;" + planner_settings)
     try:
         yield
-    except BaseException:
+    except BaseException as error:
         if not connection.is_closed():
-            await connection.execute("ROLLBACK")
+            await _roll_back(connection, error)
         raise
     await connection.execute("COMMIT")
+
+
+async def _roll_back(connection: Connection, cause: BaseException) -> None:
+    """Roll back; a connection on which that fails is closed, and ``cause`` gets a note of it."""
+    try:
+        await connection.execute("ROLLBACK")
+    except Exception as error:  # noqa: BLE001 - the caller raises its cause, which this must not hide
+        cause.add_note(f"ROLLBACK failed: {error!r}")
+        connection.terminate()

@@ -6,17 +6,13 @@ _UNAVAILABLE = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
+    asyncpg.OperatorInterventionError,  # class 57: a canceled statement, a shutdown, a start
+    asyncpg.InsufficientResourcesError,  # class 53: a full disk, memory, connections, limits
     asyncpg.LockNotAvailableError,
-    asyncpg.QueryCanceledError,
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
     asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.OutOfMemoryError,
-    asyncpg.DiskFullError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
     OSError,
     TimeoutError,
 )
@@ -25,6 +21,11 @@ _UNAVAILABLE = (
 def is_unavailable(error: BaseException) -> bool:
     """Return whether the same request may succeed a little later, on another connection."""
     return isinstance(error, _UNAVAILABLE)
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Return whether the database refused a statement for what it would read or write."""
+    return isinstance(error, asyncpg.PostgresError) and not is_unavailable(error)
 
 
 def describe(error: BaseException) -> str:

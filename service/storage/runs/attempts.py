@@ -71,10 +71,13 @@ WHERE a.tenant_id = e.tenant_id AND a.schedule_id = e.schedule_id AND a.run_id =
 WRITE_UPDATES = """
 UPDATE ext_scheduler.runs r
 SET status = e.status, lease_until = NULL, retry_at = e.retry_at, finished_at = e.finished_at,
-  duration_ms = e.duration_ms, http_status = e.http_status, error = e.error
+  duration_ms = CASE WHEN e.uncounted = 1 THEN r.duration_ms ELSE e.duration_ms END,
+  http_status = e.http_status, error = e.error, attempts = r.attempts - e.uncounted,
+  started_at = CASE WHEN e.uncounted < r.attempts THEN r.started_at END
 FROM unnest($1::text[], $2::uuid[], $3::timestamptz[], $4::bigint[], $5::text[], $6::timestamptz[],
-  $7::timestamptz[], $8::integer[], $9::integer[], $10::text[])
-  AS e (tenant_id, id, slot, fence, status, retry_at, finished_at, duration_ms, http_status, error)
+  $7::timestamptz[], $8::integer[], $9::integer[], $10::text[], $11::integer[])
+  AS e (tenant_id, id, slot, fence, status, retry_at, finished_at, duration_ms, http_status, error,
+    uncounted)
 WHERE r.tenant_id = e.tenant_id AND r.id = e.id AND r.slot = e.slot
   AND CASE WHEN r.status = 'running' THEN r.fence = e.fence END
 RETURNING r.tenant_id, r.id
@@ -145,16 +148,20 @@ class RunUpdate(Struct, frozen=True, kw_only=True):
     recorded: bool = False
     """Whether the schedule's last-run fields are written, and an event is sent."""
     disable: bool = False
+    handed_back: bool = False
+    """Whether the attempt made no call: it does not count, and the run may be claimed at once."""
 
     @property
     def finished_at(self) -> datetime | None:
         """When the run ended; None where another attempt follows."""
-        return self.now if self.retry_at is None else None
+        return None if self.status == "queued" else self.now
 
     @property
     def retry_delay(self) -> timedelta | None:
         """The wait before the next attempt; None where the run has ended."""
-        return None if self.retry_at is None else self.retry_at - self.now
+        if self.status != "queued":
+            return None
+        return timedelta(0) if self.retry_at is None else self.retry_at - self.now
 
 
 async def load(connection: Connection, jobs: Sequence[JobPayload]) -> dict[RunKey, RunRecord]:
@@ -268,6 +275,7 @@ async def write_updates(connection: Connection, updates: Sequence[RunUpdate]) ->
         [update.duration_ms for update in updates],
         [update.http_status for update in updates],
         [update.error for update in updates],
+        [int(update.handed_back) for update in updates],
     )
     return frozenset((row[0], row[1]) for row in rows)
 

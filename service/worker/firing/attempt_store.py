@@ -8,13 +8,14 @@ from logging import getLogger
 from time import monotonic
 
 import asyncpg
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from service.rules.outcomes import CallOutcome, retry_at
+from service.runtime.logs import fields
 from service.storage.engine import clock
 from service.storage.engine.acquire import acquired, index_only_transaction
 from service.storage.engine.connection import Connection
-from service.storage.engine.errors import is_unavailable
+from service.storage.engine.errors import is_refusal, is_unavailable
 from service.storage.runs import attempts, invocations, results, retry_bounds
 from service.storage.runs.attempts import ClaimRequest, RunKey, RunRecord, RunUpdate
 from service.storage.runs.invocations import Invocation
@@ -24,6 +25,7 @@ from service.worker.firing.settings import FiringSettings
 log = getLogger(__name__)
 
 WORKER_LOST = "worker lost"
+RESULT_REFUSED = "The result of the call could not be recorded"
 CONTENTION_DELAY = timedelta(seconds=1)
 """After how long a run is looked at again that another worker has just claimed."""
 EARLY_RETRY_TOLERANCE = timedelta(seconds=1)
@@ -57,6 +59,10 @@ class AttemptResult(Struct, frozen=True, kw_only=True):
     duration_ms: int | None = None
     disable: bool = False
     request_id: str | None = None
+    refused: bool = False
+    """Whether the database has refused the result: the run record alone is written."""
+    handed_back: bool = False
+    """Whether the claim came too late to call: the attempt does not count."""
 
     @property
     def retriable(self) -> bool:
@@ -139,6 +145,8 @@ class AttemptStore:
             try:
                 return await self._write(ended)
             except Exception as error:
+                if len(ended) == 1 and is_refusal(error) and not ended[0].refused:
+                    return await self.write([_refused(ended[0], error)])
                 if delay_s is None or not is_unavailable(error):
                     raise
                 log.warning("retrying result write: %r", error)
@@ -164,6 +172,19 @@ class AttemptStore:
         self, result: AttemptResult, now: datetime, bounds: dict[RunKey, RunRecord]
     ) -> RunUpdate:
         run, outcome = result.attempt.run, result.outcome
+        if result.handed_back:
+            # Before a retry the run keeps its schedule's slot, as while it waited for it.
+            waits = run.attempts > 1
+            return RunUpdate(
+                run=run,
+                status="queued",
+                now=now,
+                retry_at=now if waits else None,
+                owned_until=now + self._settings.lease if waits else None,
+                http_status=run.http_status,
+                error=run.error,
+                handed_back=True,
+            )
         if outcome is None:
             return RunUpdate(run=run, status=result.status, now=now)
         retry = None
@@ -180,9 +201,18 @@ class AttemptStore:
             duration_ms=result.duration_ms,
             http_status=outcome.http_status,
             error=outcome.error,
-            recorded=retry is None,
+            recorded=retry is None and not result.refused,
             disable=result.disable,
         )
+
+
+def _refused(result: AttemptResult, error: Exception) -> AttemptResult:
+    """Return the end of a run whose result the database refuses: the least that can be written."""
+    run = result.attempt.run
+    log.error("result refused by the database: %r", error, extra=fields(run=run.id))
+    return structs.replace(
+        result, outcome=CallOutcome(error=RESULT_REFUSED, final=True), disable=False, refused=True
+    )
 
 
 async def _load_invocations(

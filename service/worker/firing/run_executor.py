@@ -15,7 +15,7 @@ from service.rules.outcomes import CallOutcome
 from service.runtime.logs import fields
 from service.runtime.metrics import Metrics
 from service.storage.engine import clock
-from service.storage.engine.errors import is_unavailable
+from service.storage.engine.errors import is_refusal, is_unavailable
 from service.storage.runs.attempts import RunUpdate
 from service.storage.runs.queue import JobDelay, JobPayload
 from service.worker.firing.attempt_store import AttemptResult, AttemptStore, ClaimedAttempt
@@ -25,6 +25,8 @@ from service.worker.runner_client import RunnerCall, RunnerClient
 
 log = getLogger(__name__)
 
+MAX_DURATION_MS = 2**31 - 1
+"""What the run record holds; a process can stand still for longer."""
 BUS_RETRY_DELAY = timedelta(seconds=1)
 DATABASE_RETRY_DELAY = timedelta(seconds=1)
 
@@ -52,6 +54,7 @@ class RunExecutor:
             size=size,
             wait_s=wait_s,
             lanes=lanes,
+            isolates=is_refusal,
         )
         self._writes = MicroBatcher(
             store.write,
@@ -59,6 +62,7 @@ class RunExecutor:
             size=size,
             wait_s=wait_s,
             lanes=lanes,
+            isolates=is_refusal,
         )
         self._client = client
         self._metrics = metrics
@@ -111,15 +115,13 @@ class RunExecutor:
             )
         return await self._call(attempt, decision)
 
-    async def _call(
-        self, attempt: ClaimedAttempt, request: ExecuteRequest
-    ) -> AttemptResult | timedelta:
+    async def _call(self, attempt: ClaimedAttempt, request: ExecuteRequest) -> AttemptResult:
         started_at_s = monotonic()
         elapsed_s = started_at_s - attempt.claimed_at_s
         if elapsed_s > TIMEOUT_STEP_S:
-            # This process stood still. The lease would end before the answer comes, so the run is
-            # left to the worker that takes it when the lease has ended.
-            return self._settings.lease
+            # The claim waited for a lock, or this process stood still: the lease would end before
+            # the answer comes.
+            return AttemptResult(attempt=attempt, handed_back=True)
         run = attempt.run
         if run.kind == "scheduled" and run.attempts == 1:
             lateness_s = (attempt.now - run.slot).total_seconds() + elapsed_s
@@ -137,7 +139,7 @@ class RunExecutor:
         return AttemptResult(
             attempt=attempt,
             outcome=outcome,
-            duration_ms=round(duration_s * 1000),
+            duration_ms=min(round(duration_s * 1000), MAX_DURATION_MS),
             request_id=request.context.request_id,
         )
 
@@ -146,6 +148,9 @@ class RunExecutor:
         if update is None:
             log.warning("stale attempt discarded", extra=fields(run=run.id, attempt=run.attempts))
             return None
+        if update.handed_back:
+            log.warning("claim came too late", extra=fields(run=run.id, attempt=run.attempts))
+            return update.retry_delay
         if log.isEnabledFor(INFO):
             log.info("run", extra=_log_fields(update, result.request_id))
         if update.status == "queued":

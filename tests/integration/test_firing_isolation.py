@@ -1,0 +1,158 @@
+"""One run's answer, row or size never decides about the runs that share its statements."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import asyncpg
+import pytest
+
+from service.storage.engine.acquire import index_only_transaction
+from tests.support import registry
+from tests.support.eventually import eventually
+from tests.support.firing_stack import Stack, firing_stack
+from tests.support.stub_runner import Seen, answering
+
+REFUSE = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN RAISE check_violation USING MESSAGE = 'poison'; END $$
+"""
+POISON = "poisoned"
+
+
+@pytest.fixture
+async def stack(pool: asyncpg.Pool, nats_url: str) -> AsyncIterator[Stack]:
+    async with firing_stack(pool, nats_url) as stack:
+        yield stack
+
+
+async def refuse(pool: asyncpg.Pool, event: str, table: str, condition: str) -> None:
+    """Let the database refuse what is done to rows of a table that fulfil a condition."""
+    await pool.execute(REFUSE)
+    await pool.execute(
+        f"CREATE TRIGGER refuse BEFORE {event} ON ext_scheduler.{table} FOR EACH ROW"
+        f" WHEN ({condition}) EXECUTE FUNCTION refuse()"
+    )
+
+
+async def execute_with_poison(stack: Stack) -> tuple[list[asyncpg.Record], asyncpg.Record, object]:
+    """Execute five runs and one of a poisoned tenant at once; return runs and the one's result."""
+    async with stack.pool.acquire() as connection:
+        poisoned = await registry.install(connection, tenant_id=POISON)
+    jobs = [await stack.planned() for _ in range(5)]
+    jobs.insert(2, await stack.planned(poisoned))
+    results = await asyncio.gather(
+        *(stack.executor.execute(job) for job in jobs), return_exceptions=True
+    )
+    runs = [await stack.run(job) for job in jobs]
+    return runs[:2] + runs[3:], runs[2], results[2]
+
+
+@pytest.mark.parametrize(
+    "status",
+    ["0", "-1", "99", "100", "199", "600", "4294967296", "1e400", "true", "200.0", '"200"'],
+)
+async def test_status_that_is_none_fails_that_attempt_alone(stack: Stack, status: str) -> None:
+    async def answer(seen: Seen) -> bytes:
+        poisoned = seen.request["context"]["tenant_id"] == POISON
+        return b'{"status":%s}' % (status.encode() if poisoned else b"200")
+
+    stack.runner.script = answer
+    others, run, result = await execute_with_poison(stack)
+    assert {other["status"] for other in others} == {"success"}
+    assert (run["status"], run["attempts"]) == ("queued", 1)
+    assert isinstance(result, timedelta)
+
+
+async def test_claim_that_the_database_refuses_fails_alone(stack: Stack) -> None:
+    await refuse(stack.pool, "UPDATE", "runs_default", f"NEW.tenant_id = '{POISON}'")
+    others, run, result = await execute_with_poison(stack)
+    assert {other["status"] for other in others} == {"success"}
+    assert run["status"] == "queued"
+    assert isinstance(result, asyncpg.CheckViolationError)
+    assert len(stack.runner.seen) == 5
+
+
+async def test_result_that_the_database_refuses_ends_that_run_as_error(stack: Stack) -> None:
+    await refuse(stack.pool, "INSERT", "outbox", f"NEW.tenant_id = '{POISON}'")
+    others, run, result = await execute_with_poison(stack)
+    assert {other["status"] for other in others} == {"success"}
+    assert (run["status"], run["error"]) == (
+        "error",
+        "The result of the call could not be recorded",
+    )
+    assert result is None
+
+
+async def test_error_text_of_any_kind_is_recorded(stack: Stack) -> None:
+    stack.runner.script = answering(
+        b'{"status":500,"error":"a\\u0000b\\ud83d\\ude00' + b"x" * 9000 + b'"}'
+    )
+    job = await stack.planned(cron="0 0 1 1 *")
+    await stack.executor.execute(job)
+    run = await stack.run(job)
+    assert run["error"].startswith("ab\U0001f600x")
+    assert len(run["error"]) == 4000
+
+
+async def test_request_larger_than_the_server_takes_is_final(stack: Stack) -> None:
+    await stack.pool.execute(
+        "UPDATE tenant_extension_install SET config = jsonb_build_object('k', repeat('x', $1))",
+        stack.client.max_payload,
+    )
+    job = await stack.planned()
+    assert await stack.executor.execute(job) is None
+    run = await stack.run(job)
+    assert (run["status"], run["attempts"], run["http_status"]) == ("error", 1, None)
+    assert "is larger than the server's limit of" in run["error"]
+    assert str(stack.client.max_payload) in run["error"]
+    assert stack.runner.seen == []
+
+
+@asynccontextmanager
+async def locked(pool: asyncpg.Pool, table: str) -> AsyncIterator[None]:
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute(f"LOCK TABLE ext_scheduler.{table} IN EXCLUSIVE MODE")
+        yield
+
+
+async def test_claim_that_waited_too_long_is_handed_back_uncounted(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.worker.firing.run_executor.TIMEOUT_STEP_S", 0.05)
+    job = await stack.planned()
+    async with locked(stack.pool, "runs"):
+        late = asyncio.create_task(stack.executor.execute(job))
+        await eventually(lambda: waits_for_lock(stack.pool))
+    assert await late == timedelta(0)
+    run = await stack.run(job)
+    assert (run["status"], run["attempts"], run["started_at"]) == ("queued", 0, None)
+    assert (run["lease_until"], run["retry_at"], run["finished_at"]) == (None, None, None)
+    assert stack.runner.seen == []
+    assert await stack.pool.fetchval("SELECT count(*) FROM ext_scheduler.active_runs") == 0
+    monkeypatch.undo()
+    assert await stack.executor.execute(job) is None
+    run = await stack.run(job)
+    assert (run["status"], run["attempts"]) == ("success", 1)
+
+
+async def waits_for_lock(pool: asyncpg.Pool) -> bool:
+    return await pool.fetchval(  # type: ignore[no-any-return]  # a boolean
+        "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database()"
+        " AND wait_event_type = 'Lock' AND state_change < now() - interval '100 ms'"
+    )
+
+
+async def test_failing_rollback_does_not_hide_its_cause(connection: asyncpg.Connection) -> None:
+    async def fail_while_busy() -> None:
+        async with index_only_transaction(connection):
+            reading = asyncio.create_task(connection.fetchval("SELECT pg_sleep(60)"))
+            reading.add_done_callback(asyncio.Task.exception)
+            await asyncio.sleep(0)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        await fail_while_busy()
+    assert "ROLLBACK failed" in caught.value.__notes__[0]
+    assert connection.is_closed()
