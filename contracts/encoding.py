@@ -2,10 +2,14 @@
 
 import json
 import math
+import re
 from enum import Enum
 from typing import Any, TypeVar
 
 import msgspec
+
+from contracts import messagepack
+from contracts.messagepack import MAX_VALUES
 
 MAX_BODY_BYTES = 262_144
 
@@ -31,7 +35,9 @@ _MSGPACK_ENCODER = msgspec.msgpack.Encoder()
 _JSON_ENCODER = msgspec.json.Encoder()
 _EMPTY_MSGPACK, _EMPTY_JSON = b"\x80", b"{}"
 _MAX_INTEGER_DIGITS = 4_000
-_MSGPACK_DECODER = msgspec.msgpack.Decoder()
+_JSON_MARKS = (b",", b":", b"[", b"{")
+"""Before each value of a document but the first, one of these."""
+_JSON_TEXT = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _JSON_DECODER = msgspec.json.Decoder()
 # Deep nesting and bad UTF-8 do not come as msgspec's own errors.
 _UNREADABLE = (msgspec.MsgspecError, RecursionError, ValueError)
@@ -86,32 +92,43 @@ def decode(body: bytes, type: type[T], encoding: Encoding) -> T:  # noqa: A002 -
 def decode_map(body: bytes, encoding: Encoding) -> dict[str, Any]:
     """Decode into a map of raw values, so that each field can be validated on its own.
 
-    Values may be anything that the encodings carry, MessagePack's bytes, ``Ext``, datetimes, NaN
-    and non-string keys of inner maps included: the rules refuse those field by field.
+    Values may be anything that the encodings carry, MessagePack's bytes, ``Ext``, datetimes and
+    NaN included: the rules refuse those field by field.
 
     Raises:
-        MalformedBody: not readable, or not a map with string keys.
+        MalformedBody: not readable, not a map, or a map in it has keys that are not strings.
     """
     if not body:
         return {}
     try:
-        value = _MSGPACK_DECODER.decode(body) if encoding is Encoding.MSGPACK else _read_json(body)
+        value = messagepack.decode(body) if encoding is Encoding.MSGPACK else _read_json(body)
+    except messagepack.KeyNotText:
+        raise MalformedBody("Map keys must be strings") from None
+    except messagepack.TooManyValues:
+        raise MalformedBody(f"Body has more than {MAX_VALUES} values") from None
     except _UNREADABLE:
         raise MalformedBody(_undecodable(encoding)) from None
     if not isinstance(value, dict):
         raise MalformedBody("Body must be a map")
-    if not all(type(key) is str for key in value):
-        raise MalformedBody("Field names must be strings")
     return value
 
 
 def _read_json(body: bytes) -> object:
+    if len(body) > MAX_VALUES and _has_too_many_values(body):
+        raise messagepack.TooManyValues
     try:
         return _JSON_DECODER.decode(body)
     except msgspec.DecodeError:
         # NaN and lone surrogates, which Python writes readily, are a field's fault and not the
         # body's: the standard library reads them, and the rules then name the field.
         return json.loads(body.decode(), parse_int=_integer)
+
+
+def _has_too_many_values(body: bytes) -> bool:
+    # Most bodies have too few of these characters even where those in texts are counted.
+    if sum(map(body.count, _JSON_MARKS)) < MAX_VALUES:
+        return False
+    return sum(map(_JSON_TEXT.sub(b"", body).count, _JSON_MARKS)) >= MAX_VALUES
 
 
 def _integer(digits: str) -> int | float:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from contracts.encoding import MAX_BODY_BYTES, Encoding
+from contracts.messagepack import MAX_VALUES
 from contracts.errors import NUMBERS
 from contracts.subjects import (
     ADMIN_AUDIENCE,
@@ -23,7 +24,8 @@ Cron schedules for sandboxed extensions, over NATS request/reply.
 
 Bodies are MessagePack; with the header `{CONTENT_TYPE_HEADER}: {Encoding.JSON.value}` the same
 structures travel as JSON, and the reply has the encoding of the request. A request body is at most
-{MAX_BODY_BYTES} bytes; an empty one stands for an empty map. Unknown members are ignored.
+{MAX_BODY_BYTES} bytes and {MAX_VALUES} values, keys included; map keys are texts; an empty one
+stands for an empty map. Unknown members are ignored.
 
 Every request carries `{CONTEXT_HEADER}`, a compact JWS whose claims are the schema `Claims`. Its
 `jti` is also the idempotency key: a change is made at most once for each.

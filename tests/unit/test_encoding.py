@@ -103,10 +103,9 @@ def test_a_large_float_stays_a_float_in_both_encodings() -> None:
         b"\xdf\xff\xff\xff\xff",
         b"\xdd\x7f\xff\xff\xff",
         b"\x81\xa1\xff\x01",
-        b"\x81\x80\x01",
         b"\x81\xa1a\xd7\xff" + b"\xff" * 8,
-        b"\x81\xa1a" + b"\x91" * 100_000 + b"\x01",
-        b"\x81\xa1a" * 100_000,
+        b"\x81\xa1a" + b"\x91" * 60_000 + b"\x01",
+        b"\x81\xa1a" * 30_000,
     ],
 )
 def test_unreadable_messagepack_is_malformed(body: bytes) -> None:
@@ -126,8 +125,8 @@ def test_unreadable_messagepack_is_malformed(body: bytes) -> None:
         b"\xef\xbb\xbf{}",
         b'{"a":"\xff"}',
         b'{"a":"\n"}',
-        b'{"a":' + b"[" * 100_000,
-        b'{"a":' * 100_000,
+        b'{"a":' + b"[" * 60_000,
+        b'{"a":' * 30_000,
     ],
 )
 def test_unreadable_json_is_malformed(body: bytes) -> None:
@@ -145,9 +144,14 @@ def test_a_body_that_is_no_map_is_malformed(value: object, encoding: Encoding) -
 
 
 @pytest.mark.parametrize("key", [1, None, b"a", (1,), 1.5, datetime(2026, 1, 1, tzinfo=UTC)])
-def test_field_names_that_are_no_strings_are_malformed(key: object) -> None:
+@pytest.mark.parametrize("depth", [0, 1, 4, 5, 6, 60])
+@pytest.mark.parametrize("filler", [0, 70_000])
+def test_map_keys_that_are_no_strings_are_malformed(key: object, depth: int, filler: int) -> None:
+    value: Any = {key: 1}
+    for _ in range(depth):
+        value = {"a": [value], "b": "x" * filler}
     with pytest.raises(MalformedBody, match="must be strings"):
-        decode_map(msgspec.msgpack.encode({key: 1}), Encoding.MSGPACK)
+        decode_map(msgspec.msgpack.encode(value), Encoding.MSGPACK)
 
 
 def test_values_beyond_json_reach_the_rules_of_their_field() -> None:
@@ -156,11 +160,10 @@ def test_values_beyond_json_reach_the_rules_of_their_field() -> None:
         "a": b"raw",
         "b": msgspec.msgpack.Ext(5, b"x"),
         "c": moment,
-        "d": {1: 2},
-        "e": math.inf,
+        "d": math.inf,
     }
     back = decode_map(msgspec.msgpack.encode(value), Encoding.MSGPACK)
-    assert (back["a"], back["c"], back["d"], back["e"]) == (b"raw", moment, {1: 2}, math.inf)
+    assert (back["a"], back["c"], back["d"]) == (b"raw", moment, math.inf)
     assert isinstance(back["b"], msgspec.msgpack.Ext)
 
 
