@@ -193,6 +193,7 @@ class ReconcileInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw
 InconsistencyKind = Literal[
     "schedule_without_timer",
     "timer_without_schedule",
+    "stale_timer",
     "schedule_without_install",
     "schedule_without_endpoint",
     "job_without_run",

@@ -383,7 +383,7 @@ declare module "ext-scheduler" {
   }
   /** One kind of inconsistency: the number found and repaired, and some of the ids. */
   export interface Inconsistency {
-    kind: "job_without_run" | "run_without_job" | "schedule_without_endpoint" | "schedule_without_install" | "schedule_without_timer" | "timer_without_schedule";
+    kind: "job_without_run" | "run_without_job" | "schedule_without_endpoint" | "schedule_without_install" | "schedule_without_timer" | "stale_timer" | "timer_without_schedule";
     found: number;
     repaired: number;
     examples: string[];

@@ -35,6 +35,8 @@ from service.storage.schedules.rows import NewSchedule, Schedule
 
 T = TypeVar("T")
 
+TIMING = frozenset({"cron", "timezone", "enabled"})
+
 
 def new_schedule(checked: CheckedCreate, context: ChangeContext) -> AppliedChange | ErrorBody:
     """Return the schedule that is to be inserted, or what is wrong: fields, rate, quota."""
@@ -155,6 +157,9 @@ def _merge(
     due_at = stored.next_run_at if enabled else None
     if needs_new_slot:
         due_at = _due_of_texts(cron, timezone, context.now, errors)
+    elif due_at is not None and not TIMING.isdisjoint(checked.given):
+        # A clock that was ahead left a timer beyond the next slot. Errors concern what changes.
+        due_at = min(due_at, _due_of_texts(cron, timezone, context.now, {}) or due_at)
     return NewSchedule(
         id=stored.id,
         endpoint_id=endpoint_id or stored.endpoint_id,

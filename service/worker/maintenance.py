@@ -23,7 +23,7 @@ from service.storage.engine.errors import is_unavailable
 from service.storage.records import expiry
 from service.storage.records.expiry import Retention
 from service.storage.runs import occurrences, partitions, queue
-from service.storage.schedules import timers
+from service.storage.schedules import stale_timers, timers
 from service.storage.schedules.timers import Timer
 
 log = getLogger(__name__)
@@ -53,6 +53,7 @@ class RepairReport(Struct, frozen=True):
 
     timers_added: int = 0
     timers_removed: int = 0
+    timers_recomputed: int = 0
     jobs_added: int = 0
     unplannable: int = 0
 
@@ -103,6 +104,11 @@ async def repair(
     connection: Connection, now: datetime, settings: MaintenanceSettings, slot_cache: SlotCache
 ) -> RepairReport:
     """Repair the inconsistencies that are cheap to find, whatever program left them."""
+    # First, while ``now`` is fresh. A slot that the planner passes in between comes up once more,
+    # and is left alone: occurrences are unique.
+    stale = await stale_timers.find(connection, now, slot_cache, settings.batch)
+    async with connection.transaction():
+        recomputed = await stale_timers.repair(connection, stale, now, slot_cache)
     added, unplannable = await _add_timers(connection, now, settings, slot_cache)
     orphaned = await consistency.timers_without_schedule(connection, None, settings.batch)
     async with connection.transaction():
@@ -113,7 +119,13 @@ async def repair(
     jobs = await queue.enqueue(
         connection, [occurrences.job(occurrence, occurrence.id) for occurrence in without_job]
     )
-    return RepairReport(added, removed, jobs, unplannable)
+    return RepairReport(
+        timers_added=added,
+        timers_removed=removed,
+        timers_recomputed=len(recomputed),
+        jobs_added=jobs,
+        unplannable=unplannable,
+    )
 
 
 async def _add_timers(

@@ -28,9 +28,10 @@ from service.storage.engine.errors import referenced_by
 from service.storage.platform import installs, registry, switches, versions
 from service.storage.platform.installs import Install
 from service.storage.platform.registry import VersionDiffersError
-from service.storage.schedules import admin_search, timers
+from service.storage.schedules import admin_search, stale_timers, timers
 from service.storage.schedules.timers import Timer
 
+MAX_STALE_TIMERS = 100_000
 NOT_JSON = "Must be JSON-serializable"
 MALFORMED = "Malformed endpoint"
 NOT_REGISTERED = (
@@ -208,7 +209,10 @@ async def _remove(
 
 
 async def _skip_overdue(context: AdminContext, tenant_id: str, install_id: UUID | None) -> None:
-    """Move overdue timers to their next slot: the slots in between are neither fired nor missed."""
+    """Move overdue timers to their next slot: the slots in between are neither fired nor missed.
+
+    Stale timers are computed again as well.
+    """
     connection, slot_cache, advanced = context.call.connection, SlotCache(), list[Timer]()
     overdue = await timers.overdue(connection, tenant_id, install_id, context.now)
     async for timer in in_slices(overdue):
@@ -218,6 +222,10 @@ async def _skip_overdue(context: AdminContext, tenant_id: str, install_id: UUID 
             continue  # the planner reports it on the schedule
         advanced.append(structs.replace(timer, due_at=due_at))
     await timers.move(connection, advanced)
+    stale = await stale_timers.find(
+        connection, context.now, slot_cache, MAX_STALE_TIMERS, tenant_id, install_id
+    )
+    await stale_timers.repair(connection, stale, context.now, slot_cache)
 
 
 async def _manifest_errors(request: contract.RegisterInstallInput) -> dict[str, Any]:

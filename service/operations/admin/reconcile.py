@@ -21,10 +21,11 @@ from service.operations.admin.transaction import (
     resolve_tenant,
 )
 from service.operations.context import Answer
+from service.rules.planning import SlotCache
 from service.storage import consistency, removal
 from service.storage.records.outbox import OutboxEvent
 from service.storage.runs import occurrences, queue
-from service.storage.schedules import adoption, timers
+from service.storage.schedules import adoption, stale_timers, timers
 from service.storage.schedules.disabling import ScheduleRef, disable
 
 MAX_PER_KIND = 10_000
@@ -141,6 +142,18 @@ async def _timers_without_schedule(search: Search) -> Inspection:
     return ids, _by_tenant(refs)
 
 
+async def _stale_timers(search: Search) -> Inspection:
+    context, connection, slot_cache = search.context, search.context.call.connection, SlotCache()
+    stale = await stale_timers.find(
+        connection, context.now, slot_cache, MAX_PER_KIND, search.tenant_id
+    )
+    ids = [timer.schedule_id for timer in stale]
+    if search.dry_run:
+        return ids, {}
+    changed = await stale_timers.repair(connection, stale, context.now, slot_cache)
+    return ids, Counter(timer.tenant_id for timer in changed)
+
+
 async def _jobs_without_run(search: Search) -> Inspection:
     connection = search.context.call.connection
     job_ids = await consistency.jobs_without_run(connection, search.tenant_id, MAX_PER_KIND)
@@ -182,6 +195,7 @@ _KINDS: dict[InconsistencyKind, Callable[[Search], Awaitable[Inspection]]] = {
     "schedule_without_endpoint": _schedules_without_endpoint,
     "schedule_without_timer": _schedules_without_timer,
     "timer_without_schedule": _timers_without_schedule,
+    "stale_timer": _stale_timers,
     "job_without_run": _jobs_without_run,
     "run_without_job": _runs_without_job,
 }

@@ -20,6 +20,7 @@ ORDER BY s.id
 FOR NO KEY UPDATE OF s
 """
 
+# In the order of slots; a slot that is still to come was left by a clock that was ahead.
 LAST_RUN = """
 UPDATE tenant_extension_schedule s
 SET last_run_at = e.started_at, last_run_status = e.status, last_error = e.error,
@@ -27,7 +28,7 @@ SET last_run_at = e.started_at, last_run_status = e.status, last_error = e.error
 FROM unnest($1::text[], $2::uuid[], $3::timestamptz[], $4::timestamptz[], $5::text[], $6::text[])
   AS e (tenant_id, schedule_id, slot, started_at, status, error)
 WHERE s.id = e.schedule_id AND s.tenant_id = e.tenant_id
-  AND (s.last_run_slot IS NULL OR s.last_run_slot <= e.slot)
+  AND (s.last_run_slot IS NULL OR s.last_run_slot <= e.slot OR s.last_run_slot > $7::timestamptz)
 """
 
 
@@ -60,6 +61,7 @@ async def record(connection: Connection, updates: Sequence[RunUpdate], now: date
         [update.run.started_at for update in newest],
         [update.status for update in newest],
         [update.error for update in newest],
+        now,
     )
     events = [_event(update) for update in recorded]
     if any(update.disable for update in recorded):
