@@ -33,7 +33,7 @@ _DOCS = {
     "payload": JSON_TEXT,
     "field_errors": "JSON text: an object of field name to message.",
 }
-_CLEARED = "JSON text; an empty text clears the payload."
+_CLEARED = "JSON text; the text `null` clears the payload."
 
 
 class Field(Struct, frozen=True):

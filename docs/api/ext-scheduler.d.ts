@@ -47,7 +47,7 @@ declare module "alga:extension/scheduler" {
     timezone?: string;
     enabled?: boolean;
     name?: string;
-    /** JSON text; an empty text clears the payload. */
+    /** JSON text; the text `null` clears the payload. */
     payload?: string;
   }
   export interface UpdateScheduleResult {

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from componentize_py_types import Err
 from wit_world.imports import logging, scheduler, storage, types
@@ -101,7 +101,7 @@ def delete_schedule(schedule_id: str) -> Answer:
 
 
 def heartbeat(http: types.HttpRequest) -> Answer:
-    """Remember the call: how often, the last payload, and the occurrence's idempotency key."""
+    """Remember the call: how often, the last payload, the occurrence's key, and what it is for."""
     headers = {header.name.lower(): header.value for header in http.headers}
     key = headers.get("x-idempotency-key")
     memory, revision = remembered()
@@ -111,6 +111,10 @@ def heartbeat(http: types.HttpRequest) -> Answer:
         "calls": memory.get("calls", 0) + 1,
         "payload": json_body(http, None),
         "idempotency_key": key,
+        "schedule": unquote(headers.get("x-alga-schedule-name", "")),
+        "scheduled_for": headers.get("x-alga-scheduled-for"),
+        "attempt": headers.get("x-alga-attempt"),
+        "trigger": headers.get("x-alga-trigger"),
     }
     value = json.dumps(memory).encode()
     # 0 says that nothing may be there yet: of two first calls at once, one is told of the other.

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from contracts.capabilities import KNOWN
 from contracts.execution import ExecuteHttp, ExecuteRequest, ExecuteResponse, given
 from runner_bridge.dev_runner import frames
 from runner_bridge.dev_runner.components import Components, UnknownComponent, UnusableComponent
@@ -72,6 +73,9 @@ class Executions:
             NotExecuted: the request is malformed, names no component, or too many run already.
         """
         loop = asyncio.get_running_loop()
+        unknown = capabilities(request.providers) - KNOWN
+        if unknown:
+            raise NotExecuted(400, f"unknown_capability: {min(unknown)[:80]}")
         if request.limits.timeout_ms <= 0:
             raise NotExecuted(400, "malformed_request: timeout_ms must be above 0")
         until = loop.time() + min(request.limits.timeout_ms, MAX_TIMEOUT_MS) / 1000

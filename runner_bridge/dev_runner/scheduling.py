@@ -126,7 +126,7 @@ async def _update(scheduler: Scheduler, arguments: Arguments) -> dict[str, Any]:
         timezone=_given(given["timezone"]),
         enabled=_given(given["enabled"]),
         name=_given(given["name"]),
-        payload=_cleared_or_parsed(given["payload"]),
+        payload=UNSET if given["payload"] is None else parse_payload(given["payload"]),
     )
     return _outcome(await scheduler.update(request))
 
@@ -173,12 +173,6 @@ def _refuse_constant(name: str) -> NoReturn:
 
 def _given(value: T | None) -> T | UnsetType:
     return UNSET if value is None else value
-
-
-def _cleared_or_parsed(text: str | None) -> Value:
-    if text is None:
-        return UNSET
-    return parse_payload(text) if text else None
 
 
 def _schedule(schedule: ScheduleInfo) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """The development Runner's HTTP edge: ``POST /v1/execute`` and ``GET /healthz``.
 
 An execution that took place is answered 200, also when the guest failed; the guest's own status is
-in the document. Any other response has its status in both places.
+in the document. Any other response has its status in both places. As the platform's Runner it
+remembers what took place by the request's ``x-idempotency-key``, and answers that key the same.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from contracts.execution import ExecuteRequest, ExecuteResponse
 from runner_bridge.dev_runner.components import Components
 from runner_bridge.dev_runner.execution import Executions, NotExecuted
 from runner_bridge.dev_runner.host import Host, SchedulerFor
+from runner_bridge.dev_runner.memory import AnswerMemory
 from runner_bridge.dev_runner.sandbox import Sandboxes
 from runner_bridge.dev_runner.storage import MemoryStorage
 
@@ -26,7 +28,8 @@ log = logging.getLogger(__name__)
 MAX_REQUEST_BYTES = 1024 * 1024
 STOP_TIMEOUT_S = 35.0
 # Headers of the call to the Runner that are forwarded to its guest.
-FORWARDED_HEADERS = ("x-request-id", "x-idempotency-key", "traceparent")
+FORWARDED_HEADERS = ("x-request-id", "traceparent")
+IDEMPOTENCY_KEY_HEADER = "x-idempotency-key"
 
 HttpHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -83,16 +86,23 @@ async def running(settings: RunnerSettings, scheduler_for: SchedulerFor) -> Asyn
 
 def application(executions: Executions) -> web.Application:
     """Return the application with its routes."""
+    memory = AnswerMemory()
 
     async def execute(request: web.Request) -> web.Response:
         try:
             document = msgspec.json.decode(await request.read(), type=ExecuteRequest)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise NotExecuted(400, f"malformed_request: {error}") from None
+        key = request.headers.get(IDEMPOTENCY_KEY_HEADER)
+        known = memory.get(key)
+        if known is not None:
+            log.info("answered from memory", extra={"fields": {"idempotency_key": key}})
+            return _json(known, 200)
         forwarded = {
             name: request.headers[name] for name in FORWARDED_HEADERS if name in request.headers
         }
         response = await executions.execute(document, forwarded)
+        memory.keep(key, response)
         _log_execution(document, response)
         return _json(response, 200)
 

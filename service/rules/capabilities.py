@@ -2,23 +2,8 @@
 
 from functools import lru_cache
 
+from contracts.capabilities import DEFAULTS, KNOWN
 from service.rules.columns import read_list
-
-SCHEDULER = "cap:scheduler.manage"
-
-DEFAULTS = frozenset({"cap:context.read", "cap:log.emit", "cap:user.read"})
-"""Granted to every install."""
-
-KNOWN = DEFAULTS | {
-    SCHEDULER,
-    "cap:secrets.get",
-    "cap:http.fetch",
-    "cap:storage.kv",
-    "cap:ui.proxy",
-    "cap:invoice.manual.create",
-    "cap:client.read",
-    "cap:service.read",
-}
 
 
 @lru_cache(maxsize=4096)

@@ -22,7 +22,7 @@ from tests.support.running_extensions import (
     json_of,
 )
 from tests.support.scheduling import MemoryScheduler
-from tests.support.tiny_components import LOOP, component, install_bytes
+from tests.support.tiny_components import LOOP, component, install_bytes, response_of
 
 # Whoever is first waits until a component of 18 MB is compiled, on however busy a machine.
 pytestmark = pytest.mark.timeout(300)
@@ -54,9 +54,13 @@ async def test_the_guest_gets_the_decoded_request(runner: Runner) -> None:
         body=b'{"a": 1}',
         http={
             "query": {"q": "a b&c", "n": "1"},
-            "headers": {"x-alga-tenant": "t", "X-Request-Id": "own"},
+            "headers": {
+                "x-alga-tenant": "t",
+                "X-Request-Id": "own",
+                "x-idempotency-key": "occurrence-1",
+            },
         },
-        headers={"x-idempotency-key": "occurrence-1", "x-request-id": "outer", "cookie": "no"},
+        headers={"x-idempotency-key": "occurrence-1:1", "x-request-id": "outer", "cookie": "no"},
     )
     assert response.headers == {"x-from": "bare, bare"}
     assert json_of(response) == {
@@ -117,6 +121,30 @@ async def test_a_malformed_request_is_refused(runner: Runner, body: Any) -> None
     status, answer = await runner.post(body)
     assert status == answer["status"] == 400
     assert answer["error"].startswith("malformed_request: ")
+
+
+async def test_an_unknown_capability_is_refused(runner: Runner) -> None:
+    status, answer = await runner.post(document(UNKNOWN, providers=["cap:log.emit", "cap:magic"]))
+    assert status == answer["status"] == 400
+    assert answer["error"] == "unknown_capability: cap:magic"
+
+
+async def test_an_answer_is_remembered_by_its_key_also_that_of_a_failed_guest(
+    runner: Runner,
+) -> None:
+    well = install_bytes(component(), runner.components)
+    failing = install_bytes(component(response_of(0, status=500)), runner.components)
+    assert (await runner.execute(failing, headers={"x-idempotency-key": "a:1"})).status == 500
+    assert (await runner.execute(well, headers={"x-idempotency-key": "a:1"})).status == 500
+    assert (await runner.execute(well, headers={"x-idempotency-key": "a:2"})).status == 204
+    assert (await runner.execute(well)).status == 204
+
+
+async def test_a_failure_before_the_guest_is_not_remembered(runner: Runner) -> None:
+    key = {"x-idempotency-key": "b:1"}
+    assert (await runner.post(document(UNKNOWN), key))[0] == 404
+    well = install_bytes(component(), runner.components)
+    assert (await runner.execute(well, headers=key)).status == 204
 
 
 @pytest.mark.parametrize("name", [UNKNOWN, "sha256:../../etc", "md5:00", "", "sha256:" + "A" * 64])

@@ -127,15 +127,32 @@ async def test_a_refusal_of_the_service_reaches_the_extension(
 
 async def test_the_heartbeat_stores_its_last_request(demo: Demo) -> None:
     assert await demo.call("GET", "/api/status") == (200, {"heartbeat": None})
-    first = {"x-idempotency-key": "slot-1"}
+    first = {"headers": {"x-idempotency-key": "slot-1"}}
     payload = {"schedule": "heartbeat"}
-    await demo.call("POST", "/api/heartbeat", json=payload, headers=first)
-    status, again = await demo.call("POST", "/api/heartbeat", json=payload, headers=first)
+    await demo.call("POST", "/api/heartbeat", json=payload, http=first)
+    status, again = await demo.call("POST", "/api/heartbeat", json=payload, http=first)
     assert (status, again["repeated"]) == (200, True)
-    await demo.call("POST", "/api/heartbeat", headers={"x-idempotency-key": "slot-2"})
+    second = {
+        "x-idempotency-key": "slot-2",
+        "x-alga-schedule-name": "T%C3%A4glich",
+        "x-alga-scheduled-for": "2026-01-01T00:15:00Z",
+        "x-alga-attempt": "2",
+        "x-alga-trigger": "schedule",
+    }
+    await demo.call("POST", "/api/heartbeat", http={"headers": second})
     assert await demo.call("GET", "/api/status") == (
         200,
-        {"heartbeat": {"calls": 2, "payload": None, "idempotency_key": "slot-2"}},
+        {
+            "heartbeat": {
+                "calls": 2,
+                "payload": None,
+                "idempotency_key": "slot-2",
+                "schedule": "Täglich",
+                "scheduled_for": "2026-01-01T00:15:00Z",
+                "attempt": "2",
+                "trigger": "schedule",
+            }
+        },
     )
 
 

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from service.rules.capabilities import DEFAULTS, KNOWN, SCHEDULER, effective
+from contracts.capabilities import DEFAULTS, KNOWN, SCHEDULER
+from service.rules.capabilities import effective
 
 HTTP = "cap:http.fetch"
 

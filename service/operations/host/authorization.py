@@ -2,9 +2,10 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 
+from contracts.capabilities import SCHEDULER
 from contracts.errors import Code, ServiceError
 from service.operations.context import Answer, Call, OperationFunction, OperationResult
-from service.rules.capabilities import SCHEDULER, effective
+from service.rules.capabilities import effective
 from service.storage.platform import installs
 from service.storage.platform.installs import Install
 
