@@ -31,13 +31,13 @@ from service.messages import ServiceOperation
 from service.requests.batcher import RequestBatcher
 from service.requests.dispatcher import Dispatcher
 from service.requests.responder import Responder, ResponderEvent
+from service.runtime.errors import CannotServeError
 from service.runtime.health import HealthCheck
 from service.runtime.logs import fields
 from service.runtime.metrics import Metrics
 from service.runtime.resources import (
     MESSAGE_EVENTS,
     SERVICE_NAME,
-    CannotServeError,
     bus_check,
     connected_bus,
     database_check,

@@ -10,8 +10,6 @@ from typing import Annotated
 
 import typer
 
-from service.cli import asyncapi, bridge, check, cron, development, keys, serving, tokens
-from service.cli.admin import admin_program
 from service.cli.errors import (
     EXIT_BROKEN_PIPE,
     EXIT_FAILED,
@@ -20,10 +18,12 @@ from service.cli.errors import (
     EXIT_USAGE,
     CommandError,
 )
+from service.cli.lazy_group import LazyGroup
 from service.cli.output import print_notice
-from service.runtime.resources import SERVICE_NAME, CannotReachError, CannotServeError
+from service.runtime.errors import CannotReachError, CannotServeError
 from service.runtime.settings import FILE_VARIABLE, SettingsError
 
+PROGRAM = "ext-scheduler"
 HELP = """Cron schedules for sandboxed extensions, over NATS.
 
 Settings come from EXT_SCHEDULER_* variables and an optional TOML file; `ext-scheduler check`
@@ -31,7 +31,7 @@ verifies them. Exit statuses are listed in docs/command-line.md.
 
 \b
 Examples:
-  ext-scheduler demo                          see the whole system at work, on this machine
+  ext-scheduler demo                          run the whole system on this machine
   ext-scheduler migrate                       bring the database up to date
   ext-scheduler serve --role all              answer requests and fire schedules
   ext-scheduler check                         find configuration errors, with remedies
@@ -39,29 +39,18 @@ Examples:
 """
 
 program = typer.Typer(
-    name="ext-scheduler",
+    name=PROGRAM,
+    cls=LazyGroup,
     help=HELP,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain text reads the same in a terminal, a pipe and a manual
 )
-program.command("serve")(serving.serve)
-program.command("bridge")(bridge.bridge)
-program.command("migrate")(serving.migrate)
-program.command("check")(check.check)
-program.add_typer(admin_program, name="admin")
-program.add_typer(tokens.token_program, name="token")
-program.add_typer(keys.keys_program, name="keys")
-program.command("cron")(cron.cron)
-program.command("asyncapi")(asyncapi.asyncapi)
-program.command("dev-runner")(development.dev_runner)
-program.command("demo")(development.demo)
-program.command("dev")(development.dev)
 
 
 def _show_version(requested: bool) -> None:
     if requested:
-        typer.echo(f"{SERVICE_NAME} {version(SERVICE_NAME)}")
+        typer.echo(f"{PROGRAM} {version(PROGRAM)}")
         raise typer.Exit
 
 
@@ -101,7 +90,7 @@ def _run() -> int:
     output = sys.stdout
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        status: object = program(prog_name=SERVICE_NAME, standalone_mode=False)
+        status: object = program(prog_name=PROGRAM, standalone_mode=False)
     except (CommandError, SettingsError, CannotServeError) as error:
         return _report(str(error), _exit_status(error))
     except UnicodeEncodeError:

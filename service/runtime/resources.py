@@ -19,6 +19,7 @@ from service.bus.credentials import (
     tls_context,
 )
 from service.runtime.addresses import NatsLogin, parse_nats_urls
+from service.runtime.errors import CannotReachError, CannotServeError
 from service.runtime.health import HealthCheck, serve_health
 from service.runtime.key_file import KeyRing, KeysUnusableError
 from service.runtime.metrics import Metrics
@@ -43,14 +44,6 @@ DATABASE_ERRORS = (
 """What the driver raises when a database is missing, is lost, or refuses."""
 MESSAGE_EVENTS = frozenset({BusEvent.SLOW_CONSUMER, BusEvent.MALFORMED_MESSAGE})
 """What can happen to a connection that may have cost a message its answer."""
-
-
-class CannotServeError(Exception):
-    """The process cannot start or continue; the message is one line for a person."""
-
-
-class CannotReachError(CannotServeError):
-    """It cannot start because NATS or PostgreSQL is unavailable; retrying may help."""
 
 
 def key_ring(file: str) -> KeyRing:

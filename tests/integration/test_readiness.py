@@ -3,12 +3,8 @@
 import asyncpg
 import pytest
 
-from service.runtime.resources import (
-    CannotReachError,
-    CannotServeError,
-    migration_check,
-    using_database,
-)
+from service.runtime.errors import CannotReachError, CannotServeError
+from service.runtime.resources import migration_check, using_database
 
 
 async def test_a_database_that_lacks_a_migration_is_not_ready(pool: asyncpg.Pool) -> None:

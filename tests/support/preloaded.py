@@ -151,7 +151,10 @@ def become(request: RunRequest, streams: Sequence[int]) -> None:
 
 if __name__ == "__main__":
     from service.__main__ import main
+    from service.cli.lazy_group import COMMANDS
 
+    for command in COMMANDS.values():
+        import_module(command.partition(":")[0])
     import_module("service.cli.main")
     gc.collect()
     gc.freeze()  # what a fork does not look at it need not copy

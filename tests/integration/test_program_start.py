@@ -1,0 +1,57 @@
+"""What a command imports before it begins: each needs its own libraries only."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LIBRARIES = {"aiohttp", "asyncpg", "croniter", "nats", "pgqueuer", "prometheus_client"}
+"""Those that take long to import."""
+
+PROGRAM = """
+import json, sys
+from service.cli.main import program
+try:
+    program(sys.argv[1:])
+finally:
+    print(json.dumps(sorted(sys.modules)), file=sys.stderr)
+"""
+
+
+def imported(directory: Path, *arguments: str) -> set[str]:
+    """Run a command that succeeds, and return the modules that it imported."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *arguments],
+        cwd=directory,
+        env={},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(json.loads(done.stderr.splitlines()[-1]))
+
+
+def test_the_version_is_shown_without_importing_a_command(tmp_path: Path) -> None:
+    modules = imported(tmp_path, "--version")
+    ours = {name for name in modules if name.startswith(("service.", "contracts.", "devstack."))}
+    assert not modules & LIBRARIES
+    assert len(ours) < 20, sorted(ours)
+    assert len(modules) < 500
+
+
+@pytest.mark.parametrize(
+    ("arguments", "needed"),
+    [
+        (("token", "--help"), set()),
+        (("keys", "--help"), set()),
+        (("asyncapi",), set()),
+        (("demo", "--help"), set()),
+        (("cron", "0 9 * * *"), {"croniter"}),
+    ],
+)
+def test_a_command_imports_only_its_own_libraries(
+    arguments: tuple[str, ...], needed: set[str], tmp_path: Path
+) -> None:
+    assert imported(tmp_path, *arguments) & LIBRARIES == needed
