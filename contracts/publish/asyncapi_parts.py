@@ -3,8 +3,8 @@
 from typing import Any
 
 from contracts.encoding import MAX_BODY_BYTES, Encoding
-from contracts.messagepack import MAX_VALUES
 from contracts.errors import NUMBERS
+from contracts.messagepack import MAX_VALUES
 from contracts.subjects import (
     ADMIN_AUDIENCE,
     CONTENT_TYPE_HEADER,

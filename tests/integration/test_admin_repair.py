@@ -196,7 +196,8 @@ async def test_a_schedule_without_endpoint_is_disabled(setting: Setting) -> None
     id_ = await setting.foreign(endpoint_id=uuid4(), job_id=None)
     await setting.pool.execute(
         """INSERT INTO ext_scheduler.timers VALUES
-           ('tenant-1', $1, $2, '0 * * * *', 'UTC', date_trunc('hour', now()) + interval '1 hour', 0)""",
+           ('tenant-1', $1, $2, '0 * * * *', 'UTC',
+            date_trunc('hour', now()) + interval '1 hour', 0)""",
         id_,
         setting.install_id,
     )
