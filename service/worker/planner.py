@@ -10,19 +10,14 @@ from uuid import UUID
 import asyncpg
 from msgspec import Struct, structs
 
-from service.rules.planning import (
-    PlanningRules,
-    SlotCache,
-    UnplannableError,
-    spread,
-)
+from service.rules.planning import PlanningRules, SlotCache, UnplannableError, spread
 from service.runtime.logs import fields
 from service.runtime.metrics import Metrics
 from service.storage import consistency
 from service.storage.engine import clock
 from service.storage.engine.acquire import acquired
 from service.storage.engine.connection import Connection
-from service.storage.engine.errors import is_unavailable
+from service.storage.engine.errors import is_refusal, is_unavailable
 from service.storage.runs import occurrences
 from service.storage.runs.occurrences import Occurrence
 from service.storage.schedules import firing_state, timers
@@ -55,6 +50,8 @@ class PlanSummary(Struct, frozen=True):
     occurrences: int = 0
     missed: int = 0
     unplannable: dict[tuple[str, UUID], str] = {}
+    refused: int = 0
+    """Timers that stay due, because the database refuses every write of theirs."""
 
 
 class TimerPlan(Struct, frozen=True):
@@ -68,27 +65,78 @@ class TimerPlan(Struct, frozen=True):
 async def plan_due(
     connection: Connection, now: datetime, settings: PlannerSettings, slot_cache: SlotCache
 ) -> PlanSummary:
-    """Plan one batch of due timers in one transaction."""
-    unplannable: dict[tuple[str, UUID], str] = {}
+    """Plan one batch of due timers in one transaction; singly where the database refuses it."""
+    try:
+        async with connection.transaction():
+            due = await timers.take_due(connection, now, settings.batch)
+            return await _plan(connection, due, now, settings.rules, slot_cache)
+    except asyncpg.PostgresError as error:
+        if not is_refusal(error):
+            raise
+        log.warning("batch refused by the database, planning its timers singly: %r", error)
     async with connection.transaction():
         due = await timers.take_due(connection, now, settings.batch)
-        if not due:
-            return PlanSummary()
-        states = await firing_state.read(connection, [timer.key for timer in due])
-        plans: list[TimerPlan] = []
-        for timer in due:
-            state = states.get(timer.key)
-            try:
-                plans.append(plan_timer(timer, state, now, settings.rules, slot_cache))
-            except UnplannableError as error:
-                unplannable[timer.key] = str(error)
-        planned = await occurrences.plan(connection, prioritised(plans), now)
-        before = {timer.key: timer for timer in due}
-        after = [next_timer(plan, planned) for plan in plans if plan.timer]
-        await timers.advance(connection, [t for t in after if t.same_but_when(before[t.key])])
-        await timers.move(connection, [t for t in after if not t.same_but_when(before[t.key])])
-        kept = {plan.timer.key for plan in plans if plan.timer}
-        await timers.remove(connection, [timer.key for timer in due if timer.key not in kept])
+        summaries = [
+            await _plan_alone(connection, timer, now, settings.rules, slot_cache) for timer in due
+        ]
+    return PlanSummary(
+        timers=len(due),
+        occurrences=sum(summary.occurrences for summary in summaries),
+        missed=sum(summary.missed for summary in summaries),
+        unplannable={key: why for s in summaries for key, why in s.unplannable.items()},
+        refused=sum(summary.refused for summary in summaries),
+    )
+
+
+async def _plan_alone(
+    connection: Connection, timer: Timer, now: datetime, rules: PlanningRules, slot_cache: SlotCache
+) -> PlanSummary:
+    """Plan a timer within a savepoint; a slot that the database refuses to plan is missed."""
+    for plans_run in (True, False):
+        try:
+            async with connection.transaction():
+                return await _plan(connection, [timer], now, rules, slot_cache, plans_run=plans_run)
+        except asyncpg.PostgresError as error:
+            if not is_refusal(error):
+                raise
+            log.error(  # noqa: TRY400 - the reason says it all
+                "the database refuses to %s: %r",
+                "plan a slot, it is missed" if plans_run else "move a timer, it stays due",
+                error,
+                extra=fields(tenant_id=timer.tenant_id, schedule_id=str(timer.schedule_id)),
+            )
+    return PlanSummary(refused=1)
+
+
+async def _plan(
+    connection: Connection,
+    due: Sequence[Timer],
+    now: datetime,
+    rules: PlanningRules,
+    slot_cache: SlotCache,
+    *,
+    plans_run: bool = True,
+) -> PlanSummary:
+    if not due:
+        return PlanSummary()
+    unplannable: dict[tuple[str, UUID], str] = {}
+    states = await firing_state.read(connection, [timer.key for timer in due])
+    plans: list[TimerPlan] = []
+    for timer in due:
+        state = states.get(timer.key)
+        try:
+            plan = plan_timer(timer, state, now, rules, slot_cache)
+        except UnplannableError as error:
+            unplannable[timer.key] = str(error)
+        else:
+            plans.append(plan if plans_run else missing_run(plan))
+    planned = await occurrences.plan(connection, prioritised(plans), now)
+    before = {timer.key: timer for timer in due}
+    after = [next_timer(plan, planned) for plan in plans if plan.timer]
+    await timers.advance(connection, [t for t in after if t.same_but_when(before[t.key])])
+    await timers.move(connection, [t for t in after if not t.same_but_when(before[t.key])])
+    kept = {plan.timer.key for plan in plans if plan.timer}
+    await timers.remove(connection, [timer.key for timer in due if timer.key not in kept])
     return PlanSummary(
         timers=len(due),
         occurrences=len(planned),
@@ -128,6 +176,14 @@ def plan_timer(
             else timedelta(0),
         )
     return TimerPlan(_moved(timer, state, decision.following, missed), occurrence, decision.missed)
+
+
+def missing_run(plan: TimerPlan) -> TimerPlan:
+    """Return the plan without its occurrence, whose slot counts as missed."""
+    timer = plan.timer
+    if timer is None or plan.occurrence is None:
+        return plan
+    return TimerPlan(structs.replace(timer, missed=timer.missed + 1), None, plan.missed + 1)
 
 
 def _moved(timer: Timer, state: ScheduleState, due_at: datetime, missed: int) -> Timer:
@@ -227,7 +283,7 @@ class Planner:
                 timers=summary.timers, occurrences=summary.occurrences, missed=summary.missed
             ),
         )
-        return timedelta(0)
+        return settings.poll if summary.refused else timedelta(0)
 
     async def _report_unplannable(self, connection: Connection, summary: PlanSummary) -> None:
         # After the planning, and without it: schedule rows are locked before timers.

@@ -1,5 +1,6 @@
 """What is found when a run begins, and what comes of it."""
 
+import logging
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
@@ -17,22 +18,26 @@ async def stack(pool: asyncpg.Pool, nats_url: str) -> AsyncIterator[Stack]:
 
 
 SKIPPED = [
-    "DELETE FROM tenant_extension_schedule",
-    "UPDATE tenant_extension_schedule SET enabled = false",
-    "UPDATE tenant_extension_install SET is_enabled = false",
-    "UPDATE tenant_extension_install SET status = 'disabled'",
-    "INSERT INTO ext_scheduler.tenant_pauses VALUES ('tenant-a', now(), 'test')",
+    ("DELETE FROM tenant_extension_schedule", "schedule deleted"),
+    ("UPDATE tenant_extension_schedule SET enabled = false", "schedule disabled"),
+    ("UPDATE tenant_extension_install SET is_enabled = false", "install disabled"),
+    ("UPDATE tenant_extension_install SET status = 'disabled'", "install disabled"),
+    ("INSERT INTO ext_scheduler.tenant_pauses VALUES ('tenant-a', now(), 'test')", "tenant paused"),
 ]
 
 
-@pytest.mark.parametrize("change", SKIPPED)
+@pytest.mark.parametrize(("change", "reason"), SKIPPED)
 async def test_run_of_a_disabled_schedule_install_or_tenant_is_skipped(
-    stack: Stack, change: str
+    stack: Stack, change: str, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     job = await stack.planned()
     await stack.pool.execute(change)
     assert await stack.executor.execute(job) is None
-    assert (await stack.run(job))["status"] == "skipped"
+    run = await stack.run(job)
+    assert (run["status"], run["error"]) == ("skipped", reason)
+    (line,) = [record for record in caplog.records if record.message == "run"]
+    assert reason in str(vars(line))
     assert stack.runner.seen == []
     assert await stack.events() == []
     rows = await stack.pool.fetch("SELECT last_run_status FROM tenant_extension_schedule")

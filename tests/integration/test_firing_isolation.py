@@ -4,14 +4,17 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from uuid import UUID
 
 import asyncpg
 import pytest
 
+from service.rules.planning import SlotCache
 from service.storage.engine.acquire import index_only_transaction
+from service.worker.planner import Planner, PlannerSettings, PlanSummary, plan_due
 from tests.support import registry
 from tests.support.eventually import eventually
-from tests.support.firing_stack import Stack, firing_stack
+from tests.support.firing_stack import SLOT, Stack, firing_stack
 from tests.support.stub_runner import Seen, answering
 
 REFUSE = """
@@ -83,6 +86,36 @@ async def test_result_that_the_database_refuses_ends_that_run_as_error(stack: St
         "The result of the call could not be recorded",
     )
     assert result is None
+
+
+async def plan_with_poison(stack: Stack) -> tuple[PlanSummary, UUID, Planner]:
+    """Plan three due timers and one of a poisoned tenant."""
+    async with stack.pool.acquire() as connection:
+        poisoned = await registry.install(connection, tenant_id=POISON)
+        id_ = await registry.schedule(connection, poisoned, due_at=SLOT)
+        for _ in range(3):
+            await registry.schedule(connection, stack.made, due_at=SLOT)
+        summary = await plan_due(connection, stack.clock.now, PlannerSettings(), SlotCache())
+    return summary, id_, Planner(stack.pool, stack.metrics, now=stack.clock)
+
+
+async def test_slot_that_the_database_refuses_is_missed_alone(stack: Stack) -> None:
+    await refuse(stack.pool, "INSERT", "runs_default", f"NEW.tenant_id = '{POISON}'")
+    summary, id_, _ = await plan_with_poison(stack)
+    assert (summary.timers, summary.occurrences, summary.missed) == (4, 3, 1)
+    timer = await stack.pool.fetchrow(
+        "SELECT due_at, missed FROM ext_scheduler.timers WHERE schedule_id = $1", id_
+    )
+    assert timer is not None
+    assert timer["due_at"] > stack.clock.now
+    assert timer["missed"] == 1
+
+
+async def test_timer_that_the_database_refuses_to_move_is_tried_at_leisure(stack: Stack) -> None:
+    await refuse(stack.pool, "UPDATE", "timers", f"NEW.tenant_id = '{POISON}'")
+    summary, _, planner = await plan_with_poison(stack)
+    assert (summary.occurrences, summary.refused) == (3, 1)
+    assert await planner.plan_once() == PlannerSettings().poll
 
 
 async def test_error_text_of_any_kind_is_recorded(stack: Stack) -> None:

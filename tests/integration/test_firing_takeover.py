@@ -37,7 +37,8 @@ async def test_run_is_skipped_while_another_of_its_schedule_runs(stack: Stack) -
     await eventually(lambda: stack.runner.seen)
     manual = await stack.manual(job.schedule_id)
     assert await stack.another(worker="worker-2").execute(manual) is None
-    assert (await stack.run(manual))["status"] == "skipped_overlap"
+    skipped = await stack.run(manual)
+    assert (skipped["status"], skipped["error"]) == ("skipped_overlap", "overlap")
     assert (await stack.schedule(job))["last_run_status"] is None
     release.set()
     assert await first is None

@@ -51,11 +51,12 @@ class ClaimedAttempt(Struct, frozen=True):
 
 
 class AttemptResult(Struct, frozen=True, kw_only=True):
-    """How an attempt ended; ``outcome`` is None for a run that was skipped with ``status``."""
+    """How an attempt ended; ``outcome`` is None for a run that was skipped, for ``reason``."""
 
     attempt: ClaimedAttempt
     outcome: CallOutcome | None = None
     status: str = "error"
+    reason: str | None = None
     duration_ms: int | None = None
     disable: bool = False
     request_id: str | None = None
@@ -186,7 +187,7 @@ class AttemptStore:
                 handed_back=True,
             )
         if outcome is None:
-            return RunUpdate(run=run, status=result.status, now=now)
+            return RunUpdate(run=run, status=result.status, now=now, error=result.reason)
         retry = None
         if result.retriable:
             chance, next_slot = self._random.random(), bounds[run.key].next_slot

@@ -36,12 +36,13 @@ SUPERSEDED = "Another run of this schedule began before the retry"
 
 
 class EndWithoutCall(Struct, frozen=True):
-    """The run ends without a call: skipped with ``status``, or failed with ``outcome``.
+    """The run ends without a call: skipped with ``status`` and a ``reason``, or failed.
 
     A skipped run changes nothing on its schedule; with ``disable`` the schedule is disabled.
     """
 
     status: str = "error"
+    reason: str | None = None
     outcome: CallOutcome | None = None
     disable: bool = False
 
@@ -70,7 +71,7 @@ def decide(
     if not owns_slot:
         # A retry that came too late has failed already; it is no mere overlap.
         if run.attempts <= 1:
-            return EndWithoutCall("skipped_overlap")
+            return EndWithoutCall("skipped_overlap", "overlap")
         return _failed(run.error, run.http_status) if run.error else _failed(SUPERSEDED)
     providers = effective(
         invocation.granted,
@@ -93,13 +94,22 @@ def _failed(error: str, http_status: int | None = None, *, disable: bool = False
 
 def _obstacle(run: RunRecord, invocation: Invocation) -> EndWithoutCall | None:
     """Return the end of a run that has nothing to call, else None."""
-    if not invocation.exists or not (invocation.enabled or run.kind == "manual"):
-        return EndWithoutCall("skipped")
-    if not invocation.install_enabled or invocation.paused:
-        return EndWithoutCall("skipped")
+    reason = _skip_reason(run, invocation)
+    if reason is not None:
+        return EndWithoutCall("skipped", reason)
     if invocation.method is None or invocation.path is None:
         return _failed(ENDPOINT_MISSING, disable=True)
     return None
+
+
+def _skip_reason(run: RunRecord, invocation: Invocation) -> str | None:
+    if not invocation.exists:
+        return "schedule deleted"
+    if not invocation.enabled and run.kind != "manual":
+        return "schedule disabled"
+    if invocation.paused:
+        return "tenant paused"
+    return None if invocation.install_enabled else "install disabled"
 
 
 def _context(

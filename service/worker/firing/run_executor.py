@@ -111,6 +111,7 @@ class RunExecutor:
                 attempt=attempt,
                 outcome=decision.outcome,
                 status=decision.status,
+                reason=decision.reason,
                 disable=decision.disable,
             )
         return await self._call(attempt, decision)
