@@ -18,7 +18,7 @@ LONGEST_HOLD_S = 0.05
 ENDPOINTS = [
     {"method": "POST", "path": f"/reports/{number}", "handler": "handle"} for number in range(1000)
 ]
-ZEROS = [0] * 240_000
+ZEROS = [0] * 60_000
 LONG_CRON = ",".join(str(minute) for minute in range(0, 60, 5)) + " 0-23 1-31 * *"
 
 
@@ -69,18 +69,18 @@ async def test_the_largest_manifest_is_registered(admin: Admin) -> None:
     ("members", "field", "message"),
     [
         (
-            {"manifest": manifest(api={"endpoints": [{}] * 80_000})},
+            {"manifest": manifest(api={"endpoints": [{}] * 60_000})},
             "manifest.api.endpoints",
             "Too many entries (max 1000)",
         ),
         (
-            {"manifest": manifest(capabilities=["c"] * 80_000)},
+            {"manifest": manifest(capabilities=["c"] * 60_000)},
             "manifest.capabilities",
             "Too many entries (max 100)",
         ),
-        ({"grants": [None] * 200_000}, "grants", "Too many entries (max 100)"),
+        ({"grants": [None] * 60_000}, "grants", "Too many entries (max 100)"),
         ({"config": {"a": ZEROS}}, "config", "Must be JSON-serializable"),
-        ({"config": {"a": [[]] * 240_000}}, "config", "Must be JSON-serializable"),
+        ({"config": {"a": [[]] * 60_000}}, "config", "Must be JSON-serializable"),
     ],
     ids=["endpoints", "capabilities", "grants", "config", "nested config"],
 )
@@ -161,7 +161,7 @@ async def test_a_long_preview_gives_others_their_turn(admin: Admin, cron: str) -
 
 @pytest.mark.parametrize(
     "payload",
-    [{"a": ZEROS}, {"a": [[]] * 240_000}, {"a": "x" * 240_000}, [0] * 49_000, [1.5e-7] * 20_000],
+    [{"a": ZEROS}, {"a": [[]] * 60_000}, {"a": "x" * 240_000}, [0] * 49_000, [1.5e-7] * 20_000],
     ids=["zeros", "arrays", "text", "most that is accepted", "floats"],
 )
 async def test_a_large_payload_is_judged_quickly(admin: Admin, payload: Any) -> None:
