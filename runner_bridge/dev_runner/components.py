@@ -1,4 +1,4 @@
-"""The available components: a directory of ``<sha256 in hex>.wasm``, compiled on demand."""
+"""The available components, compiled on demand: files ``<sha256 in hex>.wasm``, and bundles."""
 
 import asyncio
 import hashlib
@@ -11,6 +11,8 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+
+from runner_bridge.dev_runner.bundles import PATTERN, UnusableBundle, extract_component
 
 log = logging.getLogger(__name__)
 
@@ -50,18 +52,24 @@ class Components:
     belong to the same user as the Runner; it is created for that user alone.
     """
 
-    def __init__(self, directory: Path, cache: Path) -> None:
+    def __init__(self, directory: Path | None, cache: Path, bundles: Path | None = None) -> None:
         release = importlib.metadata.version("wasmtime")
         self._directory = directory
+        self._bundles = bundles
         self._cache = cache / f"wasmtime-{release}-{platform.machine()}-1"
         self._cache.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._preparing: dict[str, asyncio.Task[Path]] = {}
         self._compiler = asyncio.Semaphore(1)
 
     def hashes(self) -> list[str]:
-        """Return the content hashes in the file names."""
-        names = (HASH_PREFIX + path.stem for path in sorted(self._directory.glob("*.wasm")))
-        return [name for name in names if _CONTENT_HASH.fullmatch(name)]
+        """Return the content hashes in the names of component files, and those of bundles."""
+        files = sorted(self._directory.glob("*.wasm")) if self._directory else []
+        names = (HASH_PREFIX + path.stem for path in files)
+        known = [name for name in names if _CONTENT_HASH.fullmatch(name)]
+        return known + [content_hash(path) for path in self._bundle_files()]
+
+    def _bundle_files(self) -> list[Path]:
+        return sorted(self._bundles.glob(PATTERN)) if self._bundles else []
 
     async def compiled(self, name: str) -> Path:
         """Return the path of the compiled component with this content hash.
@@ -98,16 +106,32 @@ class Components:
         await asyncio.gather(*self._preparing.values(), return_exceptions=True)
 
     async def _prepare(self, name: str) -> Path:
-        source = self._directory / f"{name.removeprefix(HASH_PREFIX)}.wasm"
-        if not _CONTENT_HASH.fullmatch(name) or not source.is_file():
+        if not _CONTENT_HASH.fullmatch(name):
             raise UnknownComponent(name)
-        if await asyncio.to_thread(content_hash, source) != name:
-            raise UnusableComponent("the file's content does not have this hash")
+        source = await asyncio.to_thread(self._source, name)
         target = self._cache / f"{source.stem}.cwasm"
         async with self._compiler:
             if not target.is_file():
                 await _compile(source, target)
         return target
+
+    def _source(self, name: str) -> Path:
+        """Return the file of a component, taken out of its bundle where it is in one."""
+        digest = name.removeprefix(HASH_PREFIX)
+        file = self._directory / f"{digest}.wasm" if self._directory else None
+        if file is not None and file.is_file():
+            if content_hash(file) != name:
+                raise UnusableComponent("the file's content does not have this hash")
+            return file
+        bundle = next((path for path in self._bundle_files() if content_hash(path) == name), None)
+        if bundle is None:
+            raise UnknownComponent(name)
+        extracted = self._cache / f"{digest}.wasm"
+        try:
+            extract_component(bundle, extracted)
+        except UnusableBundle as error:
+            raise UnusableComponent(str(error)) from None
+        return extracted
 
 
 async def _compile(source: Path, target: Path) -> None:

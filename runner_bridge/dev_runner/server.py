@@ -35,10 +35,14 @@ HttpHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class RunnerSettings(Struct, frozen=True, kw_only=True):
-    """Where to listen (port 0: any free one), what to run, and within which limits."""
+    """Where to listen (port 0: any free one), what to run, and within which limits.
 
-    components: Path
+    ``components`` has files ``<sha256>.wasm``, ``bundles`` files ``*.tar.zst``.
+    """
+
+    components: Path | None
     cache: Path
+    bundles: Path | None = None
     host: str = "127.0.0.1"
     port: int = 0
     concurrency: int = 4
@@ -65,7 +69,7 @@ async def serve(
 @asynccontextmanager
 async def running(settings: RunnerSettings, scheduler_for: SchedulerFor) -> AsyncIterator[str]:
     """Run the server within the context; yield its base URL."""
-    components = Components(settings.components, settings.cache)
+    components = Components(settings.components, settings.cache, settings.bundles)
     sandboxes = Sandboxes(settings.concurrency, settings.max_waiting, settings.memory_bytes)
     host = Host(scheduler_for, MemoryStorage())
     executions = Executions(components, sandboxes, host, settings.memory_bytes)

