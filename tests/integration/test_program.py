@@ -89,7 +89,7 @@ async def test_a_shell_completes_commands(line: CommandLine) -> None:
         (["admin", "register", "missing.json", "--tenant", "a", "--content-hash", "x"], "missing"),
         (["admin", "register", "keys.json", "--tenant", "a", "--content-hash", "x"], "a manifest"),
         (["admin", "register", "bad.json", "--tenant", "a", "--content-hash", "x"], "truncated"),
-        (["admin", "register", "secret.json", "--tenant", "a"], "either --component or"),
+        (["admin", "register", "secret.json", "--tenant", "a"], "one of --component, --bundle"),
         (["admin", "import", "keys.json", "--tenant", "a"], "not an exported document"),
         (["admin", "import", "bad.json"], "not an exported"),
         (["admin", "create", "x", "* * * * *", "--payload", "{"], "payload: not JSON"),
