@@ -14,7 +14,7 @@ help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | \
 		while IFS="$$(printf '\t')" read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
 
-venv: ## create .venv and install the pinned versions (every other target does this by itself)
+venv: ## create .venv and install the pinned versions (every other target does this first)
 	@$(PYTHON) .ci/bootstrap.py
 
 check: venv ## formatting, lint, strict types, import layers, recipes: what runs before the tests
@@ -53,7 +53,7 @@ demo: venv ## the whole path in about two minutes: an extension schedules itself
 dev: venv ## the same stack, kept running until Ctrl-C
 	@$(BIN)/ext-scheduler dev
 
-api: venv ## write the contract anew to docs/api: AsyncAPI, TypeScript, WIT
+api: venv ## write the contract to docs/api: AsyncAPI, TypeScript, WIT
 	@mkdir -p .cache
 	@$(BIN)/ext-scheduler asyncapi > .cache/api.new && mv .cache/api.new docs/api/asyncapi.json
 	@$(BIN)/ext-scheduler asyncapi --as typescript > .cache/api.new && mv .cache/api.new docs/api/ext-scheduler.d.ts
@@ -62,10 +62,10 @@ api: venv ## write the contract anew to docs/api: AsyncAPI, TypeScript, WIT
 docs: venv ## write the tables of docs/*.md that come from the code
 	@$(BIN)/python -m tests.support.guide_tables
 
-bench-rpc: venv ## what a responder answers a second, beside the bus and the database alone (BENCH_ARGS="--others 1000000")
+bench-rpc: venv ## what a responder answers a second, next to the bus and the database alone (BENCH_ARGS="--others 1000000")
 	@$(BIN)/python -m bench.rpc $(BENCH_ARGS)
 
-bench-firing: venv ## how fast due schedules are fired, beside pgqueuer's no-op drain (about seven minutes)
+bench-firing: venv ## how fast due schedules are fired, next to pgqueuer's no-op drain (about seven minutes)
 	@$(BIN)/python -m bench.firing $(BENCH_ARGS)
 
 bench-retention: venv ## removing half of 5,000,000 run records, and pages of history (about five minutes)

@@ -1,4 +1,4 @@
-"""``make bench-firing``: N schedules due at one slot, and beside them pgqueuer's no-op drain.
+"""``make bench-firing``: N schedules due at one slot, and next to them pgqueuer's no-op drain.
 
 Everything is real but the Runner, which answers at once, from a process of its own: one worker
 process as in production, claims, leases, the loading query, signed NATS requests, run records,
@@ -7,7 +7,7 @@ the machine's cores. A rate counts from the slot to the end of the last run: pla
 
 The drain is pgqueuer's own manager with its own settings, just before, on the loop that the worker
 runs on too. Requests are signed with HS256, as in the benchmark of requests. The size that the
-last line tells of is measured in several rounds, each with a drain of its own, and shown by the
+last line reports is measured in several rounds, each with a drain of its own, and shown by the
 one with the median ratio; that size is measured with EdDSA too, the contract's default.
 """
 
@@ -68,7 +68,9 @@ SELECT count(*) AS runs, count(*) FILTER (WHERE status = 'success') AS succeeded
     (ORDER BY extract(epoch FROM started_at - $1)::float) AS lateness
 FROM ext_scheduler.runs
 """
-TOLD = "SELECT count(*) FROM tenant_extension_schedule WHERE last_run_status = 'success'"
+SUCCEEDED_SCHEDULES = (
+    "SELECT count(*) FROM tenant_extension_schedule WHERE last_run_status = 'success'"
+)
 MANY_TIMERS = """
 INSERT INTO ext_scheduler.timers (tenant_id, schedule_id, install_id, cron, timezone, due_at)
 SELECT 'tenant-' || n % 1000, gen_random_uuid(), gen_random_uuid(), '0 * * * *', 'UTC',
@@ -202,11 +204,13 @@ async def fire(stage: Stage, size: int, alg: str, number: int = 0) -> Figures:
         cpu_us = [(cpu_s(pid) - u) / size * 1e6 for pid, u in zip(pids, used, strict=True)]
         rss_mb = peak_mb(process.pid)
     found = await connection.fetchrow(RESULT, slot)
-    told = await connection.fetchval(TOLD)
+    schedules = await connection.fetchval(SUCCEEDED_SCHEDULES)
     await connection.close()
     assert found is not None
-    if not found["runs"] == found["succeeded"] == told == size:
-        raise RuntimeError(f"of {size} runs, not all succeeded: {found}, {told} told of")
+    if not found["runs"] == found["succeeded"] == schedules == size:
+        raise RuntimeError(
+            f"of {size} runs, not all succeeded: {found}, {schedules} schedules with success"
+        )
     return Figures(
         size=size,
         alg=alg,
@@ -270,7 +274,7 @@ def main() -> None:
     """Read the options, start the servers, measure, report."""
     options = argparse.ArgumentParser(prog="make bench-firing", description=__doc__)
     options.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="how many at once")
-    options.add_argument("--rounds", type=int, default=3, help="of the size told of last")
+    options.add_argument("--rounds", type=int, default=3, help="of the size reported last")
     chosen = options.parse_args()
     with ExitStack() as stack:
         directory = stack.enter_context(private_directory())

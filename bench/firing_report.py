@@ -72,9 +72,9 @@ def report(all_figures: list[Figures], looks: dict[int, dict[str, float]]) -> No
     for each in all_figures:
         names = ("worker", "PostgreSQL", "bus", "Runner")
         costs_us = zip(names, each.cpu_us, strict=True)
-        told = ", ".join(f"{name} {cost_us:.0f} µs" for name, cost_us in costs_us)
+        parts = ", ".join(f"{name} {cost_us:.0f} µs" for name, cost_us in costs_us)
         drain = f"drain {each.noop_cpu_us:.0f} µs; {each.cpu_multiple:.2f} times the drain's"
-        print(f"{each.size:>12,}{each.alg:>12} CPU each: {told}, {drain}")
+        print(f"{each.size:>12,}{each.alg:>12} CPU each: {parts}, {drain}")
         multiples = f"done {each.done_multiple:.2f}, p99 {each.p99_multiple:.2f}"
         print(f"{'':>24} in times of the drain: {multiples}")
     costs = {size: look["cpu_us"] + look["query_us"] for size, look in looks.items()}

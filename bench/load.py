@@ -46,13 +46,13 @@ def message(subject: str, headers: bytes, body: bytes) -> Message:
 
 
 class Generator(asyncio.Protocol):
-    """Keeps a number of requests under way until there are no more."""
+    """Keeps a number of requests in flight until there are no more."""
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
         self._buffer = b""
         self._messages: Iterator[Message] = iter(())
-        self._under_way = 0
+        self._in_flight = 0
         self._began: list[float] = []
         self._latencies: list[float] = []
         self._over: asyncio.Future[None] | None = None
@@ -83,7 +83,7 @@ class Generator(asyncio.Protocol):
 
     async def run(self, messages: Sequence[Message], at_once: int, within: float = 120) -> Outcome:
         """Send them all, so many at once, ``within`` seconds. Raises LoadFailedError."""
-        self._messages, self._under_way, self._latencies = iter(messages), 0, []
+        self._messages, self._in_flight, self._latencies = iter(messages), 0, []
         self._began = [0.0] * at_once
         self._over = asyncio.get_running_loop().create_future()
         frames: list[bytes] = []
@@ -111,17 +111,17 @@ class Generator(asyncio.Protocol):
     def _send(self, slot: int, frames: list[bytes]) -> None:
         following = next(self._messages, None)
         if following is not None:
-            self._under_way += 1
+            self._in_flight += 1
             frames.append(b"%s%s%d%s" % (following.head, INBOX, slot, following.tail))
             self._began[slot] = time.perf_counter()
 
     def _answered(self, slot: int, reply: bytes, frames: list[bytes]) -> None:
         self._latencies.append(time.perf_counter() - self._began[slot])
-        self._under_way -= 1
+        self._in_flight -= 1
         if SERVICE_ERROR in reply or NO_SUCCESS in reply or b" 503" in reply[:13]:
             self._fail(reply)
         self._send(slot, frames)
-        if not self._under_way and self._over and not self._over.done():
+        if not self._in_flight and self._over and not self._over.done():
             self._over.set_result(None)
 
     def _control(self, words: list[bytes]) -> None:

@@ -1,6 +1,6 @@
 """``make bench-retention``: 5,000,000 run records, the older half of which is due to go.
 
-Shows what removing them takes, what a planner that writes meanwhile feels of it, how much room it
+Shows what removing them takes, how a concurrent planner slows down, how much room it
 gives back, and what a page of history costs before and after. PostgreSQL is embedded, and without
 fsync: nothing here is about how fast it writes.
 """
@@ -156,9 +156,7 @@ async def measure(url: str, records: int) -> None:
     dead = await connection.fetchval(DEAD)
     print(f"partitions dropped in {dropped_s:.2f} s; {removed} deleted in {deleted_s:.1f} s")
     middle, longest = waits[len(waits) // 2], waits[-1]
-    print(
-        f"{len(waits)} batches written meanwhile: median {middle:.1f} ms, longest {longest:.1f} ms"
-    )
+    print(f"{len(waits)} concurrent batches: median {middle:.1f} ms, longest {longest:.1f} ms")
     print(f"dead rows left in the partitions: {dead:,}")
     summary = {
         "records": records,

@@ -1,4 +1,4 @@
-"""``make bench-rpc``: what a responder answers a second, beside what the bus and the database can.
+"""``make bench-rpc``: what a responder answers a second, next to what the bus and the database can.
 
 All servers are embedded and private; the responders are processes of their own, started as in
 production; this process makes the load. Everything shares the machine's cores. Figures are medians

@@ -146,7 +146,7 @@ async def _relay(request: web.Request, upstream: ClientResponse) -> web.StreamRe
         async for chunk in upstream.content.iter_any():
             await response.write(chunk)
     except (ClientError, OSError) as error:
-        # Part of the response is sent: only a closed connection tells the caller that it is cut.
+        # Part of the response is sent: only a closed connection shows the caller that it is cut.
         log.warning("upstream aborted: %r", error)
         if request.transport is not None:
             request.transport.abort()

@@ -1,4 +1,4 @@
-"""The HTTP server beside a Runner: the callback is answered, everything else forwarded."""
+"""The HTTP server alongside a Runner: the callback is answered, everything else forwarded."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -78,9 +78,9 @@ class Role(StrEnum):
 
 
 async def serve(settings: Settings, role: Role) -> None:
-    """Serve until SIGTERM or SIGINT, then finish what is in hand.
+    """Serve until SIGTERM or SIGINT, then finish the work in flight.
 
-    Raises CannotServeError when a part cannot be had or is lost for good.
+    Raises CannotServeError when a component is unavailable or permanently lost.
     """
     stop_timeout_s = settings.drain_timeout_s + BEYOND_DRAIN_S
     stopping, started = stop_signal(stop_timeout_s), asyncio.Event()

@@ -90,7 +90,7 @@ def create(name: str, endpoint: str, cron: str) -> types.CreateScheduleResult:
 
 
 def list_schedules(_: types.HttpRequest) -> Answer:
-    """Show the install's schedules as the host tells them."""
+    """Show the install's schedules as the host lists them."""
     return 200, {"schedules": [asdict(schedule) for schedule in scheduler.list_schedules()]}
 
 
@@ -117,7 +117,7 @@ def heartbeat(http: types.HttpRequest) -> Answer:
         "trigger": headers.get("x-alga-trigger"),
     }
     value = json.dumps(memory).encode()
-    # 0 says that nothing may be there yet: of two first calls at once, one is told of the other.
+    # Revision 0 requires that no entry exists: of two concurrent first calls, one gets a conflict.
     storage.put(types.StorageEntry(NAMESPACE, HEARTBEAT_KEY, value, revision))
     logging.log_info(f"heartbeat {memory['calls']}")
     return 200, memory

@@ -39,7 +39,7 @@ def ignore(_event: BusEvent) -> None:
 
 
 class _Wire(TcpTransport):
-    """What is written to a lost connection is dropped; whoever reads learns of the loss.
+    """What is written to a lost connection is dropped; the reader notices the loss.
 
     So does the standard library's event loop, and the client counts on it. uvloop raises
     RuntimeError, which silently ends the client's flusher, and comes out of publish and close.

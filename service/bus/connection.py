@@ -1,6 +1,6 @@
 """The NATS connection: defaults that survive outages, and ways to find out whether it works.
 
-The client library keeps silent about a denied subscription, and gives up for good after a few
+The client library keeps silent about a denied subscription, and gives up permanently after a few
 minutes of outage. Neither happens here.
 """
 
@@ -25,7 +25,7 @@ log = getLogger(__name__)
 PROBE_TIMEOUT_S = 2.0
 DRAIN_TIMEOUT_S = 5.0
 CLOSE_TIMEOUT_S = 2.0
-CONFIRM_PATIENCE_S, CONFIRM_ANSWER_S, CONFIRM_PAUSE_S = 15.0, 3, 0.1
+CONFIRM_TIMEOUT_S, CONFIRM_ANSWER_S, CONFIRM_PAUSE_S = 15.0, 3, 0.1
 
 
 class BusSettings(Struct, frozen=True):
@@ -43,7 +43,7 @@ class BusSettings(Struct, frozen=True):
     nkey_seed: str | None = None
     inbox_prefix: str = "_INBOX_service"
     tls: ssl.SSLContext | None = None
-    connect_patience: float = 15.0
+    connect_timeout: float = 15.0
     reconnect_wait: float = 0.1
     reconnect_wait_limit: float = 5.0
     ping_interval: float = 3.0
@@ -77,13 +77,13 @@ class Bus:
         self._closing = False
 
     async def open(self) -> None:
-        """Connect, waiting up to ``connect_patience`` for a server to come up.
+        """Connect, waiting up to ``connect_timeout`` for a server to come up.
 
         Raises BusUnavailableError, with the reason, when none does or the credentials are refused.
         """
         settings = self._settings
         try:
-            async with asyncio.timeout(settings.connect_patience):
+            async with asyncio.timeout(settings.connect_timeout):
                 await self._connect()
         except TimeoutError:
             reason = self.client.last_error or "no answer"
@@ -121,7 +121,7 @@ class Bus:
         """The server with the fewest failures, after a wait that doubles with them."""
         server = min(servers, key=lambda each: each.reconnects)
         if server.reconnects == 0:
-            # Spread all the same: a fleet that lost one server should not fall upon the next.
+            # Spread: a fleet that lost one server should not overwhelm the next.
             return server, random.uniform(0, self._settings.reconnect_wait)  # noqa: S311 - jitter
         return server, backoff(server.reconnects, self._settings)
 
@@ -142,7 +142,7 @@ class Bus:
         log.warning("NATS: %s", text)
 
     async def _on_disconnected(self) -> None:
-        self.denials.clear()  # the subscriptions are made anew, and judged anew
+        self.denials.clear()  # the subscriptions are made again, and checked again
         if not self._closing:
             self._observe(BusEvent.DISCONNECTED)
             log.warning("NATS connection lost")
@@ -190,7 +190,7 @@ class Bus:
             if isinstance(error, BaseException):
                 log.warning("subscription not drained: %r", error)
 
-    async def settle(self) -> None:
+    async def flush(self) -> None:
         """Wait until the server has everything sent so far; a failure is only logged."""
         if self.client.is_connected:
             try:
@@ -205,7 +205,7 @@ class Bus:
         limit: with a server that is gone or frozen there is nothing to wait for.
         """
         self._closing = True
-        await self.settle()
+        await self.flush()
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await self.client.close()
@@ -214,13 +214,13 @@ class Bus:
 
 
 def backoff(failures: int, settings: BusSettings) -> float:
-    """Seconds to wait after so many failures: doubling up to the limit, the upper half random."""
+    """Return the seconds to wait after failures: doubling up to a limit, the upper half random."""
     wait = min(settings.reconnect_wait * 2.0 ** min(failures, 16), settings.reconnect_wait_limit)
     return wait * random.uniform(0.5, 1.0)  # noqa: S311 - jitter needs no secrecy
 
 
 async def connect(settings: BusSettings, observe: Observe = ignore) -> Bus:
-    """An open connection; raises BusUnavailableError."""
+    """Open a connection. Raises BusUnavailableError."""
     bus = Bus(settings, observe)
     try:
         await bus.open()
@@ -234,11 +234,11 @@ async def confirm_subscriptions(bus: Bus) -> None:
     """Wait until the server knows all subscriptions made so far.
 
     Raises SubscriptionsDeniedError naming those it refused: the library itself never says so; and
-    BusUnavailableError when there is no answer. A server that went away meanwhile is asked again:
-    the client tells it all subscriptions when it is back.
+    BusUnavailableError when there is no answer. After an outage the server is asked again:
+    the client repeats all subscriptions when it reconnects.
     """
     try:
-        async with asyncio.timeout(CONFIRM_PATIENCE_S):
+        async with asyncio.timeout(CONFIRM_TIMEOUT_S):
             while reason := await _unconfirmed(bus.client):
                 if bus.client.is_closed:
                     break

@@ -75,7 +75,7 @@ def subjects(identity: Identity, verb: str) -> tuple[str, str, str]:
 
 
 def own_ping(identity: Identity) -> str:
-    """The subject that nobody but this instance answers: for probing itself through the bus."""
+    """Return the subject that only this instance answers: for probing itself through the bus."""
     return subjects(identity, "PING")[2]
 
 

@@ -60,7 +60,7 @@ class FairLimiter:
                 self._with_waiters.pop(tenant_id, None)
 
     def release(self, tenant_id: str, used_s: float) -> None:
-        """Release a permit that was used for so many seconds, and grant it to a waiting caller."""
+        """Release a permit used for ``used_s`` seconds, and grant it to a waiting caller."""
         tenant = self._tenants[tenant_id]
         tenant.in_use -= 1
         self.in_use -= 1

@@ -66,7 +66,7 @@ OperationFunction = Callable[[Call], Awaitable[OperationResult]]
 BatchFunction = Callable[[Sequence[Call]], Awaitable[Sequence[OperationResult | None]]]
 """Runs one or more calls of one operation on one connection; results are in the order of the calls.
 
-Changes are all of different installs. None stands for a call that has to be run by itself; a single
+Changes are all of different installs. None stands for a call that has to be run alone; a single
 call never results in None. What it raises concerns all calls.
 """
 

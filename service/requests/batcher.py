@@ -1,6 +1,6 @@
 """Requests of one operation that arrive while others run are run together, on one connection.
 
-No timer: a request that finds a free lane begins at once, by itself; under load, requests that
+No timer: a request that finds a free lane begins at once, alone; under load, requests that
 arrive while the lanes are busy become the next batch. A failure of one request never changes the
 result of another.
 """
@@ -53,7 +53,7 @@ class PendingRequest(Struct, frozen=True):
 class RequestBatcher:
     """Runs requests, in batches where their operation can.
 
-    On a ``sharded`` database each request is run by itself: rows of several installs are not
+    On a ``sharded`` database each request is run alone: rows of several installs are not
     locked, or looked up, by one statement there.
     """
 
@@ -74,7 +74,7 @@ class RequestBatcher:
         ] = {}
 
     async def answer(self, pending: PendingRequest) -> OperationResult:
-        """Run a request, by itself or with others; raises what its operation raises for it."""
+        """Run a request, alone or with others; raises what its operation raises for it."""
         if pending.operation.run_batch is not None and not self._sharded:
             result = await self._batcher(pending.request).add(pending)
             if result is not None:
@@ -103,7 +103,7 @@ class RequestBatcher:
         return Call(connection, output, pending.claims, pending.raw, self._policy)
 
     async def _run_batch(self, batch: Sequence[PendingRequest]) -> list[OperationResult | None]:
-        """Run requests of one operation; None where one has to be run by itself."""
+        """Run requests of one operation; None where one has to be run alone."""
         now = self._wall_clock()
         results = [_refusal(pending, now) for pending in batch]
         waiting = [index for index, result in enumerate(results) if result is None]

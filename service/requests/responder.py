@@ -172,7 +172,7 @@ class Responder:
         for arrival in await self._queue.finish(self._settings.drain_timeout_s):
             await self._turn_away(arrival, STOPPING)
         await self._bus.drain(self._discovery_subscriptions)
-        await self._bus.settle()
+        await self._bus.flush()
 
     async def _receive(self, endpoint: ServedEndpoint, message: Msg) -> None:
         if not self._may_answer(message.reply):

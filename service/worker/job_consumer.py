@@ -203,7 +203,7 @@ class JobConsumer:
                 log.warning("heartbeat deferred: %r", error)
 
     async def _listen(self) -> None:
-        """Listen, on a new connection where one is lost; jobs are found by polling meanwhile.
+        """Listen, on a new connection where one is lost; until then jobs are found by polling.
 
         Raises ListenerLostError when none has listened for ``RESTORE_S``.
         """
@@ -221,7 +221,7 @@ class JobConsumer:
                     raise
                 if time.monotonic() - heard > RESTORE_S:
                     raise ListenerLostError from error
-                log.warning("the listener is lost, and made anew: %r", error)
+                log.warning("the listener is lost and reconnects: %r", error)
                 await asyncio.sleep(MIN_POLL_S)
 
 

@@ -12,7 +12,7 @@ from service.runtime.shutdown import first_of
 from tests.drill.history import Exit, Span
 from tests.support.responders import Process, start
 
-LOOK_EVERY_S = 0.05
+POLL_INTERVAL_S = 0.05
 ANSWER_WITHIN_S = 5.0
 PAUSE_S = 0.3
 SHOWN = 800
@@ -84,7 +84,7 @@ class SupervisedProcess:
         patience = aiohttp.ClientTimeout(total=ANSWER_WITHIN_S)
         async with aiohttp.ClientSession(timeout=patience) as session:
             while not await _is_ready(session, process):  # noqa: ASYNC110 - no event out there
-                await asyncio.sleep(LOOK_EVERY_S)
+                await asyncio.sleep(POLL_INTERVAL_S)
         self._in()
 
     async def _end_when_told(self, process: Process) -> None:
@@ -192,4 +192,4 @@ async def _ended(process: Process) -> int:
         status = process.popen.poll()
         if status is not None:
             return status
-        await asyncio.sleep(LOOK_EVERY_S)
+        await asyncio.sleep(POLL_INTERVAL_S)

@@ -69,7 +69,7 @@ async def test_a_connection_attempt_without_a_server_ends_with_its_timeout(
     server = nats_server.url.replace("//", "//someone:secret@")
     began = time.monotonic()
     with pytest.raises(BusUnavailableError, match=r"no NATS server at 127\.0\.0\.1") as refused:
-        await connect(BusSettings(servers=(server,), connect_patience=0.3))
+        await connect(BusSettings(servers=(server,), connect_timeout=0.3))
     assert 0.2 < time.monotonic() - began < 60
     assert "secret" not in str(refused.value)
 

@@ -67,14 +67,14 @@ async def test_a_server_with_a_certificate_of_the_given_authority_is_trusted(
             await bus.close()
         doubting = bus_settings(Settings(nats_url=url), "test")
         with pytest.raises(BusUnavailableError):
-            await connect(structs.replace(doubting, connect_patience=0.5))
+            await connect(structs.replace(doubting, connect_timeout=0.5))
 
 
 async def test_a_server_without_tls_receives_nothing_if_tls_is_required(nats_url: str) -> None:
     url = nats_url.replace("nats://", "tls://")
     asked = bus_settings(Settings(nats_url=url, nats_user="u", nats_password="p"), "test")
     with pytest.raises(BusUnavailableError, match="the server offers no TLS"):
-        await connect(structs.replace(asked, connect_patience=3.0))
+        await connect(structs.replace(asked, connect_timeout=3.0))
 
 
 async def test_required_tls_is_used_with_a_server_that_leaves_it_optional(
@@ -83,7 +83,7 @@ async def test_required_tls_is_used_with_a_server_that_leaves_it_optional(
     with certified(tmp_path, "allow_non_tls: true") as url:
         doubting = bus_settings(Settings(nats_url=url), "test")
         with pytest.raises(BusUnavailableError, match="certificate"):
-            await connect(structs.replace(doubting, connect_patience=4.0))
+            await connect(structs.replace(doubting, connect_timeout=4.0))
 
 
 def test_an_authority_that_cannot_be_read_is_named(tmp_path: Path) -> None:

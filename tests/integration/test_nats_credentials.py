@@ -29,7 +29,7 @@ def server_with(directory: Path, configuration: str) -> Iterator[str]:
 async def round_trip(**variables: str) -> float:
     """Connect with settings given as variables of the environment; return the round trip."""
     environment = {f"EXT_SCHEDULER_{name.upper()}": value for name, value in variables.items()}
-    settings = structs.replace(bus_settings(load(environment), "test"), connect_patience=3.0)
+    settings = structs.replace(bus_settings(load(environment), "test"), connect_timeout=3.0)
     bus = await connect(settings)
     try:
         return await probe(bus)

@@ -182,7 +182,7 @@ async def open_client(settings: Settings, options: AdminOptions) -> AsyncIterato
     logging.getLogger().addHandler(logging.NullHandler())
     key = load_admin_key(options.key_file)
     connection_settings = structs.replace(
-        bus_settings(settings, "ext-scheduler admin"), connect_patience=CONNECT_TIMEOUT_S
+        bus_settings(settings, "ext-scheduler admin"), connect_timeout=CONNECT_TIMEOUT_S
     )
     try:
         async with progress(lambda: f"connecting to NATS at {settings.redacted()['nats_url']}"):

@@ -94,7 +94,7 @@ async def run_checks(settings: Settings, roles: Sequence[str]) -> AsyncIterator[
     try:
         bus = await connect(
             structs.replace(
-                bus_settings(settings, "ext-scheduler check"), connect_patience=TIMEOUT_S
+                bus_settings(settings, "ext-scheduler check"), connect_timeout=TIMEOUT_S
             )
         )
     except (BusUnavailableError, CannotServeError) as unavailable:

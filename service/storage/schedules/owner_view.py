@@ -121,7 +121,7 @@ async def list_many(
     """Return the schedules of each of these installs, in order, each as ``list_with_install`` does.
 
     None where a payload is larger than ``LARGE_PAYLOAD_BYTES``: such a list
-    is better read by itself.
+    is better read alone.
     """
     listed: list[list[ScheduleView]] = [[] for _ in install_ids]
     large: set[int] = set()

@@ -142,7 +142,7 @@ def _http(run: RunRecord, invocation: Invocation) -> ExecuteHttp:
 
 
 def _headers(run: RunRecord, invocation: Invocation) -> dict[str, str]:
-    """Return what the extension is told of the call, whatever Runner it runs in."""
+    """Return the headers that describe the call to the extension, the same in every Runner."""
     name = {"x-alga-schedule-name": quote(invocation.name, safe="")} if invocation.name else {}
     return {
         "x-alga-tenant": run.tenant_id,
