@@ -121,8 +121,16 @@ class JobConsumer:
             return
         limit = min(settings.batch, room)
         heartbeat_timeout = timedelta(seconds=settings.heartbeat_s)
-        async with acquired(self._pool) as connection:
-            claimed = await queue.claim(connection, self.owner, limit, heartbeat_timeout)
+        try:
+            async with acquired(self._pool) as connection:
+                claimed = await queue.claim(connection, self.owner, limit, heartbeat_timeout)
+        except (asyncpg.PostgresError, TimeoutError) as error:
+            if isinstance(error, asyncpg.PostgresConnectionError):
+                raise
+            log.warning("claim of jobs deferred: %r", error)
+            claimed = queue.ClaimedJobs([])
+            if is_refusal(error):
+                claimed = await self._claim_singly(limit, heartbeat_timeout)
         for job in claimed.jobs:
             # One of ours that was thought lost, because this process stood still, is not started
             # a second time.
@@ -130,6 +138,15 @@ class JobConsumer:
                 self._running[job.id] = asyncio.create_task(self._run_job(job))
         if len(claimed.jobs) < limit:
             await self._pause(claimed.wait)
+
+    async def _claim_singly(self, limit: int, heartbeat_timeout: timedelta) -> queue.ClaimedJobs:
+        async with acquired(self._pool) as connection:
+            jobs, refused = await queue.claim_singly(
+                connection, self.owner, limit, heartbeat_timeout
+            )
+        for id_, error in refused.items():
+            log.error("job %d cannot be claimed: %r", id_, error)
+        return queue.ClaimedJobs(jobs)
 
     async def _pause(self, wait: timedelta | None) -> None:
         poll_s = self._settings.poll_s
@@ -193,14 +210,22 @@ class JobConsumer:
             await asyncio.sleep(interval_s)
             if not self._running:
                 continue
-            try:
-                async with acquired(self._pool) as connection:
-                    min_age = timedelta(seconds=interval_s / 2)
-                    await queue.heartbeat(connection, list(self._running), self.owner, min_age)
-            except Exception as error:
-                if not is_unavailable(error):
-                    raise
-                log.warning("heartbeat deferred: %r", error)
+            min_age = timedelta(seconds=interval_s / 2)
+            if not await self._write_heartbeats(list(self._running), min_age):
+                for id_ in list(self._running):
+                    await self._write_heartbeats([id_], min_age)
+
+    async def _write_heartbeats(self, ids: list[int], min_age: timedelta) -> bool:
+        """Write heartbeats, unless the database is away; False where it refuses one of them."""
+        try:
+            async with acquired(self._pool) as connection:
+                await queue.heartbeat(connection, ids, self.owner, min_age)
+        except Exception as error:
+            if not is_unavailable(error) and not is_refusal(error):
+                raise
+            log.warning("heartbeat of %d jobs deferred, first %d: %r", len(ids), ids[0], error)
+            return not is_refusal(error)
+        return True
 
     async def _listen(self) -> None:
         """Listen, on a new connection where one is lost; until then jobs are found by polling.

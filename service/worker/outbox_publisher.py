@@ -4,6 +4,7 @@ import asyncio
 from functools import lru_cache
 from logging import getLogger
 from typing import Any, cast
+from uuid import UUID
 
 import asyncpg
 import msgspec
@@ -17,7 +18,8 @@ from service.bus.client import NatsConnection
 from service.rules.outcomes import sanitise_error
 from service.runtime.logs import fields
 from service.storage.engine.acquire import acquired
-from service.storage.engine.errors import is_unavailable
+from service.storage.engine.connection import Connection
+from service.storage.engine.errors import is_refusal, is_unavailable
 from service.storage.records import outbox
 from service.storage.records.outbox import PendingEvent
 
@@ -48,6 +50,7 @@ class OutboxPublisher:
         self._client = client
         self._settings = settings or OutboxPublisherSettings()
         self._committed = asyncio.Event()
+        self._unremovable: set[UUID] = set()
 
     def wake(self) -> None:
         """Publish without waiting for the next poll: there are new events."""
@@ -101,12 +104,32 @@ class OutboxPublisher:
             pending = await outbox.take(connection, settings.batch, sharded=settings.sharded)
             if pending:
                 await self._publish(pending)
-                await outbox.remove(connection, pending)
+                await self._remove(connection, pending)
         return len(pending)
+
+    async def _remove(self, connection: Connection, published: list[PendingEvent]) -> None:
+        """Remove events; one that the database refuses to remove stays, and is not sent again."""
+        try:
+            async with connection.transaction():
+                await outbox.remove(connection, published)
+        except asyncpg.PostgresError as error:
+            if not is_refusal(error):
+                raise
+            if len(published) > 1:
+                for event in published:
+                    await self._remove(connection, [event])
+                return
+            log.warning("event %s cannot be removed: %r", published[0].id, error)
+            self._unremovable.add(published[0].id)
 
     async def _publish(self, pending: list[PendingEvent]) -> None:
         reconnects = self._client.stats["reconnects"]
-        messages = [message for event in pending if (message := _message(event))]
+        messages = [
+            message
+            for event in pending
+            if event.id not in self._unremovable
+            and (message := _message(event, self._client.max_payload))
+        ]
         await self._client.publish_all(messages)
         await self._client.flush(timeout=self._settings.flush_timeout_s)  # type: ignore[arg-type]  # the library declares int
         if self._client.stats["reconnects"] != reconnects:
@@ -114,10 +137,13 @@ class OutboxPublisher:
             raise nats.errors.ConnectionReconnectingError
 
 
-def _message(event: PendingEvent) -> tuple[str, bytes] | None:
+def _message(event: PendingEvent, max_bytes: int) -> tuple[str, bytes] | None:
     """Return subject and body; None, which is logged, where the event cannot be encoded."""
     try:
-        return _subject(event.tenant_id, str(event.install_id), event.type), body(event)
+        encoded = body(event)
+        if len(encoded) > max_bytes:
+            raise ValueError(f"{len(encoded)} bytes, the server takes {max_bytes}")  # noqa: TRY301 - as what cannot be encoded
+        return _subject(event.tenant_id, str(event.install_id), event.type), encoded
     except (ValueError, msgspec.MsgspecError, RecursionError) as error:
         log_fields = fields(event=event.id, type=event.type, install=event.install_id)
         log.error("event dropped, it can never be published: %s", error, extra=log_fields)  # noqa: TRY400 - the reason says it all

@@ -11,6 +11,9 @@ import pytest
 
 from service.rules.planning import SlotCache
 from service.storage.engine.acquire import index_only_transaction
+from service.storage.runs.queue import JobPayload
+from service.worker.job_consumer import JobConsumer, JobConsumerSettings
+from service.worker.outbox_publisher import OutboxPublisher
 from service.worker.planner import Planner, PlannerSettings, PlanSummary, plan_due
 from tests.support import registry
 from tests.support.eventually import eventually
@@ -116,6 +119,41 @@ async def test_timer_that_the_database_refuses_to_move_is_tried_at_leisure(stack
     summary, _, planner = await plan_with_poison(stack)
     assert (summary.occurrences, summary.refused) == (3, 1)
     assert await planner.plan_once() == PlannerSettings().poll
+
+
+async def test_job_that_the_database_refuses_to_claim_fails_alone(stack: Stack) -> None:
+    jobs = [await stack.planned() for _ in range(3)]
+    ids = [row[0] for row in await stack.pool.fetch("SELECT id FROM ext_scheduler.pgqueuer")]
+    await refuse(stack.pool, "UPDATE", "pgqueuer", f"NEW.id = {ids[1]}")
+    seen: list[UUID] = []
+
+    async def handle(job: JobPayload) -> None:
+        seen.append(job.run_id)
+
+    settings = JobConsumerSettings(poll_s=0.1)
+    consumer = JobConsumer(stack.pool, handle, settings)
+    consuming = asyncio.create_task(consumer.run())
+    await eventually(lambda: len(seen) == 2)
+    consumer.stop()
+    await consuming
+    assert {job.run_id for job in jobs} > set(seen)
+
+
+async def test_event_that_the_database_refuses_to_remove_stays_alone(stack: Stack) -> None:
+    for tenant in ("tenant-a", POISON, "tenant-b"):
+        await stack.pool.execute(
+            "INSERT INTO ext_scheduler.outbox (tenant_id, install_id, type, at, data)"
+            " VALUES ($1, gen_random_uuid(), 'run.failed', now(), '{}')",
+            tenant,
+        )
+    await refuse(stack.pool, "DELETE", "outbox", f"OLD.tenant_id = '{POISON}'")
+    publisher = OutboxPublisher(stack.pool, stack.client)
+    assert await publisher.publish_batch() == 3
+    left = await stack.pool.fetch("SELECT tenant_id FROM ext_scheduler.outbox")
+    assert [row["tenant_id"] for row in left] == [POISON]
+    sent = stack.client.stats["out_msgs"]
+    await publisher.publish_batch()
+    assert stack.client.stats["out_msgs"] == sent
 
 
 async def test_error_text_of_any_kind_is_recorded(stack: Stack) -> None:

@@ -25,6 +25,7 @@ from pgqueuer.domain.settings import DBSettings
 
 from service.storage.engine.acquire import INDEX_ORDER, index_only_transaction
 from service.storage.engine.connection import Connection
+from service.storage.engine.errors import is_refusal
 
 ENTRYPOINT = "extension-scheduled-invocation"
 
@@ -56,6 +57,21 @@ WITH waiting AS (
   RETURNING q.id, q.priority, q.payload
 )
 SELECT id, payload FROM claimed ORDER BY priority DESC, id
+"""
+
+CLAIMABLE_JOBS = """
+SELECT q.id FROM ext_scheduler.pgqueuer q
+WHERE q.entrypoint = $1::text AND (q.status = 'queued' AND q.execute_after < now()
+  OR q.status = 'picked' AND q.heartbeat < now() - $3::interval)
+ORDER BY q.priority DESC, q.id LIMIT $2::integer
+FOR UPDATE SKIP LOCKED
+"""
+
+CLAIM_JOB = """
+UPDATE ext_scheduler.pgqueuer q
+SET status = 'picked', updated = now(), heartbeat = now(), queue_manager_id = $2::uuid
+WHERE q.id = $1::bigint
+RETURNING q.id, q.payload
 """
 
 NEXT_JOB_WAIT = """
@@ -181,6 +197,27 @@ async def claim(
         jobs = [Job(*row) for row in rows]
         wait = await connection.fetchval(NEXT_JOB_WAIT, ENTRYPOINT) if len(jobs) < limit else None
     return ClaimedJobs(jobs, wait)
+
+
+async def claim_singly(
+    connection: Connection, owner: UUID, limit: int, heartbeat_timeout: timedelta
+) -> tuple[list[Job], dict[int, Exception]]:
+    """Claim jobs one by one; return them, and by id why the database refused the others."""
+    jobs: list[Job] = []
+    refused: dict[int, Exception] = {}
+    async with connection.transaction():
+        rows = await connection.fetch(CLAIMABLE_JOBS, ENTRYPOINT, limit, heartbeat_timeout)
+        for row in rows:
+            try:
+                async with connection.transaction():
+                    claimed = await connection.fetchrow(CLAIM_JOB, row["id"], owner)
+            except asyncpg.PostgresError as error:
+                if not is_refusal(error):
+                    raise
+                refused[row["id"]] = error
+            else:
+                jobs += [Job(*claimed)] if claimed else []
+    return jobs, refused
 
 
 async def end(connection: Connection, ids: Sequence[int], owner: UUID) -> None:
