@@ -12,6 +12,7 @@ from typing import Literal
 from msgspec import Struct
 
 from contracts import admin_installs as installs
+from contracts import admin_reads as reads
 from contracts import admin_schedules as schedules
 from contracts.schedules import CreateOutput, DeleteOutput, UpdateOutput
 
@@ -61,6 +62,8 @@ ADMIN_OPS: Mapping[str, AdminOperation] = MappingProxyType(
         "disableSchedules": _write(installs.DisableSchedulesInput, installs.DisableSchedulesOutput),
         "adopt": _write(installs.AdoptInput, installs.AdoptOutput, more_for_operators=True),
         "reconcile": _write(installs.ReconcileInput, installs.ReconcileOutput),
+        "listTenants": _read(reads.ListTenantsInput, reads.ListTenantsOutput),
+        "listInstalls": _read(reads.ListInstallsInput, reads.ListInstallsOutput),
         "listSchedules": _read(schedules.ListSchedulesInput, schedules.ListSchedulesOutput),
         "getSchedule": _read(schedules.GetScheduleInput, schedules.GetScheduleOutput),
         "createSchedule": _write(schedules.CreateScheduleInput, CreateOutput),

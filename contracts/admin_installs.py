@@ -129,11 +129,12 @@ class PurgeTenantOutput(Outcome, frozen=True, kw_only=True):
     runs_removed: int | None = None
 
 
-class SetTenantPausedInput(Struct, frozen=True, rename="camel"):
-    """The kill switch: nothing of the tenant fires while paused."""
+class SetTenantPausedInput(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """The kill switch: nothing of the tenant fires while paused; ``reason`` is for people."""
 
     tenant_id: TenantId
     paused: bool
+    reason: Label | None = None
 
 
 class SetTenantPausedOutput(Outcome, frozen=True, kw_only=True):

@@ -122,12 +122,17 @@ class RunInfo(Struct, frozen=True, rename="camel", kw_only=True):
 
 
 class RunHistoryInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
-    """Of one schedule or install; an operator gives ``tenantId`` when both are deleted."""
+    """Of one schedule, one install, one tenant, or all; an operator gives ``tenantId`` with a
+    schedule or install that is deleted. ``since`` and ``until`` (RFC 3339, both inclusive) bound
+    the slot.
+    """
 
     tenant_id: TenantId | None = None
     schedule_id: Id | None = None
     install_id: Id | None = None
     status: RunStatus | None = None
+    since: str | None = None
+    until: str | None = None
     limit: Limit | None = None
     cursor: Cursor | None = None
 
@@ -148,10 +153,25 @@ class PreviewCronInput(Struct, frozen=True, rename="camel", omit_defaults=True, 
     from_: str | None = field(default=None, name="from")
 
 
+class CronSlot(Struct, frozen=True, rename="camel", kw_only=True):
+    """A slot in UTC and, with its offset, on the wall clock of the zone (both RFC 3339).
+
+    ``remark`` is set where the clock changed since the slot before, or will show this time again.
+    """
+
+    utc: str
+    local: str
+    remark: str | None
+
+
 class PreviewCronOutput(Struct, frozen=True, rename="camel"):
-    """Slots in order, RFC 3339."""
+    """Slots in order, RFC 3339; ``words`` is the expression in English, ``details`` the same slots
+    for people.
+    """
 
     slots: list[str]
+    words: str = ""
+    details: list[CronSlot] = field(default_factory=list)
 
 
 class ListEndpointsInput(Struct, frozen=True, rename="camel"):

@@ -211,6 +211,16 @@ declare module "ext-scheduler" {
     name?: string | null;
     payload?: Record<string, unknown> | unknown[] | null;
   }
+  /**
+   * A slot in UTC and, with its offset, on the wall clock of the zone (both RFC 3339).
+   *
+   * `remark` is set where the clock changed since the slot before, or will show this time again.
+   */
+  export interface CronSlot {
+    utc: string;
+    local: string;
+    remark: string | null;
+  }
   /** One schedule by its UUID. */
   export interface DeleteInput {
     scheduleId: string;
@@ -388,6 +398,26 @@ declare module "ext-scheduler" {
     repaired: number;
     examples: string[];
   }
+  /**
+   * An install. `capabilities` are the effective ones; `quota` is the number of schedules
+   * that it may have. Members are always there, `null` when empty.
+   */
+  export interface InstallInfo {
+    id: string;
+    tenantId: string;
+    registryId: string;
+    publisher: string | null;
+    name: string | null;
+    versionId: string;
+    version: string | null;
+    enabled: boolean;
+    tenantPaused: boolean;
+    capabilities: string[];
+    schedules: number;
+    enabledSchedules: number;
+    quota: number;
+    updatedAt: string | null;
+  }
   /** Of the version that the install has now. */
   export interface ListEndpointsInput {
     /** A UUID */
@@ -399,6 +429,21 @@ declare module "ext-scheduler" {
   }
   /** Nothing: the context says whose schedules. */
   export interface ListInput {
+  }
+  /** Filters; `publisher`, `name` and `version` are compared as they are spelled. */
+  export interface ListInstallsInput {
+    tenantId?: string | null;
+    publisher?: string | null;
+    name?: string | null;
+    version?: string | null;
+    enabled?: boolean | null;
+    limit?: number | null;
+    cursor?: string | null;
+  }
+  /** A page, by tenant, then id. */
+  export interface ListInstallsOutput {
+    installs: InstallInfo[];
+    nextCursor?: string | null;
   }
   /** By creation time, then id. */
   export interface ListOutput {
@@ -416,6 +461,18 @@ declare module "ext-scheduler" {
   /** A page. */
   export interface ListSchedulesOutput {
     schedules: AdminScheduleInfo[];
+    nextCursor?: string | null;
+  }
+  /** Only tenants that are paused, or are not, where `paused` is given. */
+  export interface ListTenantsInput {
+    tenantId?: string | null;
+    paused?: boolean | null;
+    limit?: number | null;
+    cursor?: string | null;
+  }
+  /** A page, by tenant id. */
+  export interface ListTenantsOutput {
+    tenants: TenantInfo[];
     nextCursor?: string | null;
   }
   /** An extension's own description of one version; other members are ignored. */
@@ -462,9 +519,14 @@ declare module "ext-scheduler" {
     count?: number | null;
     from?: string | null;
   }
-  /** Slots in order, RFC 3339. */
+  /**
+   * Slots in order, RFC 3339; `words` is the expression in English, `details` the same slots
+   * for people.
+   */
   export interface PreviewCronOutput {
     slots: string[];
+    words?: string;
+    details?: CronSlot[];
   }
   /** Something that was found and not changed, with its subject. */
   export interface Problem {
@@ -540,12 +602,18 @@ declare module "ext-scheduler" {
     schedule: number | null;
     fieldErrors: Record<string, string>;
   }
-  /** Of one schedule or install; an operator gives `tenantId` when both are deleted. */
+  /**
+   * Of one schedule, one install, one tenant, or all; an operator gives `tenantId` with a
+   * schedule or install that is deleted. `since` and `until` (RFC 3339, both inclusive) bound
+   * the slot.
+   */
   export interface RunHistoryInput {
     tenantId?: string | null;
     scheduleId?: string | null;
     installId?: string | null;
     status?: "error" | "queued" | "running" | "skipped" | "skipped_overlap" | "success" | null;
+    since?: string | null;
+    until?: string | null;
     limit?: number | null;
     cursor?: string | null;
   }
@@ -640,10 +708,11 @@ declare module "ext-scheduler" {
     fieldErrors?: Record<string, string> | null;
     retryAfterMs?: number | null;
   }
-  /** The kill switch: nothing of the tenant fires while paused. */
+  /** The kill switch: nothing of the tenant fires while paused; `reason` is for people. */
   export interface SetTenantPausedInput {
     tenantId: string;
     paused: boolean;
+    reason?: string | null;
   }
   /** Whether the change was made. */
   export interface SetTenantPausedOutput {
@@ -658,6 +727,21 @@ declare module "ext-scheduler" {
     format: number;
     tenantId: string;
     extensions: PortableExtension[];
+  }
+  /** A tenant with installs, or one that is paused. `paused` is null while it fires. */
+  export interface TenantInfo {
+    tenantId: string;
+    installs: number;
+    enabledInstalls: number;
+    schedules: number;
+    enabledSchedules: number;
+    paused: TenantPause | null;
+  }
+  /** Since when a tenant is paused, by whom, and why where a reason was given. */
+  export interface TenantPause {
+    since: string;
+    by: string;
+    reason: string | null;
   }
   /** Remove an install and everything that belongs to it except the audit. */
   export interface UninstallInput {
@@ -813,13 +897,13 @@ declare module "ext-scheduler" {
     purgeTenant: {
       input: PurgeTenantInput;
       output: PurgeTenantOutput;
-      refusal: Refusal<"VALIDATION_FAILED" | "CONFLICT">;
+      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND" | "CONFLICT">;
       error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE" | "CONFLICT">;
     };
     setTenantPaused: {
       input: SetTenantPausedInput;
       output: SetTenantPausedOutput;
-      refusal: Refusal<"VALIDATION_FAILED">;
+      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
       error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE" | "CONFLICT">;
     };
     disableSchedules: {
@@ -831,19 +915,31 @@ declare module "ext-scheduler" {
     adopt: {
       input: AdoptInput;
       output: AdoptOutput;
-      refusal: Refusal<"VALIDATION_FAILED">;
+      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
       error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE" | "CONFLICT">;
     };
     reconcile: {
       input: ReconcileInput;
       output: ReconcileOutput;
-      refusal: Refusal<"VALIDATION_FAILED">;
+      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
       error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE" | "CONFLICT">;
+    };
+    listTenants: {
+      input: ListTenantsInput;
+      output: ListTenantsOutput;
+      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
+      error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE">;
+    };
+    listInstalls: {
+      input: ListInstallsInput;
+      output: ListInstallsOutput;
+      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
+      error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE">;
     };
     listSchedules: {
       input: ListSchedulesInput;
       output: ListSchedulesOutput;
-      refusal: Refusal<"VALIDATION_FAILED">;
+      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
       error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE">;
     };
     getSchedule: {
@@ -879,7 +975,7 @@ declare module "ext-scheduler" {
     runHistory: {
       input: RunHistoryInput;
       output: RunHistoryOutput;
-      refusal: Refusal<"VALIDATION_FAILED">;
+      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
       error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE">;
     };
     previewCron: {
@@ -903,7 +999,7 @@ declare module "ext-scheduler" {
     exportTenant: {
       input: ExportTenantInput;
       output: ExportTenantOutput;
-      refusal: Refusal<"VALIDATION_FAILED">;
+      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
       error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE">;
     };
     importTenant: {
@@ -915,7 +1011,7 @@ declare module "ext-scheduler" {
     auditLog: {
       input: AuditLogInput;
       output: AuditLogOutput;
-      refusal: Refusal<"VALIDATION_FAILED">;
+      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
       error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE">;
     };
   }

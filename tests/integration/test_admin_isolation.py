@@ -97,6 +97,8 @@ def bodies(other: Side) -> dict[str, list[dict[str, Any]]]:
         "disableSchedules": [install],
         "adopt": [tenant, install, {}],
         "reconcile": [tenant, {}],
+        "listTenants": [tenant, {}],
+        "listInstalls": [tenant, {}],
         "listSchedules": [tenant, install, {}],
         "getSchedule": [schedule],
         "createSchedule": [
@@ -162,7 +164,7 @@ async def test_rows_of_another_tenant_are_answered_like_missing_ones(
 async def test_a_foreign_tenant_id_is_denied(sides: tuple[Side, Side]) -> None:
     mine, theirs = sides
     asked = {op: each for op, each in bodies(theirs).items() if "tenantId" in each[0]}
-    assert len(asked) == 9
+    assert len(asked) == 11
     for op, each in asked.items():
         reply = await mine.admin.send(op, each[0])
         assert reply.error == (403, "Token is for another tenant"), op

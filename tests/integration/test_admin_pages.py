@@ -34,12 +34,15 @@ FROM generate_series(1, 20000) n;
 INSERT INTO ext_scheduler.timers (tenant_id, schedule_id, install_id, cron, timezone, due_at)
 SELECT tenant_id, id, install_id, cron, 'UTC', now() FROM tenant_extension_schedule;
 """
+RUNS = (NOW, ID, None, keyset.EARLIEST, keyset.LATEST, 50)
 PAGES = {
     "audit of a tenant": (audit.OF_TENANT, ("tenant-7", keyset.EARLIEST, NOW, ID, 50)),
     "audit of an install": (audit.OF_INSTALL, ("tenant-7", keyset.EARLIEST, NOW, ID, 50, ID)),
     "audit of all": (audit.OF_ALL, (None, keyset.EARLIEST, NOW, ID, 50)),
-    "runs of a schedule": (history.OF_SCHEDULE, ("tenant-7", ID, NOW, ID, None, 50)),
-    "runs of an install": (history.OF_INSTALL, ("tenant-7", ID, NOW, ID, None, 50)),
+    "runs of a schedule": (history.OF_SCHEDULE, (*RUNS, "tenant-7", ID)),
+    "runs of an install": (history.OF_INSTALL, (*RUNS, "tenant-7", ID)),
+    "runs of a tenant": (history.OF_TENANT, (*RUNS, "tenant-7")),
+    "runs of all": (history.OF_ALL, RUNS),
     "schedules of a tenant": (admin_search.OF_TENANT, ("tenant-7", ID, None, None, None, 50)),
     "schedules of all": (admin_search.OF_ALL, ("tenant-7", ID, None, None, None, 50)),
     "one schedule": (admin_search.ONE, (ID, "tenant-7")),

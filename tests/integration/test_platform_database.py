@@ -142,6 +142,10 @@ async def test_every_operation_works_on_the_platforms_own_tables(
     await ask(admin, "runNow", scheduleId=second)
     assert len((await ask(admin, "runHistory", installId=install_id))["runs"]) == 2
     assert len((await ask(admin, "listSchedules", limit=1))["schedules"]) == 1
+    (tenant,) = (await ask(walk.operator, "listTenants"))["tenants"]
+    assert (tenant["tenantId"], tenant["installs"], tenant["schedules"]) == ("tenant-1", 1, 2)
+    (listed,) = (await ask(walk.operator, "listInstalls"))["installs"]
+    assert (listed["id"], listed["schedules"]) == (install_id, 2)
     await ask(admin, "previewCron", cron="0 0 * * *")
     third = (await admin("createSchedule", installId=install_id, endpoint="/b", cron="0 1 * * *"))[
         "scheduleId"

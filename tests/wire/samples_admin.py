@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from contracts import admin_installs as installs
+from contracts import admin_reads as reads
 from contracts import admin_schedules as admin
 from contracts import schedules as host
 from contracts.errors import Code
@@ -117,7 +118,7 @@ INSTALL_SAMPLES: dict[str, tuple[Struct, Struct]] = {
         ),
     ),
     "setTenantPaused": (
-        installs.SetTenantPausedInput(TENANT_ID, paused=True),
+        installs.SetTenantPausedInput(TENANT_ID, paused=True, reason="Billing dispute"),
         installs.SetTenantPausedOutput(success=True),
     ),
     "disableSchedules": (
@@ -176,12 +177,24 @@ SCHEDULE_SAMPLES: dict[str, tuple[Struct, Struct]] = {
         admin.RunNowOutput(success=True, run_id=RUN_ID),
     ),
     "runHistory": (
-        admin.RunHistoryInput(schedule_id=SCHEDULE_ID, status="error"),
+        admin.RunHistoryInput(
+            schedule_id=SCHEDULE_ID, status="error", since="2026-03-01T00:00:00.000Z"
+        ),
         admin.RunHistoryOutput(runs=[RUN]),
     ),
     "previewCron": (
         admin.PreviewCronInput(cron="0 9 * * 1", timezone="UTC", from_="2026-01-01T00:00:00Z"),
-        admin.PreviewCronOutput(["2026-01-05T09:00:00.000Z"]),
+        admin.PreviewCronOutput(
+            ["2026-01-05T09:00:00.000Z"],
+            "At 09:00, only on Monday, UTC",
+            [
+                admin.CronSlot(
+                    utc="2026-01-05T09:00:00.000Z",
+                    local="2026-01-05T09:00:00+00:00",
+                    remark=None,
+                )
+            ],
+        ),
     ),
     "listEndpoints": (
         admin.ListEndpointsInput(INSTALL_ID),
@@ -224,4 +237,50 @@ SCHEDULE_SAMPLES: dict[str, tuple[Struct, Struct]] = {
     ),
 }
 
-ADMIN_SAMPLES = INSTALL_SAMPLES | SCHEDULE_SAMPLES
+READ_SAMPLES: dict[str, tuple[Struct, Struct]] = {
+    "listTenants": (
+        reads.ListTenantsInput(paused=True, limit=50),
+        reads.ListTenantsOutput(
+            tenants=[
+                reads.TenantInfo(
+                    tenant_id=TENANT_ID,
+                    installs=1,
+                    enabled_installs=1,
+                    schedules=2,
+                    enabled_schedules=1,
+                    paused=reads.TenantPause(
+                        since="2026-03-29T00:30:00.000Z",
+                        by="platform/user-7",
+                        reason="Billing dispute",
+                    ),
+                )
+            ],
+            next_cursor="next",
+        ),
+    ),
+    "listInstalls": (
+        reads.ListInstallsInput(tenant_id=TENANT_ID, publisher="acme", name="demo", enabled=True),
+        reads.ListInstallsOutput(
+            installs=[
+                reads.InstallInfo(
+                    id=INSTALL_ID,
+                    tenant_id=TENANT_ID,
+                    registry_id=RUN_ID,
+                    publisher="acme",
+                    name="demo",
+                    version_id=VERSION_ID,
+                    version="1.0.0",
+                    enabled=True,
+                    tenant_paused=False,
+                    capabilities=["cap:scheduler.manage"],
+                    schedules=2,
+                    enabled_schedules=1,
+                    quota=50,
+                    updated_at=None,
+                )
+            ]
+        ),
+    ),
+}
+
+ADMIN_SAMPLES = INSTALL_SAMPLES | SCHEDULE_SAMPLES | READ_SAMPLES

@@ -27,6 +27,7 @@ class CommandSpec(Struct, frozen=True, kw_only=True):
 
     ``positional`` names optional fields that are positional arguments; ``fixed`` holds wire fields
     that the command itself sets; ``columns`` are those of its table, all where empty;
+    ``hidden`` are values of the output that only ``--json`` prints;
     ``confirmation`` is a question that may name fields in braces; ``own_parameters`` replace those
     built from the operation's input.
     """
@@ -38,6 +39,7 @@ class CommandSpec(Struct, frozen=True, kw_only=True):
     positional: Sequence[str] = ()
     fixed: Mapping[str, Any] = NO_FIELDS
     columns: Sequence[str] = ()
+    hidden: Sequence[str] = ()
     confirmation: str = ""
     hint: str = ""
     done: str = "done"
@@ -104,7 +106,7 @@ SPECS = [
         op="setTenantPaused",
         name="pause",
         summary="Pause a tenant: none of its schedules fires until it is resumed.",
-        examples=("pause acme",),
+        examples=("pause acme", "pause acme --reason 'billing dispute, ticket 4711'"),
         fixed={"paused": True},
         done="paused",
     ),
@@ -121,6 +123,38 @@ SPECS = [
         name="disable-schedules",
         summary="Disable all schedules of an install, each until it is enabled again.",
         examples=("disable-schedules INSTALL",),
+    ),
+    CommandSpec(
+        op="listTenants",
+        name="tenants",
+        summary="List tenants, and since when, by whom and why each paused one is.",
+        examples=("tenants", "tenants --paused", "tenants --tenant acme --json"),
+        columns=(
+            "tenantId",
+            "installs",
+            "enabledInstalls",
+            "schedules",
+            "enabledSchedules",
+            "paused",
+        ),
+    ),
+    CommandSpec(
+        op="listInstalls",
+        name="installs",
+        summary="List installs.",
+        examples=("installs --tenant acme", "installs --publisher acme --no-enabled --all"),
+        columns=(
+            "id",
+            "tenantId",
+            "publisher",
+            "name",
+            "version",
+            "enabled",
+            "tenantPaused",
+            "schedules",
+            "enabledSchedules",
+            "quota",
+        ),
     ),
     CommandSpec(
         op="listSchedules",
@@ -184,7 +218,11 @@ SPECS = [
         op="runHistory",
         name="history",
         summary="List runs, newest first.",
-        examples=("history SCHEDULE", "history --install-id INSTALL --status error --all"),
+        examples=(
+            "history SCHEDULE",
+            "history --install-id INSTALL --status error --all",
+            "history --tenant acme --since 12h --status error",
+        ),
         positional=("schedule_id",),
         columns=(
             "id",
@@ -202,8 +240,10 @@ SPECS = [
     CommandSpec(
         op="previewCron",
         name="preview-cron",
-        summary="List the slots of a cron expression.",
+        summary="List the slots of a cron expression, in words and on the clock of its zone.",
         examples=("preview-cron '30 1 * * *' --timezone Europe/Berlin --count 5",),
+        columns=("utc", "local", "remark"),
+        hidden=("slots",),
     ),
     CommandSpec(
         op="listEndpoints",

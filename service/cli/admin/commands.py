@@ -16,6 +16,8 @@ from service.cli.admin.times import parse_instant
 from service.cli.errors import EXIT_USAGE, CommandError
 from service.cli.output import print_notice
 
+INSTANT_FIELDS = {"since", "until"}
+"""Fields that may be given as an age."""
 PAGE_ROWS = 200
 """How many rows one request asks for at most."""
 
@@ -33,14 +35,15 @@ async def execute(spec: CommandSpec, client: AdminClient, arguments: Mapping[str
         await spec.action(client, arguments)
         return
     fields = {**read_fields(ADMIN_OPS[spec.op].input, arguments), **spec.fixed}
-    if "since" in fields:
-        fields["since"] = parse_instant(fields["since"])
+    for name in INSTANT_FIELDS & fields.keys():
+        fields[name] = parse_instant(fields[name])
     if is_paged(spec.op):
         output: Any = await _fetch_pages(spec.op, client, fields, arguments)
     else:
         output = await client.call(spec.op, fields)
     options = OutputOptions(
         columns=spec.columns,
+        hidden=spec.hidden,
         done=spec.done,
         hint=spec.hint,
         dry_run=bool(arguments.get("dry_run")),

@@ -19,11 +19,13 @@ OUTCOME_FIELDS = {"success", "code", "error", "fieldErrors", "retryAfterMs", "ne
 class OutputOptions(Struct, frozen=True, kw_only=True):
     """How to print an output.
 
-    ``columns`` are those of its tables, all where empty; ``done`` is printed where the output holds
+    ``columns`` are those of its tables, all where empty; ``hidden`` are values that only programs
+    need, which tables leave out; ``done`` is printed where the output holds
     no values, ``hint`` where the service refuses and lists the reasons.
     """
 
     columns: Sequence[str] = ()
+    hidden: Sequence[str] = ()
     done: str = "done"
     hint: str = ""
     dry_run: bool = False
@@ -42,6 +44,7 @@ def print_result(client: AdminClient, output: Any, options: OutputOptions) -> No
     if client.options.as_json:
         print_json(output)
     elif values or not refused:
+        values = {name: value for name, value in values.items() if name not in options.hidden}
         if options.dry_run:
             print_line("dry run: no changes made")
         _print_values(values, options, titled=isinstance(output, Outcome))

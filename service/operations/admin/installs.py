@@ -124,13 +124,17 @@ async def set_tenant_paused(
     resolve_tenant(call, tenant_id)
     answer = contract.SetTenantPausedOutput(success=True)
     by = f"{call.claims.iss}/{call.claims.sub}"
-    if not await switches.set_paused(call.connection, tenant_id, request.paused, context.now, by):
+    reason = (request.reason or "").strip() or None
+    if not await switches.set_paused(
+        call.connection, tenant_id, request.paused, context.now, by, reason
+    ):
         return answer
     if not request.paused:
         await _skip_overdue(context, tenant_id, None)
-    return AppliedAdminChange(
-        answer=answer, entries=[make_entry(tenant_id, {"paused": request.paused})]
-    )
+    changes: dict[str, Any] = {"paused": request.paused}
+    if reason is not None:
+        changes["reason"] = reason
+    return AppliedAdminChange(answer=answer, entries=[make_entry(tenant_id, changes)])
 
 
 async def uninstall(

@@ -1,14 +1,23 @@
-"""Admin operations that change nothing."""
+"""Admin operations that read schedules, runs, slots, endpoints and the audit."""
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
 from contracts import admin_schedules as contract
 from contracts.errors import Code
 from contracts.schedules import EndpointInfo
-from contracts.times import Instant, read_time, wire_time
+from contracts.times import wire_time
+from service.operations.admin.pages import (
+    BY_ID,
+    BY_TIME,
+    DEFAULT_LIMIT,
+    cursor_errors,
+    fit_page,
+    read_cursor,
+    read_instant,
+    time_errors,
+)
 from service.operations.admin.slices import in_slices
 from service.operations.admin.transaction import INSTALL_NOT_FOUND, resolve_tenant
 from service.operations.admin.views import admin_schedule_info, audit_entry, run_info
@@ -16,23 +25,19 @@ from service.operations.context import Answer, Call, field_refusal, refusal
 from service.operations.materialise import ensure_endpoints
 from service.operations.views import endpoint_infos
 from service.rules import admin_fields, cursors
+from service.rules.cron_words import describe
 from service.rules.endpoints import read_manifest
-from service.rules.fields import NOT_FOUND, REQUIRED, CheckedCreate, check_create
-from service.rules.slots import next_slot
+from service.rules.fields import NOT_FOUND, CheckedCreate, check_create
+from service.rules.slot_preview import SlotPreview, preview
 from service.rules.zones import load
 from service.storage.engine import clock
-from service.storage.engine.keyset import EARLIEST, NEWEST
+from service.storage.engine.keyset import EARLIEST, LATEST, NEWEST
 from service.storage.platform import endpoints
 from service.storage.records import audit
 from service.storage.runs import history
 from service.storage.schedules import admin_search
 
-BY_ID, BY_TIME = tuple[str, UUID], tuple[Instant, UUID]
-"""Keys of cursors."""
-
-DEFAULT_LIMIT = 50
 DEFAULT_PREVIEW_COUNT = 10
-Row = TypeVar("Row")
 
 
 async def list_schedules(call: Call, request: contract.ListSchedulesInput) -> Answer:
@@ -46,11 +51,11 @@ async def list_schedules(call: Call, request: contract.ListSchedulesInput) -> An
         install_id=install_id,
         enabled=request.enabled,
         failing=request.failing,
-        after=_cursor(request.cursor, BY_ID),
+        after=read_cursor(request.cursor, BY_ID),
     )
     limit = request.limit or DEFAULT_LIMIT
     rows = await admin_search.page(call.connection, filter_, limit + 1)
-    shown, more = _fit_page(rows, limit, lambda row: len(row.schedule.payload or "") + 1000)
+    shown, more = fit_page(rows, limit, lambda row: len(row.schedule.payload or "") + 1000)
     return contract.ListSchedulesOutput(
         schedules=[admin_schedule_info(row) for row in shown],
         next_cursor=cursors.write(shown[-1].tenant_id, shown[-1].schedule.id) if more else None,
@@ -69,19 +74,23 @@ async def get_schedule(call: Call, request: contract.GetScheduleInput) -> Answer
 
 async def run_history(call: Call, request: contract.RunHistoryInput) -> Answer:
     """Answer a page of runs, newest first, those of deleted schedules included."""
-    tenant_id = resolve_tenant(call, request.tenant_id) or await _tenant_of(call, request)
-    if tenant_id is None:
-        return contract.RunHistoryOutput(runs=[])
+    tenant_id = resolve_tenant(call, request.tenant_id)
+    if tenant_id is None and (request.schedule_id is not None or request.install_id is not None):
+        tenant_id = await _tenant_of(call, request)
+        if tenant_id is None:
+            return contract.RunHistoryOutput(runs=[])
     filter_ = history.RunFilter(
         tenant_id=tenant_id,
         schedule_id=None if request.schedule_id is None else UUID(request.schedule_id),
         install_id=None if request.install_id is None else UUID(request.install_id),
         status=request.status,
-        after=_cursor(request.cursor, BY_TIME) or NEWEST,
+        since=read_instant(request.since) or EARLIEST,
+        until=read_instant(request.until) or LATEST,
+        after=read_cursor(request.cursor, BY_TIME) or NEWEST,
     )
     limit = request.limit or DEFAULT_LIMIT
     rows = await history.page(call.connection, filter_, limit + 1)
-    shown, more = _fit_page(rows, limit, lambda row: len(row.error or "") + 1000)
+    shown, more = fit_page(rows, limit, lambda row: len(row.error or "") + 1000)
     return contract.RunHistoryOutput(
         runs=[run_info(row) for row in shown],
         next_cursor=cursors.write(shown[-1].slot, shown[-1].id) if more else None,
@@ -91,18 +100,28 @@ async def run_history(call: Call, request: contract.RunHistoryInput) -> Answer:
 async def preview_cron(call: Call, request: contract.PreviewCronInput) -> Answer:
     """Answer the next slots of an expression, or its field errors."""
     checked = _checked_cron(call)
-    start = _instant(request.from_) or call.policy.clock(await clock.read(call.connection))
+    start = read_instant(request.from_) or call.policy.clock(await clock.read(call.connection))
     zone = load(checked.timezone)
     assert checked.cron is not None  # noqa: S101 -- checked before
     assert zone is not None  # noqa: S101 -- likewise
-    slots: list[datetime] = []
+    slots: list[SlotPreview] = []
     try:
         # Slot by slot: a rare one, of a leap day or so, is decades of clock changes away.
         async for _ in in_slices(range(request.count or DEFAULT_PREVIEW_COUNT)):
-            slots.append(next_slot(checked.cron, zone, slots[-1] if slots else start))
+            after = slots[-1].utc if slots else start
+            slots += preview(checked.cron, zone, after, 1)
     except (ValueError, OverflowError):  # beyond the last year of the calendar
         return field_refusal({"from": admin_fields.invalid("from")})
-    return contract.PreviewCronOutput(slots=[wire_time(slot) for slot in slots])
+    return contract.PreviewCronOutput(
+        slots=[wire_time(slot.utc) for slot in slots],
+        words=describe(checked.cron, checked.timezone),
+        details=[
+            contract.CronSlot(
+                utc=wire_time(slot.utc), local=slot.local.isoformat(), remark=slot.remark
+            )
+            for slot in slots
+        ],
+    )
 
 
 async def list_endpoints(call: Call, request: contract.ListEndpointsInput) -> Answer:
@@ -118,12 +137,12 @@ async def audit_log(call: Call, request: contract.AuditLogInput) -> Answer:
     filter_ = audit.AuditFilter(
         tenant_id=resolve_tenant(call, request.tenant_id),
         install_id=None if request.install_id is None else UUID(request.install_id),
-        since=_instant(request.since) or EARLIEST,
-        after=_cursor(request.cursor, BY_TIME) or NEWEST,
+        since=read_instant(request.since) or EARLIEST,
+        after=read_cursor(request.cursor, BY_TIME) or NEWEST,
     )
     limit = request.limit or DEFAULT_LIMIT
     rows = await audit.page(call.connection, filter_, limit + 1)
-    shown, more = _fit_page(rows, limit, lambda row: len(row.changes) + 500)
+    shown, more = fit_page(rows, limit, lambda row: len(row.changes) + 500)
     return contract.AuditLogOutput(
         entries=[audit_entry(row) for row in shown],
         next_cursor=cursors.write(shown[-1].at, shown[-1].id) if more else None,
@@ -156,22 +175,6 @@ async def _endpoints(call: Call, install_id: UUID) -> list[EndpointInfo] | None:
     return endpoint_infos(rows, manifest)
 
 
-def _fit_page(
-    rows: Sequence[Row], limit: int, size: Callable[[Row], int]
-) -> tuple[Sequence[Row], bool]:
-    """Return the rows that fit into one page, and whether there are more."""
-    count = cursors.fitting([size(row) for row in rows], limit)
-    return rows[:count], count < len(rows)
-
-
-def _cursor(text: str | None, shape: type[Row]) -> Row | None:
-    return None if text is None else cursors.read(text, shape)
-
-
-def _instant(text: str | None) -> datetime | None:
-    return None if text is None else read_time(text)
-
-
 def _checked_cron(call: Call) -> CheckedCreate:
     fields = {name: call.raw.get(name) for name in ("cron", "timezone")}
     return check_create({"endpoint": "/", **fields}, call.policy.limits)
@@ -179,36 +182,19 @@ def _checked_cron(call: Call) -> CheckedCreate:
 
 def cron_errors(call: Call, values: Mapping[str, Any]) -> Mapping[str, str]:
     """Return the errors of ``previewCron`` that its field types do not cover."""
-    return {**_checked_cron(call).errors, **_time_errors(values, "from")}
+    return {**_checked_cron(call).errors, **time_errors(values, "from")}
 
 
 def schedule_page_errors(_: Call, values: Mapping[str, Any]) -> Mapping[str, str]:
     """Return the errors of ``listSchedules`` that its field types do not cover."""
-    return _cursor_errors(values, BY_ID)
+    return cursor_errors(values, BY_ID)
 
 
-def run_page_errors(call: Call, values: Mapping[str, Any]) -> Mapping[str, str]:
+def run_page_errors(_: Call, values: Mapping[str, Any]) -> Mapping[str, str]:
     """Return the errors of ``runHistory`` that its field types do not cover."""
-    errors = _cursor_errors(values, BY_TIME)
-    if call.raw.get("scheduleId") is None and call.raw.get("installId") is None:
-        errors["scheduleId"] = REQUIRED
-    return errors
+    return {**cursor_errors(values, BY_TIME), **time_errors(values, "since", "until")}
 
 
 def audit_page_errors(_: Call, values: Mapping[str, Any]) -> Mapping[str, str]:
     """Return the errors of ``auditLog`` that its field types do not cover."""
-    return {**_cursor_errors(values, BY_TIME), **_time_errors(values, "since")}
-
-
-def _cursor_errors(values: Mapping[str, Any], shape: type[Any]) -> dict[str, str]:
-    text = values.get("cursor")
-    key = None if text is None else cursors.read(text, shape)
-    return {} if text is None or key is not None else {"cursor": admin_fields.invalid("cursor")}
-
-
-def _time_errors(values: Mapping[str, Any], name: str) -> dict[str, str]:
-    try:
-        _instant(values.get(name))
-    except ValueError:
-        return {name: admin_fields.invalid(name)}
-    return {}
+    return {**cursor_errors(values, BY_TIME), **time_errors(values, "since")}

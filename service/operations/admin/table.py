@@ -2,6 +2,7 @@
 
 from service.operations.admin import (
     adopt,
+    directory,
     endpoints,
     installs,
     reads,
@@ -17,7 +18,7 @@ from service.operations.admin.transaction import (
 )
 
 ADMIN_FUNCTIONS = {
-    "registerInstall": write_operation(installs.register_install),
+    "registerInstall": write_operation(installs.register_install, new_tenant=True),
     "updateInstall": write_operation(update_install.update_install),
     "setInstallEnabled": write_operation(installs.set_install_enabled),
     "uninstall": write_operation(installs.uninstall),
@@ -26,6 +27,8 @@ ADMIN_FUNCTIONS = {
     "disableSchedules": write_operation(schedules.disable_all),
     "adopt": write_operation(adopt.adopt),
     "reconcile": write_operation(reconcile.run),
+    "listTenants": read_operation(directory.list_tenants, directory.tenant_page_errors),
+    "listInstalls": read_operation(directory.list_installs, directory.install_page_errors),
     "listSchedules": read_operation(reads.list_schedules, reads.schedule_page_errors),
     "getSchedule": read_operation(reads.get_schedule),
     "createSchedule": raw_write_operation(schedules.create),

@@ -23,14 +23,17 @@ from service.operations.context import (
     OperationFunction,
     OperationResult,
     field_refusal,
+    refusal,
 )
 from service.rules import admin_fields
 from service.storage.engine.errors import is_deadlock, is_name_taken
+from service.storage.platform import tenants
 from service.storage.records import admin_change
 from service.storage.records.admin_change import AdminChangeRecord, AuditChange
 from service.storage.records.outbox import OutboxEvent
 
 INSTALL_NOT_FOUND = "Install not found"
+TENANT_NOT_FOUND = "Tenant not found"
 TRIES = 3
 
 
@@ -82,18 +85,25 @@ def read_operation(function: Read, check: FieldCheck = _no_errors) -> OperationF
         errors = {**checked.errors, **check(call, checked.values)}
         if errors:
             return OperationResult(_ordered(call, field_refusal(errors)))
+        if not await _names_known_tenant(call, checked.request):
+            return OperationResult(refusal(Code.NOT_FOUND, TENANT_NOT_FOUND))
         return OperationResult(await function(call, checked.request))
 
     return run
 
 
-def write_operation(function: Write) -> OperationFunction:
-    """Return the operation that runs a change on its valid input."""
+def write_operation(function: Write, *, new_tenant: bool = False) -> OperationFunction:
+    """Return the operation that runs a change on its valid input.
+
+    Its tenant has to be known, unless the change may be the first of a ``new_tenant``.
+    """
 
     async def apply(context: AdminContext) -> AppliedAdminChange | Answer:
         checked = admin_fields.check(context.call.raw, ADMIN_OPS[context.call.claims.op].input)
         if checked.errors:
             return field_refusal(checked.errors)
+        if not new_tenant and not await _names_known_tenant(context.call, checked.request):
+            return refusal(Code.NOT_FOUND, TENANT_NOT_FOUND)
         return await function(context, checked.request)
 
     return raw_write_operation(apply)
@@ -142,6 +152,18 @@ def resolve_tenant(call: Call, tenant_id: str | None) -> str | None:
     if tenant_id is not None and scope not in (None, tenant_id):
         raise ServiceError(Code.DENIED, "Token is for another tenant")
     return tenant_id if tenant_id is not None else scope
+
+
+async def _names_known_tenant(call: Call, request: Struct) -> bool:
+    """Return False for a request that names a tenant of which nothing is known.
+
+    Raises ServiceError DENIED when the tenant is not the token's.
+    """
+    tenant_id: str | None = getattr(request, "tenant_id", None)
+    if tenant_id is None:
+        return True
+    resolve_tenant(call, tenant_id)
+    return await tenants.is_known(call.connection, tenant_id)
 
 
 def make_entry(

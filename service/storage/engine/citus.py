@@ -21,6 +21,7 @@ DISTRIBUTED = (
     "ext_scheduler.audit",
     "ext_scheduler.outbox",
     "ext_scheduler.tenant_pauses",
+    "ext_scheduler.run_attempts",
 )
 """By ``tenant_id``, in this order."""
 

@@ -13,9 +13,10 @@ WHERE tenant_id = $1::text AND id = $2::uuid
 """
 
 PAUSE = """
-INSERT INTO ext_scheduler.tenant_pauses (tenant_id, paused_at, paused_by)
-VALUES ($1::text, $2::timestamptz, $3::text)
-ON CONFLICT (tenant_id) DO NOTHING
+INSERT INTO ext_scheduler.tenant_pauses AS p (tenant_id, paused_at, paused_by, reason)
+VALUES ($1::text, $2::timestamptz, $3::text, $4::text)
+ON CONFLICT (tenant_id) DO UPDATE SET reason = excluded.reason
+WHERE excluded.reason IS NOT NULL AND p.reason IS DISTINCT FROM excluded.reason
 """
 
 RESUME = "DELETE FROM ext_scheduler.tenant_pauses WHERE tenant_id = $1::text"
@@ -29,11 +30,19 @@ async def set_enabled(
 
 
 async def set_paused(
-    connection: Connection, tenant_id: str, paused: bool, now: datetime, by: str
+    connection: Connection,
+    tenant_id: str,
+    paused: bool,
+    now: datetime,
+    by: str,
+    reason: str | None = None,
 ) -> bool:
-    """Pause or resume a tenant; return whether that changed anything."""
+    """Pause or resume a tenant; return whether that changed anything.
+
+    A tenant that is paused already stays so since then; a reason replaces the one it has.
+    """
     if paused:
-        tag = await connection.execute(PAUSE, tenant_id, now, by)
+        tag = await connection.execute(PAUSE, tenant_id, now, by, reason)
     else:
         tag = await connection.execute(RESUME, tenant_id)
     return not tag.endswith(" 0")

@@ -1,0 +1,80 @@
+"""Admin operations that show people what there is: tenants and installs."""
+
+from msgspec import Struct
+
+from contracts.inputs import Cursor, Limit, Name, TenantId
+
+
+class TenantPause(Struct, frozen=True, rename="camel", kw_only=True):
+    """Since when a tenant is paused, by whom, and why where a reason was given."""
+
+    since: str
+    by: str
+    reason: str | None
+
+
+class TenantInfo(Struct, frozen=True, rename="camel", kw_only=True):
+    """A tenant with installs, or one that is paused. ``paused`` is null while it fires."""
+
+    tenant_id: str
+    installs: int
+    enabled_installs: int
+    schedules: int
+    enabled_schedules: int
+    paused: TenantPause | None
+
+
+class ListTenantsInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """Only tenants that are paused, or are not, where ``paused`` is given."""
+
+    tenant_id: TenantId | None = None
+    paused: bool | None = None
+    limit: Limit | None = None
+    cursor: Cursor | None = None
+
+
+class ListTenantsOutput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """A page, by tenant id."""
+
+    tenants: list[TenantInfo]
+    next_cursor: str | None = None
+
+
+class InstallInfo(Struct, frozen=True, rename="camel", kw_only=True):
+    """An install. ``capabilities`` are the effective ones; ``quota`` is the number of schedules
+    that it may have. Members are always there, ``null`` when empty.
+    """
+
+    id: str
+    tenant_id: str
+    registry_id: str
+    publisher: str | None
+    name: str | None
+    version_id: str
+    version: str | None
+    enabled: bool
+    tenant_paused: bool
+    capabilities: list[str]
+    schedules: int
+    enabled_schedules: int
+    quota: int
+    updated_at: str | None
+
+
+class ListInstallsInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """Filters; ``publisher``, ``name`` and ``version`` are compared as they are spelled."""
+
+    tenant_id: TenantId | None = None
+    publisher: Name | None = None
+    name: Name | None = None
+    version: Name | None = None
+    enabled: bool | None = None
+    limit: Limit | None = None
+    cursor: Cursor | None = None
+
+
+class ListInstallsOutput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """A page, by tenant, then id."""
+
+    installs: list[InstallInfo]
+    next_cursor: str | None = None
