@@ -64,11 +64,12 @@ def _print_values(values: Mapping[str, Any], options: OutputOptions, *, titled: 
     scalars = {name: value for name, value in values.items() if not isinstance(value, list | dict)}
     if scalars:
         print_members(scalars)
+    titled = titled or len(values) - len(scalars) > 1
     for name, value in values.items():
         if isinstance(value, dict):
             print_members(value)
         elif isinstance(value, list):
-            _print_list(name, value, options.columns, titled=titled or len(values) > 1)
+            _print_list(name, value, options.columns, titled=titled)
 
 
 def _print_list(name: str, rows: Sequence[Any], columns: Sequence[str], *, titled: bool) -> None:
