@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv check test test-fast test-interop test-postgres15 bench-rpc bench-firing bench-retention fmt drill model demo dev api docs clean
+.PHONY: help venv check test test-fast test-interop test-postgres15 bench-rpc bench-firing bench-retention bench-refusals fmt drill model demo dev api docs clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | \
@@ -70,6 +70,9 @@ bench-firing: venv ## how fast due schedules are fired, next to pgqueuer's no-op
 
 bench-retention: venv ## removing half of 5,000,000 run records, and pages of history (about five minutes)
 	@$(BIN)/python -m bench.retention $(BENCH_ARGS)
+
+bench-refusals: venv ## what a flood of refused requests leaves in a responder's memory; fails beyond 20 MB
+	@$(BIN)/python -m bench.refusals
 
 fmt: venv ## format, and repair what lint can repair
 	$(BIN)/ruff format .
