@@ -28,3 +28,19 @@ def watched_loop() -> Iterator[LoopWatch]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Handle, "_run", timed)
         yield watch
+
+
+REFERENCE_S = 0.015
+"""What ``slowness`` measures on the machine that the bounds in seconds were chosen for."""
+
+
+def slowness() -> float:
+    """Return how much slower than the reference this machine computes now, at least 1.
+
+    Neighbours on the same core lengthen CPU time too; a bound in seconds is meant for one machine.
+    """
+    began = time.thread_time()
+    objects = {str(number): [number] for number in range(60_000)}
+    took_s = time.thread_time() - began
+    assert len(objects) == 60_000
+    return max(1.0, took_s / REFERENCE_S)
