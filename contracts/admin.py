@@ -11,6 +11,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from contracts import admin_insight as insight
 from contracts import admin_installs as installs
 from contracts import admin_reads as reads
 from contracts import admin_schedules as schedules
@@ -71,6 +72,8 @@ ADMIN_OPS: Mapping[str, AdminOperation] = MappingProxyType(
         "deleteSchedule": _write(schedules.DeleteScheduleInput, DeleteOutput),
         "runNow": _write(schedules.RunNowInput, schedules.RunNowOutput),
         "runHistory": _read(schedules.RunHistoryInput, schedules.RunHistoryOutput),
+        "getRun": _read(insight.GetRunInput, insight.GetRunOutput),
+        "stats": _read(insight.StatsInput, insight.StatsOutput),
         "previewCron": _read(schedules.PreviewCronInput, schedules.PreviewCronOutput),
         "listEndpoints": _read(schedules.ListEndpointsInput, schedules.ListEndpointsOutput),
         "backfillEndpoints": _write(

@@ -62,6 +62,8 @@ ADMIN_REFUSALS: Mapping[str, tuple[Code, ...]] = MappingProxyType(
         "deleteSchedule": _ONE,
         "runNow": (*_ONE, Code.INSTALL_DISABLED),
         "runHistory": _ONE,
+        "getRun": _ONE,
+        "stats": _ONE,
         "previewCron": _FIELDS,
         "listEndpoints": _ONE,
         "backfillEndpoints": _ONE,

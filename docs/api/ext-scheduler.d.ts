@@ -114,6 +114,17 @@ declare module "ext-scheduler" {
     pgBossRemoved?: number | null;
     problems?: Problem[];
   }
+  /** One attempt of a run. `finishedAt` is null while it runs, and where its worker was lost. */
+  export interface AttemptInfo {
+    attempt: number;
+    worker: string | null;
+    status: "error" | "running" | "skipped" | "success";
+    startedAt: string | null;
+    finishedAt: string | null;
+    durationMs: number | null;
+    httpStatus: number | null;
+    error: string | null;
+  }
   /** Who changed what; `trigger` is `host_api` or `admin`. */
   export interface AuditEntry {
     id: string;
@@ -254,6 +265,11 @@ declare module "ext-scheduler" {
     retryAfterMs?: number | null;
     disabled?: number | null;
   }
+  /** How many slots fall into a minute. */
+  export interface DueMinute {
+    minute: string;
+    count: number;
+  }
   /** An endpoint of the install's version; `schedulable` says whether a schedule may call it. */
   export interface EndpointInfo {
     id: string;
@@ -366,6 +382,23 @@ declare module "ext-scheduler" {
   export interface GetOutput {
     schedule: ScheduleInfo | null;
   }
+  /** One run; an operator who knows the tenant saves a search by giving it. */
+  export interface GetRunInput {
+    /** A UUID */
+    runId: string;
+    tenantId?: string | null;
+  }
+  /**
+   * The run with its attempts, first to last; an unknown run is `NOT_FOUND`.
+   *
+   * `retryAt` is set while the run waits for its next attempt, `leaseUntil` while one runs.
+   */
+  export interface GetRunOutput {
+    run: RunInfo;
+    attempts: AttemptInfo[];
+    retryAt: string | null;
+    leaseUntil: string | null;
+  }
   /** One schedule of any install that the token may see. */
   export interface GetScheduleInput {
     /** A UUID */
@@ -417,6 +450,13 @@ declare module "ext-scheduler" {
     enabledSchedules: number;
     quota: number;
     updatedAt: string | null;
+  }
+  /** From slot to call, of the last hour's runs that began at their first attempt, in ms. */
+  export interface Lateness {
+    runs: number;
+    p50Ms: number;
+    p99Ms: number;
+    maxMs: number;
   }
   /** Of the version that the install has now. */
   export interface ListEndpointsInput {
@@ -642,6 +682,16 @@ declare module "ext-scheduler" {
     missed: number;
     worker: string | null;
   }
+  /** The runs of the slots of a minute, by status. */
+  export interface RunMinute {
+    minute: string;
+    queued?: number;
+    running?: number;
+    success?: number;
+    error?: number;
+    skipped?: number;
+    skippedOverlap?: number;
+  }
   /** One manual run; idempotent per schedule and minute. */
   export interface RunNowInput {
     /** A UUID */
@@ -721,6 +771,31 @@ declare module "ext-scheduler" {
     error?: string | null;
     fieldErrors?: Record<string, string> | null;
     retryAfterMs?: number | null;
+  }
+  /** Of one tenant, or of all. */
+  export interface StatsInput {
+    tenantId?: string | null;
+  }
+  /**
+   * The figures of the last hour and of the coming one; minutes without any are left out.
+   *
+   * `due` counts what will fire, without paused tenants and disabled installs. `missed` are the
+   * slots that the last hour's runs stand for and those that no run accounts for yet. `queued` are
+   * jobs that wait, those for later included. `workers` is empty for a tenant's key.
+   */
+  export interface StatsOutput {
+    at: string;
+    due: DueMinute[];
+    runs: RunMinute[];
+    lateness: Lateness | null;
+    enabledSchedules: number;
+    failingSchedules: number;
+    pausedTenants: number;
+    disabledInstalls: number;
+    missed: number;
+    queued: number;
+    workersUp: number;
+    workers?: WorkerInfo[];
   }
   /** Schedules of a tenant, at most 1000 in all; `format` is 1. */
   export interface TenantDocument {
@@ -812,6 +887,15 @@ declare module "ext-scheduler" {
     name?: string | null;
     payload?: Record<string, unknown> | unknown[] | null;
     expectedRevision?: number;
+  }
+  /** A worker: the runs it has in flight, and the most it takes at once. */
+  export interface WorkerInfo {
+    name: string;
+    up: boolean;
+    startedAt: string;
+    seenAt: string;
+    inFlight: number;
+    capacity: number;
   }
   /** The number of each code, as in the header `Nats-Service-Error-Code`. */
   export interface Numbers {
@@ -975,6 +1059,18 @@ declare module "ext-scheduler" {
     runHistory: {
       input: RunHistoryInput;
       output: RunHistoryOutput;
+      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
+      error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE">;
+    };
+    getRun: {
+      input: GetRunInput;
+      output: GetRunOutput;
+      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
+      error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE">;
+    };
+    stats: {
+      input: StatsInput;
+      output: StatsOutput;
       refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
       error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE">;
     };

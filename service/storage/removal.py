@@ -73,6 +73,11 @@ WITH removed AS (
 SELECT schedule_id, count(*) AS runs FROM removed GROUP BY schedule_id
 """
 
+ATTEMPTS = """
+DELETE FROM ext_scheduler.run_attempts
+WHERE tenant_id = $1::text AND install_id = ANY ($2::uuid[])
+"""
+
 JOBS = """
 DELETE FROM ext_scheduler.pgqueuer WHERE dedupe_key LIKE ANY ($1::text[])
 """
@@ -175,7 +180,7 @@ async def remove(connection: Connection, tenant_id: str, install_ids: Sequence[U
     scopes = [f"install:{id_}" for id_ in install_ids]
     await connection.execute(RATE_WINDOWS, tenant_id, scopes)
     await connection.execute(IDEMPOTENCY, tenant_id, scopes)
-    for statement in (ADMIN_IDEMPOTENCY, OUTBOX, CONFIG, SECRETS):
+    for statement in (ATTEMPTS, ADMIN_IDEMPOTENCY, OUTBOX, CONFIG, SECRETS):
         await connection.execute(statement, tenant_id, install_ids)
     installs = affected(await connection.execute(INSTALLS, tenant_id, install_ids))
     return Removed(installs, len(schedules), runs)

@@ -19,6 +19,7 @@ from service.worker.firing import FiringSettings, RunExecutor
 from service.worker.job_consumer import JobConsumer, JobConsumerSettings
 from service.worker.maintenance import Maintenance, MaintenanceSettings
 from service.worker.planner import Planner, PlannerSettings
+from service.worker.presence import PresenceReporter
 from service.worker.runner_client import RunnerClient
 
 log = getLogger(__name__)
@@ -70,6 +71,13 @@ class Worker:
         )
         metrics.inflight.labels("invocation").set_function(lambda: self._executor.limiter.in_use)
         metrics.expect_runs()
+        self._presence = PresenceReporter(
+            pool,
+            settings.firing.worker,
+            settings.firing.in_flight,
+            lambda: self._executor.limiter.in_use,
+            now,
+        )
         self._consumer = JobConsumer(pool, self._executor.execute, _consumer_settings(settings))
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -93,6 +101,7 @@ class Worker:
             asyncio.create_task(self._planner.run(ending), name="planner"),
             asyncio.create_task(self._maintenance.run(ending), name="maintenance"),
             asyncio.create_task(self._consumer.run(), name="queue"),
+            asyncio.create_task(self._presence.run(ending), name="presence"),
         }
         stop_requested = asyncio.create_task(stopping.wait(), name="stop")
         try:

@@ -39,6 +39,7 @@ class Side(Struct, frozen=True):
     endpoint_id: str
     version_id: str
     document: dict[str, Any]
+    run_id: str
 
     @property
     def tenant_id(self) -> str:
@@ -51,7 +52,7 @@ async def side(pool: asyncpg.Pool, admin: Admin) -> Side:
     created = await admin(
         "createSchedule", installId=rows["installId"], name=f"of {admin.tenant_id}", **HOURLY
     )
-    await admin("runNow", scheduleId=created["scheduleId"])
+    run = await admin("runNow", scheduleId=created["scheduleId"])
     shown = (await admin("getSchedule", scheduleId=created["scheduleId"]))["schedule"]
     exported = await admin("exportTenant", tenantId=admin.tenant_id)
     for table in ("config", "secrets"):
@@ -67,6 +68,7 @@ async def side(pool: asyncpg.Pool, admin: Admin) -> Side:
         shown["endpointId"],
         rows["versionId"],
         exported["document"],
+        run["runId"],
     )
 
 
@@ -109,6 +111,8 @@ def bodies(other: Side) -> dict[str, list[dict[str, Any]]]:
         "deleteSchedule": [{**install, **schedule}],
         "runNow": [schedule],
         "runHistory": [schedule, install, {**tenant, **schedule}],
+        "getRun": [{"runId": other.run_id}],
+        "stats": [tenant, {}],
         "previewCron": [{"cron": "0 * * * *"}],
         "listEndpoints": [install],
         "backfillEndpoints": [{"versionId": other.version_id}],
@@ -127,7 +131,7 @@ async def of_tenant(pool: asyncpg.Pool, tenant_id: str) -> list[Any]:
 
 
 def test_the_matrix_has_every_operation() -> None:
-    other = Side(Admin(None), "i", "s", "e", "v", {})  # type: ignore[arg-type] # nothing is sent
+    other = Side(Admin(None), "i", "s", "e", "v", {}, "r")  # type: ignore[arg-type] # nothing is sent
     assert set(bodies(other)) == set(ADMIN_OPS)
 
 
@@ -151,20 +155,20 @@ async def test_rows_of_another_tenant_are_answered_like_missing_ones(
     compared = set()
     for op, body in ((op, body) for op, each in bodies(theirs).items() for body in each):
         unknown = {
-            name: str(uuid4()) if name in {"installId", "scheduleId"} else value
+            name: str(uuid4()) if name in {"installId", "scheduleId", "runId"} else value
             for name, value in body.items()
         }
         if "tenantId" not in body and unknown != body:
             seen, not_there = await mine.admin.send(op, body), await mine.admin.send(op, unknown)
             assert (seen.body, seen.error) == (not_there.body, not_there.error), op
             compared.add(op)
-    assert len(compared) == 14
+    assert len(compared) == 15
 
 
 async def test_a_foreign_tenant_id_is_denied(sides: tuple[Side, Side]) -> None:
     mine, theirs = sides
     asked = {op: each for op, each in bodies(theirs).items() if "tenantId" in each[0]}
-    assert len(asked) == 11
+    assert len(asked) == 12
     for op, each in asked.items():
         reply = await mine.admin.send(op, each[0])
         assert reply.error == (403, "Token is for another tenant"), op

@@ -141,6 +141,9 @@ async def test_every_operation_works_on_the_platforms_own_tables(
     await ask(admin, "updateSchedule", installId=install_id, scheduleId=second, name="second")
     await ask(admin, "runNow", scheduleId=second)
     assert len((await ask(admin, "runHistory", installId=install_id))["runs"]) == 2
+    for run in (await ask(admin, "runHistory", installId=install_id))["runs"]:
+        assert (await ask(walk.operator, "getRun", runId=run["id"]))["run"] == run
+    assert (await ask(admin, "stats"))["queued"] == 2
     assert len((await ask(admin, "listSchedules", limit=1))["schedules"]) == 1
     (tenant,) = (await ask(walk.operator, "listTenants"))["tenants"]
     assert (tenant["tenantId"], tenant["installs"], tenant["schedules"]) == ("tenant-1", 1, 2)

@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from contracts import admin_insight as insight
 from contracts import admin_installs as installs
 from contracts import admin_reads as reads
 from contracts import admin_schedules as admin
@@ -279,6 +280,52 @@ READ_SAMPLES: dict[str, tuple[Struct, Struct]] = {
                     updated_at=None,
                 )
             ]
+        ),
+    ),
+    "getRun": (
+        insight.GetRunInput(run_id=RUN_ID),
+        insight.GetRunOutput(
+            run=RUN,
+            attempts=[
+                insight.AttemptInfo(
+                    attempt=1,
+                    worker="worker-1",
+                    status="error",
+                    started_at="2026-03-29T00:30:00.200Z",
+                    finished_at="2026-03-29T00:30:01.000Z",
+                    duration_ms=800,
+                    http_status=503,
+                    error="Runner answered 503",
+                )
+            ],
+            retry_at=None,
+            lease_until=None,
+        ),
+    ),
+    "stats": (
+        insight.StatsInput(TENANT_ID),
+        insight.StatsOutput(
+            at="2026-03-29T00:30:00.000Z",
+            due=[insight.DueMinute(minute="2026-03-29T00:35:00.000Z", count=3)],
+            runs=[insight.RunMinute(minute="2026-03-29T00:30:00.000Z", success=2, error=1)],
+            lateness=insight.Lateness(runs=3, p50_ms=20, p99_ms=180, max_ms=210),
+            enabled_schedules=3,
+            failing_schedules=1,
+            paused_tenants=0,
+            disabled_installs=0,
+            missed=0,
+            queued=1,
+            workers_up=1,
+            workers=[
+                insight.WorkerInfo(
+                    name="worker-1",
+                    up=True,
+                    started_at="2026-03-29T00:00:00.000Z",
+                    seen_at="2026-03-29T00:29:55.000Z",
+                    in_flight=1,
+                    capacity=500,
+                )
+            ],
         ),
     ),
 }

@@ -238,6 +238,18 @@ SPECS = [
         ),
     ),
     CommandSpec(
+        op="getRun",
+        name="run",
+        summary="Show one run with each of its attempts.",
+        examples=("run RUN", "run RUN --tenant acme --json"),
+    ),
+    CommandSpec(
+        op="stats",
+        name="stats",
+        summary="Show the figures of the last hour and the coming one: runs, lateness, workers.",
+        examples=("stats", "stats --tenant acme --json"),
+    ),
+    CommandSpec(
         op="previewCron",
         name="preview-cron",
         summary="List the slots of a cron expression, in words and on the clock of its zone.",

@@ -40,6 +40,20 @@ DELETE FROM ext_scheduler.runs_default t USING (
 WHERE t.tenant_id = o.tenant_id AND t.id = o.id AND t.slot = o.slot
 """
 
+RUN_ATTEMPTS = """
+DELETE FROM ext_scheduler.run_attempts t USING (
+  SELECT tenant_id, run_id, attempt FROM ext_scheduler.run_attempts
+  WHERE slot < $1::timestamptz ORDER BY slot LIMIT $2::integer) o
+WHERE t.tenant_id = o.tenant_id AND t.run_id = o.run_id AND t.attempt = o.attempt
+"""
+
+WORKERS = """
+DELETE FROM ext_scheduler.workers t USING (
+  SELECT name FROM ext_scheduler.workers
+  WHERE seen_at < $1::timestamptz LIMIT $2::integer) o
+WHERE t.name = o.name AND t.seen_at < $1
+"""
+
 QUEUE_LOG = """
 DELETE FROM ext_scheduler.pgqueuer_log t USING (
   SELECT id FROM ext_scheduler.pgqueuer_log
@@ -66,6 +80,7 @@ class Retention(Struct, frozen=True):
     audit: timedelta = timedelta(days=400)
     queue_log: timedelta = timedelta(days=1)
     holds: timedelta = timedelta(days=1)
+    workers: timedelta = timedelta(days=1)
 
 
 def rules(retention: Retention) -> dict[str, tuple[str, timedelta]]:
@@ -75,6 +90,8 @@ def rules(retention: Retention) -> dict[str, tuple[str, timedelta]]:
         "rate_windows": (RATE_WINDOWS, retention.rate_windows),
         "audit": (AUDIT, retention.audit),
         "runs_default": (DEFAULT_RUNS, retention.runs),
+        "run_attempts": (RUN_ATTEMPTS, retention.runs),
+        "workers": (WORKERS, retention.workers),
         "queue_log": (QUEUE_LOG, retention.queue_log),
         "active_runs": (HOLDS, retention.holds),
     }

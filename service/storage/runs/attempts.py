@@ -83,6 +83,23 @@ WHERE r.tenant_id = e.tenant_id AND r.id = e.id AND r.slot = e.slot
 RETURNING r.tenant_id, r.id
 """
 
+# The run record shows the latest attempt; what it showed before is kept here. An attempt whose
+# worker was lost never ended.
+KEEP_ATTEMPTS = """
+INSERT INTO ext_scheduler.run_attempts (tenant_id, run_id, attempt, install_id, slot, worker,
+  started_at, finished_at, duration_ms, http_status, error)
+SELECT r.tenant_id, r.id, r.attempts, r.install_id, r.slot, r.worker, r.started_at, k.finished_at,
+  CASE WHEN k.finished_at IS NOT NULL THEN r.duration_ms END,
+  CASE WHEN k.finished_at IS NOT NULL THEN r.http_status END, coalesce(k.error, r.error)
+FROM unnest($1::text[], $2::uuid[], $3::timestamptz[], $4::bigint[], $5::timestamptz[], $6::text[])
+  AS k (tenant_id, id, slot, fence, finished_at, error)
+JOIN ext_scheduler.runs r ON r.tenant_id = k.tenant_id AND r.id = k.id AND r.slot = k.slot
+  AND CASE WHEN r.attempts > 0 THEN r.fence = k.fence END
+ON CONFLICT (tenant_id, run_id, attempt) DO NOTHING
+"""
+
+WORKER_LOST = "worker lost"
+
 RunKey: TypeAlias = tuple[str, UUID]
 """Tenant and run id."""
 
@@ -126,6 +143,17 @@ class ClaimRequest(Struct, frozen=True):
     def begins(self) -> bool:
         """Whether an attempt begins."""
         return self.lost is None
+
+
+class KeptAttempt(Struct, frozen=True, kw_only=True):
+    """An attempt that a further one follows; ``run`` has its fence.
+
+    ``finished_at`` is None where its worker was lost; ``error`` None where the record states it.
+    """
+
+    run: RunRecord
+    finished_at: datetime | None = None
+    error: str | None = None
 
 
 class RunUpdate(Struct, frozen=True, kw_only=True):
@@ -198,6 +226,14 @@ async def claim(
     )
     runs = [_as_claimed(request, now, lease_until) for request in requests]
     owners = await _acquire_active_runs(connection, requests, lease_until, now)
+    await _keep(
+        connection,
+        [
+            KeptAttempt(run=request.run, error=WORKER_LOST)
+            for request in requests
+            if request.run.status == "running"
+        ],
+    )
     rows = await connection.fetch(
         CLAIM_RUNS,
         [run.tenant_id for run in runs],
@@ -277,7 +313,29 @@ async def write_updates(connection: Connection, updates: Sequence[RunUpdate]) ->
         [update.error for update in updates],
         [int(update.handed_back) for update in updates],
     )
-    return frozenset((row[0], row[1]) for row in rows)
+    written = frozenset((row[0], row[1]) for row in rows)
+    await _keep(
+        connection,
+        [
+            KeptAttempt(run=update.run, finished_at=update.now)
+            for update in retried
+            if update.run.key in written and not update.handed_back
+        ],
+    )
+    return written
+
+
+async def _keep(connection: Connection, kept: Sequence[KeptAttempt]) -> None:
+    if kept:
+        await connection.execute(
+            KEEP_ATTEMPTS,
+            [attempt.run.tenant_id for attempt in kept],
+            [attempt.run.id for attempt in kept],
+            [attempt.run.slot for attempt in kept],
+            [attempt.run.fence for attempt in kept],
+            [attempt.finished_at for attempt in kept],
+            [attempt.error for attempt in kept],
+        )
 
 
 def _fence_columns(runs: Sequence[RunRecord]) -> tuple[list[object], ...]:

@@ -17,14 +17,13 @@ from service.storage.engine.acquire import acquired, index_only_transaction
 from service.storage.engine.connection import Connection
 from service.storage.engine.errors import is_refusal, is_unavailable
 from service.storage.runs import attempts, invocations, results, retry_bounds
-from service.storage.runs.attempts import ClaimRequest, RunKey, RunRecord, RunUpdate
+from service.storage.runs.attempts import WORKER_LOST, ClaimRequest, RunKey, RunRecord, RunUpdate
 from service.storage.runs.invocations import Invocation
 from service.storage.runs.queue import JobDelay, JobPayload
 from service.worker.firing.settings import FiringSettings
 
 log = getLogger(__name__)
 
-WORKER_LOST = "worker lost"
 RESULT_REFUSED = "The result of the call could not be recorded"
 CONTENTION_DELAY = timedelta(seconds=1)
 """After how long a run is looked at again that another worker has just claimed."""
