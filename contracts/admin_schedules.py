@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
+from contracts.admin_explain import HoldCode
 from contracts.admin_installs import Problem
 from contracts.errors import Outcome
 from contracts.inputs import MAX_IMPORT_ROWS, Cursor, Id, Limit, PreviewCount, TenantId
@@ -17,6 +18,8 @@ class AdminScheduleInfo(ScheduleInfo, frozen=True, rename="camel", kw_only=True)
     install_id: str
     endpoint_id: str | None
     runner_schedule_id: str | None
+    held_by: HoldCode | None = None
+    """The first thing that keeps it from firing; ``explain`` says more."""
 
 
 class ListSchedulesInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):

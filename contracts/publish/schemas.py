@@ -64,6 +64,7 @@ ADMIN_REFUSALS: Mapping[str, tuple[Code, ...]] = MappingProxyType(
         "runHistory": _ONE,
         "getRun": _ONE,
         "stats": _ONE,
+        "explain": _ONE,
         "previewCron": _FIELDS,
         "listEndpoints": _ONE,
         "backfillEndpoints": _ONE,

@@ -91,6 +91,7 @@ declare module "ext-scheduler" {
     installId: string;
     endpointId: string | null;
     runnerScheduleId: string | null;
+    heldBy?: "driven_by_other" | "endpoint_missing" | "install_disabled" | "install_missing" | "schedule_disabled" | "tenant_paused" | "timer_missing" | null;
   }
   /**
    * Take over rows that another job runner drove, its pg-boss schema included where named.
@@ -355,6 +356,25 @@ declare module "ext-scheduler" {
     body_b64?: string | null;
     error?: string | null;
   }
+  /** Why a schedule fires or does not; with `at`, what became of that slot. */
+  export interface ExplainInput {
+    /** A UUID */
+    scheduleId: string;
+    at?: string | null;
+  }
+  /** The findings, in the order in which to read them; `slot` is the instant asked about. */
+  export interface ExplainOutput {
+    scheduleId: string;
+    tenantId: string;
+    installId: string;
+    name: string | null;
+    cron: string;
+    timezone: string;
+    words: string | null;
+    nextRunAt: string | null;
+    slot: string | null;
+    findings: Finding[];
+  }
   /** Whose schedules. What is too much for one import comes as several documents, page by page. */
   export interface ExportTenantInput {
     tenantId: string;
@@ -366,6 +386,21 @@ declare module "ext-scheduler" {
     document: TenantDocument;
     omitted?: Problem[];
     nextCursor?: string | null;
+  }
+  /**
+   * One answer to "why". `holds` is true where it keeps the schedule from firing now.
+   *
+   * `code` is for programs, `text` and `advice` are for people; `runId` is the run that it
+   * is about. Members are always there, `null` when empty.
+   */
+  export interface Finding {
+    code: "capability_missing" | "cron_invalid" | "driven_by_other" | "endpoint_missing" | "install_disabled" | "install_missing" | "last_run_failed" | "no_worker_up" | "nothing_holds" | "retry_waiting" | "run_in_progress" | "run_waiting" | "schedule_disabled" | "slot_before_schedule" | "slot_during_install_disabled" | "slot_during_pause" | "slot_during_schedule_disabled" | "slot_expired" | "slot_failed" | "slot_in_future" | "slot_in_progress" | "slot_missed" | "slot_not_due" | "slot_ran" | "slot_skipped" | "slot_skipped_by_clock" | "slot_unaccounted" | "tenant_paused" | "timer_differs" | "timer_missing" | "timer_overdue";
+    text: string;
+    holds: boolean;
+    since: string | null;
+    by: string | null;
+    advice: string | null;
+    runId: string | null;
   }
   /** Nothing: the context says whose endpoints. */
   export interface GetEndpointsInput {
@@ -1071,6 +1106,12 @@ declare module "ext-scheduler" {
     stats: {
       input: StatsInput;
       output: StatsOutput;
+      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
+      error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE">;
+    };
+    explain: {
+      input: ExplainInput;
+      output: ExplainOutput;
       refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
       error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE">;
     };

@@ -1,7 +1,7 @@
 """Reports that this worker is up, so that a schedule that waits for one can be explained."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from logging import getLogger
 
 import asyncpg
@@ -19,7 +19,7 @@ ACQUIRE_TIMEOUT_S = 2.0
 
 
 class PresenceReporter:
-    """Writes the worker's row every ten seconds, and removes it at the end."""
+    """Writes the worker's row every ten seconds; once it stops, the row soon counts as old."""
 
     def __init__(
         self,
@@ -39,17 +39,16 @@ class PresenceReporter:
     async def run(self, stopping: asyncio.Event) -> None:
         """Report until ``stopping`` is set, also after times without a database."""
         while not stopping.is_set():
-            await self._try(self._report)
+            await self._try_to_report()
             try:
                 await asyncio.wait_for(stopping.wait(), INTERVAL_S)
             except TimeoutError:
                 continue
-        await self._try(self._remove)
 
-    async def _try(self, step: Callable[[Connection], Awaitable[None]]) -> None:
+    async def _try_to_report(self) -> None:
         try:
             async with acquired(self._pool, ACQUIRE_TIMEOUT_S) as connection:
-                await step(connection)
+                await self._report(connection)
         except Exception as error:
             if not is_unavailable(error):
                 raise
@@ -61,6 +60,3 @@ class PresenceReporter:
             connection, self._name, now, in_flight, self._capacity, first=self._first
         )
         self._first = False
-
-    async def _remove(self, connection: Connection) -> None:
-        await workers.remove(connection, self._name)

@@ -113,6 +113,7 @@ def bodies(other: Side) -> dict[str, list[dict[str, Any]]]:
         "runHistory": [schedule, install, {**tenant, **schedule}],
         "getRun": [{"runId": other.run_id}],
         "stats": [tenant, {}],
+        "explain": [schedule, {**schedule, "at": "02:30"}],
         "previewCron": [{"cron": "0 * * * *"}],
         "listEndpoints": [install],
         "backfillEndpoints": [{"versionId": other.version_id}],
@@ -162,7 +163,7 @@ async def test_rows_of_another_tenant_are_answered_like_missing_ones(
             seen, not_there = await mine.admin.send(op, body), await mine.admin.send(op, unknown)
             assert (seen.body, seen.error) == (not_there.body, not_there.error), op
             compared.add(op)
-    assert len(compared) == 15
+    assert len(compared) == 16
 
 
 async def test_a_foreign_tenant_id_is_denied(sides: tuple[Side, Side]) -> None:

@@ -45,9 +45,14 @@ PAGES = {
     "runs of all": (history.OF_ALL, RUNS),
     "schedules of a tenant": (admin_search.OF_TENANT, ("tenant-7", ID, None, None, None, 50)),
     "schedules of all": (admin_search.OF_ALL, ("tenant-7", ID, None, None, None, 50)),
+    "failing of a tenant": (
+        admin_search.FAILING_OF_TENANT,
+        ("tenant-7", ID, None, None, True, 50),
+    ),
+    "failing of all": (admin_search.FAILING_OF_ALL, ("tenant-7", ID, None, None, True, 50)),
     "one schedule": (admin_search.ONE, (ID, "tenant-7")),
 }
-SMALL = {"extension_api_endpoint"}
+SMALL = {"extension_api_endpoint", "tenant_extension_install", "tenant_pauses"}
 """Empty here, and so read whole."""
 
 

@@ -144,6 +144,8 @@ async def test_every_operation_works_on_the_platforms_own_tables(
     for run in (await ask(admin, "runHistory", installId=install_id))["runs"]:
         assert (await ask(walk.operator, "getRun", runId=run["id"]))["run"] == run
     assert (await ask(admin, "stats"))["queued"] == 2
+    why = await ask(admin, "explain", scheduleId=second, at="05:00")
+    assert why["findings"][-1]["code"] == "slot_before_schedule"
     assert len((await ask(admin, "listSchedules", limit=1))["schedules"]) == 1
     (tenant,) = (await ask(walk.operator, "listTenants"))["tenants"]
     assert (tenant["tenantId"], tenant["installs"], tenant["schedules"]) == ("tenant-1", 1, 2)

@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from contracts import admin_explain as explain
 from contracts import admin_insight as insight
 from contracts import admin_installs as installs
 from contracts import admin_reads as reads
@@ -300,6 +301,31 @@ READ_SAMPLES: dict[str, tuple[Struct, Struct]] = {
             ],
             retry_at=None,
             lease_until=None,
+        ),
+    ),
+    "explain": (
+        explain.ExplainInput(schedule_id=SCHEDULE_ID, at="02:30"),
+        explain.ExplainOutput(
+            schedule_id=SCHEDULE_ID,
+            tenant_id=TENANT_ID,
+            install_id=INSTALL_ID,
+            name="Heartbeat",
+            cron="30 2 * * *",
+            timezone="Europe/Berlin",
+            words="At 02:30, Europe/Berlin time",
+            next_run_at="2026-03-29T01:00:00.000Z",
+            slot="2026-03-28T01:30:00.000Z",
+            findings=[
+                explain.Finding(
+                    code="tenant_paused",
+                    text="The tenant is paused: Billing dispute",
+                    holds=True,
+                    since="2026-03-27T00:00:00.000Z",
+                    by="platform/user-7",
+                    advice="Resume the tenant; it then fires from the next slot on",
+                    run_id=None,
+                )
+            ],
         ),
     ),
     "stats": (

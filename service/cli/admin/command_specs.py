@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Struct, structs
 
 from contracts.admin import ADMIN_OPS
-from service.cli.admin import documents, installs, runs
+from service.cli.admin import documents, installs, runs, why
 from service.cli.admin.client import AdminClient
 
 CommandAction = Callable[[AdminClient, Mapping[str, Any]], Awaitable[None]]
@@ -169,6 +169,7 @@ SPECS = [
             "cron",
             "timezone",
             "enabled",
+            "heldBy",
             "nextRunAt",
             "lastRunStatus",
             "tenantId",
@@ -248,6 +249,17 @@ SPECS = [
         name="stats",
         summary="Show the figures of the last hour and the coming one: runs, lateness, workers.",
         examples=("stats", "stats --tenant acme --json"),
+    ),
+    CommandSpec(
+        op="explain",
+        name="why",
+        summary="Explain why a schedule fires or does not, and what became of one of its slots.",
+        examples=(
+            "why SCHEDULE",
+            "why SCHEDULE --at 02:30",
+            "why SCHEDULE --at 2026-03-29T01:30:00Z --json",
+        ),
+        action=why.why,
     ),
     CommandSpec(
         op="previewCron",

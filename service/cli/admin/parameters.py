@@ -36,6 +36,7 @@ FIELD_HELP = {
     "status": "Only runs with this status.",
     "since": "An age such as 90m, 12h or 7d, or an instant (RFC 3339).",
     "until": "An age, or an instant (RFC 3339).",
+    "at": "HH:MM or 'YYYY-MM-DD HH:MM' on the schedule's clock, or an instant (RFC 3339).",
     "reason": "Why, for people who ask later.",
     "paused": "Only tenants that are paused, or are not.",
     "publisher": "The extension's publisher.",

@@ -7,6 +7,7 @@ from contracts.admin_schedules import AdminScheduleInfo, AuditEntry, RunInfo
 from contracts.times import wire_time
 from service.operations.views import schedule_info
 from service.rules.columns import read_container
+from service.rules.explain import first_hold
 from service.storage.records.audit import AuditRow
 from service.storage.runs.history import RunRow
 from service.storage.schedules.admin_search import OwnedSchedule
@@ -14,7 +15,7 @@ from service.storage.schedules.admin_search import OwnedSchedule
 
 def admin_schedule_info(owned: OwnedSchedule) -> AdminScheduleInfo:
     """Return a schedule with its tenant, its install and the job runner that drives it."""
-    row = owned.schedule
+    row, around = owned.schedule, owned.surroundings
     info = schedule_info(row)
     return AdminScheduleInfo(
         **{name: getattr(info, name) for name in info.__struct_fields__},
@@ -22,6 +23,15 @@ def admin_schedule_info(owned: OwnedSchedule) -> AdminScheduleInfo:
         install_id=str(owned.install_id),
         endpoint_id=None if row.endpoint_id is None else str(row.endpoint_id),
         runner_schedule_id=row.runner_schedule_id,
+        held_by=first_hold(
+            paused=around.paused,
+            install_exists=around.install_exists,
+            install_enabled=around.install_enabled,
+            enabled=row.enabled,
+            endpoint_valid=around.endpoint_valid,
+            foreign=around.foreign_handle,
+            has_timer=row.next_run_at is not None,
+        ),
     )
 
 

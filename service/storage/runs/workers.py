@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from service.storage.engine.connection import Connection
 
-UP_WITHIN = timedelta(seconds=45)
+UP_WITHIN = timedelta(seconds=30)
 """A worker that was not seen for longer is not up."""
 
 SEEN = """
@@ -16,8 +16,6 @@ ON CONFLICT (name) DO UPDATE SET seen_at = excluded.seen_at, in_flight = exclude
   capacity = excluded.capacity,
   started_at = CASE WHEN $5::boolean THEN excluded.started_at ELSE w.started_at END
 """
-
-REMOVE = "DELETE FROM ext_scheduler.workers WHERE name = $1::text"
 
 RECENT = """
 SELECT w.name, w.started_at, w.seen_at, w.in_flight, w.capacity FROM ext_scheduler.workers w
@@ -44,11 +42,6 @@ async def seen(
 ) -> None:
     """Write that a worker is up; the ``first`` time since its start."""
     await connection.execute(SEEN, name, now, in_flight, capacity, first)
-
-
-async def remove(connection: Connection, name: str) -> None:
-    """Remove a worker that stops."""
-    await connection.execute(REMOVE, name)
 
 
 async def recent(connection: Connection, limit: int = 200) -> list[WorkerRow]:

@@ -8,6 +8,20 @@ from msgspec import Struct
 from service.storage.engine.connection import Connection
 from service.storage.schedules.rows import COLUMNS, JOINS, Schedule, from_columns
 
+_COLUMNS = f"""{COLUMNS},
+  p.tenant_id IS NOT NULL AS paused, i.id IS NOT NULL AS install_exists,
+  coalesce(i.is_enabled AND i.status = 'enabled', false) AS install_enabled,
+  coalesce(e.version_id = i.version_id, false) AS endpoint_valid,
+  (coalesce(s.runner_schedule_id, '')
+      NOT IN ('', 'extsched:' || s.install_id::text || ':' || s.id::text)
+    OR coalesce(s.job_id, s.id) <> s.id) AS foreign_handle
+"""
+
+_JOINS = f"""{JOINS}
+  LEFT JOIN tenant_extension_install i ON i.tenant_id = s.tenant_id AND i.id = s.install_id
+  LEFT JOIN ext_scheduler.tenant_pauses p ON p.tenant_id = s.tenant_id
+"""
+
 _FILTERS = """
   AND ($3::uuid IS NULL OR s.install_id = $3)
   AND ($4::boolean IS NULL OR coalesce(s.enabled, false) = $4)
@@ -16,33 +30,39 @@ _FILTERS = """
 
 # The page is cut before the joins: otherwise they might be made with all schedules.
 OF_TENANT = f"""
-SELECT s.tenant_id::text AS tenant_id, s.install_id, {COLUMNS}
+SELECT s.tenant_id::text AS tenant_id, s.install_id, {_COLUMNS}
 FROM (
   SELECT * FROM tenant_extension_schedule s
   WHERE s.tenant_id = $1::text AND s.id > $2::uuid {_FILTERS}
   ORDER BY s.tenant_id, s.id
   LIMIT $6::integer
 ) s
-{JOINS}
+{_JOINS}
 ORDER BY s.tenant_id, s.id
 """
 
 OF_ALL = f"""
-SELECT s.tenant_id::text AS tenant_id, s.install_id, {COLUMNS}
+SELECT s.tenant_id::text AS tenant_id, s.install_id, {_COLUMNS}
 FROM (
   SELECT * FROM tenant_extension_schedule s
   WHERE (s.tenant_id, s.id) > ($1::text, $2::uuid) {_FILTERS}
   ORDER BY s.tenant_id, s.id
   LIMIT $6::integer
 ) s
-{JOINS}
+{_JOINS}
 ORDER BY s.tenant_id, s.id
 """
 
+# Those that fail are few: the filter is spelled as the index has it.
+FAILING_OF_TENANT, FAILING_OF_ALL = (
+    statement.replace("($5::boolean IS NULL OR", "($5::boolean AND s.last_run_status = 'error' AND")
+    for statement in (OF_TENANT, OF_ALL)
+)
+
 ONE = f"""
-SELECT s.tenant_id::text AS tenant_id, s.install_id, {COLUMNS}
+SELECT s.tenant_id::text AS tenant_id, s.install_id, {_COLUMNS}
 FROM tenant_extension_schedule s
-{JOINS}
+{_JOINS}
 WHERE s.id = $1::uuid AND ($2::text IS NULL OR s.tenant_id = $2)
 """
 
@@ -52,12 +72,23 @@ WHERE i.id = $1::uuid AND ($2::text IS NULL OR i.tenant_id = $2)
 """
 
 
+class Surroundings(Struct, frozen=True):
+    """What holds a schedule, or not, apart from its own row."""
+
+    paused: bool
+    install_exists: bool
+    install_enabled: bool
+    endpoint_valid: bool
+    foreign_handle: bool
+
+
 class OwnedSchedule(Struct, frozen=True):
     """A schedule with its tenant and install."""
 
     tenant_id: str
     install_id: UUID
     schedule: Schedule
+    surroundings: Surroundings
 
 
 class ScheduleFilter(Struct, frozen=True, kw_only=True):
@@ -73,8 +104,11 @@ class ScheduleFilter(Struct, frozen=True, kw_only=True):
 async def page(connection: Connection, filter_: ScheduleFilter, limit: int) -> list[OwnedSchedule]:
     """Return at most ``limit`` schedules by tenant, then id."""
     after_tenant, after_id = filter_.after or ("", UUID(int=0))
+    of_all, of_tenant = (
+        (FAILING_OF_ALL, FAILING_OF_TENANT) if filter_.failing else (OF_ALL, OF_TENANT)
+    )
     rows = await connection.fetch(
-        OF_ALL if filter_.tenant_id is None else OF_TENANT,
+        of_all if filter_.tenant_id is None else of_tenant,
         after_tenant if filter_.tenant_id is None else filter_.tenant_id,
         after_id,
         filter_.install_id,
@@ -101,6 +135,7 @@ async def tenant_of(connection: Connection, tenant_id: str | None, install_id: U
 
 def _owned(row: asyncpg.Record) -> OwnedSchedule | None:
     schedule = from_columns(row)
-    return (
-        None if schedule is None else OwnedSchedule(row["tenant_id"], row["install_id"], schedule)
-    )
+    if schedule is None:
+        return None
+    surroundings = Surroundings(*(row[name] for name in Surroundings.__struct_fields__))
+    return OwnedSchedule(row["tenant_id"], row["install_id"], schedule, surroundings)
