@@ -24,7 +24,7 @@ from service.worker.runner_client import RunnerCall, RunnerClient
 from tests.support.keys import RUNNER_JWK, WORKER_KEY, write_key_set
 from tests.support.platform import Installed, install
 from tests.support.responders import PATIENT, Process, ready, responders
-from tests.support.runner_stub import RESULT, RunnerStub, runner_stub
+from tests.support.runner_double import RESULT, RunnerDouble, http_runner
 from tests.support.shipped_nats import CONFIG, ENVIRONMENT, PASSWORDS, connected
 from tests.wire.samples_host import EXECUTE_SAMPLES
 
@@ -36,8 +36,8 @@ class Bridged(Struct, frozen=True):
 
     process: Process
     callbacks: str
-    runner: RunnerStub
-    platform: RunnerStub
+    runner: RunnerDouble
+    platform: RunnerDouble
 
     async def call(self, installed: Installed, token: str = TOKEN, **body: Any) -> tuple[int, Any]:
         """Make a callback as a Runner does; status and body of the answer."""
@@ -68,8 +68,8 @@ async def bridged(server: Nats, database: str, tmp_path: Path) -> AsyncIterator[
         await stack.enter_async_context(
             responders(1, tmp_path, database, server.url, **PATIENT, **service)
         )
-        runner = await stack.enter_async_context(runner_stub())
-        platform = await stack.enter_async_context(runner_stub())
+        runner = await stack.enter_async_context(http_runner())
+        platform = await stack.enter_async_context(http_runner())
         port = free_port()
         process = bridge(settings(server, tmp_path, runner.url, platform.url, port), tmp_path)
         stack.callback(process.kill)
@@ -144,8 +144,8 @@ async def test_every_other_path_reaches_the_platform(bridged: Bridged) -> None:
         session.put(f"{bridged.callbacks}{path}", data=b"value") as response,
     ):
         assert await response.read() == RESULT
-    [put] = bridged.platform.posts
-    assert (put.method, put.target, put.body) == ("PUT", path, b"value")
+    [put] = bridged.platform.calls
+    assert (put.http_request.method, put.http_request.raw_path, put.body) == ("PUT", path, b"value")
 
 
 async def test_execute_requests_reach_the_runner_as_they_were_signed(
@@ -158,9 +158,9 @@ async def test_execute_requests_reach_the_runner_as_they_were_signed(
             RunnerCall(request, occurrence, at=time.time(), timeout_s=60.0)
         )
     assert (outcome.http_status, outcome.error) == (200, None)
-    [post] = bridged.runner.posts
-    assert (post.path, post.body) == ("/v1/execute", msgspec.json.encode(request))
-    assert post.headers["x-idempotency-key"] == f"{occurrence}:1"
-    assert post.headers["x-request-id"] == request.context.request_id
-    assert post.headers["x-alga-tenant"] == request.context.tenant_id
+    [call] = bridged.runner.calls
+    assert (call.http_request.path, call.body) == ("/v1/execute", msgspec.json.encode(request))
+    assert call.headers["x-idempotency-key"] == f"{occurrence}:1"
+    assert call.headers["x-request-id"] == request.context.request_id
+    assert call.headers["x-alga-tenant"] == request.context.tenant_id
     assert await bridged.process.stop() == 0

@@ -20,10 +20,11 @@ from devstack.embedded import Nats, embedded_nats
 from devstack.embedded.servers import free_port
 from runner_bridge.client import InstallContext, SchedulerHost
 from runner_bridge.requests import RequestSettings, SignedRequests
-from tests.support import registry
+from tests.support import schedule_rows
 from tests.support.bus_service import a_client
 from tests.support.composed import SERVICES, environment, prepare
 from tests.support.eventually import eventually
+from tests.support.platform import TICK, install
 from tests.support.responders import START_WITHIN_S
 from tests.support.sources import ROOT
 
@@ -204,9 +205,11 @@ async def test_the_composed_system_answers_fires_and_survives_a_server(
             await stack.enter_async_context(composed.running(name))
         pool = await stack.enter_async_context(asyncpg.create_pool(empty_database, min_size=1))
         async with pool.acquire() as connection:
-            installed = await registry.install(connection, content_hash=f"sha256:{'0' * 64}")
+            installed = await install(
+                connection, materialised=TICK, content_hash=f"sha256:{'0' * 64}"
+            )
             minute = datetime.now(UTC).replace(second=0, microsecond=0)
-            await registry.schedule(connection, installed, cron="0 0 1 1 *", due_at=minute)
+            await schedule_rows.schedule(connection, installed, cron="0 0 1 1 *", due_at=minute)
         client = await stack.enter_async_context(
             a_client(
                 cluster["nats-3"].url,

@@ -146,7 +146,7 @@ def check_request_lines(session: Session) -> None:
 def check_run_lines(session: Session) -> None:
     runs = told(session.worker, "run")
     assert sorted(line["outcome"] for line in runs) == ["error", "queued", "success", "success"]
-    asked = {seen.request["context"]["request_id"] for seen in session.runner.seen}
+    asked = {call.request["context"]["request_id"] for call in session.runner.calls}
     for line in runs:
         assert line["tenant"] == session.installed.tenant_id
         assert line["install"] == str(session.installed.install_id)

@@ -6,25 +6,21 @@ import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any
 
 import msgspec
 import nats
 from nats.aio.client import Client
-from nats.aio.msg import Msg
 
 from contracts.context import ContextRefused, verify
 from contracts.subjects import (
     CONTEXT_HEADER,
     DEADLINE_HEADER,
     EXECUTE_OP,
-    EXECUTE_SUBJECT,
-    IDEMPOTENCY_HEADER,
     RUNNER_AUDIENCE,
-    RUNNER_QUEUE,
 )
 from tests.drill.history import Call
 from tests.support.keys import KEYS
+from tests.support.runner_double import ReceivedCall, subscribed_runner
 
 SLOWNESS_S = 1.5
 
@@ -36,24 +32,16 @@ class RecordingRunner:
     ``slow`` one takes long for all of them.
     """
 
-    def __init__(self, client: Client, *, slow: bool = False) -> None:
+    def __init__(self, *, slow: bool = False) -> None:
         self.calls: list[Call] = []
-        self._client = client
         self._slow = slow
-        self._tasks: set[asyncio.Task[None]] = set()
 
-    async def receive(self, message: Msg) -> None:
-        """Take a call; it is answered in a task of its own."""
-        task = asyncio.create_task(self._answer(message, time.time()))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _answer(self, message: Msg, received: float) -> None:
-        headers = message.headers or {}
-        context: dict[str, Any] = msgspec.json.decode(message.data)["context"]
-        key, attempt = headers.get(IDEMPOTENCY_HEADER, ""), context["attempt"]
-        late = received * 1000 > float(headers.get(DEADLINE_HEADER, "0"))
-        status = None if late else status_for(key, attempt)
+    async def answer(self, received: ReceivedCall) -> bytes:
+        """Answer a call and record it, with what was answered and when."""
+        context, key = received.request["context"], received.key
+        deadline = float(received.headers.get(DEADLINE_HEADER, "0"))
+        late = received.received * 1000 > deadline
+        status = None if late else status_for(key, context["attempt"])
         if (self._slow or is_slow(key)) and not late:
             await asyncio.sleep(SLOWNESS_S)
         self.calls.append(
@@ -61,15 +49,14 @@ class RecordingRunner:
                 key=key,
                 schedule_id=context["schedule_id"],
                 slot=datetime.fromisoformat(context["scheduled_for"]).timestamp(),
-                attempt=attempt,
-                signed=_signed(message, received),
-                received=received,
+                attempt=context["attempt"],
+                signed=_signed(received),
+                received=received.received,
                 answered=time.time(),
                 status=status,
             )
         )
-        body: dict[str, Any] = {"status": status or 504, "headers": {}}
-        await self._client.publish(message.reply, msgspec.json.encode(body))
+        return msgspec.json.encode({"status": status or 504, "headers": {}})
 
 
 def status_for(key: str, attempt: int) -> int:
@@ -85,17 +72,16 @@ def is_slow(key: str) -> bool:
     return zlib.crc32(key.encode()) % 25 == 2
 
 
-def _signed(message: Msg, received: float) -> int | None:
+def _signed(call: ReceivedCall) -> int | None:
     """The time in the token, if it is a worker's, for this very body."""
-    token = (message.headers or {}).get(CONTEXT_HEADER)
     try:
         claims = verify(
-            token,
+            call.headers.get(CONTEXT_HEADER),
             KEYS,
             audience=RUNNER_AUDIENCE,
             op=EXECUTE_OP,
-            body=message.data,
-            now=received,
+            body=call.body,
+            now=call.received,
         )
     except ContextRefused:
         return None
@@ -116,11 +102,10 @@ async def connected(url: str) -> Client:
 @asynccontextmanager
 async def recording_runner(url: str, *, slow: bool = False) -> AsyncIterator[RecordingRunner]:
     """A Runner that listens, through restarts of the server, on a connection of its own."""
-    client = await connected(url)
-    runner = RecordingRunner(client, slow=slow)
-    await client.subscribe(EXECUTE_SUBJECT, queue=RUNNER_QUEUE, cb=runner.receive)
-    await client.flush()
+    client, recording = await connected(url), RecordingRunner(slow=slow)
     try:
-        yield runner
+        async with subscribed_runner(client) as runner:
+            runner.script = recording.answer
+            yield recording
     finally:
         await client.close()

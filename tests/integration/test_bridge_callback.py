@@ -17,7 +17,7 @@ from runner_bridge.requests import RequestSettings, SignedRequests
 from runner_bridge.sidecar import serving
 from service.rules.payload import check
 from tests.support.callers import connected
-from tests.support.runner_stub import RunnerStub, runner_stub
+from tests.support.runner_double import RunnerDouble, http_runner
 from tests.support.scheduler_stub import SchedulerStub, claims_of, header, op_of, scheduler_stub
 from tests.support.tokens import HOST, KEYS
 from tests.wire.samples_host import EMPTY_SCHEDULE, INSTALL_ID, SCHEDULE, SCHEDULE_ID
@@ -62,13 +62,13 @@ async def service(nats_url: str) -> AsyncIterator[SchedulerStub]:
 
 
 @pytest.fixture
-async def platform() -> AsyncIterator[RunnerStub]:
-    async with runner_stub() as stub:
+async def platform() -> AsyncIterator[RunnerDouble]:
+    async with http_runner() as stub:
         yield stub
 
 
 @pytest.fixture
-async def runner(nats_url: str, platform: RunnerStub) -> AsyncIterator[Runner]:
+async def runner(nats_url: str, platform: RunnerDouble) -> AsyncIterator[Runner]:
     async with connected(nats_url) as client, ClientSession() as session:
         requests = SignedRequests(client, lambda: signing_key(KEYS, HOST), ONCE)
         async with serving(CallbackHandler(requests, TOKEN), platform.url) as url:

@@ -15,7 +15,7 @@ from devstack.embedded.servers import free_port
 from runner_bridge.executor import Executor
 from tests.support.callers import connected
 from tests.support.executions import BODY, SUBJECT, ask, ask_result, body_with, executing, token
-from tests.support.runner_stub import RESULT, Post, RunnerStub, runner_stub
+from tests.support.runner_double import RESULT, ReceivedCall, RunnerDouble, http_runner
 from tests.support.tokens import KEYS
 
 
@@ -26,19 +26,19 @@ async def bus(nats_url: str) -> AsyncIterator[Client]:
 
 
 @pytest.fixture
-async def stub() -> AsyncIterator[RunnerStub]:
-    async with runner_stub() as stub:
+async def stub() -> AsyncIterator[RunnerDouble]:
+    async with http_runner() as stub:
         yield stub
 
 
 @pytest.fixture
-async def executor(nats_url: str, stub: RunnerStub) -> AsyncIterator[Executor]:
+async def executor(nats_url: str, stub: RunnerDouble) -> AsyncIterator[Executor]:
     async with executing(nats_url, stub.url, margin_s=0.2) as executor:
         yield executor
 
 
 async def test_a_verified_request_is_posted_unchanged(
-    executor: Executor, bus: Client, stub: RunnerStub
+    executor: Executor, bus: Client, stub: RunnerDouble
 ) -> None:
     jti = uuid4()
     reply = await ask(
@@ -48,8 +48,8 @@ async def test_a_verified_request_is_posted_unchanged(
         traceparent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
     )
     assert reply.data == RESULT
-    [post] = stub.posts
-    assert (post.path, post.body) == ("/v1/execute", BODY)
+    [call] = stub.calls
+    assert (call.http_request.path, call.body) == ("/v1/execute", BODY)
     wanted = {
         "content-type": "application/json",
         "x-request-id": str(jti),
@@ -58,24 +58,24 @@ async def test_a_verified_request_is_posted_unchanged(
         "x-alga-extension": "7f0c8e9a-9a52-4e0b-8a43-0d6f3d8f0007",
         "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
     }
-    assert {name: post.headers.get(name) for name in wanted} == wanted
-    assert "ext-context" not in post.headers
+    assert {name: call.headers.get(name) for name in wanted} == wanted
+    assert "ext-context" not in call.headers
 
 
 async def test_each_attempt_has_its_own_key_which_a_repeated_delivery_keeps(
-    executor: Executor, bus: Client, stub: RunnerStub
+    executor: Executor, bus: Client, stub: RunnerDouble
 ) -> None:
     for attempt in (1, 1, 2):
         await ask(bus, body_with(attempt=attempt), Ext_Idempotency_Key="occurrence-1")
-    keys = [post.headers["x-idempotency-key"] for post in stub.posts]
+    keys = [call.headers["x-idempotency-key"] for call in stub.calls]
     assert keys == ["occurrence-1:1", "occurrence-1:1", "occurrence-1:2"]
 
 
 async def test_a_tenant_id_goes_into_its_header_as_utf8(
-    executor: Executor, bus: Client, stub: RunnerStub
+    executor: Executor, bus: Client, stub: RunnerDouble
 ) -> None:
     assert (await ask_result(bus, body_with(tenant_id="café"))).status == 200
-    assert [post.headers["x-alga-tenant"] for post in stub.posts] == ["café"]
+    assert [call.headers["x-alga-tenant"] for call in stub.calls] == ["café"]
 
 
 async def test_a_reply_shows_none_of_the_requests_headers(executor: Executor, bus: Client) -> None:
@@ -85,14 +85,14 @@ async def test_a_reply_shows_none_of_the_requests_headers(executor: Executor, bu
 
 
 async def test_an_error_that_the_runner_reports_is_forwarded(
-    executor: Executor, bus: Client, stub: RunnerStub
+    executor: Executor, bus: Client, stub: RunnerDouble
 ) -> None:
     document = {"status": 500, "headers": {}, "error": "guest trapped"}
 
-    async def respond(_: Post) -> web.StreamResponse:
+    async def answer(_: ReceivedCall) -> web.StreamResponse:
         return web.json_response(document, status=500)
 
-    stub.respond = respond
+    stub.script = answer
     assert json.loads((await ask(bus)).data) == document
 
 
@@ -112,11 +112,11 @@ REFUSED: dict[str, Callable[[], str]] = {
 
 @pytest.mark.parametrize("why", sorted(REFUSED))
 async def test_a_refused_context_is_answered_and_not_posted(
-    executor: Executor, bus: Client, stub: RunnerStub, why: str
+    executor: Executor, bus: Client, stub: RunnerDouble, why: str
 ) -> None:
     answer = await ask_result(bus, Ext_Context=REFUSED[why]())
     assert (answer.status, answer.error) == (401, "Execute request is not authorized")
-    assert not stub.posts
+    assert not stub.calls
 
 
 @pytest.mark.parametrize(
@@ -129,10 +129,10 @@ async def test_a_refused_context_is_answered_and_not_posted(
     ],
 )
 async def test_a_request_past_its_deadline_is_not_posted(
-    executor: Executor, bus: Client, stub: RunnerStub, headers: dict[str, str]
+    executor: Executor, bus: Client, stub: RunnerDouble, headers: dict[str, str]
 ) -> None:
     assert (await ask_result(bus, **headers)).status == 408
-    assert not stub.posts
+    assert not stub.calls
 
 
 @pytest.mark.parametrize("deadline", ["soon", "9999999999999", "-5", "²"])
@@ -156,12 +156,12 @@ async def test_a_deadline_that_is_ahead_or_no_number_does_not_stop_a_request(
     ],
 )
 async def test_a_malformed_execute_request_is_answered_and_not_posted(
-    executor: Executor, bus: Client, stub: RunnerStub, body: bytes
+    executor: Executor, bus: Client, stub: RunnerDouble, body: bytes
 ) -> None:
     answer = await ask_result(bus, body)
     assert answer.status == 400
     assert answer.error
-    assert not stub.posts
+    assert not stub.calls
 
 
 async def test_a_runner_that_is_down_is_an_error(nats_url: str, bus: Client) -> None:
@@ -174,7 +174,7 @@ async def test_a_runner_that_is_down_is_an_error(nats_url: str, bus: Client) -> 
 
 
 async def test_a_slow_runner_is_an_error_in_time(
-    executor: Executor, bus: Client, stub: RunnerStub
+    executor: Executor, bus: Client, stub: RunnerDouble
 ) -> None:
     release = stub.hold()
     began = time.monotonic()
@@ -184,11 +184,11 @@ async def test_a_slow_runner_is_an_error_in_time(
     assert time.monotonic() - began < 30
 
 
-def responding(**response: Any) -> Callable[[Post], Awaitable[web.StreamResponse]]:
-    async def respond(_: Post) -> web.StreamResponse:
+def responding(**response: Any) -> Callable[[ReceivedCall], Awaitable[web.StreamResponse]]:
+    async def answer(_: ReceivedCall) -> web.StreamResponse:
         return web.Response(**response)
 
-    return respond
+    return answer
 
 
 @pytest.mark.parametrize(
@@ -217,39 +217,39 @@ def responding(**response: Any) -> Callable[[Post], Awaitable[web.StreamResponse
     ids=repr,
 )
 async def test_a_malformed_runner_response_is_an_error(
-    executor: Executor, bus: Client, stub: RunnerStub, response: dict[str, Any]
+    executor: Executor, bus: Client, stub: RunnerDouble, response: dict[str, Any]
 ) -> None:
-    stub.respond = responding(**response)
+    stub.script = responding(**response)
     answer = await ask_result(bus)
     assert answer.status == 502
     assert answer.error is not None
     assert answer.error.startswith("Runner answered")
-    assert len(stub.posts) == 1
+    assert len(stub.calls) == 1
 
 
 async def test_a_runner_that_hangs_up_is_an_error(
-    executor: Executor, bus: Client, stub: RunnerStub
+    executor: Executor, bus: Client, stub: RunnerDouble
 ) -> None:
-    async def respond(_: Post) -> web.StreamResponse:
+    async def answer(_: ReceivedCall) -> web.StreamResponse:
         raise asyncio.CancelledError
 
-    stub.respond = respond
+    stub.script = answer
     assert (await ask_result(bus)).status == 502
 
 
 async def test_a_response_of_the_maximum_size_is_forwarded(
-    executor: Executor, bus: Client, stub: RunnerStub
+    executor: Executor, bus: Client, stub: RunnerDouble
 ) -> None:
     frame = len(b'{"status":200,"body_b64":""}')
     largest = b'{"status":200,"body_b64":"%s"}' % (b"A" * (262_144 - frame))
-    stub.respond = responding(body=largest)
+    stub.script = responding(body=largest)
     assert (await ask(bus)).data == largest
 
 
 @pytest.mark.parametrize("reply_to", ["", "ext.scheduler.create"])
 async def test_a_request_with_another_reply_subject_than_an_inbox_is_dropped(
-    executor: Executor, bus: Client, stub: RunnerStub, reply_to: str
+    executor: Executor, bus: Client, stub: RunnerDouble, reply_to: str
 ) -> None:
     await bus.publish(SUBJECT, BODY, reply=reply_to, headers={"Ext-Context": token()})
     assert (await ask_result(bus)).status == 200  # in order: the other one came first
-    assert len(stub.posts) == 1
+    assert len(stub.calls) == 1

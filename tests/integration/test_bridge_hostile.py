@@ -15,7 +15,7 @@ from service.bus.client import NatsConnection
 from service.worker.runner_client import RunnerCall, RunnerClient
 from tests.support.keys import WORKER_KEY, write_key_set
 from tests.support.raw_nats import a_wire, hpub, pub
-from tests.support.runner_stub import runner_stub
+from tests.support.runner_double import http_runner
 from tests.wire.samples_host import EXECUTE_SAMPLES
 
 HOSTILE = {
@@ -53,7 +53,7 @@ async def test_a_bridge_still_answers_after_malformed_messages(
     request = EXECUTE_SAMPLES["request"]
     assert isinstance(request, ExecuteRequest)
     client = NatsConnection()
-    async with runner_stub() as runner:
+    async with http_runner() as runner:
         settings = {**bridge.settings, "runner_url": runner.url}
         program = msgspec.structs.replace(bridge, settings=settings)
         async with running(program, tmp_path / "bridge"), a_wire(nats_url) as wire:
@@ -66,4 +66,4 @@ async def test_a_bridge_still_answers_after_malformed_messages(
                 )
                 assert (outcome.http_status, outcome.error) == (200, None), name
             await client.close()
-    assert len(runner.posts) == len(HOSTILE)
+    assert len(runner.calls) == len(HOSTILE)

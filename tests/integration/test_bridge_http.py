@@ -10,7 +10,7 @@ from aiohttp import ClientSession, DummyCookieJar, web
 
 from runner_bridge.sidecar import SidecarLimits
 from tests.support.eventually import eventually
-from tests.support.runner_stub import Post, RunnerStub, runner_stub
+from tests.support.runner_double import ReceivedCall, RunnerDouble, http_runner
 from tests.support.sidecars import TOKEN, exchange, open_socket, sidecar_for
 from tests.wire.samples_host import INSTALL_ID
 
@@ -20,13 +20,13 @@ END = b"Host: x\r\nConnection: close\r\n\r\n"
 
 
 @pytest.fixture
-async def platform() -> AsyncIterator[RunnerStub]:
-    async with runner_stub() as stub:
+async def platform() -> AsyncIterator[RunnerDouble]:
+    async with http_runner() as stub:
         yield stub
 
 
 @pytest.fixture
-async def sidecar(nats_url: str, platform: RunnerStub) -> AsyncIterator[str]:
+async def sidecar(nats_url: str, platform: RunnerDouble) -> AsyncIterator[str]:
     # By name: a cookie jar keeps nothing of addresses.
     async with sidecar_for(nats_url, platform.url.replace("127.0.0.1", "localhost")) as url:
         yield url
@@ -39,36 +39,37 @@ async def session() -> AsyncIterator[ClientSession]:
 
 
 async def test_a_cookie_that_was_set_for_one_request_is_not_sent_with_another(
-    session: ClientSession, sidecar: str, platform: RunnerStub
+    session: ClientSession, sidecar: str, platform: RunnerDouble
 ) -> None:
-    async def respond(_: Post) -> web.StreamResponse:
+    async def answer(_: ReceivedCall) -> web.StreamResponse:
         return web.Response(headers={"set-cookie": "session=alice; Path=/"})
 
-    platform.respond = respond
+    platform.script = answer
     response = await session.get(f"{sidecar}/login")
     assert response.headers["set-cookie"] == "session=alice; Path=/"
     await session.get(f"{sidecar}/other")
     await session.get(f"{sidecar}/own", headers={"cookie": "session=bob"})
-    assert [post.headers.get("cookie") for post in platform.posts] == [None, None, "session=bob"]
+    assert [call.headers.get("cookie") for call in platform.calls] == [None, None, "session=bob"]
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "unknown"])
 async def test_a_compressed_request_body_arrives_byte_for_byte(
-    session: ClientSession, sidecar: str, platform: RunnerStub, encoding: str
+    session: ClientSession, sidecar: str, platform: RunnerDouble, encoding: str
 ) -> None:
     body = gzip.compress(b"x" * 100_000)
     headers = {"content-encoding": encoding}
     response = await session.put(f"{sidecar}/blob", data=body, headers=headers)
     assert response.status == 200
-    [post] = platform.posts
-    assert (post.body, post.headers["content-encoding"]) == (body, encoding)
-    assert post.headers["content-length"] == str(len(body))
+    [call] = platform.calls
+    assert (call.body, call.headers["content-encoding"]) == (body, encoding)
+    assert call.headers["content-length"] == str(len(body))
 
 
 async def test_a_response_has_the_platforms_headers_and_no_others(
-    session: ClientSession, sidecar: str, platform: RunnerStub
+    session: ClientSession, sidecar: str, platform: RunnerDouble
 ) -> None:
-    async def bare(request: web.Request) -> web.StreamResponse:
+    async def bare(call: ReceivedCall) -> web.StreamResponse:
+        request = call.http_request
         assert request.transport is not None
         request.transport.write(
             b"HTTP/1.1 200 Fine\r\nX-One: 1\r\nx-one: 2\r\nConnection: close, X-Hop\r\n"
@@ -77,7 +78,7 @@ async def test_a_response_has_the_platforms_headers_and_no_others(
         request.transport.close()
         return web.Response()
 
-    platform.stream = bare
+    platform.script = bare
     answer = await exchange(sidecar, b"GET /bare HTTP/1.1\r\n" + END)
     head, _, body = answer.partition(b"\r\n\r\n")
     lines = sorted(line.lower() for line in head.split(b"\r\n")[1:])
@@ -86,15 +87,15 @@ async def test_a_response_has_the_platforms_headers_and_no_others(
     assert body == b"ok"
 
 
-async def test_hop_by_hop_headers_are_dropped(sidecar: str, platform: RunnerStub) -> None:
+async def test_hop_by_hop_headers_are_dropped(sidecar: str, platform: RunnerDouble) -> None:
     await exchange(
         sidecar,
         b"GET /a HTTP/1.1\r\nHost: x\r\nConnection: close, X-One\r\nConnection: X-Two\r\n"
         b"X-One: 1\r\nX-Two: 2\r\nTE: trailers\r\nKeep-Alive: timeout=5\r\nTrailer: x\r\n"
         b"Proxy-Authorization: secret\r\nProxy-Connection: close\r\nX-Kept: 1\r\n\r\n",
     )
-    [post] = platform.posts
-    assert set(post.headers) - {"host", "connection"} == {"x-kept"}
+    [call] = platform.calls
+    assert set(call.headers) - {"host", "connection"} == {"x-kept"}
 
 
 @pytest.mark.parametrize(
@@ -114,20 +115,20 @@ async def test_hop_by_hop_headers_are_dropped(sidecar: str, platform: RunnerStub
     ],
 )
 async def test_an_odd_request_is_answered_without_a_traceback(
-    sidecar: str, platform: RunnerStub, line: bytes, status: int, caplog: pytest.LogCaptureFixture
+    sidecar: str, platform: RunnerDouble, line: bytes, status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     answer = await exchange(sidecar, line + b"\r\n" + END)
     assert answer.startswith((b"HTTP/1.1 %d " % status, b"HTTP/1.0 %d " % status))
-    assert len(platform.posts) == (status == 200)
+    assert len(platform.calls) == (status == 200)
     assert [record.getMessage() for record in caplog.records if record.exc_info] == []
     assert all(record.levelno < logging.ERROR for record in caplog.records)
 
 
 async def test_an_absolute_target_reaches_the_platform_by_its_path(
-    sidecar: str, platform: RunnerStub
+    sidecar: str, platform: RunnerDouble
 ) -> None:
     await exchange(sidecar, b"GET http://elsewhere/a?b=%2F HTTP/1.1\r\n" + END)
-    assert [post.target for post in platform.posts] == ["/a?b=%2F"]
+    assert [call.http_request.raw_path for call in platform.calls] == ["/a?b=%2F"]
 
 
 @pytest.mark.parametrize(
@@ -152,7 +153,7 @@ async def test_an_absolute_target_reaches_the_platform_by_its_path(
     ],
 )
 async def test_a_request_that_two_servers_would_read_differently_is_refused(
-    sidecar: str, platform: RunnerStub, headers: bytes
+    sidecar: str, platform: RunnerDouble, headers: bytes
 ) -> None:
     request = b"POST /a HTTP/1.1\r\nHost: x\r\n" + headers + b"\r\n3\r\nabc\r\n0\r\n\r\n"
     reader, writer = await open_socket(sidecar)
@@ -160,7 +161,7 @@ async def test_a_request_that_two_servers_would_read_differently_is_refused(
     status = int((await reader.readline()).split()[1])
     writer.close()
     assert status in {400, 501}
-    assert platform.posts == []
+    assert platform.calls == []
 
 
 NEAR_MISSES = [f"{PATH}/", f"/{PATH}", PATH.replace("/ext", "%2Fext"), PATH.upper(), f"{PATH}/."]
@@ -169,22 +170,22 @@ NEAR_MISSES = [f"{PATH}/", f"/{PATH}", PATH.replace("/ext", "%2Fext"), PATH.uppe
 @pytest.mark.parametrize("target", NEAR_MISSES)
 @pytest.mark.parametrize("method", ["POST", "GET"])
 async def test_a_near_miss_of_the_callback_is_answered_and_not_forwarded(
-    sidecar: str, platform: RunnerStub, target: str, method: str
+    sidecar: str, platform: RunnerDouble, target: str, method: str
 ) -> None:
     answer = await exchange(sidecar, f"{method} {target} HTTP/1.1\r\n".encode() + END)
     assert answer.startswith(b"HTTP/1.1 404 ")
     assert answer.endswith(b'{"error": "Not found"}')
-    assert platform.posts == []
+    assert platform.calls == []
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "PROPFIND"])
 async def test_another_method_on_the_callback_is_answered_405(
-    session: ClientSession, sidecar: str, platform: RunnerStub, method: str
+    session: ClientSession, sidecar: str, platform: RunnerDouble, method: str
 ) -> None:
     response = await session.request(method, sidecar + PATH, headers={"x-runner-auth": TOKEN})
     assert (response.status, response.headers["allow"]) == (405, "POST")
     assert response.content_type == "application/json"
-    assert platform.posts == []
+    assert platform.calls == []
 
 
 @pytest.mark.parametrize("spelling", ["urn:uuid:{}", "{{{}}}", "{}0"])
@@ -205,7 +206,7 @@ async def test_a_compressed_callback_is_answered_415(session: ClientSession, sid
 
 
 @pytest.fixture
-async def impatient(nats_url: str, platform: RunnerStub) -> AsyncIterator[str]:
+async def impatient(nats_url: str, platform: RunnerDouble) -> AsyncIterator[str]:
     async with sidecar_for(nats_url, platform.url, SHORT) as url:
         yield url
 
@@ -227,7 +228,7 @@ async def test_a_body_that_pauses_too_long_is_not_forwarded_further(impatient: s
     assert answer.startswith(b"HTTP/1.1 408 ")
 
 
-async def test_idle_connections_give_way_to_new_ones(nats_url: str, platform: RunnerStub) -> None:
+async def test_idle_connections_give_way_to_new_ones(nats_url: str, platform: RunnerDouble) -> None:
     limits = SidecarLimits(max_connections=4)
     async with sidecar_for(nats_url, platform.url, limits) as url:
         sockets = [await open_socket(url) for _ in range(12)]
@@ -240,12 +241,12 @@ async def test_idle_connections_give_way_to_new_ones(nats_url: str, platform: Ru
             writer.close()
 
 
-async def test_a_connection_in_use_does_not_give_way(nats_url: str, platform: RunnerStub) -> None:
+async def test_a_connection_in_use_does_not_give_way(nats_url: str, platform: RunnerDouble) -> None:
     release = platform.hold()
     limits = SidecarLimits(max_connections=1)
     async with sidecar_for(nats_url, platform.url, limits) as url:
         first = asyncio.create_task(exchange(url, b"GET /a HTTP/1.1\r\n" + END))
-        await eventually(lambda: platform.in_hand == 1)
+        await eventually(lambda: platform.in_flight == 1)
         assert await exchange(url, b"GET /b HTTP/1.1\r\n" + END) == b""
         release.set()
         assert (await first).startswith(b"HTTP/1.1 200 ")

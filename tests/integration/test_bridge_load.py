@@ -9,7 +9,7 @@ from nats.aio.client import Client
 from tests.support.callers import connected
 from tests.support.eventually import eventually
 from tests.support.executions import ask_result, executing
-from tests.support.runner_stub import RunnerStub, runner_stub
+from tests.support.runner_double import RunnerDouble, http_runner
 
 
 @pytest.fixture
@@ -19,33 +19,33 @@ async def bus(nats_url: str) -> AsyncIterator[Client]:
 
 
 @pytest.fixture
-async def stub() -> AsyncIterator[RunnerStub]:
-    async with runner_stub() as stub:
+async def stub() -> AsyncIterator[RunnerDouble]:
+    async with http_runner() as stub:
         yield stub
 
 
 async def test_requests_in_flight_stay_within_the_concurrency_limit(
-    nats_url: str, bus: Client, stub: RunnerStub
+    nats_url: str, bus: Client, stub: RunnerDouble
 ) -> None:
     release = stub.hold()
     async with executing(nats_url, stub.url, concurrency=3, max_waiting=4) as executor:
         asked = [asyncio.create_task(ask_result(bus)) for _ in range(7)]
-        await eventually(lambda: stub.in_hand == 3 and executor.in_flight == 7)
+        await eventually(lambda: stub.in_flight == 3 and executor.in_flight == 7)
         refused = await ask_result(bus)
         assert (refused.status, refused.error) == (503, "Bridge is busy")
         release.set()
         answers = await asyncio.gather(*asked)
     assert [answer.status for answer in answers] == [200] * 7
-    assert stub.most == 3
+    assert stub.max_in_flight == 3
 
 
 async def test_stopping_a_bridge_answers_requests_in_flight(
-    nats_url: str, bus: Client, stub: RunnerStub
+    nats_url: str, bus: Client, stub: RunnerDouble
 ) -> None:
     release = stub.hold()
     async with executing(nats_url, stub.url) as executor:
         asked = [asyncio.create_task(ask_result(bus)) for _ in range(5)]
-        await eventually(lambda: stub.in_hand == 5)
+        await eventually(lambda: stub.in_flight == 5)
         stopping = asyncio.create_task(executor.stop())
         release.set()
         await stopping
@@ -54,7 +54,7 @@ async def test_stopping_a_bridge_answers_requests_in_flight(
 
 
 async def test_a_bridge_that_exceeds_its_drain_timeout_still_answers(
-    nats_url: str, bus: Client, stub: RunnerStub
+    nats_url: str, bus: Client, stub: RunnerDouble
 ) -> None:
     stub.hold()
     async with executing(nats_url, stub.url, concurrency=1, drain_timeout_s=0.05) as executor:
@@ -67,12 +67,12 @@ async def test_a_bridge_that_exceeds_its_drain_timeout_still_answers(
 
 
 async def test_two_bridges_share_the_work_and_lose_none_when_one_stops(
-    nats_url: str, bus: Client, stub: RunnerStub
+    nats_url: str, bus: Client, stub: RunnerDouble
 ) -> None:
     async with executing(nats_url, stub.url) as first, executing(nats_url, stub.url):
         asked = [asyncio.create_task(ask_result(bus)) for _ in range(100)]
-        await eventually(lambda: len(stub.posts) > 20)
+        await eventually(lambda: len(stub.calls) > 20)
         await first.stop()
         answers = await asyncio.gather(*asked)
     assert [answer.status for answer in answers] == [200] * 100
-    assert len(stub.posts) == 100
+    assert len(stub.calls) == 100

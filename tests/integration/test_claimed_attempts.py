@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from tests.support.firing_stack import SLOT, Stack, firing_stack
-from tests.support.stub_runner import Seen
+from tests.support.runner_double import ReceivedCall
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ SKIPPED = [
     ("UPDATE tenant_extension_schedule SET enabled = false", "schedule disabled"),
     ("UPDATE tenant_extension_install SET is_enabled = false", "install disabled"),
     ("UPDATE tenant_extension_install SET status = 'disabled'", "install disabled"),
-    ("INSERT INTO ext_scheduler.tenant_pauses VALUES ('tenant-a', now(), 'test')", "tenant paused"),
+    ("INSERT INTO ext_scheduler.tenant_pauses VALUES ('tenant-1', now(), 'test')", "tenant paused"),
 ]
 
 
@@ -38,7 +38,7 @@ async def test_run_of_a_disabled_schedule_install_or_tenant_is_skipped(
     assert (run["status"], run["error"]) == ("skipped", reason)
     (line,) = [record for record in caplog.records if record.message == "run"]
     assert reason in str(vars(line))
-    assert stack.runner.seen == []
+    assert stack.runner.calls == []
     assert await stack.events() == []
     rows = await stack.pool.fetch("SELECT last_run_status FROM tenant_extension_schedule")
     assert [row["last_run_status"] for row in rows] in ([], [None])
@@ -50,7 +50,7 @@ async def test_manual_run_of_a_disabled_schedule_is_called(stack: Stack) -> None
     job = await stack.manual(planned.schedule_id)
     await stack.executor.execute(job)
     assert (await stack.run(job))["status"] == "success"
-    context = stack.runner.seen[0].request["context"]
+    context = stack.runner.calls[0].request["context"]
     assert context["trigger"] == "run_now"
 
 
@@ -60,7 +60,7 @@ async def test_manual_run_of_a_deleted_schedule_is_skipped(stack: Stack) -> None
     await stack.pool.execute("DELETE FROM tenant_extension_schedule")
     await stack.executor.execute(job)
     assert (await stack.run(job))["status"] == "skipped"
-    assert stack.runner.seen == []
+    assert stack.runner.calls == []
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ async def test_missing_endpoint_disables_the_schedule(stack: Stack, change: str)
     assert row["last_run_status"] == "error"
     assert "disabled" in row["last_error"]
     assert row["revision"] == 1
-    assert stack.runner.seen == []
+    assert stack.runner.calls == []
     assert sorted(await stack.events()) == ["run.failed", "schedule.disabled"]
     assert await stack.pool.fetchval("SELECT count(*) FROM ext_scheduler.timers") == 0
     entry = await stack.pool.fetchrow("SELECT * FROM ext_scheduler.audit")
@@ -105,14 +105,14 @@ async def test_run_that_cannot_be_called_fails_without_a_call(stack: Stack, chan
     run = await stack.run(job)
     assert (run["status"], run["attempts"]) == ("error", 1)
     assert run["error"]
-    assert stack.runner.seen == []
+    assert stack.runner.calls == []
     assert (await stack.schedule(job))["enabled"]
 
 
 async def test_run_uninstalled_in_flight_writes_nothing(stack: Stack) -> None:
     job = await stack.planned()
 
-    async def uninstall(_: Seen) -> bytes:
+    async def uninstall(_: ReceivedCall) -> bytes:
         for table in ("tenant_extension_schedule", "ext_scheduler.runs"):
             await stack.pool.execute(f"DELETE FROM {table}")
         return b'{"status":200}'

@@ -17,12 +17,12 @@ from service.worker.firing import FiringSettings
 from service.worker.planner import PlannerSettings
 from service.worker.runner_client import RunnerClient
 from service.worker.worker import Worker, WorkerSettings
-from tests.support import registry
+from tests.support import schedule_rows
 from tests.support.bus_service import a_client
 from tests.support.eventually import eventually
 from tests.support.keys import WORKER_KEY
-from tests.support.registry import Installed
-from tests.support.stub_runner import Seen, StubRunner, stub_runner
+from tests.support.platform import TICK, Installed, install
+from tests.support.runner_double import ReceivedCall, RunnerDouble, bus_runner
 
 GREEDY, DUE, FIRING = "greedy", 10_000, FiringSettings()
 # The current minute's slot is never late: nothing here is about catching up.
@@ -37,7 +37,9 @@ CRON = "0 0 1 1 *"
 MANY = f"""
 WITH made AS (
   INSERT INTO tenant_extension_schedule (install_id, tenant_id, endpoint_id, cron)
-  SELECT $1, $2, $3, '{CRON}' FROM generate_series(1, $4::integer)
+  SELECT $1, $2, endpoint.id, '{CRON}'
+  FROM extension_api_endpoint AS endpoint, generate_series(1, $4::integer)
+  WHERE endpoint.version_id = $3
   RETURNING id, tenant_id, install_id, cron
 )
 INSERT INTO ext_scheduler.timers (tenant_id, schedule_id, install_id, cron, timezone, due_at)
@@ -62,16 +64,16 @@ async def working(pool: asyncpg.Pool, client: NatsConnection) -> AsyncIterator[N
         await task
 
 
-async def hang_for_the_greedy(seen: Seen) -> bytes:
-    if seen.request["context"]["tenant_id"] == GREEDY:
+async def hang_for_the_greedy(call: ReceivedCall) -> bytes:
+    if call.request["context"]["tenant_id"] == GREEDY:
         await asyncio.Event().wait()
     return b'{"status":200}'
 
 
 async def due(pool: asyncpg.Pool, tenant_id: str, slot: datetime) -> tuple[Installed, UUID]:
     async with pool.acquire() as connection:
-        made = await registry.install(connection, tenant_id)
-        return made, await registry.schedule(connection, made, cron=CRON, due_at=slot)
+        made = await install(connection, tenant_id=tenant_id, materialised=TICK)
+        return made, await schedule_rows.schedule(connection, made, cron=CRON, due_at=slot)
 
 
 async def lateness(pool: asyncpg.Pool, tenant_id: str, schedule_id: UUID) -> float:
@@ -84,8 +86,8 @@ async def lateness(pool: asyncpg.Pool, tenant_id: str, schedule_id: UUID) -> flo
 async def run_now(pool: asyncpg.Pool, number: int) -> float:
     """Seconds until a manual run of a tenant that had nothing to do so far is started."""
     async with pool.acquire() as connection:
-        made = await registry.install(connection, f"later-{number}")
-        id_ = await registry.schedule(connection, made, cron=CRON)
+        made = await install(connection, tenant_id=f"later-{number}", materialised=TICK)
+        id_ = await schedule_rows.schedule(connection, made, cron=CRON)
         now = await clock.read(connection)
         await occurrences.plan_manual_run(connection, made.tenant_id, made.install_id, id_, now)
     return await lateness(pool, made.tenant_id, id_)
@@ -95,8 +97,8 @@ async def all_planned(pool: asyncpg.Pool) -> bool:
     return await pool.fetchval("SELECT count(*) = $1 FROM ext_scheduler.runs", DUE + 5)  # type: ignore[no-any-return]  # a boolean
 
 
-async def full(runner: StubRunner) -> bool:
-    return runner.in_hand >= FIRING.in_flight // 2
+async def full(runner: RunnerDouble) -> bool:
+    return runner.in_flight >= FIRING.in_flight // 2
 
 
 async def test_ten_thousand_hanging_calls_do_not_delay_other_calls(
@@ -104,11 +106,11 @@ async def test_ten_thousand_hanging_calls_do_not_delay_other_calls(
 ) -> None:
     async with pool.acquire() as connection:
         slot = (await clock.read(connection)).replace(second=0, microsecond=0)
-        greedy = await registry.install(connection, GREEDY)
-        ids = greedy.install_id, greedy.tenant_id, greedy.endpoint_id
+        greedy = await install(connection, tenant_id=GREEDY, materialised=TICK)
+        ids = greedy.install_id, greedy.tenant_id, greedy.version_id
         await connection.execute(MANY, *ids, DUE, slot)
     others = [await due(pool, f"other-{number}", slot) for number in range(5)]
-    async with a_client(nats_url) as client, stub_runner(nats_url) as runner:
+    async with a_client(nats_url) as client, bus_runner(nats_url) as runner:
         runner.script = hang_for_the_greedy
         async with working(pool, client):
             for made, id_ in others:
@@ -117,7 +119,7 @@ async def test_ten_thousand_hanging_calls_do_not_delay_other_calls(
             await eventually(lambda: full(runner))
             # What cannot be seated is taken and handed back all the while.
             assert max([await run_now(pool, number) for number in range(8)]) < LITTLE_S
-            assert runner.in_hand <= FIRING.in_flight // 2 + 1
+            assert runner.in_flight <= FIRING.in_flight // 2 + 1
             waiting = await pool.fetchval(
                 "SELECT count(*) FROM ext_scheduler.runs WHERE status = 'queued'"
             )

@@ -6,23 +6,23 @@ from datetime import UTC, datetime
 import asyncpg
 import msgspec
 import pytest
-from aiohttp import ClientSession, web
+from aiohttp import ClientSession
 
 from runner_bridge.executor import Executor, ExecutorSettings
 from tests.support.callers import connected
 from tests.support.firing_stack import Stack, firing_stack
 from tests.support.keys import KEYS
-from tests.support.runner_stub import Post, RunnerStub, runner_stub
+from tests.support.runner_double import ReceivedCall, RunnerDouble, http_runner
 
 
 @pytest.fixture
-async def runner() -> AsyncIterator[RunnerStub]:
-    async with runner_stub(remembers=True) as runner:
+async def runner() -> AsyncIterator[RunnerDouble]:
+    async with http_runner(remembers=True) as runner:
         yield runner
 
 
 @pytest.fixture
-async def stack(pool: asyncpg.Pool, nats_url: str, runner: RunnerStub) -> AsyncIterator[Stack]:
+async def stack(pool: asyncpg.Pool, nats_url: str, runner: RunnerDouble) -> AsyncIterator[Stack]:
     settings = ExecutorSettings(runner_url=runner.url)
     async with (
         firing_stack(pool, nats_url) as stack,
@@ -36,18 +36,18 @@ async def stack(pool: asyncpg.Pool, nats_url: str, runner: RunnerStub) -> AsyncI
         await executor.stop()
 
 
-def extension_answers(runner: RunnerStub, *statuses: int) -> None:
+def extension_answers(runner: RunnerDouble, *statuses: int) -> None:
     """Let the extension answer its calls with these statuses, one after the other."""
     left = list(statuses)
 
-    async def respond(_: Post) -> web.StreamResponse:
-        return web.json_response({"status": left.pop(0), "headers": {}})
+    async def answer(_: ReceivedCall) -> bytes:
+        return msgspec.json.encode({"status": left.pop(0), "headers": {}})
 
-    runner.respond = respond
+    runner.script = answer
 
 
 async def test_a_failure_then_a_success_is_a_success_after_two_calls_of_the_extension(
-    stack: Stack, runner: RunnerStub
+    stack: Stack, runner: RunnerDouble
 ) -> None:
     extension_answers(runner, 500, 200)
     # The bridge reads the real time in tokens; the next slot must not rule a retry out.
@@ -62,12 +62,12 @@ async def test_a_failure_then_a_success_is_a_success_after_two_calls_of_the_exte
     run = await stack.run(job)
     assert (run["status"], run["attempts"], run["http_status"]) == ("success", 2, 200)
     assert len(runner.executed) == 2
-    seen = [msgspec.json.decode(post.body)["http"]["headers"] for post in runner.executed]
+    seen = [msgspec.json.decode(call.body)["http"]["headers"] for call in runner.executed]
     assert [headers["x-idempotency-key"] for headers in seen] == [str(job.run_id)] * 2
     assert [headers["x-alga-attempt"] for headers in seen] == ["1", "2"]
 
 
-async def test_a_runner_answers_a_known_key_from_memory(runner: RunnerStub) -> None:
+async def test_a_runner_answers_a_known_key_from_memory(runner: RunnerDouble) -> None:
     extension_answers(runner, 500, 200)
     async with ClientSession() as session:
         answers = []

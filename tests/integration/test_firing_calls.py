@@ -11,10 +11,11 @@ import pytest
 from contracts.context import verify
 from contracts.subjects import CONTEXT_HEADER, DEADLINE_HEADER, RUNNER_AUDIENCE
 from service.storage.runs.queue import JobPayload
-from tests.support import registry
+from tests.support import schedule_rows
 from tests.support.firing_stack import SLOT, Stack, firing_stack
 from tests.support.keys import KEYS
-from tests.support.stub_runner import status
+from tests.support.platform import install
+from tests.support.runner_double import status
 
 
 @pytest.fixture
@@ -55,8 +56,8 @@ async def test_request_carries_what_the_runner_needs(stack: Stack) -> None:
     )
     job = await stack.planned(payload={"a": 1})
     await stack.executor.execute(job)
-    (seen,) = stack.runner.seen
-    context = seen.request["context"]
+    (call,) = stack.runner.calls
+    context = call.request["context"]
     assert context.pop("request_id")
     assert context == {
         "tenant_id": made.tenant_id,
@@ -70,7 +71,7 @@ async def test_request_carries_what_the_runner_needs(stack: Stack) -> None:
         "scheduled_for": "2026-03-02T12:00:00Z",
         "attempt": 1,
     }
-    http = seen.request["http"]
+    http = call.request["http"]
     assert (http["method"], http["path"], http["query"]) == ("POST", "/api/tick", {})
     assert http["headers"] == {
         "x-alga-tenant": made.tenant_id,
@@ -82,10 +83,10 @@ async def test_request_carries_what_the_runner_needs(stack: Stack) -> None:
         "x-idempotency-key": str(job.run_id),
         "content-type": "application/json",
     }
-    assert seen.payload == {"a": 1}
-    assert seen.request["limits"] == {"timeout_ms": 30000}
-    assert "cap:http.fetch" in seen.request["providers"]
-    assert seen.request["secret_envelope"] == {
+    assert call.payload == {"a": 1}
+    assert call.request["limits"] == {"timeout_ms": 30000}
+    assert "cap:http.fetch" in call.request["providers"]
+    assert call.request["secret_envelope"] == {
         "ciphertext_b64": "Y2lwaGVy",
         "algorithm": "aes",
         "key_path": "key",
@@ -93,8 +94,8 @@ async def test_request_carries_what_the_runner_needs(stack: Stack) -> None:
         "version": "v1",
         "expires_at": "2026-03-02T12:00:00.000Z",
     }
-    assert "user" not in seen.request
-    assert seen.key == str(job.run_id)
+    assert "user" not in call.request
+    assert call.key == str(job.run_id)
 
 
 async def test_schedule_name_goes_into_its_header_percent_encoded(stack: Stack) -> None:
@@ -103,8 +104,8 @@ async def test_schedule_name_goes_into_its_header_percent_encoded(stack: Stack) 
         "UPDATE tenant_extension_schedule SET name = $1", "Täglich, 50% & a/b\r\nx: 1"
     )
     await stack.executor.execute(job)
-    (seen,) = stack.runner.seen
-    name = seen.request["http"]["headers"]["x-alga-schedule-name"]
+    (call,) = stack.runner.calls
+    name = call.request["http"]["headers"]["x-alga-schedule-name"]
     assert name == "T%C3%A4glich%2C%2050%25%20%26%20a%2Fb%0D%0Ax%3A%201"
 
 
@@ -114,40 +115,40 @@ async def test_attempt_and_trigger_are_in_the_headers_of_the_extension(stack: St
     await stack.executor.execute(job)
     stack.clock.forward(10)
     await stack.executor.execute(job)
-    first, second = (seen.request["http"]["headers"] for seen in stack.runner.seen)
+    first, second = (call.request["http"]["headers"] for call in stack.runner.calls)
     assert second == first | {"x-alga-attempt": "2"}
     stack.runner.script = status(200)
     stack.clock.forward(600)
     await stack.executor.execute(job)
     await stack.executor.execute(await stack.manual(job.schedule_id))
-    assert stack.runner.seen[-1].request["http"]["headers"]["x-alga-trigger"] == "run_now"
+    assert stack.runner.calls[-1].request["http"]["headers"]["x-alga-trigger"] == "run_now"
 
 
 async def test_request_is_signed_for_the_runner_by_the_databases_clock(stack: Stack) -> None:
     job = await stack.planned()
     await stack.executor.execute(job)
-    (seen,) = stack.runner.seen
+    (call,) = stack.runner.calls
     now = stack.clock.now.timestamp()
     claims = verify(
-        seen.headers[CONTEXT_HEADER],
+        call.headers[CONTEXT_HEADER],
         KEYS,
         audience=RUNNER_AUDIENCE,
         op="execute",
-        body=seen.body,
+        body=call.body,
         now=now + 1,
     )
-    assert str(claims.jti) == seen.request["context"]["request_id"]
+    assert str(claims.jti) == call.request["context"]["request_id"]
     assert claims.install_id == stack.made.install_id
     assert claims.exp - claims.iat <= 120
-    assert now * 1000 <= int(seen.headers[DEADLINE_HEADER]) <= (now + 60) * 1000
+    assert now * 1000 <= int(call.headers[DEADLINE_HEADER]) <= (now + 60) * 1000
 
 
 async def test_get_never_has_a_body(stack: Stack) -> None:
     async with stack.pool.acquire() as connection:
-        made = await registry.install(connection, method="get", path=" api//status")
+        made = await install(connection, materialised=("get", " api//status"))
     job = await stack.planned(made, payload={"kept": True})
     await stack.executor.execute(job)
-    http = stack.runner.seen[0].request["http"]
+    http = stack.runner.calls[0].request["http"]
     assert (http["method"], http["path"]) == ("GET", "/api/status")
     assert "body_b64" not in http
     assert "content-type" not in http["headers"]
@@ -159,7 +160,7 @@ async def test_payload_stored_as_json_text_is_read(stack: Stack) -> None:
         "UPDATE tenant_extension_schedule SET payload_json = to_jsonb('{\"a\": 1}'::text)"
     )
     await stack.executor.execute(job)
-    assert stack.runner.seen[0].payload == {"a": 1}
+    assert stack.runner.calls[0].payload == {"a": 1}
 
 
 async def test_newest_bundle_and_config_row_count(stack: Stack) -> None:
@@ -178,7 +179,7 @@ async def test_newest_bundle_and_config_row_count(stack: Stack) -> None:
         made.tenant_id,
     )
     await stack.executor.execute(await stack.planned())
-    context = stack.runner.seen[0].request["context"]
+    context = stack.runner.calls[0].request["context"]
     assert context["content_hash"] == "sha256:feed"
     assert context["config"] == {"from": "row"}
 
@@ -204,14 +205,14 @@ async def test_config_values_that_are_no_strings_go_as_their_json_text(
 ) -> None:
     await stack.pool.execute("UPDATE tenant_extension_install SET config = $1", config)
     await stack.executor.execute(await stack.planned())
-    assert stack.runner.seen[0].request["context"]["config"] == sent
+    assert stack.runner.calls[0].request["context"]["config"] == sent
 
 
 async def test_ended_run_is_not_called_again(stack: Stack) -> None:
     job = await stack.planned()
     await stack.executor.execute(job)
     assert await stack.executor.execute(job) is None
-    assert len(stack.runner.seen) == 1
+    assert len(stack.runner.calls) == 1
 
 
 async def test_older_run_that_ends_late_does_not_overwrite_a_newer_one(stack: Stack) -> None:
@@ -237,14 +238,16 @@ async def test_error_texts_are_cut_and_cleaned(stack: Stack) -> None:
 
 async def test_many_runs_share_their_statements(stack: Stack) -> None:
     async with stack.pool.acquire() as connection:
-        ids = [await registry.schedule(connection, stack.made, due_at=SLOT) for _ in range(150)]
+        ids = [
+            await schedule_rows.schedule(connection, stack.made, due_at=SLOT) for _ in range(150)
+        ]
     first = await stack.planned()
     others = await run_ids(stack, ids)
     jobs = [first, *(JobPayload(first.tenant_id, run, id_, SLOT) for id_, run in others)]
     await asyncio.gather(*(stack.executor.execute(job) for job in jobs))
     rows = await stack.pool.fetch("SELECT status, count(*) FROM ext_scheduler.runs GROUP BY 1")
     assert [tuple(row) for row in rows] == [("success", 151)]
-    assert len({seen.key for seen in stack.runner.seen}) == 151
+    assert len({call.key for call in stack.runner.calls}) == 151
 
 
 async def run_ids(stack: Stack, ids: list[Any]) -> list[tuple[Any, Any]]:

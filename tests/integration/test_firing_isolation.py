@@ -15,10 +15,11 @@ from service.storage.runs.queue import JobPayload
 from service.worker.job_consumer import JobConsumer, JobConsumerSettings
 from service.worker.outbox_publisher import OutboxPublisher
 from service.worker.planner import Planner, PlannerSettings, PlanSummary, plan_due
-from tests.support import registry
+from tests.support import schedule_rows
 from tests.support.eventually import eventually
 from tests.support.firing_stack import SLOT, Stack, firing_stack
-from tests.support.stub_runner import Seen, answering
+from tests.support.platform import TICK, install
+from tests.support.runner_double import ReceivedCall, answering
 
 REFUSE = """
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -45,7 +46,7 @@ async def refuse(pool: asyncpg.Pool, event: str, table: str, condition: str) -> 
 async def execute_with_poison(stack: Stack) -> tuple[list[asyncpg.Record], asyncpg.Record, object]:
     """Execute five runs and one of a poisoned tenant at once; return runs and the one's result."""
     async with stack.pool.acquire() as connection:
-        poisoned = await registry.install(connection, tenant_id=POISON)
+        poisoned = await install(connection, tenant_id=POISON, materialised=TICK)
     jobs = [await stack.planned() for _ in range(5)]
     jobs.insert(2, await stack.planned(poisoned))
     results = await asyncio.gather(
@@ -60,8 +61,8 @@ async def execute_with_poison(stack: Stack) -> tuple[list[asyncpg.Record], async
     ["0", "-1", "99", "100", "199", "600", "4294967296", "1e400", "true", "200.0", '"200"'],
 )
 async def test_status_that_is_none_fails_that_attempt_alone(stack: Stack, status: str) -> None:
-    async def answer(seen: Seen) -> bytes:
-        poisoned = seen.request["context"]["tenant_id"] == POISON
+    async def answer(call: ReceivedCall) -> bytes:
+        poisoned = call.request["context"]["tenant_id"] == POISON
         return b'{"status":%s}' % (status.encode() if poisoned else b"200")
 
     stack.runner.script = answer
@@ -77,7 +78,7 @@ async def test_claim_that_the_database_refuses_fails_alone(stack: Stack) -> None
     assert {other["status"] for other in others} == {"success"}
     assert run["status"] == "queued"
     assert isinstance(result, asyncpg.CheckViolationError)
-    assert len(stack.runner.seen) == 5
+    assert len(stack.runner.calls) == 5
 
 
 async def test_result_that_the_database_refuses_ends_that_run_as_error(stack: Stack) -> None:
@@ -94,10 +95,10 @@ async def test_result_that_the_database_refuses_ends_that_run_as_error(stack: St
 async def plan_with_poison(stack: Stack) -> tuple[PlanSummary, UUID, Planner]:
     """Plan three due timers and one of a poisoned tenant."""
     async with stack.pool.acquire() as connection:
-        poisoned = await registry.install(connection, tenant_id=POISON)
-        id_ = await registry.schedule(connection, poisoned, due_at=SLOT)
+        poisoned = await install(connection, tenant_id=POISON, materialised=TICK)
+        id_ = await schedule_rows.schedule(connection, poisoned, due_at=SLOT)
         for _ in range(3):
-            await registry.schedule(connection, stack.made, due_at=SLOT)
+            await schedule_rows.schedule(connection, stack.made, due_at=SLOT)
         summary = await plan_due(connection, stack.clock.now, PlannerSettings(), SlotCache())
     return summary, id_, Planner(stack.pool, stack.metrics, now=stack.clock)
 
@@ -140,7 +141,7 @@ async def test_job_that_the_database_refuses_to_claim_fails_alone(stack: Stack) 
 
 
 async def test_event_that_the_database_refuses_to_remove_stays_alone(stack: Stack) -> None:
-    for tenant in ("tenant-a", POISON, "tenant-b"):
+    for tenant in ("tenant-1", POISON, "tenant-b"):
         await stack.pool.execute(
             "INSERT INTO ext_scheduler.outbox (tenant_id, install_id, type, at, data)"
             " VALUES ($1, gen_random_uuid(), 'run.failed', now(), '{}')",
@@ -178,7 +179,7 @@ async def test_request_larger_than_the_server_takes_is_final(stack: Stack) -> No
     assert (run["status"], run["attempts"], run["http_status"]) == ("error", 1, None)
     assert "is larger than the server's limit of" in run["error"]
     assert str(stack.client.max_payload) in run["error"]
-    assert stack.runner.seen == []
+    assert stack.runner.calls == []
 
 
 @asynccontextmanager
@@ -200,7 +201,7 @@ async def test_claim_that_waited_too_long_is_handed_back_uncounted(
     run = await stack.run(job)
     assert (run["status"], run["attempts"], run["started_at"]) == ("queued", 0, None)
     assert (run["lease_until"], run["retry_at"], run["finished_at"]) == (None, None, None)
-    assert stack.runner.seen == []
+    assert stack.runner.calls == []
     assert await stack.pool.fetchval("SELECT count(*) FROM ext_scheduler.active_runs") == 0
     monkeypatch.undo()
     assert await stack.executor.execute(job) is None

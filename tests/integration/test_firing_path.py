@@ -11,12 +11,13 @@ from service.runtime.metrics import Metrics
 from service.storage.engine import clock
 from service.worker.runner_client import RunnerClient
 from service.worker.worker import Worker
-from tests.support import registry
+from tests.support import schedule_rows
 from tests.support.bus_service import a_client
 from tests.support.call_path import documented_path, recorded_paths
 from tests.support.eventually import eventually
 from tests.support.keys import WORKER_KEY
-from tests.support.stub_runner import stub_runner
+from tests.support.platform import TICK, install
+from tests.support.runner_double import bus_runner
 
 MAX_FUNCTIONS = 9
 RUNS = 20
@@ -30,16 +31,16 @@ async def test_fired_slot_passes_the_documented_functions(
     pool: asyncpg.Pool, nats_url: str
 ) -> None:
     async with pool.acquire() as connection:
-        install = await registry.install(connection)
+        installed = await install(connection, materialised=TICK)
         slot = (await clock.read(connection)).replace(second=0, microsecond=0)
         for _ in range(RUNS):
-            await registry.schedule(connection, install, cron="0 0 1 1 *", due_at=slot)
+            await schedule_rows.schedule(connection, installed, cron="0 0 1 1 *", due_at=slot)
     stopping = asyncio.Event()
-    async with a_client(nats_url) as client, stub_runner(nats_url) as runner:
+    async with a_client(nats_url) as client, bus_runner(nats_url) as runner:
         worker = Worker(pool, RunnerClient(client, lambda: WORKER_KEY), Metrics())
         with recorded_paths(Client._send_command, is_execute_request) as paths:
             running = asyncio.create_task(worker.run(stopping))
-            await eventually(lambda: len(runner.seen) == RUNS)
+            await eventually(lambda: len(runner.calls) == RUNS)
         stopping.set()
         await running
     assert paths == {documented_path("The way of a fired slot")}

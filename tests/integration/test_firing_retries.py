@@ -10,7 +10,7 @@ import pytest
 from service.rules.planning import SlotCache
 from service.worker.planner import PlannerSettings, plan_due
 from tests.support.firing_stack import SLOT, Stack, firing_stack
-from tests.support.stub_runner import Seen, answering, status
+from tests.support.runner_double import ReceivedCall, answering, status
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ async def test_missing_runner_is_reported_at_once(stack: Stack) -> None:
 
 
 async def test_silence_ends_with_the_timeout(stack: Stack) -> None:
-    async def silence(_: Seen) -> None:
+    async def silence(_: ReceivedCall) -> None:
         return None
 
     stack.runner.script = silence
@@ -85,9 +85,9 @@ async def test_attempts_share_a_key_and_end_after_the_last_retry(stack: Stack) -
         delays.append(delay.total_seconds())
         stack.clock.forward(delay.total_seconds())
     assert delays == [5, 20, 80]
-    assert [seen.request["context"]["attempt"] for seen in stack.runner.seen] == [1, 2, 3, 4]
-    assert {seen.key for seen in stack.runner.seen} == {str(job.run_id)}
-    assert len({seen.request["context"]["request_id"] for seen in stack.runner.seen}) == 4
+    assert [call.request["context"]["attempt"] for call in stack.runner.calls] == [1, 2, 3, 4]
+    assert {call.key for call in stack.runner.calls} == {str(job.run_id)}
+    assert len({call.request["context"]["request_id"] for call in stack.runner.calls}) == 4
     run = await stack.run(job)
     assert (run["status"], run["attempts"]) == ("error", 4)
     row = await stack.schedule(job)
@@ -113,7 +113,7 @@ async def test_retry_that_comes_too_late_is_not_made(stack: Stack) -> None:
     run = await stack.run(job)
     assert (run["status"], run["attempts"], run["http_status"]) == ("error", 1, 503)
     assert "503" in run["error"]
-    assert len(stack.runner.seen) == 1
+    assert len(stack.runner.calls) == 1
 
 
 async def test_job_claimed_before_its_retry_is_due_is_released(stack: Stack) -> None:
@@ -122,7 +122,7 @@ async def test_job_claimed_before_its_retry_is_due_is_released(stack: Stack) -> 
     await stack.executor.execute(job)
     stack.clock.forward(2)
     assert await stack.executor.execute(job) == timedelta(seconds=3)
-    assert len(stack.runner.seen) == 1
+    assert len(stack.runner.calls) == 1
 
 
 async def retime(stack: Stack, cron: str, due_at: datetime) -> None:
@@ -152,11 +152,11 @@ async def test_retry_is_not_made_after_the_next_slot_of_a_changed_cron(
     assert await stack.executor.execute(job) is None
     run = await stack.run(job)
     assert (run["status"], run["attempts"], run["http_status"]) == ("error", 1, 503)
-    assert len(stack.runner.seen) == 1
+    assert len(stack.runner.calls) == 1
 
 
 async def test_retry_is_not_planned_beyond_the_next_slot_of_a_changed_cron(stack: Stack) -> None:
-    async def changing(_: Seen) -> bytes:
+    async def changing(_: ReceivedCall) -> bytes:
         await retime(stack, "1 12 * * *", SLOT + timedelta(minutes=1))
         return b'{"status":503}'
 
@@ -175,7 +175,7 @@ async def test_retry_is_made_after_a_slot_that_a_changed_cron_removed(stack: Sta
     await retime(stack, "0 13 * * *", SLOT + timedelta(hours=1))
     stack.clock.forward(11)
     assert await stack.executor.execute(job) == timedelta(seconds=20)
-    assert len(stack.runner.seen) == 2
+    assert len(stack.runner.calls) == 2
 
 
 async def test_retry_is_not_made_after_the_next_slot_has_been_planned(stack: Stack) -> None:
@@ -185,7 +185,7 @@ async def test_retry_is_not_made_after_the_next_slot_has_been_planned(stack: Sta
     stack.clock.now = SLOT + timedelta(minutes=5, seconds=1)
     await plan(stack)
     assert await stack.executor.execute(job) is None
-    assert len(stack.runner.seen) == 1
+    assert len(stack.runner.calls) == 1
 
 
 async def test_retry_is_not_made_after_a_slot_skipped_by_a_pause(stack: Stack) -> None:
@@ -200,4 +200,4 @@ async def test_retry_is_not_made_after_a_slot_skipped_by_a_pause(stack: Stack) -
     await stack.pool.execute("DELETE FROM ext_scheduler.tenant_pauses")
     assert await stack.executor.execute(job) is None
     assert (await stack.run(job))["status"] == "error"
-    assert len(stack.runner.seen) == 1
+    assert len(stack.runner.calls) == 1

@@ -15,7 +15,7 @@ from service.worker.planner import PlannerSettings, plan_due
 from tests.support.eventually import eventually
 from tests.support.firing_stack import SLOT, Stack, firing_stack
 from tests.support.firing_stack import job as job_of
-from tests.support.stub_runner import Seen, answering, status
+from tests.support.runner_double import ReceivedCall, answering, status
 
 
 @pytest.fixture
@@ -27,14 +27,14 @@ async def stack(pool: asyncpg.Pool, nats_url: str) -> AsyncIterator[Stack]:
 async def test_run_is_skipped_while_another_of_its_schedule_runs(stack: Stack) -> None:
     release = asyncio.Event()
 
-    async def held(_: Seen) -> bytes:
+    async def held(_: ReceivedCall) -> bytes:
         await release.wait()
         return b'{"status":200}'
 
     stack.runner.script = held
     job = await stack.planned()
     first = asyncio.create_task(stack.executor.execute(job))
-    await eventually(lambda: stack.runner.seen)
+    await eventually(lambda: stack.runner.calls)
     manual = await stack.manual(job.schedule_id)
     assert await stack.another(worker="worker-2").execute(manual) is None
     skipped = await stack.run(manual)
@@ -43,7 +43,7 @@ async def test_run_is_skipped_while_another_of_its_schedule_runs(stack: Stack) -
     release.set()
     assert await first is None
     assert (await stack.run(job))["status"] == "success"
-    assert len(stack.runner.seen) == 1
+    assert len(stack.runner.calls) == 1
 
 
 async def test_run_is_skipped_while_another_waits_for_its_retry(stack: Stack) -> None:
@@ -53,7 +53,7 @@ async def test_run_is_skipped_while_another_waits_for_its_retry(stack: Stack) ->
     manual = await stack.manual(job.schedule_id)
     await stack.executor.execute(manual)
     assert (await stack.run(manual))["status"] == "skipped_overlap"
-    assert len(stack.runner.seen) == 1
+    assert len(stack.runner.calls) == 1
 
 
 async def test_two_runs_of_a_schedule_at_once_are_one_call(stack: Stack) -> None:
@@ -61,7 +61,7 @@ async def test_two_runs_of_a_schedule_at_once_are_one_call(stack: Stack) -> None
     manual = await stack.manual(job.schedule_id)
     started = asyncio.Event()
 
-    async def slow(_: Seen) -> bytes:
+    async def slow(_: ReceivedCall) -> bytes:
         await started.wait()
         return b'{"status":200}'
 
@@ -71,12 +71,12 @@ async def test_two_runs_of_a_schedule_at_once_are_one_call(stack: Stack) -> None
         asyncio.create_task(executor.execute(job))
         for executor, job in zip(others, (job, manual), strict=True)
     ]
-    await eventually(lambda: any(task.done() for task in firing) and stack.runner.seen)
+    await eventually(lambda: any(task.done() for task in firing) and stack.runner.calls)
     started.set()
     await asyncio.gather(*firing)
     ends = sorted([(await stack.run(job))["status"], (await stack.run(manual))["status"]])
     assert ends == ["skipped_overlap", "success"]
-    assert len(stack.runner.seen) == 1
+    assert len(stack.runner.calls) == 1
 
 
 async def test_dead_owner_of_a_slot_blocks_its_schedule_only_until_its_lease_ends(
@@ -94,13 +94,13 @@ async def die_calling(stack: Stack, job: Any) -> None:
     """Let a worker take the run and die in its call."""
     never = asyncio.Event()
 
-    async def silence(_: Seen) -> None:
+    async def silence(_: ReceivedCall) -> None:
         await never.wait()
 
     script, stack.runner.script = stack.runner.script, silence
-    calls = len(stack.runner.seen)
+    calls = len(stack.runner.calls)
     dying = asyncio.create_task(stack.another(worker="dying").execute(job))
-    await eventually(lambda: len(stack.runner.seen) > calls)
+    await eventually(lambda: len(stack.runner.calls) > calls)
     dying.cancel()
     await asyncio.gather(dying, return_exceptions=True)
     stack.runner.script = script
@@ -117,7 +117,7 @@ async def test_job_of_a_valid_lease_is_postponed_until_the_lease_ends(stack: Sta
     assert await stack.executor.execute(job) is None
     run = await stack.run(job)
     assert (run["status"], run["attempts"], run["worker"]) == ("success", 2, "worker-1")
-    assert len({seen.key for seen in stack.runner.seen}) == 1
+    assert len({call.key for call in stack.runner.calls}) == 1
 
 
 async def test_run_that_kills_its_workers_ends_as_worker_lost(stack: Stack) -> None:
@@ -129,7 +129,7 @@ async def test_run_that_kills_its_workers_ends_as_worker_lost(stack: Stack) -> N
     run = await stack.run(job)
     assert (run["status"], run["attempts"], run["error"]) == ("error", 4, "worker lost")
     assert (await stack.schedule(job))["last_error"] == "worker lost"
-    assert len(stack.runner.seen) == 4
+    assert len(stack.runner.calls) == 4
 
 
 async def test_run_of_a_dead_worker_is_lost_once_the_next_slot_is_due(stack: Stack) -> None:
@@ -139,7 +139,7 @@ async def test_run_of_a_dead_worker_is_lost_once_the_next_slot_is_due(stack: Sta
     assert await stack.executor.execute(job) is None
     run = await stack.run(job)
     assert (run["status"], run["attempts"], run["error"]) == ("error", 1, "worker lost")
-    assert len(stack.runner.seen) == 1
+    assert len(stack.runner.calls) == 1
 
 
 async def test_ending_a_lost_run_does_not_hold_up_the_next_one(stack: Stack) -> None:
@@ -175,13 +175,13 @@ async def test_frozen_worker_that_wakes_changes_nothing(stack: Stack) -> None:
     job = await stack.planned(cron="0 12 * * *")
     release = asyncio.Event()
 
-    async def held(_: Seen) -> bytes:
+    async def held(_: ReceivedCall) -> bytes:
         await release.wait()
         return b'{"status":500}'
 
     stack.runner.script = held
     frozen = asyncio.create_task(stack.another(worker="frozen").execute(job))
-    await eventually(lambda: stack.runner.seen)
+    await eventually(lambda: stack.runner.calls)
     stack.clock.forward(60)
     stack.runner.script = answering(b'{"status":201}')
     assert await stack.executor.execute(job) is None
@@ -198,16 +198,16 @@ async def test_frozen_worker_does_not_end_its_successors_call(stack: Stack) -> N
     job = await stack.planned(cron="0 12 * * *")
     old, new = asyncio.Event(), asyncio.Event()
 
-    async def held(seen: Seen) -> bytes:
-        await (old if seen.request["context"]["attempt"] == 1 else new).wait()
+    async def held(call: ReceivedCall) -> bytes:
+        await (old if call.request["context"]["attempt"] == 1 else new).wait()
         return b'{"status":200}'
 
     stack.runner.script = held
     frozen = asyncio.create_task(stack.another(worker="frozen").execute(job))
-    await eventually(lambda: len(stack.runner.seen) == 1)
+    await eventually(lambda: len(stack.runner.calls) == 1)
     stack.clock.forward(60)
     successor = asyncio.create_task(stack.executor.execute(job))
-    await eventually(lambda: len(stack.runner.seen) == 2)
+    await eventually(lambda: len(stack.runner.calls) == 2)
     old.set()
     await frozen
     run = await stack.run(job)
@@ -222,6 +222,6 @@ async def test_same_job_claimed_twice_concurrently_is_called_once(stack: Stack) 
     job = await stack.planned()
     workers = [stack.another(worker=f"worker-{n}") for n in range(4)]
     await asyncio.gather(*(worker.execute(job) for worker in workers))
-    assert len(stack.runner.seen) == 1
+    assert len(stack.runner.calls) == 1
     run = await stack.run(job)
     assert (run["status"], run["attempts"]) == ("success", 1)

@@ -20,8 +20,8 @@ from service.worker.maintenance import (
     repair,
 )
 from service.worker.planner import PlannerSettings, plan_due
-from tests.support import registry
-from tests.support.registry import Installed
+from tests.support import schedule_rows
+from tests.support.platform import TICK, Installed, install
 
 NOW = datetime(2026, 3, 4, 12, 0, 1, tzinfo=UTC)
 SLOT = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
@@ -31,7 +31,7 @@ SETTINGS = MaintenanceSettings(batch=10)
 
 @pytest.fixture
 async def made(connection: asyncpg.Connection) -> Installed:
-    return await registry.install(connection)
+    return await install(connection, materialised=TICK)
 
 
 async def partition_of(connection: asyncpg.Connection, slot: datetime) -> str:
@@ -106,9 +106,9 @@ async def test_busy_table_postpones_partition_changes(
 async def test_enabled_row_of_another_writer_gets_a_timer_from_now(
     connection: asyncpg.Connection, made: Installed
 ) -> None:
-    id_ = await registry.schedule(connection, made)
+    id_ = await schedule_rows.schedule(connection, made)
     assert (await repair(connection, NOW, SETTINGS, SlotCache())).timers_added == 1
-    assert await registry.due_at(connection, id_) == NEXT
+    assert await schedule_rows.due_at(connection, id_) == NEXT
     row = await connection.fetchrow("SELECT * FROM tenant_extension_schedule")
     assert row is not None
     assert row["job_id"] == id_
@@ -119,9 +119,9 @@ async def test_enabled_row_of_another_writer_gets_a_timer_from_now(
 async def test_disabled_or_orphaned_rows_get_no_timer(
     connection: asyncpg.Connection, made: Installed
 ) -> None:
-    await registry.schedule(connection, made, enabled=False)
-    gone = await registry.install(connection, "tenant-b")
-    await registry.schedule(connection, gone)
+    await schedule_rows.schedule(connection, made, enabled=False)
+    gone = await install(connection, tenant_id="tenant-b", materialised=TICK)
+    await schedule_rows.schedule(connection, gone)
     await connection.execute("DELETE FROM tenant_extension_install WHERE id = $1", gone.install_id)
     assert await repair(connection, NOW, SETTINGS, SlotCache()) == RepairReport()
 
@@ -129,11 +129,11 @@ async def test_disabled_or_orphaned_rows_get_no_timer(
 async def test_row_that_cannot_be_planned_gets_a_reason_and_delays_no_other_row(
     connection: asyncpg.Connection, made: Installed
 ) -> None:
-    bad = [await registry.schedule(connection, made, cron="rubbish") for _ in range(25)]
-    good = await registry.schedule(connection, made)
+    bad = [await schedule_rows.schedule(connection, made, cron="rubbish") for _ in range(25)]
+    good = await schedule_rows.schedule(connection, made)
     report = await repair(connection, NOW, SETTINGS, SlotCache())
     assert (report.timers_added, report.unplannable) == (1, 25)
-    assert await registry.due_at(connection, good) == NEXT
+    assert await schedule_rows.due_at(connection, good) == NEXT
     error = await connection.fetchval(
         "SELECT last_error FROM tenant_extension_schedule WHERE id = $1", bad[0]
     )
@@ -143,10 +143,10 @@ async def test_row_that_cannot_be_planned_gets_a_reason_and_delays_no_other_row(
 async def test_timer_without_its_schedule_is_removed(
     connection: asyncpg.Connection, made: Installed
 ) -> None:
-    id_ = await registry.schedule(connection, made, due_at=NEXT)
+    id_ = await schedule_rows.schedule(connection, made, due_at=NEXT)
     await connection.execute("UPDATE tenant_extension_schedule SET enabled = false")
     assert (await repair(connection, NOW, SETTINGS, SlotCache())).timers_removed == 1
-    assert await registry.due_at(connection, id_) is None
+    assert await schedule_rows.due_at(connection, id_) is None
 
 
 async def enable(connection: asyncpg.Connection, id_: UUID) -> None:
@@ -160,26 +160,26 @@ async def enable(connection: asyncpg.Connection, id_: UUID) -> None:
 async def test_timer_of_a_schedule_enabled_after_the_query_stays(
     connection: asyncpg.Connection, made: Installed
 ) -> None:
-    id_ = await registry.schedule(connection, made, due_at=SLOT, enabled=False)
+    id_ = await schedule_rows.schedule(connection, made, due_at=SLOT, enabled=False)
     found = await consistency.timers_without_schedule(connection, None, 10)
     assert [place.schedule_id for place in found] == [id_]
     await enable(connection, id_)
     async with connection.transaction():
         assert await consistency.remove_timers(connection, found) == 0
-    assert await registry.due_at(connection, id_) == NEXT
+    assert await schedule_rows.due_at(connection, id_) == NEXT
 
 
 async def test_timer_of_a_schedule_being_enabled_stays(
     connection: asyncpg.Connection, database: str, made: Installed
 ) -> None:
-    id_ = await registry.schedule(connection, made, due_at=SLOT, enabled=False)
+    id_ = await schedule_rows.schedule(connection, made, due_at=SLOT, enabled=False)
     changing = await asyncpg.connect(database)
     try:
         async with changing.transaction():
             await enable(changing, id_)
             async with asyncio.timeout(60):  # neither waited for nor removed
                 assert (await repair(connection, NOW, SETTINGS, SlotCache())).timers_removed == 0
-        assert await registry.due_at(changing, id_) == NEXT
+        assert await schedule_rows.due_at(changing, id_) == NEXT
     finally:
         await changing.close()
 
@@ -187,7 +187,7 @@ async def test_timer_of_a_schedule_being_enabled_stays(
 async def test_queued_run_without_a_job_gets_one(
     connection: asyncpg.Connection, made: Installed
 ) -> None:
-    await registry.schedule(connection, made, due_at=SLOT)
+    await schedule_rows.schedule(connection, made, due_at=SLOT)
     await plan_due(connection, NOW, PlannerSettings(), SlotCache())
     later = NOW + timedelta(minutes=3)
     assert (await repair(connection, later, SETTINGS, SlotCache())).jobs_added == 0
@@ -203,7 +203,7 @@ async def test_queued_run_without_a_job_gets_one(
 
 
 async def test_ended_run_gets_no_new_job(connection: asyncpg.Connection, made: Installed) -> None:
-    await registry.schedule(connection, made, due_at=SLOT)
+    await schedule_rows.schedule(connection, made, due_at=SLOT)
     await plan_due(connection, NOW, PlannerSettings(), SlotCache())
     await connection.execute("DELETE FROM ext_scheduler.pgqueuer")
     await connection.execute("UPDATE ext_scheduler.runs SET status = 'success'")
@@ -215,11 +215,13 @@ async def test_other_zone_data_mean_other_timers(
     connection: asyncpg.Connection, made: Installed
 ) -> None:
     wrong = NOW + timedelta(days=1)
-    ids = [await registry.schedule(connection, made, due_at=wrong) for _ in range(25)]
-    overdue = await registry.schedule(connection, made, due_at=SLOT)
+    ids = [await schedule_rows.schedule(connection, made, due_at=wrong) for _ in range(25)]
+    overdue = await schedule_rows.schedule(connection, made, due_at=SLOT)
     assert await follow_zone_data(connection, NOW, "2099z", batch=10) == 25
-    assert {await registry.due_at(connection, id_) for id_ in ids} == {NEXT}
-    assert await registry.due_at(connection, overdue) == SLOT, "its slot is the planner's business"
+    assert {await schedule_rows.due_at(connection, id_) for id_ in ids} == {NEXT}
+    assert await schedule_rows.due_at(connection, overdue) == SLOT, (
+        "its slot is the planner's business"
+    )
     assert await consistency.metadata_value(connection, "tzdata") == "2099z"
     assert await follow_zone_data(connection, NOW, "2099z") == 0
 
@@ -227,15 +229,15 @@ async def test_other_zone_data_mean_other_timers(
 async def test_maintenance_repairs_only_while_no_other_worker_does(
     connection: asyncpg.Connection, pool: asyncpg.Pool, made: Installed
 ) -> None:
-    id_ = await registry.schedule(connection, made)
+    id_ = await schedule_rows.schedule(connection, made)
     metrics = Metrics()
     maintenance = Maintenance(pool, metrics)
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1)", 0x657874_686F757365)
         await maintenance.repair()
-        assert await registry.due_at(connection, id_) is None
+        assert await schedule_rows.due_at(connection, id_) is None
     await maintenance.repair()
-    assert await registry.due_at(connection, id_) is not None
+    assert await schedule_rows.due_at(connection, id_) is not None
     await connection.execute("UPDATE ext_scheduler.timers SET due_at = now()")
     await maintenance.expire()
     await maintenance.measure()

@@ -11,8 +11,8 @@ from service.rules.planning import PlanningRules, SlotCache
 from service.storage.runs import occurrences
 from service.storage.schedules import timers
 from service.worker.planner import PlannerSettings, PlanSummary, plan_due
-from tests.support import registry
-from tests.support.registry import Installed
+from tests.support import schedule_rows
+from tests.support.platform import TICK, Installed, install
 
 SLOT = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 NEXT = SLOT + timedelta(minutes=5)
@@ -22,7 +22,7 @@ SETTINGS = PlannerSettings()
 
 @pytest.fixture
 async def made(connection: asyncpg.Connection) -> Installed:
-    return await registry.install(connection)
+    return await install(connection, materialised=TICK)
 
 
 async def plan(
@@ -36,14 +36,14 @@ async def jobs(connection: asyncpg.Connection) -> list[asyncpg.Record]:
 
 
 async def one_run(connection: asyncpg.Connection, schedule_id: UUID) -> asyncpg.Record:
-    (run,) = await registry.runs(connection, schedule_id)
+    (run,) = await schedule_rows.runs(connection, schedule_id)
     return run
 
 
 async def test_due_timer_becomes_one_run_and_one_job(
     connection: asyncpg.Connection, made: Installed
 ) -> None:
-    id_ = await registry.schedule(connection, made, due_at=SLOT)
+    id_ = await schedule_rows.schedule(connection, made, due_at=SLOT)
     assert (await plan(connection)).occurrences == 1
     run = await one_run(connection, id_)
     assert (run["slot"], run["kind"], run["trigger"]) == (SLOT, "scheduled", "schedule")
@@ -52,25 +52,25 @@ async def test_due_timer_becomes_one_run_and_one_job(
     (job,) = await jobs(connection)
     assert job["entrypoint"] == "extension-scheduled-invocation"
     assert job["dedupe_key"] == f"extsched:{made.install_id}:{id_}:2026-03-02T12:00:00Z"
-    assert await registry.due_at(connection, id_) == NEXT
+    assert await schedule_rows.due_at(connection, id_) == NEXT
 
 
 async def test_timer_of_the_future_stays(connection: asyncpg.Connection, made: Installed) -> None:
-    id_ = await registry.schedule(connection, made, due_at=NEXT)
+    id_ = await schedule_rows.schedule(connection, made, due_at=NEXT)
     assert (await plan(connection)).timers == 0
-    assert await registry.runs(connection, id_) == []
+    assert await schedule_rows.runs(connection, id_) == []
 
 
 async def test_clock_that_steps_back_fires_nothing_again(
     connection: asyncpg.Connection, made: Installed
 ) -> None:
-    id_ = await registry.schedule(connection, made, due_at=SLOT)
+    id_ = await schedule_rows.schedule(connection, made, due_at=SLOT)
     await plan(connection)
     assert (await plan(connection, NOW - timedelta(hours=1))).timers == 0
     # Even a timer set back by hand finds its slot taken.
     await connection.execute("UPDATE ext_scheduler.timers SET due_at = $1, missed = 3", SLOT)
     assert (await plan(connection)).occurrences == 0
-    assert len(await registry.runs(connection, id_)) == 1
+    assert len(await schedule_rows.runs(connection, id_)) == 1
     assert len(await jobs(connection)) == 1
     missed = await connection.fetchval("SELECT missed FROM ext_scheduler.timers")
     assert missed == 3, "no run record took the count, so the timer keeps it"
@@ -79,11 +79,11 @@ async def test_clock_that_steps_back_fires_nothing_again(
 async def test_only_the_latest_missed_slot_fires(
     connection: asyncpg.Connection, made: Installed
 ) -> None:
-    id_ = await registry.schedule(connection, made, due_at=SLOT - timedelta(hours=2), missed=2)
+    id_ = await schedule_rows.schedule(connection, made, due_at=SLOT - timedelta(hours=2), missed=2)
     assert (await plan(connection)).missed == 24
     run = await one_run(connection, id_)
     assert (run["slot"], run["trigger"], run["missed"]) == (SLOT, "catchup", 26)
-    assert await registry.due_at(connection, id_) == NEXT
+    assert await schedule_rows.due_at(connection, id_) == NEXT
     (job,) = await jobs(connection)
     delay = job["execute_after"] - job["created"]
     assert timedelta(0) <= delay <= timedelta(seconds=30)
@@ -92,13 +92,13 @@ async def test_only_the_latest_missed_slot_fires(
 async def test_missed_slots_wait_on_the_timer_for_the_next_run(
     connection: asyncpg.Connection, made: Installed
 ) -> None:
-    id_ = await registry.schedule(connection, made, cron="0 */6 * * *", due_at=SLOT)
+    id_ = await schedule_rows.schedule(connection, made, cron="0 */6 * * *", due_at=SLOT)
     never = PlannerSettings(rules=PlanningRules(catchup_window=timedelta(0)))
     late = SLOT + timedelta(minutes=1)
     assert (await plan(connection, late, never)).missed == 1
-    assert await registry.runs(connection, id_) == []
+    assert await schedule_rows.runs(connection, id_) == []
     following = SLOT + timedelta(hours=6)
-    assert await registry.due_at(connection, id_) == following
+    assert await schedule_rows.due_at(connection, id_) == following
     await plan(connection, following, never)
     run = await one_run(connection, id_)
     assert (run["slot"], run["missed"], run["trigger"]) == (following, 1, "schedule")
@@ -112,7 +112,7 @@ async def test_missed_slots_wait_on_the_timer_for_the_next_run(
         "UPDATE tenant_extension_install SET status = 'suspended'",
         "UPDATE tenant_extension_install SET is_enabled = NULL",
         "DELETE FROM tenant_extension_install",
-        "INSERT INTO ext_scheduler.tenant_pauses VALUES ('tenant-a', now(), 'test')",
+        "INSERT INTO ext_scheduler.tenant_pauses VALUES ('tenant-1', now(), 'test')",
     ],
 )
 async def test_timer_of_a_disabled_install_or_paused_tenant_advances_without_a_run(
@@ -121,11 +121,11 @@ async def test_timer_of_a_disabled_install_or_paused_tenant_advances_without_a_r
     await connection.execute(
         "ALTER TABLE tenant_extension_install ALTER COLUMN is_enabled DROP NOT NULL"
     )
-    id_ = await registry.schedule(connection, made, due_at=SLOT - timedelta(hours=1))
+    id_ = await schedule_rows.schedule(connection, made, due_at=SLOT - timedelta(hours=1))
     await connection.execute(change)
     assert (await plan(connection)).missed == 0
-    assert await registry.runs(connection, id_) == []
-    assert await registry.due_at(connection, id_) == NEXT
+    assert await schedule_rows.runs(connection, id_) == []
+    assert await schedule_rows.due_at(connection, id_) == NEXT
 
 
 @pytest.mark.parametrize(
@@ -139,21 +139,21 @@ async def test_timer_of_a_disabled_install_or_paused_tenant_advances_without_a_r
 async def test_timer_is_removed_with_its_row(
     connection: asyncpg.Connection, made: Installed, change: str
 ) -> None:
-    id_ = await registry.schedule(connection, made, due_at=SLOT)
+    id_ = await schedule_rows.schedule(connection, made, due_at=SLOT)
     await connection.execute(change)
     await plan(connection)
-    assert await registry.runs(connection, id_) == []
-    assert await registry.due_at(connection, id_) is None
+    assert await schedule_rows.runs(connection, id_) == []
+    assert await schedule_rows.due_at(connection, id_) is None
 
 
 async def test_changed_row_is_planned_from_now(
     connection: asyncpg.Connection, made: Installed
 ) -> None:
-    id_ = await registry.schedule(connection, made, due_at=SLOT)
+    id_ = await schedule_rows.schedule(connection, made, due_at=SLOT)
     await connection.execute("UPDATE tenant_extension_schedule SET cron = '30 9 * * *'")
     await connection.execute("UPDATE tenant_extension_schedule SET timezone = 'Europe/Berlin'")
     await plan(connection)
-    assert await registry.runs(connection, id_) == []
+    assert await schedule_rows.runs(connection, id_) == []
     tomorrow = datetime(2026, 3, 3, 8, 30, tzinfo=UTC)
     timer = await connection.fetchrow("SELECT cron, timezone, due_at FROM ext_scheduler.timers")
     assert timer is not None
@@ -174,19 +174,19 @@ async def test_malformed_row_does_not_delay_other_rows(
     await connection.execute(
         "ALTER TABLE tenant_extension_schedule ALTER COLUMN cron DROP NOT NULL"
     )
-    bad = await registry.schedule(connection, made, due_at=SLOT - timedelta(minutes=5))
-    good = await registry.schedule(connection, made, due_at=SLOT)
+    bad = await schedule_rows.schedule(connection, made, due_at=SLOT - timedelta(minutes=5))
+    good = await schedule_rows.schedule(connection, made, due_at=SLOT)
     await connection.execute(change, bad)
     planned = await plan(connection)
     assert list(planned.unplannable) == [(made.tenant_id, bad)]
-    assert await registry.due_at(connection, bad) is None
-    assert len(await registry.runs(connection, good)) == 1
+    assert await schedule_rows.due_at(connection, bad) is None
+    assert len(await schedule_rows.runs(connection, good)) == 1
 
 
 async def test_concurrent_planners_plan_each_slot_once(
     connection: asyncpg.Connection, made: Installed, pool: asyncpg.Pool
 ) -> None:
-    ids = [await registry.schedule(connection, made, due_at=SLOT) for _ in range(60)]
+    ids = [await schedule_rows.schedule(connection, made, due_at=SLOT) for _ in range(60)]
     small = PlannerSettings(batch=7)
 
     async def planner() -> int:
@@ -199,13 +199,13 @@ async def test_concurrent_planners_plan_each_slot_once(
     assert sum(await asyncio.gather(*(planner() for _ in range(5)))) == 60
     assert len(await jobs(connection)) == 60
     for id_ in ids:
-        assert len(await registry.runs(connection, id_)) == 1
+        assert len(await schedule_rows.runs(connection, id_)) == 1
 
 
 async def test_timer_changed_by_its_owner_is_left_to_the_owner(
     connection: asyncpg.Connection, made: Installed, database: str
 ) -> None:
-    id_ = await registry.schedule(connection, made, due_at=SLOT)
+    id_ = await schedule_rows.schedule(connection, made, due_at=SLOT)
     owner = await asyncpg.connect(database)
     try:
         change = owner.transaction()
@@ -214,7 +214,7 @@ async def test_timer_changed_by_its_owner_is_left_to_the_owner(
         await owner.execute("UPDATE ext_scheduler.timers SET cron = '0 0 * * *', due_at = $1", NEXT)
         assert (await plan(connection)).timers == 0
         await change.commit()
-        assert await registry.due_at(connection, id_) == NEXT
+        assert await schedule_rows.due_at(connection, id_) == NEXT
     finally:
         await owner.close()
 
@@ -222,7 +222,7 @@ async def test_timer_changed_by_its_owner_is_left_to_the_owner(
 async def test_owners_change_that_waits_for_the_planner_wins(
     connection: asyncpg.Connection, made: Installed, database: str
 ) -> None:
-    id_ = await registry.schedule(connection, made, due_at=SLOT)
+    id_ = await schedule_rows.schedule(connection, made, due_at=SLOT)
     owner = await asyncpg.connect(database)
     try:
         async with connection.transaction():
@@ -230,7 +230,7 @@ async def test_owners_change_that_waits_for_the_planner_wins(
             deleting = asyncio.create_task(owner.execute("DELETE FROM ext_scheduler.timers"))
             await asyncio.sleep(0)
         assert await deleting == "DELETE 1"
-        assert await registry.due_at(connection, id_) is None
+        assert await schedule_rows.due_at(connection, id_) is None
     finally:
         await owner.close()
 
@@ -238,10 +238,10 @@ async def test_owners_change_that_waits_for_the_planner_wins(
 async def test_first_run_of_each_tenant_precedes_the_second_of_any(
     connection: asyncpg.Connection, made: Installed
 ) -> None:
-    other = await registry.install(connection, "tenant-b")
+    other = await install(connection, tenant_id="tenant-b", materialised=TICK)
     for _ in range(3):
-        await registry.schedule(connection, made, due_at=SLOT - timedelta(seconds=5))
-    await registry.schedule(connection, other, due_at=SLOT)
+        await schedule_rows.schedule(connection, made, due_at=SLOT - timedelta(seconds=5))
+    await schedule_rows.schedule(connection, other, due_at=SLOT)
     await plan(connection)
     priorities = sorted((job["priority"] for job in await jobs(connection)), reverse=True)
     assert priorities == [0, 0, -1, -2]
@@ -250,7 +250,7 @@ async def test_first_run_of_each_tenant_precedes_the_second_of_any(
 async def test_manual_run_is_one_per_minute(
     connection: asyncpg.Connection, made: Installed
 ) -> None:
-    id_ = await registry.schedule(connection, made, due_at=NEXT)
+    id_ = await schedule_rows.schedule(connection, made, due_at=NEXT)
 
     async def run_now(now: datetime) -> tuple[UUID, bool]:
         return await occurrences.plan_manual_run(
@@ -263,7 +263,7 @@ async def test_manual_run_is_one_per_minute(
     later, new = await run_now(NOW + timedelta(seconds=70))
     assert new
     assert later != first
-    run = (await registry.runs(connection, id_))[0]
+    run = (await schedule_rows.runs(connection, id_))[0]
     assert (run["kind"], run["trigger"], run["slot"]) == ("manual", "run_now", SLOT)
     assert run["next_slot"] == NEXT
     assert (await jobs(connection))[0]["dedupe_key"].endswith(":2026-03-02T12:00:00Z:manual")
@@ -272,10 +272,13 @@ async def test_manual_run_is_one_per_minute(
 async def test_scheduled_and_manual_run_of_a_minute_are_separate_runs(
     connection: asyncpg.Connection, made: Installed
 ) -> None:
-    id_ = await registry.schedule(connection, made, due_at=SLOT)
+    id_ = await schedule_rows.schedule(connection, made, due_at=SLOT)
     await plan(connection)
     await occurrences.plan_manual_run(connection, made.tenant_id, made.install_id, id_, NOW)
-    assert [run["kind"] for run in await registry.runs(connection, id_)] == ["manual", "scheduled"]
+    assert [run["kind"] for run in await schedule_rows.runs(connection, id_)] == [
+        "manual",
+        "scheduled",
+    ]
     assert len(await jobs(connection)) == 2
 
 
@@ -283,6 +286,6 @@ async def test_next_due_is_the_earliest_timer(
     connection: asyncpg.Connection, made: Installed
 ) -> None:
     assert await timers.next_due(connection) is None
-    await registry.schedule(connection, made, due_at=NEXT)
-    await registry.schedule(connection, made, due_at=SLOT)
+    await schedule_rows.schedule(connection, made, due_at=NEXT)
+    await schedule_rows.schedule(connection, made, due_at=SLOT)
     assert await timers.next_due(connection) == SLOT

@@ -12,7 +12,7 @@ from tests.support.admin import Admin, operator
 from tests.support.eventually import eventually
 from tests.support.firing_stack import Stack, firing_stack
 from tests.support.host import dispatcher
-from tests.support.stub_runner import Seen, status
+from tests.support.runner_double import ReceivedCall, status
 
 
 @pytest.fixture
@@ -71,12 +71,12 @@ async def test_attempt_of_a_lost_worker_has_no_end(stack: Stack) -> None:
     job = await stack.planned()
     never = asyncio.Event()
 
-    async def silence(_: Seen) -> None:
+    async def silence(_: ReceivedCall) -> None:
         await never.wait()
 
     stack.runner.script = silence
     dying = asyncio.create_task(stack.another(worker="dying").execute(job))
-    await eventually(lambda: stack.runner.seen)
+    await eventually(lambda: stack.runner.calls)
     running = await detail(stack, job.run_id)
     assert [row["status"] for row in running["attempts"]] == ["running"]
     assert running["leaseUntil"] is not None

@@ -8,10 +8,11 @@ import pytest
 
 from service.storage.engine import clock
 from service.worker.presence import PresenceReporter
-from tests.support import registry
+from tests.support import schedule_rows
 from tests.support.admin import Admin, operator
 from tests.support.eventually import eventually
 from tests.support.host import dispatcher
+from tests.support.platform import TICK, install
 
 NOW = datetime(2026, 7, 1, 12, 0, 30, tzinfo=UTC)
 RUN = """
@@ -31,13 +32,13 @@ async def test_due_slots_are_counted_by_minute_as_often_as_they_come(
     pool: asyncpg.Pool, everyone: Admin
 ) -> None:
     async with pool.acquire() as connection:
-        made = await registry.install(connection, "acme")
-        other = await registry.install(connection, "zeta")
+        made = await install(connection, tenant_id="acme", materialised=TICK)
+        other = await install(connection, tenant_id="zeta", materialised=TICK)
         first = datetime(2026, 7, 1, 12, 15, tzinfo=UTC)
         for _ in range(2):
-            await registry.schedule(connection, made, cron="*/15 * * * *", due_at=first)
-        await registry.schedule(connection, other, cron="30 12 * * *", due_at=first)
-        await registry.schedule(
+            await schedule_rows.schedule(connection, made, cron="*/15 * * * *", due_at=first)
+        await schedule_rows.schedule(connection, other, cron="30 12 * * *", due_at=first)
+        await schedule_rows.schedule(
             connection, made, cron="0 3 * * *", due_at=first + timedelta(hours=15), missed=2
         )
     stats = await everyone("stats")
@@ -61,7 +62,7 @@ async def test_runs_of_the_hour_are_counted_by_minute_status_and_lateness(
     pool: asyncpg.Pool, everyone: Admin
 ) -> None:
     async with pool.acquire() as connection:
-        made = await registry.install(connection, "acme")
+        made = await install(connection, tenant_id="acme", materialised=TICK)
         slot = datetime(2026, 7, 1, 11, 45, tzinfo=UTC)
         for status, late_ms in (("success", 20), ("success", 40), ("error", 500)):
             await connection.execute(RUN, "acme", made.install_id, slot, status, 0, late_ms)

@@ -19,7 +19,7 @@ from service.runtime.tracing import Spans, exported_spans
 from service.worker.runner_client import RunnerCall, RunnerClient
 from tests.support.bus_service import a_client
 from tests.support.keys import WORKER_KEY
-from tests.support.stub_runner import status, stub_runner
+from tests.support.runner_double import bus_runner, status
 
 PARENT = "00f067aa0ba902b7"
 TRACEPARENT = f"00-4bf92f3577b34da6a3ce929d0e0e4736-{PARENT}-01"
@@ -52,8 +52,8 @@ def request(**headers: str) -> Request:
     return Request("ext.scheduler.list", "list", HOST_AUDIENCE, headers, b"", 0.0)
 
 
-async def answered(seen: Request, error: tuple[int, str] | None = None) -> Reply:
-    trace = trace_id(seen.headers.get(TRACE_HEADER))
+async def answered(asked: Request, error: tuple[int, str] | None = None) -> Reply:
+    trace = trace_id(asked.headers.get(TRACE_HEADER))
     return Reply({REQUEST_ID_HEADER: "id-1", "seen": str(trace)}, b"", error)
 
 
@@ -135,14 +135,14 @@ async def test_a_call_carries_its_span_to_the_runner(
 ) -> None:
     runner_client = RunnerClient(client, lambda: WORKER_KEY, spans=spans)
     asked = execution()
-    async with stub_runner(nats_url) as runner:
+    async with bus_runner(nats_url) as runner:
         outcome = await runner_client.call(call(asked))
         runner.script = status(500, "the payload was: secret")
         failed = await runner_client.call(call(execution()))
     assert (outcome.http_status, failed.http_status) == (200, 500)
     good, bad = exporter.get_finished_spans()
     assert good.context is not None
-    sent = runner.seen[0].headers[TRACE_HEADER]
+    sent = runner.calls[0].headers[TRACE_HEADER]
     assert sent.split("-")[1:3] == [
         format_trace_id(good.context.trace_id),
         format_span_id(good.context.span_id),
@@ -156,9 +156,9 @@ async def test_a_call_carries_its_span_to_the_runner(
 
 async def test_without_spans_a_call_carries_no_trace(client: NatsConnection, nats_url: str) -> None:
     runner_client = RunnerClient(client, lambda: WORKER_KEY)
-    async with stub_runner(nats_url) as runner:
+    async with bus_runner(nats_url) as runner:
         await runner_client.call(call(execution()))
-    assert TRACE_HEADER not in runner.seen[0].headers
+    assert TRACE_HEADER not in runner.calls[0].headers
 
 
 def test_the_exporter_of_the_extra_can_be_created_and_closed() -> None:

@@ -21,12 +21,12 @@ from service.worker.firing import FiringSettings
 from service.worker.planner import PlannerSettings
 from service.worker.runner_client import RunnerClient
 from service.worker.worker import Worker, WorkerEndedError, WorkerSettings
-from tests.support import registry
+from tests.support import schedule_rows
 from tests.support.bus_service import a_client
 from tests.support.eventually import eventually
 from tests.support.keys import WORKER_KEY
-from tests.support.registry import Installed
-from tests.support.stub_runner import Seen, StubRunner, status, stub_runner
+from tests.support.platform import TICK, Installed, install
+from tests.support.runner_double import ReceivedCall, RunnerDouble, bus_runner, status
 
 FIRING = FiringSettings(
     worker="worker-1",
@@ -48,15 +48,15 @@ async def client(nats_url: str) -> AsyncIterator[NatsConnection]:
 
 
 @pytest.fixture
-async def runner(nats_url: str) -> AsyncIterator[StubRunner]:
-    async with stub_runner(nats_url) as runner:
+async def runner(nats_url: str) -> AsyncIterator[RunnerDouble]:
+    async with bus_runner(nats_url) as runner:
         yield runner
 
 
 @pytest.fixture
 async def made(pool: asyncpg.Pool) -> Installed:
     async with pool.acquire() as connection:
-        return await registry.install(connection)
+        return await install(connection, materialised=TICK)
 
 
 @asynccontextmanager
@@ -79,7 +79,7 @@ async def due_now(pool: asyncpg.Pool, made: Installed, count: int = 1) -> list[A
     async with pool.acquire() as connection:
         slot = (await clock.read(connection)).replace(second=0, microsecond=0)
         return [
-            await registry.schedule(connection, made, cron="0 0 1 1 *", due_at=slot)
+            await schedule_rows.schedule(connection, made, cron="0 0 1 1 *", due_at=slot)
             for _ in range(count)
         ]
 
@@ -100,15 +100,15 @@ async def ended(pool: asyncpg.Pool, run_status: str, expected: int) -> bool:
 
 
 async def test_due_schedules_are_called_once_each(
-    pool: asyncpg.Pool, client: NatsConnection, runner: StubRunner, made: Installed
+    pool: asyncpg.Pool, client: NatsConnection, runner: RunnerDouble, made: Installed
 ) -> None:
     await due_now(pool, made, 100)
     async with working(pool, client):
         await eventually(lambda: ended(pool, "success", 100))
         await eventually(lambda: empty(pool))
-    assert len(runner.seen) == 100
-    assert len({seen.key for seen in runner.seen}) == 100
-    assert runner.most <= FIRING.in_flight
+    assert len(runner.calls) == 100
+    assert len({call.key for call in runner.calls}) == 100
+    assert runner.max_in_flight <= FIRING.in_flight
 
 
 async def empty(pool: asyncpg.Pool) -> bool:
@@ -117,36 +117,36 @@ async def empty(pool: asyncpg.Pool) -> bool:
 
 
 async def test_several_workers_share_the_work(
-    pool: asyncpg.Pool, client: NatsConnection, runner: StubRunner, made: Installed
+    pool: asyncpg.Pool, client: NatsConnection, runner: RunnerDouble, made: Installed
 ) -> None:
     await due_now(pool, made, 100)
     async with working(pool, client), working(pool, client):
         await eventually(lambda: ended(pool, "success", 100))
-    assert len({seen.key for seen in runner.seen}) == len(runner.seen) == 100
+    assert len({call.key for call in runner.calls}) == len(runner.calls) == 100
 
 
 async def test_failed_attempt_is_repeated_by_the_queue(
-    pool: asyncpg.Pool, client: NatsConnection, runner: StubRunner, made: Installed
+    pool: asyncpg.Pool, client: NatsConnection, runner: RunnerDouble, made: Installed
 ) -> None:
-    async def second_time(seen: Seen) -> bytes:
-        return b'{"status":503}' if len(runner.seen) == 1 else b'{"status":200}'
+    async def second_time(call: ReceivedCall) -> bytes:
+        return b'{"status":503}' if len(runner.calls) == 1 else b'{"status":200}'
 
     runner.script = second_time
     (id_,) = await due_now(pool, made)
     async with working(pool, client):
         await eventually(lambda: ended(pool, "success", 1))
     async with pool.acquire() as connection:
-        (run,) = await registry.runs(connection, id_)
+        (run,) = await schedule_rows.runs(connection, id_)
     assert run["attempts"] == 2
-    assert len({seen.key for seen in runner.seen}) == 1
+    assert len({call.key for call in runner.calls}) == 1
 
 
 async def test_stop_finishes_runs_in_flight_and_releases_the_rest(
-    pool: asyncpg.Pool, client: NatsConnection, runner: StubRunner, made: Installed
+    pool: asyncpg.Pool, client: NatsConnection, runner: RunnerDouble, made: Installed
 ) -> None:
     release = asyncio.Event()
 
-    async def held(_: Seen) -> bytes:
+    async def held(_: ReceivedCall) -> bytes:
         await release.wait()
         return b'{"status":200}'
 
@@ -155,12 +155,12 @@ async def test_stop_finishes_runs_in_flight_and_releases_the_rest(
     worker = Worker(pool, RunnerClient(client, lambda: WORKER_KEY), Metrics(), SETTINGS)
     stopping = asyncio.Event()
     task = asyncio.create_task(worker.run(stopping))
-    await eventually(lambda: len(runner.seen) == FIRING.in_flight // 2)
+    await eventually(lambda: len(runner.calls) == FIRING.in_flight // 2)
     stopping.set()
     await asyncio.sleep(0)
     release.set()
     await task
-    called = len(runner.seen)
+    called = len(runner.calls)
     assert await ended(pool, "success", called)
     assert await ended(pool, "running", 0)
     assert await ended(pool, "queued", 50 - called)
@@ -169,15 +169,15 @@ async def test_stop_finishes_runs_in_flight_and_releases_the_rest(
 
 
 async def test_stop_beyond_its_drain_timeout_leaves_the_run_to_another_attempt(
-    pool: asyncpg.Pool, client: NatsConnection, runner: StubRunner, made: Installed
+    pool: asyncpg.Pool, client: NatsConnection, runner: RunnerDouble, made: Installed
 ) -> None:
-    async def silence(_: Seen) -> None:
+    async def silence(_: ReceivedCall) -> None:
         await asyncio.Event().wait()
 
     runner.script = silence
     await due_now(pool, made)
     async with working(pool, client, IMPATIENT):
-        await eventually(lambda: runner.seen)
+        await eventually(lambda: runner.calls)
     assert await ended(pool, "running", 1)
     job = await pool.fetchrow("SELECT * FROM ext_scheduler.pgqueuer")
     assert job is not None
@@ -186,7 +186,7 @@ async def test_stop_beyond_its_drain_timeout_leaves_the_run_to_another_attempt(
 
 
 async def test_a_worker_goes_on_without_the_listener_that_it_lost(
-    pool: asyncpg.Pool, client: NatsConnection, runner: StubRunner, made: Installed
+    pool: asyncpg.Pool, client: NatsConnection, runner: RunnerDouble, made: Installed
 ) -> None:
     worker = Worker(pool, RunnerClient(client, lambda: WORKER_KEY), Metrics(), SETTINGS)
     stopping = asyncio.Event()
@@ -206,18 +206,18 @@ async def kill_listener(pool: asyncpg.Pool) -> bool:
 
 
 async def test_resumed_worker_does_not_touch_its_successors_job(
-    pool: asyncpg.Pool, client: NatsConnection, runner: StubRunner, made: Installed
+    pool: asyncpg.Pool, client: NatsConnection, runner: RunnerDouble, made: Installed
 ) -> None:
     release = asyncio.Event()
 
-    async def held(_: Seen) -> bytes:
+    async def held(_: ReceivedCall) -> bytes:
         await release.wait()
         return b'{"status":200}'
 
     runner.script = held
     await due_now(pool, made)
     async with working(pool, client):
-        await eventually(lambda: runner.seen)
+        await eventually(lambda: runner.calls)
         # As if another worker had taken the job over, and the run with it.
         await pool.execute("UPDATE ext_scheduler.pgqueuer SET queue_manager_id = gen_random_uuid()")
         await pool.execute("UPDATE ext_scheduler.runs SET fence = fence + 1, worker = 'other'")
@@ -227,23 +227,23 @@ async def test_resumed_worker_does_not_touch_its_successors_job(
 
 
 async def test_tenant_with_many_jobs_does_not_delay_another(
-    pool: asyncpg.Pool, client: NatsConnection, runner: StubRunner, made: Installed
+    pool: asyncpg.Pool, client: NatsConnection, runner: RunnerDouble, made: Installed
 ) -> None:
-    async def slow_for_one(seen: Seen) -> bytes | None:
-        if seen.request["context"]["tenant_id"] == made.tenant_id:
+    async def slow_for_one(call: ReceivedCall) -> bytes | None:
+        if call.request["context"]["tenant_id"] == made.tenant_id:
             await asyncio.Event().wait()
         return b'{"status":200}'
 
     runner.script = slow_for_one
     await due_now(pool, made, 200)
     async with working(pool, client, IMPATIENT):
-        await eventually(lambda: runner.in_hand >= FIRING.in_flight // 2)
+        await eventually(lambda: runner.in_flight >= FIRING.in_flight // 2)
         async with pool.acquire() as connection:
-            other = await registry.install(connection, "tenant-b")
+            other = await install(connection, tenant_id="tenant-b", materialised=TICK)
         await due_now(pool, other)
         # Long before the first of those that hang gives up its place.
         await eventually(lambda: ended(pool, "success", 1), FIRING.runner_timeout_s * 0.8)
-        assert runner.in_hand <= FIRING.in_flight // 2 + 1
+        assert runner.in_flight <= FIRING.in_flight // 2 + 1
         waiting = await pool.fetchval(
             "SELECT count(*) FROM ext_scheduler.runs WHERE status = 'queued'"
         )
@@ -251,7 +251,7 @@ async def test_tenant_with_many_jobs_does_not_delay_another(
 
 
 async def test_job_of_an_unknown_format_is_completed_without_effect(
-    pool: asyncpg.Pool, client: NatsConnection, runner: StubRunner, made: Installed
+    pool: asyncpg.Pool, client: NatsConnection, runner: RunnerDouble, made: Installed
 ) -> None:
     await pool.execute(
         "INSERT INTO ext_scheduler.pgqueuer (priority, status, entrypoint, payload)"
@@ -279,10 +279,10 @@ async def test_calls_wait_during_an_outage_of_the_bus(
             await eventually(lambda: handed_back(pool))
             assert await ended(pool, "queued", 1)
             nats_server.server.start()
-            async with stub_runner(nats_server.url) as runner:
+            async with bus_runner(nats_server.url) as runner:
                 runner.script = status(204)
                 await eventually(lambda: ended(pool, "success", 1))
-                assert len(runner.seen) == 1
+                assert len(runner.calls) == 1
 
 
 async def handed_back(pool: asyncpg.Pool) -> bool:

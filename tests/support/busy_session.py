@@ -23,20 +23,18 @@ from contracts.context import Claims, Key, body_sha256, sign
 from contracts.subjects import (
     CONTENT_TYPE_HEADER,
     CONTEXT_HEADER,
-    EXECUTE_SUBJECT,
     HOST_AUDIENCE,
-    RUNNER_QUEUE,
     TRACE_HEADER,
     host_subject,
 )
 from devstack.embedded import Nats
-from tests.support import registry
+from tests.support import schedule_rows
 from tests.support.eventually import eventually
 from tests.support.keys import JWKS, PLATFORM_KEY, RUNNER_KEY, write_key_set
-from tests.support.registry import Installed
+from tests.support.platform import TICK, Installed, install
 from tests.support.responders import PATIENT, Process, ready, start
+from tests.support.runner_double import ReceivedCall, RunnerDouble, subscribed_runner
 from tests.support.shipped_nats import PASSWORDS, connected
-from tests.support.stub_runner import Seen, StubRunner
 
 PAYLOAD = "payload-that-nobody-may-read"
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -51,7 +49,7 @@ class Session(Struct):
     responder: Process
     worker: Process
     client: Client
-    runner: StubRunner
+    runner: RunnerDouble
     pool: asyncpg.Pool
     installed: Installed
     secrets: list[str] = field(default_factory=list)
@@ -110,12 +108,9 @@ async def busy_session(
     responder, worker = processes(server, database, directory)
     try:
         await asyncio.gather(ready(responder), ready(worker))
-        async with connected(server, "runner") as (client, _):
-            runner = StubRunner(client)
-            await client.subscribe(EXECUTE_SUBJECT, queue=RUNNER_QUEUE, cb=runner.receive)
-            await client.flush()
+        async with connected(server, "runner") as (client, _), subscribed_runner(client) as runner:
             async with pool.acquire() as connection:
-                installed = await registry.install(connection)
+                installed = await install(connection, materialised=TICK)
             session = Session(responder, worker, client, runner, pool, installed)
             session.secrets += [PAYLOAD, PASSWORDS["service"], *(str(jwk["d"]) for jwk in JWKS)]
             await ask_for_some_of_everything(session)
@@ -143,12 +138,12 @@ async def ask_for_some_of_everything(session: Session) -> None:
 async def fire_some_of_everything(session: Session) -> None:
     """A success, a failure that is tried again, missed slots, and a call that is still made."""
 
-    async def answer(seen: Seen) -> bytes | None:
-        session.secrets.append(seen.headers[CONTEXT_HEADER])
-        say = seen.payload["say"]
+    async def answer(call: ReceivedCall) -> bytes | None:
+        session.secrets.append(call.headers[CONTEXT_HEADER])
+        say = call.payload["say"]
         if say == f"{PAYLOAD} wait":
             await asyncio.Event().wait()
-        failing = {"status": 500, "error": f"cannot do {seen.payload}"}
+        failing = {"status": 500, "error": f"cannot do {call.payload}"}
         return msgspec.json.encode(failing if say == f"{PAYLOAD} fail" else {"status": 200})
 
     session.runner.script = answer
@@ -157,7 +152,7 @@ async def fire_some_of_everything(session: Session) -> None:
     async with session.pool.acquire() as connection:
         for word in ("well", "fail", "wait", "late"):
             late = word == "late"
-            await registry.schedule(
+            await schedule_rows.schedule(
                 connection,
                 session.installed,
                 # Nothing else comes due meanwhile.

@@ -1,7 +1,7 @@
 """Firing with a clock that the test moves, on a real database and a real bus."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -20,13 +20,14 @@ from service.storage.runs.queue import JobPayload
 from service.worker.firing import FiringSettings, RunExecutor
 from service.worker.planner import PlannerSettings, plan_due
 from service.worker.runner_client import RunnerClient
-from tests.support import registry
+from tests.support import schedule_rows
 from tests.support.bus_service import a_client
 from tests.support.eventually import eventually
 from tests.support.keys import WORKER_KEY
-from tests.support.registry import Installed
-from tests.support.stub_runner import StubRunner, stub_runner
+from tests.support.platform import TICK, Installed, install
+from tests.support.runner_double import RunnerDouble, bus_runner
 
+CAPABILITIES = ("cap:scheduler.manage", "cap:http.fetch")
 SLOT = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 STEADY = RetryRules(jitter=0.0)
 
@@ -50,7 +51,8 @@ class Stack(Struct):
 
     pool: asyncpg.Pool
     client: NatsConnection
-    runner: StubRunner
+    runner: RunnerDouble
+    runner_connection: AsyncExitStack
     clock: FakeClock
     metrics: Metrics
     made: Installed
@@ -75,7 +77,7 @@ class Stack(Struct):
         """Plan the slot of a new schedule; return the payload of its job."""
         async with self.pool.acquire() as connection:
             made = made or self.made
-            id_ = await registry.schedule(connection, made, due_at=slot, **row)  # type: ignore[arg-type]  # passed through
+            id_ = await schedule_rows.schedule(connection, made, due_at=slot, **row)  # type: ignore[arg-type]  # passed through
             await plan_due(connection, slot, PlannerSettings(), SlotCache())
         return job(made.tenant_id, id_, slot)
 
@@ -109,7 +111,7 @@ class Stack(Struct):
 
     async def close_runner(self) -> None:
         """Take the Runner off the bus; return when the server knows."""
-        await self.runner.close()
+        await self.runner_connection.aclose()
         await eventually(self._nobody_listens)
 
     async def _nobody_listens(self) -> bool:
@@ -142,8 +144,15 @@ def job(tenant_id: str, schedule_id: UUID, slot: datetime, kind: str = "schedule
 async def firing_stack(pool: asyncpg.Pool, url: str) -> AsyncIterator[Stack]:
     """Everything, with one install and a Runner that answers 200."""
     settings = FiringSettings(worker="worker-1", runner_timeout_s=30.0, retries=STEADY)
-    async with a_client(url) as client, stub_runner(url) as runner:
+    async with a_client(url) as client, AsyncExitStack() as runner_connection:
+        runner = await runner_connection.enter_async_context(bus_runner(url))
         async with pool.acquire() as connection:
-            made = await registry.install(connection)
+            made = await install(
+                connection,
+                declared=CAPABILITIES,
+                granted=CAPABILITIES,
+                content_hash="sha256:abc",
+                materialised=TICK,
+            )
         clock = FakeClock(SLOT + timedelta(seconds=1))
-        yield Stack(pool, client, runner, clock, Metrics(), made, settings)
+        yield Stack(pool, client, runner, runner_connection, clock, Metrics(), made, settings)

@@ -1,14 +1,19 @@
 """Rows of the platform's registry, as an installed extension leaves them."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID, uuid4
 
 import asyncpg
 import msgspec
 from msgspec import Struct
 
+from service.storage.engine.connection import Connection
+
+Database: TypeAlias = "Connection | asyncpg.Pool"
+
 SCHEDULER = "cap:scheduler.manage"
+TICK = ("POST", "/api/tick")
 
 ENDPOINTS: tuple[dict[str, Any], ...] = (
     {"method": "POST", "path": "/api/heartbeat", "handler": "heartbeat"},
@@ -31,7 +36,7 @@ class Installed(Struct, frozen=True):
 
 
 async def install(
-    connection: asyncpg.Connection | asyncpg.Pool,
+    connection: Database,
     *,
     tenant_id: str = "tenant-1",
     endpoints: Any = ENDPOINTS,
@@ -40,8 +45,14 @@ async def install(
     enabled: bool = True,
     status: str = "enabled",
     content_hash: str = "sha256:00",
+    materialised: tuple[str, str] | None = None,
 ) -> Installed:
-    """Insert registry, version, bundle and install rows; nothing is materialised yet."""
+    """Insert registry, version, bundle and install rows.
+
+    With ``materialised``, an endpoint's method and path, its row is the version's only endpoint;
+    otherwise none is materialised yet.
+    """
+    endpoints = endpoints if materialised is None else None
     registry_id, version_id, install_id = uuid4(), uuid4(), uuid4()
     await connection.execute(
         "INSERT INTO extension_registry (id, publisher, name) VALUES ($1, 'acme', $2)",
@@ -61,11 +72,19 @@ async def install(
         enabled,
         status,
     )
+    if materialised is not None:
+        await connection.execute(
+            """INSERT INTO extension_api_endpoint (id, version_id, method, path, handler)
+               VALUES ($1, $2, $3, $4, 'tick')""",
+            uuid4(),
+            version_id,
+            *materialised,
+        )
     return Installed(tenant_id, install_id, registry_id, version_id)
 
 
 async def add_version(
-    connection: asyncpg.Connection | asyncpg.Pool,
+    connection: Database,
     registry_id: UUID,
     version_id: UUID,
     endpoints: Any = ENDPOINTS,
