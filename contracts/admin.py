@@ -61,6 +61,9 @@ ADMIN_OPS: Mapping[str, AdminOperation] = MappingProxyType(
         "uninstall": _write(installs.UninstallInput, installs.UninstallOutput),
         "purgeTenant": _write(installs.PurgeTenantInput, installs.PurgeTenantOutput),
         "setTenantPaused": _write(installs.SetTenantPausedInput, installs.SetTenantPausedOutput),
+        "setTenantPool": _write(
+            installs.SetTenantPoolInput, installs.SetTenantPoolOutput, operator_only=True
+        ),
         "disableSchedules": _write(installs.DisableSchedulesInput, installs.DisableSchedulesOutput),
         "adopt": _write(installs.AdoptInput, installs.AdoptOutput, more_for_operators=True),
         "reconcile": _write(installs.ReconcileInput, installs.ReconcileOutput),

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct, field
 
 from contracts.errors import Outcome
-from contracts.inputs import MAX_ENDPOINTS, Capabilities, Id, Label, Name, TenantId
+from contracts.inputs import MAX_ENDPOINTS, Capabilities, Id, Label, Name, RunnerPool, TenantId
 
 
 class ManifestEndpoint(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -138,6 +138,17 @@ class SetTenantPausedInput(Struct, frozen=True, rename="camel", omit_defaults=Tr
 
 
 class SetTenantPausedOutput(Outcome, frozen=True, kw_only=True):
+    """Whether the change was made."""
+
+
+class SetTenantPoolInput(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """Assign a tenant to a pool of Runners; without ``pool`` to the default one."""
+
+    tenant_id: TenantId
+    pool: RunnerPool | None = None
+
+
+class SetTenantPoolOutput(Outcome, frozen=True, kw_only=True):
     """Whether the change was made."""
 
 

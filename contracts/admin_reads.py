@@ -14,7 +14,10 @@ class TenantPause(Struct, frozen=True, rename="camel", kw_only=True):
 
 
 class TenantInfo(Struct, frozen=True, rename="camel", kw_only=True):
-    """A tenant with installs, or one that is paused. ``paused`` is null while it fires."""
+    """A tenant with installs, or one that is paused or assigned to a Runner pool.
+
+    ``paused`` is null while it fires, ``runner_pool`` in the default pool.
+    """
 
     tenant_id: str
     installs: int
@@ -22,6 +25,7 @@ class TenantInfo(Struct, frozen=True, rename="camel", kw_only=True):
     schedules: int
     enabled_schedules: int
     paused: TenantPause | None
+    runner_pool: str | None
 
 
 class ListTenantsInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):

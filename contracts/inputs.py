@@ -4,6 +4,8 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from contracts.subjects import RUNNER_POOL_PATTERN
+
 UUID_PATTERN = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 MAX_LIMIT = 200
 MAX_PREVIEW = 50
@@ -15,6 +17,9 @@ Id = Annotated[str, Meta(pattern=UUID_PATTERN, description="A UUID")]
 
 TenantId = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^(?!\*$)[\s\S]*$")]
 """A tenant of the platform; ``*`` is none."""
+
+RunnerPool = Annotated[str, Meta(pattern=RUNNER_POOL_PATTERN)]
+"""The name of a Runner pool."""
 
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
 """A name or version of something."""

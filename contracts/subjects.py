@@ -26,6 +26,8 @@ ERROR_CODE_HEADER = "Nats-Service-Error-Code"
 TRACE_HEADER = "traceparent"
 TRACE_STATE_HEADER = "tracestate"
 
+RUNNER_POOL_PATTERN = "^[A-Za-z0-9_-]{1,64}$"
+"""Names of Runner pools: one token of a subject."""
 _PLAIN_TOKEN = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -37,6 +39,18 @@ def host_subject(op: str) -> str:
 def admin_subject(op: str) -> str:
     """Return the subject of an admin operation, such as ``ext.scheduler.admin.runNow``."""
     return f"{ADMIN_AUDIENCE}.{op}"
+
+
+def execute_subject(pool: str | None = None) -> str:
+    """Return the subject of execute requests to a Runner pool, None for the default one.
+
+    Raises ValueError when the name of the pool is no single token.
+    """
+    if pool is None:
+        return EXECUTE_SUBJECT
+    if len(pool) > 64 or not _PLAIN_TOKEN.fullmatch(pool):
+        raise ValueError(f"the name of a Runner pool must match {RUNNER_POOL_PATTERN}: {pool!r}")
+    return f"{EXECUTE_SUBJECT}.{pool}"
 
 
 def event_subject(tenant_id: str, install_id: str, type: str) -> str:  # noqa: A002 - the wire's word

@@ -26,11 +26,11 @@ from contracts.subjects import (
     CONTEXT_HEADER,
     DEADLINE_HEADER,
     EXECUTE_OP,
-    EXECUTE_SUBJECT,
     IDEMPOTENCY_HEADER,
     REQUEST_ID_HEADER,
     RUNNER_AUDIENCE,
     RUNNER_QUEUE,
+    execute_subject,
 )
 from contracts.tracing import trace_headers
 from runner_bridge.runner import RunnerFailed, RunnerRequest, post_execution
@@ -51,10 +51,12 @@ class ExecutorSettings(Struct, frozen=True, kw_only=True):
 
     ``runner_url`` is the base URL: ``/v1/execute`` is added. At most ``concurrency`` executions are
     in flight and ``max_waiting`` wait. ``margin_s`` is what the HTTP call may take beyond the
-    request's own ``timeout_ms``; the worker waits longer still.
+    request's own ``timeout_ms``; the worker waits longer still. ``pool`` is the Runner pool that is
+    answered for, None for the default one.
     """
 
     runner_url: str
+    pool: str | None = None
     concurrency: int = 64
     max_waiting: int = 1024
     margin_s: float = 3.0
@@ -63,7 +65,7 @@ class ExecutorSettings(Struct, frozen=True, kw_only=True):
 
 
 class Executor:
-    """Answers ``ext.runner.execute`` on one connection; ``start`` it once, ``stop`` it once.
+    """Answers execute requests on one connection; ``start`` it once, ``stop`` it once.
 
     The caller closes the connection and the session.
     """
@@ -91,7 +93,7 @@ class Executor:
     async def start(self) -> None:
         """Subscribe; return when the server has confirmed it."""
         self._subscription = await self._connection.subscribe(
-            EXECUTE_SUBJECT,
+            execute_subject(self._settings.pool),
             queue=RUNNER_QUEUE,
             cb=self._receive,
             pending_msgs_limit=PENDING_MESSAGES,

@@ -50,6 +50,7 @@ ADMIN_REFUSALS: Mapping[str, tuple[Code, ...]] = MappingProxyType(
         "uninstall": (*_ONE, Code.CONFLICT),
         "purgeTenant": (*_ONE, Code.CONFLICT),
         "setTenantPaused": _ONE,
+        "setTenantPool": _FIELDS,
         "disableSchedules": _ONE,
         "adopt": _ONE,
         "reconcile": _ONE,

@@ -807,6 +807,19 @@ declare module "ext-scheduler" {
     fieldErrors?: Record<string, string> | null;
     retryAfterMs?: number | null;
   }
+  /** Assign a tenant to a pool of Runners; without `pool` to the default one. */
+  export interface SetTenantPoolInput {
+    tenantId: string;
+    pool?: string | null;
+  }
+  /** Whether the change was made. */
+  export interface SetTenantPoolOutput {
+    success: boolean;
+    code?: Code | null;
+    error?: string | null;
+    fieldErrors?: Record<string, string> | null;
+    retryAfterMs?: number | null;
+  }
   /** Of one tenant, or of all. */
   export interface StatsInput {
     tenantId?: string | null;
@@ -838,7 +851,11 @@ declare module "ext-scheduler" {
     tenantId: string;
     extensions: PortableExtension[];
   }
-  /** A tenant with installs, or one that is paused. `paused` is null while it fires. */
+  /**
+   * A tenant with installs, or one that is paused or assigned to a Runner pool.
+   *
+   * `paused` is null while it fires, `runner_pool` in the default pool.
+   */
   export interface TenantInfo {
     tenantId: string;
     installs: number;
@@ -846,6 +863,7 @@ declare module "ext-scheduler" {
     schedules: number;
     enabledSchedules: number;
     paused: TenantPause | null;
+    runnerPool: string | null;
   }
   /** Since when a tenant is paused, by whom, and why where a reason was given. */
   export interface TenantPause {
@@ -1023,6 +1041,12 @@ declare module "ext-scheduler" {
       input: SetTenantPausedInput;
       output: SetTenantPausedOutput;
       refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
+      error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE" | "CONFLICT">;
+    };
+    setTenantPool: {
+      input: SetTenantPoolInput;
+      output: SetTenantPoolOutput;
+      refusal: Refusal<"VALIDATION_FAILED">;
       error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE" | "CONFLICT">;
     };
     disableSchedules: {

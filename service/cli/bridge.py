@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from contracts.context import InvalidKeySet, signing_key
-from contracts.subjects import HOST_AUDIENCE
+from contracts.subjects import HOST_AUDIENCE, execute_subject
 from runner_bridge.callback import CallbackHandler
 from runner_bridge.executor import Executor, ExecutorSettings
 from runner_bridge.requests import SignedRequests, SigningKeyProvider
@@ -34,6 +34,7 @@ from service.runtime.shutdown import (
 from service.runtime.supervision import supervised
 
 RUNNER_URL = f"{PREFIX}RUNNER_URL"
+RUNNER_POOL = f"{PREFIX}RUNNER_POOL"
 
 
 def bridge(
@@ -55,6 +56,10 @@ def bridge(
     loaded = settings.load({**os.environ, **override})
     if not loaded.runner_url:
         raise CommandError(f"missing --runner (or {RUNNER_URL})", EXIT_USAGE)
+    try:
+        execute_subject(loaded.runner_pool or None)
+    except ValueError as error:
+        raise CommandError(f"{RUNNER_POOL}: {error}", EXIT_USAGE) from None
     configure(loaded.log_format, loaded.log_level)
     asyncio.run(_bridge(loaded))
 
@@ -65,7 +70,9 @@ async def _bridge(loaded: Settings) -> None:
     metrics, checks = Metrics(), life_checks(started, stopping)
     keys = key_ring(loaded.key_set_file)
     executor_settings = ExecutorSettings(
-        runner_url=loaded.runner_url, reply_prefixes=loaded.reply_prefixes
+        runner_url=loaded.runner_url,
+        pool=loaded.runner_pool or None,
+        reply_prefixes=loaded.reply_prefixes,
     )
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(health(loaded, metrics, checks))

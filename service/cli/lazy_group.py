@@ -20,6 +20,7 @@ COMMANDS = MappingProxyType(
         "admin": "service.cli.admin:admin_program",
         "token": "service.cli.tokens:token_program",
         "keys": "service.cli.keys:keys_program",
+        "nats-users": "service.cli.nats_users:nats_users",
         "cron": "service.cli.cron:cron",
         "asyncapi": "service.cli.asyncapi:asyncapi",
         "dev-runner": "service.cli.development:dev_runner",

@@ -119,6 +119,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     runner_url: str = ""
     """Bridge: base URL of the Runner."""
+    runner_pool: str = ""
+    """Bridge: the pool of Runners that it belongs to; empty for the default one."""
     callback_host: str = "127.0.0.1"
     """Bridge: address on which a Runner's callbacks are answered."""
     callback_port: int = 9465

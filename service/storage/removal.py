@@ -149,6 +149,7 @@ WHERE tenant_id = $1::text AND op NOT IN ('uninstall', 'purgeTenant')
 """
 
 TENANT_PAUSE = "DELETE FROM ext_scheduler.tenant_pauses WHERE tenant_id = $1::text"
+TENANT_POOL = "DELETE FROM ext_scheduler.tenant_pools WHERE tenant_id = $1::text"
 
 
 class Removed(Struct, frozen=True):
@@ -192,7 +193,13 @@ async def delete_tenant_state(connection: Connection, tenant_id: str) -> int:
     Runs that are being claimed release their schedule.
     """
     count = 0
-    for statement in (TENANT_ACTIVE_RUNS, TENANT_RATE_WINDOWS, TENANT_IDEMPOTENCY, TENANT_PAUSE):
+    for statement in (
+        TENANT_ACTIVE_RUNS,
+        TENANT_RATE_WINDOWS,
+        TENANT_IDEMPOTENCY,
+        TENANT_PAUSE,
+        TENANT_POOL,
+    ):
         count += affected(await connection.execute(statement, tenant_id))
     return count
 

@@ -18,9 +18,9 @@ from contracts.subjects import (
     DEADLINE_HEADER,
     ERROR_HEADER,
     EXECUTE_OP,
-    EXECUTE_SUBJECT,
     IDEMPOTENCY_HEADER,
     RUNNER_AUDIENCE,
+    execute_subject,
 )
 from service.bus.client import NatsConnection, write_headers
 from service.bus.reply_inbox import Inbox
@@ -32,7 +32,9 @@ MAX_TOKEN_LIFETIME_S = 120
 
 
 class RunnerCall(Struct, frozen=True):
-    """A request to the Runner. ``at`` is the database's time now, in Unix seconds.
+    """A request to a Runner of ``pool``, None for the default one.
+
+    ``at`` is the database's time now, in Unix seconds.
 
     It is the time to sign with: the hosts' clocks may differ by minutes.
     """
@@ -41,6 +43,7 @@ class RunnerCall(Struct, frozen=True):
     idempotency_key: UUID
     at: float
     timeout_s: float
+    pool: str | None = None
 
 
 class RunnerClient:
@@ -79,20 +82,21 @@ class RunnerClient:
             DEADLINE_HEADER: str(int((call.at + timeout_s) * 1000)),
         }
         if self._spans is None:
-            return await self._request(body, headers, timeout_s)
+            return await self._request(call, body, headers)
         with self._spans.runner_call(request.context) as span:
-            outcome = await self._request(body, {**headers, **span.headers}, timeout_s)
+            outcome = await self._request(call, body, {**headers, **span.headers})
             span.record(outcome)
             return outcome
 
-    async def _request(self, body: bytes, headers: dict[str, str], timeout_s: float) -> CallOutcome:
+    async def _request(self, call: RunnerCall, body: bytes, headers: dict[str, str]) -> CallOutcome:
         try:
             block = write_headers(headers)
-            answer = await self._inbox.ask(EXECUTE_SUBJECT, block, body, timeout_s)
+            answer = await self._inbox.ask(execute_subject(call.pool), block, body, call.timeout_s)
         except nats.errors.NoRespondersError:
-            return CallOutcome(error="No Runner is listening")
+            where = "" if call.pool is None else f" in pool {call.pool}"
+            return CallOutcome(error=f"No Runner is listening{where}")
         except TimeoutError:
-            return CallOutcome(error=f"No answer from the Runner within {timeout_s:g} s")
+            return CallOutcome(error=f"No answer from the Runner within {call.timeout_s:g} s")
         except nats.errors.MaxPayloadError:
             size, limit = len(write_headers(headers)) + len(body), self._client.max_payload
             return CallOutcome(

@@ -49,6 +49,7 @@ async def test_tenants_are_listed_with_what_they_have_page_by_page(two: Two) -> 
             "schedules": 2,
             "enabledSchedules": 1,
             "paused": None,
+            "runnerPool": None,
         }
     ]
     rest = await two.operator("listTenants", cursor=page["nextCursor"])

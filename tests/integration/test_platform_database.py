@@ -166,6 +166,7 @@ async def test_every_operation_works_on_the_platforms_own_tables(
     await ask(admin, "setInstallEnabled", installId=install_id, enabled=True)
     await ask(admin, "setTenantPaused", tenantId="tenant-1", paused=True)
     await ask(admin, "setTenantPaused", tenantId="tenant-1", paused=False)
+    await ask(walk.operator, "setTenantPool", tenantId="tenant-1", pool="eu")
     await pool.execute("DELETE FROM ext_scheduler.timers")
     assert len((await ask(admin, "reconcile", dryRun=True))["inconsistencies"]) == 1
     assert (await ask(admin, "adopt"))["adopted"] == 2

@@ -58,6 +58,10 @@ FRESH = [
         "SELECT create_distributed_table('ext_scheduler.run_attempts', 'tenant_id',"
         " colocate_with => 'ext_scheduler.runs')"
     ),
+    (
+        "SELECT create_distributed_table('ext_scheduler.tenant_pools', 'tenant_id',"
+        " colocate_with => 'ext_scheduler.runs')"
+    ),
 ]
 
 
@@ -89,7 +93,7 @@ def test_tables_are_colocated_with_distributed_platform_tables_of_the_same_type(
     )
     statements = placement(agreed)
     assert all(f"colocate_with => '{SCHEDULES}'" in statement for statement in statements)
-    assert len(statements) == 8
+    assert len(statements) == 9
 
 
 def test_schedules_are_colocated_with_distributed_installs() -> None:

@@ -123,6 +123,10 @@ INSTALL_SAMPLES: dict[str, tuple[Struct, Struct]] = {
         installs.SetTenantPausedInput(TENANT_ID, paused=True, reason="Billing dispute"),
         installs.SetTenantPausedOutput(success=True),
     ),
+    "setTenantPool": (
+        installs.SetTenantPoolInput(TENANT_ID, pool="eu"),
+        installs.SetTenantPoolOutput(success=True),
+    ),
     "disableSchedules": (
         installs.DisableSchedulesInput(INSTALL_ID),
         installs.DisableSchedulesOutput(success=True, disabled=2),
@@ -255,6 +259,7 @@ READ_SAMPLES: dict[str, tuple[Struct, Struct]] = {
                         by="platform/user-7",
                         reason="Billing dispute",
                     ),
+                    runner_pool="eu",
                 )
             ],
             next_cursor="next",

@@ -119,6 +119,13 @@ SPECS = [
         done="resumed",
     ),
     CommandSpec(
+        op="setTenantPool",
+        name="set-pool",
+        summary="Assign a tenant to a pool of Runners; without one to the default pool.",
+        examples=("set-pool acme --pool eu", "set-pool acme"),
+        done="assigned",
+    ),
+    CommandSpec(
         op="disableSchedules",
         name="disable-schedules",
         summary="Disable all schedules of an install, each until it is enabled again.",
@@ -136,6 +143,7 @@ SPECS = [
             "schedules",
             "enabledSchedules",
             "paused",
+            "runnerPool",
         ),
     ),
     CommandSpec(

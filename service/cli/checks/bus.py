@@ -19,6 +19,7 @@ from contracts.subjects import (
     RUNNER_QUEUE,
     SCHEDULER_QUEUE,
     admin_subject,
+    execute_subject,
     host_subject,
 )
 from service.bus.connection import Bus, BusUnavailableError, connect, probe
@@ -48,9 +49,8 @@ REQUIRED: Mapping[str, RequiredSubjects] = {
         [EVENT_SUBJECT], [*HOST_SUBSCRIPTIONS, *ADMIN_SUBSCRIPTIONS, "$SRV.PING"]
     ),
     "worker": RequiredSubjects([EXECUTE_SUBJECT, EVENT_SUBJECT]),
-    "bridge": RequiredSubjects(
-        [host_subject(op) for op in HOST_OPS], [f"{EXECUTE_SUBJECT} {RUNNER_QUEUE}"]
-    ),
+    # Further, the execute subject of its Runner pool.
+    "bridge": RequiredSubjects([host_subject(op) for op in HOST_OPS]),
     "admin": RequiredSubjects([admin_subject(op) for op in ADMIN_OPS]),
 }
 
@@ -103,7 +103,7 @@ async def run_checks(settings: Settings, roles: Sequence[str]) -> AsyncIterator[
         return
     try:
         yield await _check_round_trip(bus, settings)
-        for result in await _check_permissions(bus.client, roles):
+        for result in await _check_permissions(bus.client, roles, settings.runner_pool or None):
             yield result
         yield await _count_responders(bus.client)
     finally:
@@ -123,7 +123,9 @@ async def _check_round_trip(bus: Bus, settings: Settings) -> CheckResult:
     return ok(ABOUT, f"{address}{context}, round trip {seconds * 1000:.1f} ms")
 
 
-async def _check_permissions(client: Client, roles: Sequence[str]) -> list[CheckResult]:
+async def _check_permissions(
+    client: Client, roles: Sequence[str], pool: str | None
+) -> list[CheckResult]:
     try:
         reply = await client.request(USER_INFO, b"", timeout=TIMEOUT_S)
         info = msgspec.json.decode(reply.data, type=UserInfoReply).data
@@ -131,15 +133,17 @@ async def _check_permissions(client: Client, roles: Sequence[str]) -> list[Check
         message = "unknown: the server does not report them to this user"
         remedy = f"allow the user to publish {USER_INFO}, so that they can be checked"
         return [warning("permissions", message, remedy)]
-    missing = [line for role in roles for line in _missing(role, info.permissions)]
+    missing = [line for role in roles for line in _missing(role, info.permissions, pool)]
     if missing:
         return [error("permissions", line, "grant it as nats.conf does") for line in missing]
     user = f"user {info.user}" if info.user else "unauthenticated user"
     return [ok("permissions", f"{user} has what is required for: {', '.join(roles)}")]
 
 
-def _missing(role: str, permissions: UserPermissions) -> Iterator[str]:
+def _missing(role: str, permissions: UserPermissions, pool: str | None) -> Iterator[str]:
     required = REQUIRED[role]
+    if role == "bridge":
+        required = RequiredSubjects(required.publish, [f"{execute_subject(pool)} {RUNNER_QUEUE}"])
     for verb, subjects, rules in (
         ("publish", required.publish, permissions.publish),
         ("subscribe to", required.subscribe, permissions.subscribe),

@@ -76,7 +76,8 @@ def install_page_errors(_: Call, values: Mapping[str, Any]) -> Mapping[str, str]
 
 def _is_listed(row: Tenant, paused: bool | None) -> bool:
     is_paused = row.pause is not None
-    return paused in {None, is_paused} and (is_paused or row.installs > 0)
+    has_rows = is_paused or row.installs > 0 or row.runner_pool is not None
+    return paused in {None, is_paused} and has_rows
 
 
 def _tenant_info(row: Tenant) -> contract.TenantInfo:
@@ -92,6 +93,7 @@ def _tenant_info(row: Tenant) -> contract.TenantInfo:
         else contract.TenantPause(
             since=wire_time(pause.paused_at), by=pause.paused_by, reason=pause.reason
         ),
+        runner_pool=row.runner_pool,
     )
 
 

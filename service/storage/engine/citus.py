@@ -22,6 +22,7 @@ DISTRIBUTED = (
     "ext_scheduler.outbox",
     "ext_scheduler.tenant_pauses",
     "ext_scheduler.run_attempts",
+    "ext_scheduler.tenant_pools",
 )
 """By ``tenant_id``, in this order."""
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from service.storage.engine.connection import Connection
+from service.storage.platform import runner_pools
 
 HAS_INSTALL = "SELECT EXISTS (SELECT FROM tenant_extension_install WHERE tenant_id = $1::text)"
 HAS_AUDIT = "SELECT EXISTS (SELECT FROM ext_scheduler.audit WHERE tenant_id = $1::text)"
@@ -51,7 +52,10 @@ class Pause(Struct, frozen=True):
 
 
 class Tenant(Struct, frozen=True):
-    """A tenant with the numbers of its installs and schedules; ``pause`` is None while it fires."""
+    """A tenant with the numbers of its installs and schedules.
+
+    ``pause`` is None while it fires, ``runner_pool`` in the default pool.
+    """
 
     id: str
     installs: int
@@ -59,6 +63,7 @@ class Tenant(Struct, frozen=True):
     schedules: int
     enabled_schedules: int
     pause: Pause | None
+    runner_pool: str | None
 
 
 async def is_known(connection: Connection, tenant_id: str) -> bool:
@@ -73,10 +78,11 @@ async def is_known(connection: Connection, tenant_id: str) -> bool:
 async def page(
     connection: Connection, after: str, limit: int, *, paused: bool | None = None
 ) -> list[Tenant]:
-    """Return at most ``limit`` tenants after one, by id: with an install, or paused."""
+    """Return at most ``limit`` tenants after one, by id: with an install, paused, or in a pool."""
     ids: set[str] = set()
     if paused is not True:
         ids |= {row[0] for row in await connection.fetch(WITH_INSTALLS, after, limit)}
+        ids |= set(await runner_pools.assigned(connection, after, limit))
     if paused is not False:
         ids |= {row[0] for row in await connection.fetch(PAUSED, after, limit)}
     return await load(connection, sorted(ids)[:limit])
@@ -85,6 +91,7 @@ async def page(
 async def load(connection: Connection, tenant_ids: Sequence[str]) -> list[Tenant]:
     """Return these tenants in the given order."""
     pauses = await pauses_of(connection, tenant_ids)
+    pools = await runner_pools.pools_of(connection, tenant_ids)
     installs = {
         row[0]: (row[1], row[2]) for row in await connection.fetch(INSTALL_COUNTS, tenant_ids)
     }
@@ -92,7 +99,13 @@ async def load(connection: Connection, tenant_ids: Sequence[str]) -> list[Tenant
         row[0]: (row[1], row[2]) for row in await connection.fetch(SCHEDULE_COUNTS, tenant_ids)
     }
     return [
-        Tenant(id_, *installs.get(id_, (0, 0)), *schedules.get(id_, (0, 0)), pauses.get(id_))
+        Tenant(
+            id_,
+            *installs.get(id_, (0, 0)),
+            *schedules.get(id_, (0, 0)),
+            pauses.get(id_),
+            pools.get(id_),
+        )
         for id_ in tenant_ids
     ]
 

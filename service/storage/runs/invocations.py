@@ -12,7 +12,7 @@ from service.storage.engine.connection import Connection
 LOAD = """
 SELECT w.n, s.id IS NOT NULL AS exists, coalesce(s.enabled, false) AS enabled,
   coalesce(i.is_enabled AND i.status = 'enabled', false) AS install_enabled,
-  p.tenant_id IS NOT NULL AS paused,
+  p.tenant_id IS NOT NULL AS paused, o.pool AS runner_pool,
   s.name, e.method, e.path,
   s.payload_json::text AS payload,
   i.id AS install_id, i.registry_id, i.version_id, b.content_hash,
@@ -27,6 +27,7 @@ FROM unnest($1::text[], $2::uuid[]) WITH ORDINALITY AS w (tenant_id, schedule_id
 LEFT JOIN tenant_extension_schedule s ON s.id = w.schedule_id AND s.tenant_id = w.tenant_id
 LEFT JOIN tenant_extension_install i ON i.id = s.install_id AND i.tenant_id = s.tenant_id
 LEFT JOIN ext_scheduler.tenant_pauses p ON p.tenant_id = w.tenant_id
+LEFT JOIN ext_scheduler.tenant_pools o ON o.tenant_id = w.tenant_id
 LEFT JOIN extension_api_endpoint e ON e.id = s.endpoint_id AND e.version_id = i.version_id
 LEFT JOIN extension_version v ON v.id = i.version_id
 LEFT JOIN LATERAL (
@@ -51,12 +52,14 @@ class Secrets(Struct, frozen=True):
 
 class Invocation(Struct, frozen=True, kw_only=True):
     """The state of a schedule and its install. JSON columns are text, not parsed; ``method`` and
-    ``path`` are None where the endpoint's row is missing or of another version."""
+    ``path`` are None where the endpoint's row is missing or of another version, ``runner_pool`` is
+    None for the default pool."""
 
     exists: bool
     enabled: bool
     install_enabled: bool
     paused: bool
+    runner_pool: str | None = None
     name: str | None = None
     method: str | None = None
     path: str | None = None
@@ -101,6 +104,7 @@ def _from_row(row: asyncpg.Record) -> Invocation:
         enabled=row["enabled"],
         install_enabled=row["install_enabled"],
         paused=row["paused"],
+        runner_pool=row["runner_pool"],
         name=row["name"],
         method=row["method"],
         path=row["path"],

@@ -133,6 +133,7 @@ class RunExecutor:
                 idempotency_key=run.id,
                 at=attempt.now.timestamp() + elapsed_s,
                 timeout_s=self._settings.call_timeout_s,
+                pool=attempt.invocation.runner_pool,
             )
         )
         duration_s = monotonic() - started_at_s
