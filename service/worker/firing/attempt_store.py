@@ -139,7 +139,8 @@ class AttemptStore:
     async def write(self, ended: Sequence[AttemptResult]) -> list[RunUpdate | None]:
         """Write results, retrying for a while when the database is unavailable.
 
-        Returns what was written; None where the fence was lost and nothing was.
+        Returns what was written, also by a try whose COMMIT was not answered; None where the fence
+        was lost and nothing was.
         """
         for delay_s in (*WRITE_RETRY_DELAYS_S, None):
             try:
@@ -166,7 +167,12 @@ class AttemptStore:
                 await results.record(
                     connection, [update for update in updates if update.run.key in written], now
                 )
-        return [update if update.run.key in written else None for update in updates]
+                unwritten = [update for update in updates if update.run.key not in written]
+                waiting = await _written_before(connection, unwritten)
+        return [
+            update if update.run.key in written else waiting.get(update.run.key)
+            for update in updates
+        ]
 
     def _update(
         self, result: AttemptResult, now: datetime, bounds: dict[RunKey, RunRecord]
@@ -204,6 +210,30 @@ class AttemptStore:
             recorded=retry is None and not result.refused,
             disable=result.disable,
         )
+
+
+async def _written_before(
+    connection: Connection, updates: Sequence[RunUpdate]
+) -> dict[RunKey, RunUpdate]:
+    """Return the updates of runs that wait for a retry on the attempt's own fence.
+
+    An earlier try wrote them, and the answer to its COMMIT was lost: their jobs have to wait too.
+    """
+    if not updates:
+        return {}
+    jobs = [
+        JobPayload(run.tenant_id, run.id, run.schedule_id, run.slot)
+        for run in (update.run for update in updates)
+    ]
+    found = await attempts.load(connection, jobs)
+    waiting = {}
+    for update in updates:
+        run = found.get(update.run.key)
+        if run is not None and run.status == "queued" and run.fence == update.run.fence:
+            waiting[run.key] = structs.replace(
+                update, status="queued", retry_at=run.retry_at, error=run.error, recorded=False
+            )
+    return waiting
 
 
 def _refused(result: AttemptResult, error: Exception) -> AttemptResult:
