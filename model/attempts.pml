@@ -267,7 +267,9 @@ write:  atomic {
                 :: result == FAILED -> goto release
                 :: else -> goto end_job
                 fi
+#ifndef M_FORGOTTEN_RETRY
             :: status[r] == QUEUED && fence[r] == mine -> waits = 0; goto release   /* an earlier try wrote it */
+#endif
             :: else -> goto end_job     /* "stale attempt discarded" */
             fi
         }

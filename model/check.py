@@ -100,8 +100,13 @@ MUTATIONS = [
     mutation("schedule read before the claim", A, attempts(0, 0, 0, 1), "M_EARLY_LOOK"),
     mutation("attempts without a limit", A, attempts(1, 0, 0, 0), "M_NO_LIMIT"),
     mutation("no takeover", A, attempts(1, 0, 0, 0), "M_NO_TAKEOVER", liveness=True),
+    # Nothing else in the model leaves a run without a job.
     mutation(
-        "no repair of runs without a job", A, attempts(0, 0, 1, 0), "M_NO_REPAIR", liveness=True
+        "no repair of runs without a job",
+        A,
+        attempts(0, 0, 1, 0, M_FORGOTTEN_RETRY=1),
+        "M_NO_REPAIR",
+        liveness=True,
     ),
 ]
 LARGE = [

@@ -11,7 +11,7 @@ from service.storage.runs.queue import JobDelay, JobPayload
 from tests.support.eventually import eventually
 from tests.support.faulty_proxy import Disturbance, FaultyProxy, faulty_proxy
 from tests.support.firing_stack import Stack, firing_stack
-from tests.support.stub_runner import Script, Seen, answering, status
+from tests.support.runner_double import ReceivedCall, Response, Script, answering, status
 
 
 @pytest.fixture
@@ -32,9 +32,9 @@ async def stack(proxy: FaultyProxy, nats_url: str) -> AsyncIterator[Stack]:
 async def executed(stack: Stack, proxy: FaultyProxy, job: JobPayload, answer: Script) -> JobDelay:
     """Execute a job; the answers to COMMIT are lost from its call on, until one was."""
 
-    async def disturbed(seen: Seen) -> bytes | None:
+    async def disturbed(call: ReceivedCall) -> Response:
         proxy.disturb(Disturbance.LOST_COMMITS)
-        return await answer(seen)
+        return await answer(call)
 
     async def lost() -> bool:
         return proxy.answers_lost > 0
@@ -58,7 +58,7 @@ async def test_a_run_that_waits_for_its_retry_keeps_its_job(
     stack.runner.script = answering(b'{"status":200,"headers":{}}')
     assert await stack.executor.execute(job) is None
     run = await stack.run(job)
-    assert (run["status"], run["attempts"], len(stack.runner.seen)) == ("success", 2, 2)
+    assert (run["status"], run["attempts"], len(stack.runner.calls)) == ("success", 2, 2)
 
 
 async def test_a_run_that_ended_is_written_once(stack: Stack, proxy: FaultyProxy) -> None:
@@ -66,5 +66,5 @@ async def test_a_run_that_ended_is_written_once(stack: Stack, proxy: FaultyProxy
     ok = answering(b'{"status":200,"headers":{}}')
     assert await executed(stack, proxy, job, ok) is None
     run = await stack.run(job)
-    assert (run["status"], run["attempts"], len(stack.runner.seen)) == ("success", 1, 1)
+    assert (run["status"], run["attempts"], len(stack.runner.calls)) == ("success", 1, 1)
     assert await stack.events() == ["run.succeeded"]
