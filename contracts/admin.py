@@ -66,6 +66,7 @@ ADMIN_OPS: Mapping[str, AdminOperation] = MappingProxyType(
         ),
         "disableSchedules": _write(installs.DisableSchedulesInput, installs.DisableSchedulesOutput),
         "adopt": _write(installs.AdoptInput, installs.AdoptOutput, more_for_operators=True),
+        "release": _write(installs.ReleaseInput, installs.ReleaseOutput),
         "reconcile": _write(installs.ReconcileInput, installs.ReconcileOutput),
         "listTenants": _read(reads.ListTenantsInput, reads.ListTenantsOutput),
         "listInstalls": _read(reads.ListInstallsInput, reads.ListInstallsOutput),

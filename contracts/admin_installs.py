@@ -102,6 +102,14 @@ class SetInstallEnabledOutput(Outcome, frozen=True, kw_only=True):
     """Whether the change was made."""
 
 
+class ForeignHandle(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """By what another job runner knows a schedule; the handle of a released one is empty."""
+
+    schedule_id: str
+    job_id: str | None = None
+    runner_schedule_id: str | None = None
+
+
 class UninstallInput(Struct, frozen=True, rename="camel"):
     """Remove an install and everything that belongs to it except the audit."""
 
@@ -109,10 +117,15 @@ class UninstallInput(Struct, frozen=True, rename="camel"):
 
 
 class UninstallOutput(Outcome, frozen=True, kw_only=True):
-    """How many rows were removed."""
+    """How many rows were removed; ``handles`` are jobs that other job runners still have.
+
+    1000 at most of ``handlesInAll``.
+    """
 
     schedules_removed: int | None = None
     runs_removed: int | None = None
+    handles_in_all: int | None = None
+    handles: list[ForeignHandle] = field(default_factory=list)
 
 
 class PurgeTenantInput(Struct, frozen=True, rename="camel"):
@@ -122,11 +135,13 @@ class PurgeTenantInput(Struct, frozen=True, rename="camel"):
 
 
 class PurgeTenantOutput(Outcome, frozen=True, kw_only=True):
-    """How many rows were removed."""
+    """How many rows were removed; ``handles`` as in ``uninstall``."""
 
     installs_removed: int | None = None
     schedules_removed: int | None = None
     runs_removed: int | None = None
+    handles_in_all: int | None = None
+    handles: list[ForeignHandle] = field(default_factory=list)
 
 
 class SetTenantPausedInput(Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -159,9 +174,10 @@ class DisableSchedulesInput(Struct, frozen=True, rename="camel"):
 
 
 class DisableSchedulesOutput(Outcome, frozen=True, kw_only=True):
-    """How many were enabled before."""
+    """How many were enabled before; those that another job runner drives are left as they are."""
 
     disabled: int | None = None
+    driven_by_other: list[ForeignHandle] = field(default_factory=list)
 
 
 SchemaName = Annotated[str, Meta(pattern="^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
@@ -188,11 +204,33 @@ class Problem(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=T
 
 
 class AdoptOutput(Outcome, frozen=True, kw_only=True):
-    """What was taken over: rows given a timer, rows of pg-boss removed, rows left with why."""
+    """What was taken over: schedules, rows of pg-boss removed, schedules left with why.
+
+    ``handles``, 1000 at most of ``handlesInAll``, are of other job runners and still there: a
+    Temporal schedule, for instance, fires until ``temporal schedule delete`` has removed it.
+    """
 
     adopted: int | None = None
     pg_boss_removed: int | None = None
+    pg_boss_queues_removed: int | None = None
+    handles_in_all: int | None = None
+    handles: list[ForeignHandle] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+
+
+class ReleaseInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """Give schedules back to the platform, as ``adopt`` took them."""
+
+    tenant_id: TenantId | None = None
+    install_id: Id | None = None
+    schedule_id: Id | None = None
+    dry_run: bool = False
+
+
+class ReleaseOutput(Outcome, frozen=True, kw_only=True):
+    """How many schedules have no timer and no handle any more: the platform gives them its own."""
+
+    released: int | None = None
 
 
 class ReconcileInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):

@@ -12,7 +12,7 @@ from contracts.schedules import EndpointInfo, Payload, ScheduleInfo
 
 
 class AdminScheduleInfo(ScheduleInfo, frozen=True, rename="camel", kw_only=True):
-    """A schedule as administrators see it: whose it is, and what drives it."""
+    """A schedule as administrators see it; ``adopt`` takes over one ``drivenBy`` ``other``."""
 
     tenant_id: str
     install_id: str
@@ -20,6 +20,8 @@ class AdminScheduleInfo(ScheduleInfo, frozen=True, rename="camel", kw_only=True)
     runner_schedule_id: str | None
     held_by: HoldCode | None = None
     """The first thing that keeps it from firing; ``explain`` says more."""
+    job_id: str | None = None
+    driven_by: Literal["scheduler", "other"] = "scheduler"
 
 
 class ListSchedulesInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
@@ -66,7 +68,11 @@ class CreateScheduleInput(Struct, frozen=True, rename="camel", omit_defaults=Tru
 
 
 class UpdateScheduleInput(Struct, frozen=True, rename="camel", kw_only=True):
-    """As the host's ``update``, plus the install; the endpoint by selector or by id."""
+    """As the host's ``update``, plus the install; the endpoint by selector or by id.
+
+    ``adopt`` takes over a schedule that another job runner drives, which is otherwise a conflict;
+    cancelling the job there is left to the caller.
+    """
 
     install_id: Id
     schedule_id: Id
@@ -78,13 +84,15 @@ class UpdateScheduleInput(Struct, frozen=True, rename="camel", kw_only=True):
     name: str | UnsetType | None = UNSET
     payload: Payload | UnsetType | None = UNSET
     expected_revision: int | UnsetType = UNSET
+    adopt: bool | UnsetType = UNSET
 
 
-class DeleteScheduleInput(Struct, frozen=True, rename="camel"):
-    """As the host's ``delete``, plus the install."""
+class DeleteScheduleInput(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """As the host's ``delete``, plus the install; ``adopt`` as in ``updateSchedule``."""
 
     install_id: Id
     schedule_id: Id
+    adopt: bool = False
 
 
 class RunNowInput(Struct, frozen=True, rename="camel"):

@@ -36,7 +36,7 @@ HOST_REFUSALS: Mapping[str, tuple[Code, ...]] = MappingProxyType(
         "get": _FIELDS,
         "create": (Code.VALIDATION_FAILED, Code.CONFLICT, Code.QUOTA_EXCEEDED),
         "update": (Code.VALIDATION_FAILED, Code.NOT_FOUND, Code.CONFLICT),
-        "delete": _ONE,
+        "delete": (*_ONE, Code.CONFLICT),
         "getEndpoints": (),
     }
 )
@@ -53,6 +53,7 @@ ADMIN_REFUSALS: Mapping[str, tuple[Code, ...]] = MappingProxyType(
         "setTenantPool": _FIELDS,
         "disableSchedules": _ONE,
         "adopt": _ONE,
+        "release": _ONE,
         "reconcile": _ONE,
         "listTenants": _ONE,
         "listInstalls": _ONE,
@@ -60,7 +61,7 @@ ADMIN_REFUSALS: Mapping[str, tuple[Code, ...]] = MappingProxyType(
         "getSchedule": _ONE,
         "createSchedule": (*_ONE, Code.CONFLICT, Code.QUOTA_EXCEEDED),
         "updateSchedule": (*_ONE, Code.CONFLICT),
-        "deleteSchedule": _ONE,
+        "deleteSchedule": (*_ONE, Code.CONFLICT),
         "runNow": (*_ONE, Code.INSTALL_DISABLED),
         "runHistory": _ONE,
         "getRun": _ONE,

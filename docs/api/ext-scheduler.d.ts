@@ -70,7 +70,7 @@ declare module "alga:extension/scheduler" {
 
 /** What crosses the bus. */
 declare module "ext-scheduler" {
-  /** A schedule as administrators see it: whose it is, and what drives it. */
+  /** A schedule as administrators see it; `adopt` takes over one `drivenBy` `other`. */
   export interface AdminScheduleInfo {
     id: string;
     endpointPath: string;
@@ -92,6 +92,8 @@ declare module "ext-scheduler" {
     endpointId: string | null;
     runnerScheduleId: string | null;
     heldBy?: "driven_by_other" | "endpoint_missing" | "install_disabled" | "install_missing" | "schedule_disabled" | "tenant_paused" | "timer_missing" | null;
+    jobId?: string | null;
+    drivenBy?: "other" | "scheduler";
   }
   /**
    * Take over rows that another job runner drove, its pg-boss schema included where named.
@@ -104,7 +106,12 @@ declare module "ext-scheduler" {
     pgBossSchema?: string | null;
     dryRun?: boolean;
   }
-  /** What was taken over: rows given a timer, rows of pg-boss removed, rows left with why. */
+  /**
+   * What was taken over: schedules, rows of pg-boss removed, schedules left with why.
+   *
+   * `handles`, 1000 at most of `handlesInAll`, are of other job runners and still there: a
+   * Temporal schedule, for instance, fires until `temporal schedule delete` has removed it.
+   */
   export interface AdoptOutput {
     success: boolean;
     code?: Code | null;
@@ -113,6 +120,9 @@ declare module "ext-scheduler" {
     retryAfterMs?: number | null;
     adopted?: number | null;
     pgBossRemoved?: number | null;
+    pgBossQueuesRemoved?: number | null;
+    handlesInAll?: number | null;
+    handles?: ForeignHandle[];
     problems?: Problem[];
   }
   /** One attempt of a run. `finishedAt` is null while it runs, and where its worker was lost. */
@@ -245,19 +255,20 @@ declare module "ext-scheduler" {
     fieldErrors?: Record<string, string> | null;
     retryAfterMs?: number | null;
   }
-  /** As the host's `delete`, plus the install. */
+  /** As the host's `delete`, plus the install; `adopt` as in `updateSchedule`. */
   export interface DeleteScheduleInput {
     /** A UUID */
     installId: string;
     /** A UUID */
     scheduleId: string;
+    adopt?: boolean;
   }
   /** All schedules of an install. */
   export interface DisableSchedulesInput {
     /** A UUID */
     installId: string;
   }
-  /** How many were enabled before. */
+  /** How many were enabled before; those that another job runner drives are left as they are. */
   export interface DisableSchedulesOutput {
     success: boolean;
     code?: Code | null;
@@ -265,6 +276,7 @@ declare module "ext-scheduler" {
     fieldErrors?: Record<string, string> | null;
     retryAfterMs?: number | null;
     disabled?: number | null;
+    drivenByOther?: ForeignHandle[];
   }
   /** How many slots fall into a minute. */
   export interface DueMinute {
@@ -401,6 +413,12 @@ declare module "ext-scheduler" {
     by: string | null;
     advice: string | null;
     runId: string | null;
+  }
+  /** By what another job runner knows a schedule; the handle of a released one is empty. */
+  export interface ForeignHandle {
+    scheduleId: string;
+    jobId?: string | null;
+    runnerScheduleId?: string | null;
   }
   /** Nothing: the context says whose endpoints. */
   export interface GetEndpointsInput {
@@ -612,7 +630,7 @@ declare module "ext-scheduler" {
   export interface PurgeTenantInput {
     tenantId: string;
   }
-  /** How many rows were removed. */
+  /** How many rows were removed; `handles` as in `uninstall`. */
   export interface PurgeTenantOutput {
     success: boolean;
     code?: Code | null;
@@ -622,6 +640,8 @@ declare module "ext-scheduler" {
     installsRemoved?: number | null;
     schedulesRemoved?: number | null;
     runsRemoved?: number | null;
+    handlesInAll?: number | null;
+    handles?: ForeignHandle[];
   }
   /** Find and repair; `dryRun` reports only. */
   export interface ReconcileInput {
@@ -666,6 +686,22 @@ declare module "ext-scheduler" {
     versionId?: string | null;
     installId?: string | null;
     installedVersionId?: string | null;
+  }
+  /** Give schedules back to the platform, as `adopt` took them. */
+  export interface ReleaseInput {
+    tenantId?: string | null;
+    installId?: string | null;
+    scheduleId?: string | null;
+    dryRun?: boolean;
+  }
+  /** How many schedules have no timer and no handle any more: the platform gives them its own. */
+  export interface ReleaseOutput {
+    success: boolean;
+    code?: Code | null;
+    error?: string | null;
+    fieldErrors?: Record<string, string> | null;
+    retryAfterMs?: number | null;
+    released?: number | null;
   }
   /**
    * What cannot be imported of a document; positions count from 0.
@@ -876,7 +912,11 @@ declare module "ext-scheduler" {
     /** A UUID */
     installId: string;
   }
-  /** How many rows were removed. */
+  /**
+   * How many rows were removed; `handles` are jobs that other job runners still have.
+   *
+   * 1000 at most of `handlesInAll`.
+   */
   export interface UninstallOutput {
     success: boolean;
     code?: Code | null;
@@ -885,6 +925,8 @@ declare module "ext-scheduler" {
     retryAfterMs?: number | null;
     schedulesRemoved?: number | null;
     runsRemoved?: number | null;
+    handlesInAll?: number | null;
+    handles?: ForeignHandle[];
   }
   /** An absent field is unchanged; `null` clears `name` or `payload`, and only those. */
   export interface UpdateInput {
@@ -925,7 +967,12 @@ declare module "ext-scheduler" {
     fieldErrors?: Record<string, string> | null;
     retryAfterMs?: number | null;
   }
-  /** As the host's `update`, plus the install; the endpoint by selector or by id. */
+  /**
+   * As the host's `update`, plus the install; the endpoint by selector or by id.
+   *
+   * `adopt` takes over a schedule that another job runner drives, which is otherwise a conflict;
+   * cancelling the job there is left to the caller.
+   */
   export interface UpdateScheduleInput {
     /** A UUID */
     installId: string;
@@ -940,6 +987,7 @@ declare module "ext-scheduler" {
     name?: string | null;
     payload?: Record<string, unknown> | unknown[] | null;
     expectedRevision?: number;
+    adopt?: boolean;
   }
   /** A worker: the runs it has in flight, and the most it takes at once. */
   export interface WorkerInfo {
@@ -995,7 +1043,7 @@ declare module "ext-scheduler" {
     delete: {
       input: DeleteInput;
       output: DeleteOutput;
-      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
+      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND" | "CONFLICT">;
       error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE" | "NOT_FOUND" | "CONFLICT" | "RATE_LIMITED">;
     };
     getEndpoints: {
@@ -1061,6 +1109,12 @@ declare module "ext-scheduler" {
       refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
       error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE" | "CONFLICT">;
     };
+    release: {
+      input: ReleaseInput;
+      output: ReleaseOutput;
+      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
+      error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE" | "CONFLICT">;
+    };
     reconcile: {
       input: ReconcileInput;
       output: ReconcileOutput;
@@ -1106,7 +1160,7 @@ declare module "ext-scheduler" {
     deleteSchedule: {
       input: DeleteScheduleInput;
       output: DeleteOutput;
-      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
+      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND" | "CONFLICT">;
       error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE" | "CONFLICT">;
     };
     runNow: {

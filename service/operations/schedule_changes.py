@@ -35,6 +35,7 @@ from service.storage.schedules.rows import NewSchedule, Schedule
 
 T = TypeVar("T")
 
+DRIVEN_BY_OTHER = "Schedule is driven by another job runner until it is adopted"
 TIMING = frozenset({"cron", "timezone", "enabled"})
 
 
@@ -71,9 +72,12 @@ def new_row(checked: CheckedCreate, endpoint_id: UUID | None, now: datetime) -> 
 
 
 async def update_schedule(
-    checked: CheckedUpdate, context: ChangeContext
+    checked: CheckedUpdate, context: ChangeContext, *, adopt: bool = False
 ) -> AppliedChange | ErrorBody:
-    """Write the given fields, or return what is wrong: fields, existence, revision, then rate."""
+    """Write the given fields, or return what is wrong: fields, existence, revision, then rate.
+
+    A schedule that another job runner drives is changed only where the caller may ``adopt`` it.
+    """
     stored = context.lookup.schedule
     errors = dict(checked.errors)
     endpoint_id = _resolve(context, checked, errors, has_payload=_has_payload(checked, stored))
@@ -85,6 +89,8 @@ async def update_schedule(
         return _field_errors(errors, UPDATE_FIELDS)
     if stored is None or merged is None:
         return refusal(Code.NOT_FOUND, NOT_FOUND)
+    if stored.driven_by_other and not adopt:
+        return refusal(Code.CONFLICT, DRIVEN_BY_OTHER)
     if checked.expected_revision not in (UNSET, stored.revision):
         return refusal(Code.CONFLICT, f"Schedule has revision {stored.revision} now")
     check_change_rate(context)
@@ -96,21 +102,30 @@ async def update_schedule(
         # and the planner fires none that was made from something else.
         await rows.set_timer(connection, install, merged)
     described = {name: value for name, value in _described(merged).items() if name in checked.given}
+    described.update(_former_handle(stored))
     return AppliedChange(
         UpdateOutput(success=True), merged.id, EventType.SCHEDULE_UPDATED, described
     )
 
 
-async def delete_schedule(checked: CheckedId, context: ChangeContext) -> AppliedChange | ErrorBody:
-    """Delete the schedule with its timer; NOT_FOUND where there is none."""
+async def delete_schedule(
+    checked: CheckedId, context: ChangeContext, *, adopt: bool = False
+) -> AppliedChange | ErrorBody:
+    """Delete the schedule with its timer; NOT_FOUND where there is none.
+
+    A schedule that another job runner drives is deleted only where the caller may ``adopt`` it.
+    """
     if checked.errors:
         return field_refusal(checked.errors)
     stored = context.lookup.schedule
     if stored is None:
         return refusal(Code.NOT_FOUND, NOT_FOUND)
+    if stored.driven_by_other and not adopt:
+        return refusal(Code.CONFLICT, DRIVEN_BY_OTHER)
     check_change_rate(context)
     await rows.delete(context.call.connection, context.install, stored.id)
     changes = {"name": stored.name, "cron": stored.cron, "timezone": stored.timezone}
+    changes.update(_former_handle(stored))
     return AppliedChange(DeleteOutput(success=True), stored.id, EventType.SCHEDULE_DELETED, changes)
 
 
@@ -207,6 +222,14 @@ def _field_errors(errors: dict[str, str], order: Sequence[str]) -> ErrorBody:
     only_taken = errors == {"name": NAME_TAKEN}
     code = Code.CONFLICT if only_taken else Code.VALIDATION_FAILED
     return field_refusal(order_errors(order, errors), code)
+
+
+def _former_handle(stored: Schedule) -> dict[str, str | None]:
+    """Return the handle of the job runner that drove an adopted schedule, for its cancellation."""
+    if not stored.driven_by_other:
+        return {}
+    job_id = None if stored.job_id is None else str(stored.job_id)
+    return {"formerJobId": job_id, "formerRunnerScheduleId": stored.runner_schedule_id}
 
 
 def _described(schedule: NewSchedule) -> dict[str, Any]:

@@ -15,17 +15,20 @@ class RemapCandidate(Struct, frozen=True):
     """A schedule to remap; ``key`` is None where its endpoint is unknown.
 
     ``marked`` means that an earlier move disabled it because its endpoint was missing.
+    One that is ``driven_by_other`` is neither disabled nor enabled.
     """
 
     id: UUID
     key: EndpointKey | None
     enabled: bool
     marked: bool
+    driven_by_other: bool = False
 
 
 class Remap(Struct, frozen=True):
     """The outcome of a move. ``missing`` have no endpoint there; ``blocking`` of them prevent it.
 
+    ``held`` do so however the move is made: another job runner would go on firing them.
     ``targets`` maps schedules to endpoints; ``lost`` are disabled if the move is made
     nevertheless, ``reenable`` are enabled.
     """
@@ -33,6 +36,7 @@ class Remap(Struct, frozen=True):
     targets: Mapping[UUID, UUID]
     missing: Sequence[UUID]
     blocking: Sequence[UUID]
+    held: Sequence[UUID]
     lost: Sequence[UUID]
     reenable: Sequence[UUID]
 
@@ -69,7 +73,10 @@ def remap(
         targets=targets,
         missing=[schedule.id for schedule in missing],
         blocking=[schedule.id for schedule in missing if schedule.enabled or not schedule.marked],
-        lost=[schedule.id for schedule in missing if schedule.enabled],
+        held=[schedule.id for schedule in missing if schedule.enabled and schedule.driven_by_other],
+        lost=[
+            schedule.id for schedule in missing if schedule.enabled and not schedule.driven_by_other
+        ],
         reenable=[
             schedule.id for schedule in schedules if schedule.id in targets and _returns(schedule)
         ],
@@ -77,4 +84,4 @@ def remap(
 
 
 def _returns(schedule: RemapCandidate) -> bool:
-    return schedule.marked and not schedule.enabled
+    return schedule.marked and not schedule.enabled and not schedule.driven_by_other

@@ -12,14 +12,16 @@ from service.storage.runs.occurrences import Occurrence
 from service.storage.runs.queue import ENTRYPOINT, JobPayload, UnreadablePayloadError
 from service.storage.schedules import firing_state, timers
 from service.storage.schedules.disabling import ScheduleRef
+from service.storage.schedules.ownership import DRIVEN_BY_OTHER, driven_by_other
 
-# A missing install fires nothing; a disabled one keeps its timers.
-SCHEDULES_WITHOUT_TIMER = """
+# Rows of other job runners are left to them. A missing install fires nothing; a disabled one keeps
+# its timers.
+SCHEDULES_WITHOUT_TIMER = f"""
 SELECT s.tenant_id::text AS tenant_id, s.id, s.install_id, s.cron, s.timezone
 FROM tenant_extension_schedule s
 JOIN tenant_extension_install i ON i.id = s.install_id AND i.tenant_id = s.tenant_id
 LEFT JOIN ext_scheduler.timers t ON t.tenant_id = s.tenant_id AND t.schedule_id = s.id
-WHERE s.enabled AND t.schedule_id IS NULL
+WHERE s.enabled AND t.schedule_id IS NULL AND NOT {DRIVEN_BY_OTHER}
   AND s.id > $1::uuid AND ($3::text IS NULL OR s.tenant_id = $3)
 ORDER BY s.id
 LIMIT $2::integer
@@ -41,11 +43,16 @@ LIMIT $3::integer
 """
 
 # The platform would create a job of its own for an enabled row without one.
-CLAIM_OWNERSHIP = """
+CLAIM_OWNERSHIP = f"""
 UPDATE tenant_extension_schedule s
-SET job_id = s.id, runner_schedule_id = 'extsched:' || s.install_id::text || ':' || s.id::text
+SET job_id = CASE WHEN s.enabled THEN s.id END,
+  runner_schedule_id =
+    CASE WHEN s.enabled THEN 'extsched:' || s.install_id::text || ':' || s.id::text END,
+  released = NULL
 FROM unnest($1::text[], $2::uuid[]) AS w (tenant_id, schedule_id)
-WHERE s.tenant_id = w.tenant_id AND s.id = w.schedule_id AND s.enabled
+WHERE s.tenant_id = w.tenant_id AND s.id = w.schedule_id
+  AND ($3::boolean OR s.enabled AND NOT {DRIVEN_BY_OTHER})
+RETURNING s.tenant_id::text AS tenant_id, s.id
 """
 
 SET_LAST_ERRORS = """
@@ -63,21 +70,26 @@ ON CONFLICT (key) DO UPDATE SET value = excluded.value
 """
 
 
-SCHEDULES_WITHOUT_INSTALL = """
+SCHEDULES_WITHOUT_INSTALL = f"""
 SELECT s.tenant_id::text AS tenant_id, s.id, s.install_id
 FROM tenant_extension_schedule s
 LEFT JOIN tenant_extension_install i ON i.tenant_id = s.tenant_id AND i.id = s.install_id
-WHERE i.id IS NULL AND ($1::text IS NULL OR s.tenant_id = $1)
+WHERE i.id IS NULL
+  AND NOT EXISTS (
+    SELECT FROM tenant_extension_schedule o
+    WHERE o.tenant_id = s.tenant_id AND o.install_id = s.install_id AND {driven_by_other("o")})
+  AND ($1::text IS NULL OR s.tenant_id = $1)
 ORDER BY s.id
 LIMIT $2::integer
 """
 
-SCHEDULES_WITHOUT_ENDPOINT = """
+SCHEDULES_WITHOUT_ENDPOINT = f"""
 SELECT s.tenant_id::text AS tenant_id, s.id, s.install_id
 FROM tenant_extension_schedule s
 JOIN tenant_extension_install i ON i.tenant_id = s.tenant_id AND i.id = s.install_id
 LEFT JOIN extension_api_endpoint e ON e.id = s.endpoint_id
-WHERE e.id IS NULL AND s.enabled AND ($1::text IS NULL OR s.tenant_id = $1)
+WHERE e.id IS NULL AND s.enabled AND NOT {DRIVEN_BY_OTHER}
+  AND ($1::text IS NULL OR s.tenant_id = $1)
 ORDER BY s.id
 LIMIT $2::integer
 """
@@ -93,11 +105,12 @@ REMOVE_JOBS = """
 DELETE FROM ext_scheduler.pgqueuer WHERE id = ANY ($1::bigint[]) AND status = 'queued'
 """
 
-TIMERS_WITHOUT_SCHEDULE = """
+TIMERS_WITHOUT_SCHEDULE = f"""
 SELECT t.tenant_id, t.schedule_id, t.install_id
 FROM ext_scheduler.timers t
 LEFT JOIN tenant_extension_schedule s
   ON s.tenant_id = t.tenant_id AND s.id = t.schedule_id AND s.enabled
+    AND NOT {DRIVEN_BY_OTHER}
 WHERE s.id IS NULL AND ($1::text IS NULL OR t.tenant_id = $1)
 ORDER BY t.schedule_id
 LIMIT $2::integer
@@ -119,7 +132,10 @@ class UntimedSchedule(Struct, frozen=True):
 async def schedules_without_timer(
     connection: Connection, after: UUID, limit: int, tenant_id: str | None = None
 ) -> list[UntimedSchedule]:
-    """Return enabled schedules without a timer, of one tenant or all, by id, after ``after``."""
+    """Return enabled schedules of this service without a timer, by id, after ``after``.
+
+    Of one tenant, or of all.
+    """
     return [
         UntimedSchedule(*row)
         for row in await connection.fetch(SCHEDULES_WITHOUT_TIMER, after, limit, tenant_id)
@@ -148,9 +164,19 @@ async def runs_without_job(
     ]
 
 
-async def claim_ownership(connection: Connection, keys: list[tuple[str, UUID]]) -> None:
-    """Mark enabled schedules as driven by this service."""
-    await connection.execute(CLAIM_OWNERSHIP, [key[0] for key in keys], [key[1] for key in keys])
+async def claim_ownership(
+    connection: Connection, keys: Sequence[tuple[str, UUID]], *, from_others: bool = False
+) -> set[tuple[str, UUID]]:
+    """Mark schedules as driven by this service; return those (tenant, id) that are.
+
+    Only enabled ones without anybody else's handle, unless they are taken ``from_others``.
+    """
+    if not keys:
+        return set()
+    rows = await connection.fetch(
+        CLAIM_OWNERSHIP, [key[0] for key in keys], [key[1] for key in keys], from_others
+    )
+    return {(row["tenant_id"], row["id"]) for row in rows}
 
 
 async def set_last_errors(connection: Connection, errors: dict[tuple[str, UUID], str]) -> None:
@@ -198,7 +224,7 @@ async def schedules_without_endpoint(
 async def timers_without_schedule(
     connection: Connection, tenant_id: str | None, limit: int
 ) -> list[ScheduleRef]:
-    """Return timers whose schedule is missing or disabled."""
+    """Return timers whose schedule is missing, disabled, or driven by another job runner."""
     rows = await connection.fetch(TIMERS_WITHOUT_SCHEDULE, tenant_id, limit)
     return [ScheduleRef(*row) for row in rows]
 

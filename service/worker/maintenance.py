@@ -145,9 +145,10 @@ async def _add_timers(
                 new.append(
                     Timer(row.tenant_id, row.schedule_id, row.install_id, cron, zone, due_at)
                 )
-        await consistency.claim_ownership(connection, [timer.key for timer in new])
-        await timers.add(connection, new)
-        added += len(new)
+        # One that another job runner has taken in between is not claimed.
+        claimed = await consistency.claim_ownership(connection, [timer.key for timer in new])
+        await timers.add(connection, [timer for timer in new if timer.key in claimed])
+        added += len(claimed)
     await consistency.set_last_errors(connection, unplannable)
     return added, len(unplannable)
 

@@ -100,6 +100,7 @@ def bodies(other: Side) -> dict[str, list[dict[str, Any]]]:
         "setTenantPool": [{**tenant, "pool": "eu"}],
         "disableSchedules": [install],
         "adopt": [tenant, install, {}],
+        "release": [tenant, install, schedule, {}],
         "reconcile": [tenant, {}],
         "listTenants": [tenant, {}],
         "listInstalls": [tenant, {}],
@@ -175,7 +176,7 @@ async def test_a_foreign_tenant_id_is_denied(sides: tuple[Side, Side]) -> None:
         for op, each in bodies(theirs).items()
         if "tenantId" in each[0] and not ADMIN_OPS[op].operator_only
     }
-    assert len(asked) == 12
+    assert len(asked) == 13
     for op, each in asked.items():
         reply = await mine.admin.send(op, each[0])
         assert reply.error == (403, "Token is for another tenant"), op

@@ -2,16 +2,15 @@
 
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import asyncpg
 import pytest
-from msgspec import Struct
 
-from service.rules.limits import Limits
 from service.storage.runs import occurrences, queue
-from tests.support.admin import Admin, operator, register
+from tests.support.admin import Admin, operator
 from tests.support.host import dispatcher
+from tests.support.job_runners import Setting, make_setting
 from tests.support.platform import add_version, counts, install
 
 PG_BOSS = {
@@ -31,54 +30,29 @@ PG_BOSS = {
 }
 
 
-class Setting(Struct, frozen=True):
-    """An administrator of tenant-1, and an install with an endpoint."""
-
-    pool: asyncpg.Pool
-    admin: Admin
-    install_id: UUID
-    endpoint_id: UUID
-
-    async def foreign(self, **columns: Any) -> UUID:
-        """A schedule row as another job runner's platform writes it."""
-        id_ = uuid4()
-        row: dict[str, Any] = {
-            "id": id_,
-            "install_id": self.install_id,
-            "tenant_id": "tenant-1",
-            "endpoint_id": self.endpoint_id,
-            "cron": "0 * * * *",
-            "timezone": "UTC",
-            "enabled": True,
-            "job_id": uuid4(),
-            "runner_schedule_id": f"extsched:{self.install_id}:{id_}",
-            **columns,
-        }
-        names, values = ", ".join(row), ", ".join(f"${n}" for n in range(1, len(row) + 1))
-        await self.pool.execute(
-            f"INSERT INTO tenant_extension_schedule ({names}) VALUES ({values})", *row.values()
-        )
-        return id_
-
-    async def timers(self) -> set[UUID]:
-        """The schedules that have a timer ahead."""
-        rows = await self.pool.fetch(
-            "SELECT schedule_id FROM ext_scheduler.timers WHERE due_at > now()"
-        )
-        return {row["schedule_id"] for row in rows}
+# As versions 10 to 12 have them, in short.
+QUEUES = """
+CREATE TYPE pgboss.job_state AS ENUM
+  ('created', 'retry', 'active', 'completed', 'cancelled', 'failed');
+CREATE TABLE pgboss.job (
+  id uuid PRIMARY KEY DEFAULT gen_random_uuid(), name text NOT NULL,
+  state pgboss.job_state NOT NULL);
+CREATE FUNCTION pgboss.delete_queue(queue_name text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  DELETE FROM pgboss.job WHERE name = queue_name;
+  DELETE FROM pgboss.queue WHERE name = queue_name;
+END $$;
+"""
 
 
 @pytest.fixture
 async def setting(pool: asyncpg.Pool) -> Setting:
-    admin = Admin(dispatcher(pool, Limits(changes_per_minute=1_000)))
-    registered = await register(admin, "1.0.0", "/a")
-    endpoint_id = await pool.fetchval("SELECT id FROM extension_api_endpoint")
-    return Setting(pool, admin, UUID(registered["installId"]), endpoint_id)
+    return await make_setting(pool)
 
 
 async def test_adopt_adds_timers_and_reports_refused_schedules(setting: Setting) -> None:
     good, zoned = await setting.foreign(), await setting.foreign(timezone=None)
-    off = await setting.foreign(enabled=False, job_id=None, runner_schedule_id=None)
+    off = await setting.unowned(enabled=False)
     bad = await setting.foreign(cron="@daily")
     gone = await setting.foreign(install_id=uuid4())
     dry = await setting.admin("adopt", dryRun=True)
@@ -111,6 +85,13 @@ async def test_pg_boss_schedules_are_adopted_and_removed_together(
         f"""CREATE SCHEMA pgboss; CREATE TABLE pgboss.queue (name text PRIMARY KEY);
             CREATE TABLE pgboss.schedule ({PG_BOSS[version]})"""
     )
+    if version >= 10:
+        await setting.pool.execute(QUEUES)
+        await setting.pool.execute(
+            "INSERT INTO pgboss.job (name, state) VALUES ($1, 'completed'), ($2, 'created')",
+            names[good],
+            names[off],
+        )
     for name in (*names.values(), *others, gone):
         await setting.pool.execute("INSERT INTO pgboss.queue VALUES ($1)", name)
         await setting.pool.execute(
@@ -125,15 +106,20 @@ async def test_pg_boss_schedules_are_adopted_and_removed_together(
     everybody = operator(setting.admin.dispatcher)
     body = {"tenantId": "tenant-1", "pgBossSchema": "pgboss"}
     dry = await everybody("adopt", **body, dryRun=True)
-    assert (dry["adopted"], dry["pgBossRemoved"]) == (1, 2)
+    assert (dry["adopted"], dry["pgBossRemoved"]) == (2, 2)
     assert await counts(setting.pool, "pgboss.schedule") == {"pgboss.schedule": 7}
     answer = await everybody("adopt", **body)
-    assert (answer["adopted"], answer["pgBossRemoved"]) == (1, 2)
+    assert (answer["adopted"], answer["pgBossRemoved"]) == (2, 2)
     left = {row["name"] for row in await setting.pool.fetch(listed)}
+    # One queue of the two is empty; the other's job is still to be done.
+    assert answer["pgBossQueuesRemoved"] == (1 if version >= 10 else 0)
+    queues = {row["name"] for row in await setting.pool.fetch("SELECT name FROM pgboss.queue")}
+    assert (names[good] in queues, names[off] in queues) == (version < 10, True)
     # What cannot be driven here stays where it is driven, another tenant's likewise.
     assert left == {*others, names[bad], gone}
     again = await everybody("adopt", **body)
     assert (again["adopted"], again["pgBossRemoved"]) == (0, 0)
+    assert dry.get("handlesInAll") == 0
     everywhere = await everybody("adopt", pgBossSchema="pgboss")
     assert everywhere["pgBossRemoved"] == 1
     assert {row["name"] for row in await setting.pool.fetch(listed)} == {*others, names[bad]}
@@ -162,7 +148,7 @@ async def check(setting: Setting, kind: str) -> None:
 
 
 async def test_a_schedule_without_timer_gets_one(setting: Setting) -> None:
-    id_ = await setting.foreign()
+    id_ = await setting.unowned()
     await check(setting, "schedule_without_timer")
     assert await setting.timers() == {id_}
 
@@ -178,7 +164,7 @@ async def test_a_timer_without_schedule_is_removed(setting: Setting) -> None:
 
 
 async def test_a_timer_of_a_disabled_schedule_is_removed(setting: Setting) -> None:
-    id_ = await setting.foreign()
+    id_ = await setting.unowned()
     await inconsistencies(setting)
     await setting.pool.execute("UPDATE tenant_extension_schedule SET enabled = false")
     await check(setting, "timer_without_schedule")
@@ -186,14 +172,14 @@ async def test_a_timer_of_a_disabled_schedule_is_removed(setting: Setting) -> No
 
 
 async def test_a_schedule_without_install_is_removed(setting: Setting) -> None:
-    await setting.foreign(install_id=uuid4(), enabled=False)
+    await setting.unowned(install_id=uuid4(), enabled=False)
     await check(setting, "schedule_without_install")
     table = "tenant_extension_schedule"
     assert await counts(setting.pool, table) == {table: 0}
 
 
 async def test_a_schedule_without_endpoint_is_disabled(setting: Setting) -> None:
-    id_ = await setting.foreign(endpoint_id=uuid4(), job_id=None)
+    id_ = await setting.unowned(endpoint_id=uuid4())
     await setting.pool.execute(
         """INSERT INTO ext_scheduler.timers VALUES
            ('tenant-1', $1, $2, '0 * * * *', 'UTC',
@@ -212,7 +198,7 @@ async def test_a_schedule_without_endpoint_is_disabled(setting: Setting) -> None
 
 async def planned(setting: Setting) -> None:
     """A queued occurrence of a sound schedule."""
-    id_ = await setting.foreign()
+    id_ = await setting.unowned()
     await inconsistencies(setting)
     now = datetime.now(UTC).replace(second=0, microsecond=0)
     each = occurrences.Occurrence(
@@ -241,13 +227,13 @@ async def test_a_job_without_run_is_removed(setting: Setting) -> None:
 
 
 async def test_an_irreparable_schedule_is_reported_every_time(setting: Setting) -> None:
-    await setting.foreign(cron="nonsense")
+    await setting.unowned(cron="nonsense")
     assert await inconsistencies(setting) == {"schedule_without_timer": (1, 0)}
     assert await inconsistencies(setting) == {"schedule_without_timer": (1, 0)}
 
 
 async def test_repairs_of_one_tenant_do_not_change_another(setting: Setting) -> None:
-    await setting.foreign()
+    await setting.unowned()
     await planned(setting)
     await setting.pool.execute("DELETE FROM ext_scheduler.runs")
     await setting.pool.execute("DELETE FROM ext_scheduler.timers")
@@ -258,7 +244,7 @@ async def test_repairs_of_one_tenant_do_not_change_another(setting: Setting) -> 
 
 
 async def test_an_operators_repairs_are_in_the_audit_log_of_the_tenant(setting: Setting) -> None:
-    await setting.foreign(endpoint_id=uuid4())
+    await setting.unowned(endpoint_id=uuid4())
     everyones = operator(setting.admin.dispatcher)
     await everyones("reconcile", dryRun=True)
     await everyones("reconcile")

@@ -29,7 +29,7 @@ COLUMNS = """
 SELECT table_name, column_name, data_type, column_default, is_nullable
 FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 2
 """
-OURS = {"revision", "missing_endpoint", "last_run_slot"}
+OURS = {"revision", "missing_endpoint", "last_run_slot", "released"}
 
 
 @pytest.fixture
@@ -164,12 +164,13 @@ async def test_every_operation_works_on_the_platforms_own_tables(
     await ask(admin, "deleteSchedule", installId=install_id, scheduleId=third)
     await ask(admin, "setInstallEnabled", installId=install_id, enabled=False)
     await ask(admin, "setInstallEnabled", installId=install_id, enabled=True)
-    await ask(admin, "setTenantPaused", tenantId="tenant-1", paused=True)
-    await ask(admin, "setTenantPaused", tenantId="tenant-1", paused=False)
+    for paused in (True, False):
+        await ask(admin, "setTenantPaused", tenantId="tenant-1", paused=paused)
     await ask(walk.operator, "setTenantPool", tenantId="tenant-1", pool="eu")
     await pool.execute("DELETE FROM ext_scheduler.timers")
     assert len((await ask(admin, "reconcile", dryRun=True))["inconsistencies"]) == 1
-    assert (await ask(admin, "adopt"))["adopted"] == 2
+    given_back = await ask(admin, "release", installId=install_id)
+    assert (given_back["released"], (await ask(admin, "adopt"))["adopted"]) == (2, 2)
     await ask(walk.operator, "backfillEndpoints")
     document = (await ask(admin, "exportTenant", tenantId="tenant-1"))["document"]
     assert (await ask(admin, "disableSchedules", installId=install_id))["disabled"] == 2

@@ -30,6 +30,7 @@ ADMIN_SCHEDULE = admin.AdminScheduleInfo(
     install_id=INSTALL_ID,
     endpoint_id=ENDPOINT_ID,
     runner_schedule_id=f"extsched:{INSTALL_ID}:{SCHEDULE_ID}",
+    job_id=SCHEDULE_ID,
 )
 DOCUMENT = admin.TenantDocument(
     format=1,
@@ -137,8 +138,17 @@ INSTALL_SAMPLES: dict[str, tuple[Struct, Struct]] = {
             success=True,
             adopted=2,
             pg_boss_removed=1,
+            pg_boss_queues_removed=1,
+            handles_in_all=1,
+            handles=[
+                installs.ForeignHandle(schedule_id=SCHEDULE_ID, runner_schedule_id="temporal-1")
+            ],
             problems=[installs.Problem(subject=SCHEDULE_ID, message="Invalid cron expression")],
         ),
+    ),
+    "release": (
+        installs.ReleaseInput(tenant_id=TENANT_ID, dry_run=True),
+        installs.ReleaseOutput(success=True, released=2),
     ),
     "reconcile": (
         installs.ReconcileInput(tenant_id=TENANT_ID),

@@ -179,6 +179,7 @@ SPECS = [
             "enabled",
             "heldBy",
             "nextRunAt",
+            "drivenBy",
             "lastRunStatus",
             "tenantId",
         ),
@@ -320,6 +321,12 @@ SPECS = [
         name="adopt",
         summary="Take over schedules from another job runner, without firing any twice.",
         examples=("adopt --pg-boss-schema pgboss --dry-run", "adopt --tenant acme"),
+    ),
+    CommandSpec(
+        op="release",
+        name="release",
+        summary="Give schedules back to the platform: nothing fires them until it does.",
+        examples=("release --tenant acme --dry-run", "release --install-id INSTALL"),
     ),
     CommandSpec(
         op="reconcile",

@@ -18,12 +18,13 @@ from service.operations.admin.transaction import (
     make_entry,
     resolve_tenant,
 )
+from service.operations.admin.views import MAX_HANDLES, foreign_handle
 from service.operations.context import Answer, field_refusal
 from service.rules.planning import SlotCache, UnplannableError
 from service.storage import consistency
 from service.storage.records.admin_change import AuditChange
 from service.storage.schedules import adoption, pg_boss, timers
-from service.storage.schedules.adoption import TenantKey, UnmanagedSchedule
+from service.storage.schedules.adoption import Handle, TenantKey, UnmanagedSchedule
 from service.storage.schedules.timers import Timer
 
 NO_SCHEDULES = "No pg-boss schedules in this schema"
@@ -35,10 +36,14 @@ _NAME = re.compile(f"extsched:({_UUID}):({_UUID})")
 
 
 class AdoptionResult(Struct, frozen=True):
-    """The adopted schedules, (tenant, install) → ids, and the refused ones, id → reason."""
+    """The adopted schedules, (tenant, install) → ids, and the refused ones, id → reason.
+
+    ``handles`` are those by which other job runners drove the adopted ones.
+    """
 
     adopted: dict[TenantKey, list[UUID]]
     refused: dict[UUID, str]
+    handles: dict[UUID, Handle]
 
     @property
     def count(self) -> int:
@@ -47,7 +52,7 @@ class AdoptionResult(Struct, frozen=True):
 
 
 async def adopt(context: AdminContext, request: contract.AdoptInput) -> AppliedAdminChange | Answer:
-    """Give every enabled schedule a timer, from now on, and remove it from pg-boss."""
+    """Drive every schedule in scope from now on, and remove it from pg-boss."""
     connection, schema = context.call.connection, request.pg_boss_schema
     tenant_id = resolve_tenant(context.call, request.tenant_id)
     install_id = None if request.install_id is None else UUID(request.install_id)
@@ -56,16 +61,25 @@ async def adopt(context: AdminContext, request: contract.AdoptInput) -> AppliedA
     if schema is not None and not await pg_boss.has_schedules(connection, schema):
         return field_refusal({"pgBossSchema": NO_SCHEDULES})
     installs = await adoption.installs_with_unmanaged(connection, tenant_id, install_id)
-    result = await adopt_installs(context, installs)
-    removed: list[str] = []
+    result = await adopt_installs(context, installs, from_others=True)
+    removed, queues = list[str](), list[str]()
     rows = 0
     if schema is not None:
         removed = await _names_to_remove(context, schema, tenant_id, install_id, result)
         rows = await pg_boss.remove(connection, schema, removed)
+        queues = await pg_boss.remove_queues(connection, schema, removed)
+    left = [
+        handle
+        for handle in result.handles.values()
+        if handle.runner_schedule_id is None or handle.runner_schedule_id not in removed
+    ]
     answer = contract.AdoptOutput(
         success=True,
         adopted=result.count,
         pg_boss_removed=rows,
+        pg_boss_queues_removed=len(queues),
+        handles_in_all=len(left),
+        handles=[foreign_handle(handle) for handle in left[:MAX_HANDLES]],
         problems=[
             Problem(subject=str(id_), message=reason) for id_, reason in result.refused.items()
         ],
@@ -75,15 +89,23 @@ async def adopt(context: AdminContext, request: contract.AdoptInput) -> AppliedA
     return AppliedAdminChange(answer=answer, entries=_entries(tenant_id, result, removed))
 
 
-async def adopt_installs(context: AdminContext, installs: Sequence[TenantKey]) -> AdoptionResult:
-    """Claim the enabled schedules of these installs, and add the timers that they lack."""
+async def adopt_installs(
+    context: AdminContext, installs: Sequence[TenantKey], *, from_others: bool = False
+) -> AdoptionResult:
+    """Claim the enabled schedules of these installs, and add the timers that they lack.
+
+    Those of other job runners, disabled ones included, only where they are taken ``from_others``.
+    """
     connection, slot_cache = context.call.connection, SlotCache()
     existing = await adoption.lock_installs(connection, installs)
-    result, new_timers = AdoptionResult(defaultdict(list), {}), list[Timer]()
+    stale: list[TenantKey] = []
+    result, new_timers = AdoptionResult(defaultdict(list), {}, {}), list[Timer]()
     async for schedule in in_slices(await adoption.unmanaged_schedules(connection, installs)):
         key = (schedule.tenant_id, schedule.install_id)
+        if schedule.driven_by_other and not from_others:
+            continue
         try:
-            timer = _timer(context, schedule, slot_cache)
+            timer = _timer(context, schedule, slot_cache) if schedule.enabled else None
         except UnplannableError as error:
             result.refused[schedule.id] = str(error)
             continue
@@ -91,10 +113,15 @@ async def adopt_installs(context: AdminContext, installs: Sequence[TenantKey]) -
             result.refused[schedule.id] = INSTALL_GONE
             continue
         result.adopted[key].append(schedule.id)
-        if not schedule.timed:
+        if schedule.driven_by_other:
+            result.handles[schedule.id] = schedule.handle
+        if schedule.timed and schedule.driven_by_other:
+            stale.append((schedule.tenant_id, schedule.id))
+        if timer is not None and (schedule.driven_by_other or not schedule.timed):
             new_timers.append(timer)
     owned = [(key[0], id_) for key, ids in result.adopted.items() for id_ in ids]
-    await consistency.claim_ownership(connection, owned)
+    await consistency.claim_ownership(connection, owned, from_others=from_others)
+    await timers.remove(connection, stale)
     await timers.add(connection, new_timers)
     return result
 
@@ -138,7 +165,14 @@ def _entries(
     tenant_id: str | None, result: AdoptionResult, removed: list[str]
 ) -> list[AuditChange]:
     entries = [
-        make_entry(owner, {"adopted": ids}, install_id)
+        make_entry(
+            owner,
+            {
+                "adopted": ids,
+                "handles": [result.handles[id_] for id_ in ids if id_ in result.handles],
+            },
+            install_id,
+        )
         for (owner, install_id), ids in result.adopted.items()
     ]
     if removed or not entries:

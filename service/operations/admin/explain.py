@@ -35,6 +35,7 @@ from service.storage.runs import workers
 from service.storage.schedules import admin_search, explanation
 from service.storage.schedules.admin_search import OwnedSchedule
 from service.storage.schedules.explanation import Entries, Entry, RunStateRow, ScheduleRef
+from service.storage.schedules.rows import Schedule
 
 IsOn = Callable[[Entry], bool | None]
 """Returns whether an audit entry switched something on or off, None for neither."""
@@ -97,13 +98,20 @@ async def _situation(
         install_off=_since(_off(switches, _enabled_of)),
         schedule_off=_since(_off(changes, _enabled_in(ref))),
         endpoint_valid=around.endpoint_valid,
-        driven_by=row.runner_schedule_id or "job id" if around.foreign_handle else None,
+        driven_by=_other_driver(row),
         has_capability=SCHEDULER in capabilities,
         timer=None if timer is None else TimerState(*structs.astuple(timer)),
         workers_up=sum(worker.is_up(now) for worker in seen),
         worker_seen=seen[0].seen_at if seen else None,
         open_run=_run(await explanation.open_run(connection, ref, now)),
     )
+
+
+def _other_driver(row: Schedule) -> str | None:
+    if not row.driven_by_other:
+        return None
+    unknown = "the platform, once it gives it a job" if row.job_id is None else "job id"
+    return row.runner_schedule_id or unknown
 
 
 async def _slot_situation(

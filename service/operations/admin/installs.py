@@ -1,5 +1,6 @@
 """Admin operations on installs and tenants: register, switch, remove."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from service.operations.admin.transaction import (
     make_event,
     resolve_tenant,
 )
+from service.operations.admin.views import MAX_HANDLES, foreign_handle
 from service.operations.context import Answer, field_refusal, refusal
 from service.operations.materialise import materialise_missing
 from service.rules import admin_fields, payload
@@ -28,7 +30,8 @@ from service.storage.engine.errors import referenced_by
 from service.storage.platform import installs, registry, switches, versions
 from service.storage.platform.installs import Install
 from service.storage.platform.registry import VersionDiffersError
-from service.storage.schedules import admin_search, stale_timers, timers
+from service.storage.schedules import admin_search, adoption, stale_timers, timers
+from service.storage.schedules.adoption import Handle
 from service.storage.schedules.timers import Timer
 
 MAX_STALE_TIMERS = 100_000
@@ -144,15 +147,19 @@ async def uninstall(
     install = await lock_install(context, UUID(request.install_id))
     if install is None:
         return refusal(Code.NOT_FOUND, INSTALL_NOT_FOUND)
+    handles = await adoption.handles(context.call.connection, install.tenant_id, [install.id])
     removed = await _remove(context, install.tenant_id, [install.id])
     if isinstance(removed, str):
         return refusal(Code.CONFLICT, removed)
     changes = {"schedulesRemoved": removed.schedules, "runsRemoved": removed.runs}
     return AppliedAdminChange(
         answer=contract.UninstallOutput(
-            success=True, schedules_removed=removed.schedules, runs_removed=removed.runs
+            success=True,
+            schedules_removed=removed.schedules,
+            runs_removed=removed.runs,
+            **_left(handles),
         ),
-        entries=[make_entry(install.tenant_id, changes, install.id)],
+        entries=[make_entry(install.tenant_id, {**changes, **_audited(handles)}, install.id)],
         events=[make_event(EventType.INSTALL_REMOVED, install.tenant_id, install.id, changes)],
     )
 
@@ -165,6 +172,7 @@ async def purge_tenant(
     resolve_tenant(call, tenant_id)
     ids = await removal.lock_installs_of(call.connection, tenant_id)
     orphaned = await removal.orphaned_installs(call.connection, tenant_id)
+    handles = await adoption.handles(call.connection, tenant_id, [*ids, *orphaned])
     removed = await _remove(context, tenant_id, [*ids, *orphaned])
     if isinstance(removed, str):
         return refusal(Code.CONFLICT, removed)
@@ -174,6 +182,7 @@ async def purge_tenant(
         installs_removed=removed.installs,
         schedules_removed=removed.schedules,
         runs_removed=removed.runs,
+        **_left(handles),
     )
     if not (ids or orphaned or deleted_rows):
         return answer
@@ -184,7 +193,7 @@ async def purge_tenant(
     }
     return AppliedAdminChange(
         answer=answer,
-        entries=[make_entry(tenant_id, {**changes, "installs": ids})],
+        entries=[make_entry(tenant_id, {**changes, **_audited(handles), "installs": ids})],
         events=[make_event(EventType.INSTALL_REMOVED, tenant_id, id_, {}) for id_ in ids],
     )
 
@@ -196,6 +205,16 @@ async def lock_install(context: AdminContext, install_id: UUID) -> Install | Non
     if tenant_id is not None:
         context.log_fields.update(tenant=tenant_id, install=str(install_id))
     return None if tenant_id is None else await installs.lock(connection, tenant_id, install_id)
+
+
+def _left(handles: Sequence[Handle]) -> dict[str, Any]:
+    """Return what an answer says of the jobs that other job runners have of removed schedules."""
+    shown = [foreign_handle(handle) for handle in handles[:MAX_HANDLES]]
+    return {"handles_in_all": len(handles), "handles": shown} if handles else {}
+
+
+def _audited(handles: Sequence[Handle]) -> dict[str, Any]:
+    return {"handles": handles} if handles else {}
 
 
 async def _remove(

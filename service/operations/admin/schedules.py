@@ -1,6 +1,7 @@
 """Admin operations on one install's schedules: create, update, delete, disable all, run now."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from service.operations.admin.transaction import (
     make_entry,
     make_event,
 )
+from service.operations.admin.views import foreign_handle
 from service.operations.change_context import LookupRequest
 from service.operations.context import Answer, field_refusal, refusal
 from service.operations.schedule_changes import delete_schedule, new_schedule, update_schedule
@@ -40,6 +42,7 @@ from service.storage.records import manual_run_rate
 from service.storage.runs import occurrences
 from service.storage.schedules import admin_search, bulk
 from service.storage.schedules import rows as schedules
+from service.storage.schedules.adoption import Handle
 
 ONE_ENDPOINT = "Give endpoint or endpointId, not both"
 
@@ -64,13 +67,13 @@ async def _insert_new(
 async def update(context: AdminContext) -> AppliedAdminChange | Answer:
     """Change a schedule as its extension would."""
     checked = check_update(context.call.raw, context.call.policy.limits)
-    return await _with_endpoint(context, checked, update_schedule)
+    return await _with_endpoint(context, checked, partial(update_schedule, adopt=_adopts(context)))
 
 
 async def delete(context: AdminContext) -> AppliedAdminChange | Answer:
     """Delete a schedule as its extension would."""
     checked = check_schedule_id(context.call.raw)
-    own = _own_errors(context, ("installId",))
+    own = _own_errors(context, ("installId", "adopt"))
     if own or checked.errors:
         return field_refusal({**own, **checked.errors})
     install = await lock_install(context, UUID(context.call.raw["installId"]))
@@ -78,7 +81,7 @@ async def delete(context: AdminContext) -> AppliedAdminChange | Answer:
         return refusal(Code.NOT_FOUND, INSTALL_NOT_FOUND)
     request = LookupRequest(schedule_id=checked.schedule_id)
     change = await change_context.load_context(context.call, install, request)
-    return _applied(install, await delete_schedule(checked, change))
+    return _applied(install, await delete_schedule(checked, change, adopt=_adopts(context)))
 
 
 async def disable_all(
@@ -90,7 +93,14 @@ async def disable_all(
         return refusal(Code.NOT_FOUND, INSTALL_NOT_FOUND)
     connection, tenant_id = context.call.connection, install.tenant_id
     disabled = await bulk.disable_all(connection, tenant_id, install.id, context.now)
-    answer = admin_installs.DisableSchedulesOutput(success=True, disabled=len(disabled.disabled))
+    answer = admin_installs.DisableSchedulesOutput(
+        success=True,
+        disabled=len(disabled.disabled),
+        driven_by_other=[
+            foreign_handle(Handle(row.id, row.job_id, row.runner_schedule_id))
+            for row in disabled.left
+        ],
+    )
     if not disabled.touched:
         return answer
     data = {"reason": "disableSchedules"}
@@ -146,7 +156,7 @@ async def _with_endpoint(
 ) -> AppliedAdminChange | Answer:
     """Resolve ``endpointId`` to a selector, and apply the change of the host operation."""
     raw = context.call.raw
-    own = _own_errors(context, ("installId", "endpointId"))
+    own = _own_errors(context, ("installId", "endpointId", "adopt"))
     by_id = raw.get("endpointId") is not None
     errors = dict(checked.errors)
     if by_id and errors.get("endpoint") == REQUIRED:
@@ -181,6 +191,10 @@ def _with_selector(
     if by_id and given is not None and "endpoint" not in given:
         replaced["given"] = ["endpoint", *given]
     return structs.replace(checked, **replaced)
+
+
+def _adopts(context: AdminContext) -> bool:
+    return context.call.raw.get("adopt") is True
 
 
 def _lookup_request(checked: CheckedCreate | CheckedUpdate) -> LookupRequest:

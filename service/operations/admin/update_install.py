@@ -31,6 +31,7 @@ from service.storage.schedules.timers import Timer
 
 ONE_VERSION = "Give version or versionId, not both"
 VERSION_NOT_FOUND = "Version not found"
+DRIVEN_BY_OTHER = "another job runner drives them: adopt them first"
 
 
 async def update_install(
@@ -60,8 +61,11 @@ async def update_install(
         read_manifest(version.manifest),
     )
     answer = _answer(stored, plan)
-    if plan.blocking and not (request.disable_missing_schedules or request.dry_run):
-        return _blocked(answer, len(plan.blocking), version)
+    blocking, why = plan.blocking, ""
+    if request.disable_missing_schedules:
+        blocking, why = plan.held, f"; {DRIVEN_BY_OTHER}"
+    if blocking and not request.dry_run:
+        return _blocked(answer, len(blocking), version, why)
     if request.dry_run or not _moves(install, version, stored, plan):
         return answer
     await _apply(context, install, version, stored, plan)
@@ -74,6 +78,7 @@ def _candidate(schedule: Schedule) -> RemapCandidate:
         key=key_of(schedule.endpoint_method, schedule.endpoint_path),
         enabled=schedule.enabled,
         marked=schedule.missing_endpoint,
+        driven_by_other=schedule.driven_by_other,
     )
 
 
@@ -109,13 +114,13 @@ def _target(schedule: Schedule) -> ScheduleTarget:
 
 
 def _blocked(
-    answer: contract.UpdateInstallOutput, count: int, version: Version
+    answer: contract.UpdateInstallOutput, count: int, version: Version, why: str = ""
 ) -> contract.UpdateInstallOutput:
     subject = "1 schedule has" if count == 1 else f"{count} schedules have"
     return contract.UpdateInstallOutput(
         success=False,
         code=Code.SCHEDULE_REMAP_FAILED,
-        error=f"{subject} no endpoint in version {version.version}",
+        error=f"{subject} no endpoint in version {version.version}{why}",
         missing=answer.missing,
     )
 

@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 
+from contracts.admin_installs import ForeignHandle
 from contracts.admin_schedules import AdminScheduleInfo, AuditEntry, RunInfo
 from contracts.times import wire_time
 from service.operations.views import schedule_info
@@ -11,6 +12,10 @@ from service.rules.explain import first_hold
 from service.storage.records.audit import AuditRow
 from service.storage.runs.history import RunRow
 from service.storage.schedules.admin_search import OwnedSchedule
+from service.storage.schedules.adoption import Handle
+
+MAX_HANDLES = 1000
+"""How many handles of other job runners an answer lists."""
 
 
 def admin_schedule_info(owned: OwnedSchedule) -> AdminScheduleInfo:
@@ -29,9 +34,20 @@ def admin_schedule_info(owned: OwnedSchedule) -> AdminScheduleInfo:
             install_enabled=around.install_enabled,
             enabled=row.enabled,
             endpoint_valid=around.endpoint_valid,
-            foreign=around.foreign_handle,
+            foreign=row.driven_by_other,
             has_timer=row.next_run_at is not None,
         ),
+        job_id=None if row.job_id is None else str(row.job_id),
+        driven_by="other" if row.driven_by_other else "scheduler",
+    )
+
+
+def foreign_handle(handle: Handle) -> ForeignHandle:
+    """Return the handle by which another job runner drives a schedule."""
+    return ForeignHandle(
+        schedule_id=str(handle.schedule_id),
+        job_id=None if handle.job_id is None else str(handle.job_id),
+        runner_schedule_id=handle.runner_schedule_id,
     )
 
 

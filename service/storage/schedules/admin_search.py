@@ -11,10 +11,7 @@ from service.storage.schedules.rows import COLUMNS, JOINS, Schedule, from_column
 _COLUMNS = f"""{COLUMNS},
   p.tenant_id IS NOT NULL AS paused, i.id IS NOT NULL AS install_exists,
   coalesce(i.is_enabled AND i.status = 'enabled', false) AS install_enabled,
-  coalesce(e.version_id = i.version_id, false) AS endpoint_valid,
-  (coalesce(s.runner_schedule_id, '')
-      NOT IN ('', 'extsched:' || s.install_id::text || ':' || s.id::text)
-    OR coalesce(s.job_id, s.id) <> s.id) AS foreign_handle
+  coalesce(e.version_id = i.version_id, false) AS endpoint_valid
 """
 
 _JOINS = f"""{JOINS}
@@ -79,7 +76,6 @@ class Surroundings(Struct, frozen=True):
     install_exists: bool
     install_enabled: bool
     endpoint_valid: bool
-    foreign_handle: bool
 
 
 class OwnedSchedule(Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""Enabled schedules that this service does not drive yet: found, and adopted.
+"""Schedules that this service does not drive yet, found and adopted; and given back.
 
 Locks are taken tenant by tenant: no statement locks rows of several nodes.
 """
@@ -10,18 +10,17 @@ from uuid import UUID
 from msgspec import Struct
 
 from service.storage.engine.connection import Connection
+from service.storage.schedules import timers
+from service.storage.schedules.ownership import DRIVEN_BY_OTHER
 
 # Schedules that another job runner drives, or none at all.
-INSTALLS = """
+INSTALLS = f"""
 SELECT DISTINCT s.tenant_id::text AS tenant_id, s.install_id
 FROM tenant_extension_schedule s
 LEFT JOIN ext_scheduler.timers t ON t.tenant_id = s.tenant_id AND t.schedule_id = s.id
-WHERE s.enabled
-  AND ($1::text IS NULL OR s.tenant_id = $1) AND ($2::uuid IS NULL OR s.install_id = $2)
-  AND (s.job_id IS DISTINCT FROM s.id
-    OR s.runner_schedule_id
-      IS DISTINCT FROM 'extsched:' || s.install_id::text || ':' || s.id::text
-    OR t.schedule_id IS NULL)
+WHERE ($1::text IS NULL OR s.tenant_id = $1) AND ($2::uuid IS NULL OR s.install_id = $2)
+  AND ({DRIVEN_BY_OTHER} OR s.enabled
+    AND (s.job_id IS NULL OR s.runner_schedule_id IS NULL OR t.schedule_id IS NULL))
 """
 
 LOCK_INSTALLS = """
@@ -30,12 +29,12 @@ WHERE i.tenant_id = $1::text AND i.id = ANY ($2::uuid[])
 ORDER BY i.id FOR NO KEY UPDATE
 """
 
-ENABLED = """
-SELECT s.id, s.install_id, s.cron, s.timezone,
-  (s.job_id = s.id
-    AND s.runner_schedule_id = 'extsched:' || s.install_id::text || ':' || s.id::text) AS owned
+FOUND = f"""
+SELECT s.id, s.install_id, s.cron, s.timezone, coalesce(s.enabled, false) AS enabled,
+  s.job_id, s.runner_schedule_id, {DRIVEN_BY_OTHER} AS driven_by_other
 FROM tenant_extension_schedule s
-WHERE s.enabled AND s.tenant_id = $1::text AND s.install_id = ANY ($2::uuid[])
+WHERE (s.enabled OR {DRIVEN_BY_OTHER}) AND s.tenant_id = $1::text
+  AND s.install_id = ANY ($2::uuid[])
 ORDER BY s.id
 FOR NO KEY UPDATE
 """
@@ -45,6 +44,28 @@ SELECT t.schedule_id FROM ext_scheduler.timers t
 WHERE t.tenant_id = $1::text AND t.schedule_id = ANY ($2::uuid[])
 """
 
+OWNED_INSTALLS = f"""
+SELECT DISTINCT s.tenant_id::text AS tenant_id, s.install_id
+FROM tenant_extension_schedule s
+WHERE ($1::text IS NULL OR s.tenant_id = $1) AND ($2::uuid IS NULL OR s.install_id = $2)
+  AND ($3::uuid IS NULL OR s.id = $3) AND NOT {DRIVEN_BY_OTHER}
+"""
+
+RELEASE = f"""
+UPDATE tenant_extension_schedule s
+SET job_id = NULL, runner_schedule_id = NULL, released = true
+WHERE s.tenant_id = $1::text AND s.install_id = $2::uuid AND ($3::uuid IS NULL OR s.id = $3)
+  AND NOT {DRIVEN_BY_OTHER}
+RETURNING s.id
+"""
+
+HANDLES = f"""
+SELECT s.id, s.job_id, s.runner_schedule_id FROM tenant_extension_schedule s
+WHERE s.tenant_id = $1::text AND s.install_id = ANY ($2::uuid[]) AND {DRIVEN_BY_OTHER}
+  AND (s.job_id IS NOT NULL OR s.runner_schedule_id IS NOT NULL)
+ORDER BY s.id
+"""
+
 OWNERS = """
 SELECT s.id, s.tenant_id::text AS tenant_id, s.install_id
 FROM tenant_extension_schedule s
@@ -52,15 +73,29 @@ WHERE s.id = ANY ($1::uuid[]) AND ($2::text IS NULL OR s.tenant_id = $2)
 """
 
 
+class Handle(Struct, frozen=True):
+    """By what a job runner knows a schedule."""
+
+    schedule_id: UUID
+    job_id: UUID | None
+    runner_schedule_id: str | None
+
+
 class UnmanagedSchedule(Struct, frozen=True):
-    """An enabled schedule that this service does not drive; cron and timezone may hold anything."""
+    """A schedule that this service does not drive; cron and timezone may hold anything.
+
+    ``handle`` is the one of the job runner that does, if any.
+    """
 
     tenant_id: str
     id: UUID
     install_id: UUID
     cron: str | None
     timezone: str | None
+    enabled: bool
     timed: bool
+    driven_by_other: bool
+    handle: Handle
 
 
 TenantKey = tuple[str, UUID]
@@ -87,10 +122,10 @@ async def lock_installs(connection: Connection, keys: Sequence[TenantKey]) -> se
 async def unmanaged_schedules(
     connection: Connection, installs: Sequence[TenantKey]
 ) -> list[UnmanagedSchedule]:
-    """Return the unmanaged schedules of installs, by tenant and id; lock all enabled ones."""
+    """Return the unmanaged schedules of installs, by tenant and id, and lock them."""
     unmanaged: list[UnmanagedSchedule] = []
     for tenant_id, ids in _by_tenant(installs):
-        rows = await connection.fetch(ENABLED, tenant_id, ids)
+        rows = await connection.fetch(FOUND, tenant_id, ids)
         times = await connection.fetch(TIMED, tenant_id, [row["id"] for row in rows])
         timed = {row["schedule_id"] for row in times}
         unmanaged += [
@@ -100,12 +135,44 @@ async def unmanaged_schedules(
                 install_id=row["install_id"],
                 cron=row["cron"],
                 timezone=row["timezone"],
+                enabled=row["enabled"],
                 timed=row["id"] in timed,
+                driven_by_other=row["driven_by_other"],
+                handle=Handle(row["id"], row["job_id"], row["runner_schedule_id"]),
             )
             for row in rows
-            if not (row["owned"] and row["id"] in timed)
+            if row["driven_by_other"]
+            or row["job_id"] is None
+            or row["runner_schedule_id"] is None
+            or row["id"] not in timed
         ]
     return unmanaged
+
+
+async def owned_installs(
+    connection: Connection, tenant_id: str | None, install_id: UUID | None, schedule_id: UUID | None
+) -> list[TenantKey]:
+    """Return the installs, (tenant, id), of which this service drives schedules in scope."""
+    rows = await connection.fetch(OWNED_INSTALLS, tenant_id, install_id, schedule_id)
+    return [(row["tenant_id"], row["install_id"]) for row in rows]
+
+
+async def release(
+    connection: Connection, install: TenantKey, schedule_id: UUID | None
+) -> list[UUID]:
+    """Give an install's schedules, or one, back without handle and timer; return those that are."""
+    tenant_id, install_id = install
+    rows = await connection.fetch(RELEASE, tenant_id, install_id, schedule_id)
+    ids = sorted(row["id"] for row in rows)
+    await timers.remove(connection, [(tenant_id, id_) for id_ in ids])
+    return ids
+
+
+async def handles(
+    connection: Connection, tenant_id: str, install_ids: Sequence[UUID]
+) -> list[Handle]:
+    """Return the handles by which other job runners drive schedules of installs, by id."""
+    return [Handle(*row) for row in await connection.fetch(HANDLES, tenant_id, install_ids)]
 
 
 async def owners(

@@ -45,10 +45,14 @@ MISSING_ENDPOINT = "Disabled due to missing endpoint on extension update"
 
 
 class Disabled(Struct, frozen=True):
-    """The schedules that were enabled before, and the number of rows changed in all."""
+    """The schedules that were enabled before, and the number of rows changed in all.
+
+    ``left`` are those that another job runner drives.
+    """
 
     disabled: Sequence[UUID]
     touched: int
+    left: Sequence[Schedule]
 
 
 async def lock_all(connection: Connection, tenant_id: str, install_id: UUID) -> list[Schedule]:
@@ -61,8 +65,12 @@ async def lock_all(connection: Connection, tenant_id: str, install_id: UUID) -> 
 async def disable_all(
     connection: Connection, tenant_id: str, install_id: UUID, now: datetime
 ) -> Disabled:
-    """Disable all schedules of an install, and clear their marks of a missing endpoint."""
-    stored = await lock_all(connection, tenant_id, install_id)
+    """Disable an install's schedules, and clear their marks of a missing endpoint.
+
+    Those of other job runners are left as they are.
+    """
+    locked = await lock_all(connection, tenant_id, install_id)
+    stored = [schedule for schedule in locked if not schedule.driven_by_other]
     errors = {
         (tenant_id, schedule.id): None
         for schedule in stored
@@ -70,7 +78,11 @@ async def disable_all(
     }
     touched = await disable(connection, errors, now, missing_endpoint=False)
     await timers.remove_of_installs(connection, tenant_id, [install_id])
-    return Disabled([schedule.id for schedule in stored if schedule.enabled], len(touched))
+    return Disabled(
+        [schedule.id for schedule in stored if schedule.enabled],
+        len(touched),
+        [schedule for schedule in locked if schedule.driven_by_other],
+    )
 
 
 async def set_endpoints(

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from service.storage.engine.connection import Connection
 from service.storage.schedules import timers
+from service.storage.schedules.ownership import DRIVEN_BY_OTHER
 
 _DISABLING = """
 UPDATE tenant_extension_schedule s
@@ -23,8 +24,8 @@ RETURNING s.tenant_id::text AS tenant_id, s.id, s.install_id
 
 # Looked at in the statement itself: the install may have been updated, or the schedule pointed at
 # another endpoint, since the caller read them.
-_WITHOUT_ENDPOINT = """
-  AND s.enabled AND NOT EXISTS (
+_WITHOUT_ENDPOINT = f"""
+  AND s.enabled AND NOT {DRIVEN_BY_OTHER} AND NOT EXISTS (
     SELECT FROM tenant_extension_install i
     JOIN extension_api_endpoint p ON p.version_id = i.version_id
     WHERE i.id = s.install_id AND i.tenant_id = s.tenant_id AND p.id = s.endpoint_id)
@@ -54,8 +55,9 @@ async def disable(
     """Disable schedules, remove their timers, and return those that were disabled.
 
     ``errors`` maps (tenant, schedule) to the new ``last_error``, None to keep the stored one.
-    ``only_without_endpoint`` disables enabled schedules alone, and of those the ones whose endpoint
-    is not one of their install's version; ``missing_endpoint`` is the mark to set, None to keep it.
+    ``only_without_endpoint`` disables enabled schedules of this service alone, and of those the
+    ones whose endpoint is not one of their install's version; ``missing_endpoint`` is the mark to
+    set, None to keep it.
     """
     if not errors:
         return []

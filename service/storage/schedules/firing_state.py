@@ -7,13 +7,15 @@ from uuid import UUID
 from msgspec import Struct
 
 from service.storage.engine.connection import Connection
+from service.storage.schedules.ownership import DRIVEN_BY_OTHER
 
 T = TypeVar("T")
 
-SCHEDULES = """
+SCHEDULES = f"""
 SELECT s.tenant_id::text AS tenant_id, s.id, s.install_id, s.cron, s.timezone
 FROM tenant_extension_schedule s
 WHERE s.id = ANY ($2::uuid[]) AND s.tenant_id = ANY ($1::text[]) AND s.enabled
+  AND NOT {DRIVEN_BY_OTHER}
 """
 
 ENABLED_INSTALLS = """
@@ -29,7 +31,9 @@ SELECT p.tenant_id FROM ext_scheduler.tenant_pauses p WHERE p.tenant_id = ANY ($
 
 
 class ScheduleState(Struct, frozen=True):
-    """An enabled schedule row; ``fires`` unless its install is disabled or its tenant paused.
+    """An enabled schedule row of this service.
+
+    ``fires`` unless its install is disabled or its tenant paused.
 
     ``cron`` may be anything, None included: other programs write these rows too.
     """
@@ -43,7 +47,7 @@ class ScheduleState(Struct, frozen=True):
 async def read(
     connection: Connection, keys: Sequence[tuple[str, UUID]]
 ) -> dict[tuple[str, UUID], ScheduleState]:
-    """Return the state of those of these schedules (tenant, id) that exist and are enabled."""
+    """Return the state of those of these schedules (tenant, id) that are enabled and of ours."""
     tenants = _distinct(tenant for tenant, _ in keys)
     rows = await connection.fetch(SCHEDULES, tenants, [schedule for _, schedule in keys])
     if not rows:

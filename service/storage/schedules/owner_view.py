@@ -13,6 +13,7 @@ from msgspec import Struct
 from service.storage.engine.connection import Connection
 from service.storage.engine.parameters import many_rows
 from service.storage.platform.installs import RIGHTS_COLUMNS, RIGHTS_FROM, Install, from_row
+from service.storage.schedules.ownership import DRIVEN_BY_OTHER
 
 
 def _instant(column: str) -> str:
@@ -30,7 +31,7 @@ _COLUMNS = f"""
   {_instant("s.last_run_at")} AS last_run_at, s.last_run_status, s.last_error,
   {_instant(_CREATED)} AS created_at,
   {_instant(f"coalesce(s.updated_at, {_CREATED})")} AS updated_at,
-  CASE WHEN s.enabled THEN {_instant("t.due_at")} END AS next_run_at,
+  CASE WHEN s.enabled AND NOT {DRIVEN_BY_OTHER} THEN {_instant("t.due_at")} END AS next_run_at,
   coalesce(s.revision, 1) AS revision
 """
 

@@ -12,14 +12,17 @@ from service.storage.engine.connection import Connection
 from service.storage.engine.parameters import one_row
 from service.storage.platform.installs import Install
 from service.storage.schedules import timers
+from service.storage.schedules.ownership import DRIVEN_BY_OTHER
 
-COLUMNS = """
+COLUMNS = f"""
   s.id, s.endpoint_id, e.method AS endpoint_method, e.path AS endpoint_path,
   e.version_id AS endpoint_version_id, s.name, s.cron,
   s.timezone, coalesce(s.enabled, false) AS enabled, s.payload_json::text AS payload,
   s.last_run_at, s.last_run_status, s.last_error, s.created_at, s.updated_at,
-  t.due_at AS next_run_at, coalesce(s.revision, 1) AS revision,
-  coalesce(s.missing_endpoint, false) AS missing_endpoint, s.runner_schedule_id
+  CASE WHEN NOT {DRIVEN_BY_OTHER} THEN t.due_at END AS next_run_at,
+  coalesce(s.revision, 1) AS revision,
+  coalesce(s.missing_endpoint, false) AS missing_endpoint, s.job_id,
+  s.runner_schedule_id, {DRIVEN_BY_OTHER} AS driven_by_other
 """
 
 JOINS = """
@@ -72,6 +75,7 @@ UPDATE tenant_extension_schedule s SET
   job_id = CASE WHEN $10 THEN s.id END,
   runner_schedule_id =
     CASE WHEN $10 THEN 'extsched:' || s.install_id::text || ':' || s.id::text END,
+  released = NULL,
   missing_endpoint = s.missing_endpoint AND NOT 'enabled' = ANY ($4),
   revision = coalesce(s.revision, 1) + 1,
   updated_at = $11::timestamptz
@@ -96,7 +100,8 @@ WHERE tenant_id = $1 AND install_id = $2::uuid AND id = $3
 class Schedule(Struct, frozen=True):
     """A schedule row with its endpoint and timer; ``payload`` is JSON text, times are in UTC.
 
-    The endpoint members are None where its row is gone, ``next_run_at`` where there is no timer.
+    The endpoint members are None where its row is gone, ``next_run_at`` where there is no timer
+    of ours. ``driven_by_other``: another job runner fires it, or is to take it up.
     """
 
     id: UUID
@@ -117,7 +122,9 @@ class Schedule(Struct, frozen=True):
     next_run_at: datetime | None
     revision: int
     missing_endpoint: bool
+    job_id: UUID | None
     runner_schedule_id: str | None
+    driven_by_other: bool
 
 
 class NewSchedule(Struct, frozen=True):

@@ -16,6 +16,7 @@ from msgspec import structs
 from service.rules.planning import SlotCache, UnplannableError
 from service.storage.engine.connection import Connection
 from service.storage.schedules import firing_state, timers
+from service.storage.schedules.ownership import DRIVEN_BY_OTHER
 from service.storage.schedules.timers import Timer
 
 _COLUMNS = "t.tenant_id, t.schedule_id, t.install_id, t.cron, t.timezone, t.due_at, t.missed"
@@ -25,6 +26,7 @@ OF_ANOTHER_EXPRESSION = f"""
 SELECT {_COLUMNS} FROM ext_scheduler.timers t
 JOIN tenant_extension_schedule s
   ON s.tenant_id = t.tenant_id AND s.id = t.schedule_id AND s.enabled
+    AND NOT {DRIVEN_BY_OTHER}
 WHERE {_SCOPE} AND t.due_at > $3::timestamptz
   AND (t.cron <> coalesce(s.cron, '')
     OR t.timezone <> coalesce(nullif(s.timezone, ''), 'UTC'))
