@@ -166,7 +166,7 @@ async def test_rows_of_another_tenant_are_answered_like_missing_ones(
             seen, not_there = await mine.admin.send(op, body), await mine.admin.send(op, unknown)
             assert (seen.body, seen.error) == (not_there.body, not_there.error), op
             compared.add(op)
-    assert len(compared) == 16
+    assert len(compared) == 17
 
 
 async def test_a_foreign_tenant_id_is_denied(sides: tuple[Side, Side]) -> None:
