@@ -13,12 +13,12 @@ from msgspec import Struct
 from service.rules.planning import SlotCache
 from service.storage.runs import workers
 from service.worker.planner import PlannerSettings, plan_due
-from tests.support import registry
+from tests.support import schedule_rows
 from tests.support.admin import Admin, operator
 from tests.support.eventually import eventually
 from tests.support.firing_stack import SLOT, Stack, firing_stack
 from tests.support.host import dispatcher
-from tests.support.stub_runner import Seen, status
+from tests.support.runner_double import ReceivedCall, status
 
 EARLY = SLOT - timedelta(days=1)
 
@@ -47,7 +47,7 @@ class Inquiry(Struct, frozen=True):
         """A schedule that exists since the day before, with a timer at the next slot."""
         async with self.stack.pool.acquire() as connection:
             values = {"due_at": SLOT + timedelta(minutes=5), **row}
-            id_ = await registry.schedule(connection, self.stack.made, **values)
+            id_ = await schedule_rows.schedule(connection, self.stack.made, **values)
             await connection.execute(
                 "UPDATE tenant_extension_schedule SET created_at = $2 WHERE id = $1", id_, EARLY
             )
@@ -112,7 +112,7 @@ async def test_missing_endpoint_install_and_capability_are_found(inquiry: Inquir
     schedule, pool, made = await inquiry.schedule(), inquiry.stack.pool, inquiry.stack.made
     await pool.execute("UPDATE tenant_extension_install SET granted_caps = '[]'")
     assert codes(await inquiry.why(schedule)) == ["nothing_holds", "capability_missing"]
-    await pool.execute("DELETE FROM extension_api_endpoint WHERE id = $1", made.endpoint_id)
+    await pool.execute("DELETE FROM extension_api_endpoint WHERE version_id = $1", made.version_id)
     assert holding(await inquiry.why(schedule)) == ["endpoint_missing"]
     await pool.execute("DELETE FROM tenant_extension_install WHERE id = $1", made.install_id)
     assert holding(await inquiry.why(schedule)) == ["install_missing"]
@@ -153,7 +153,7 @@ async def test_absence_of_workers_and_of_planning_is_found(inquiry: Inquiry) -> 
 async def test_run_in_progress_and_waiting_retry_hold_the_next_slot(inquiry: Inquiry) -> None:
     stack, release = inquiry.stack, asyncio.Event()
 
-    async def held(_: Seen) -> bytes:
+    async def held(_: ReceivedCall) -> bytes:
         await release.wait()
         return b'{"status":503}'
 
@@ -161,7 +161,7 @@ async def test_run_in_progress_and_waiting_retry_hold_the_next_slot(inquiry: Inq
     assert "run_waiting" in codes(await inquiry.why(job.schedule_id))
     stack.runner.script = held
     firing = asyncio.create_task(stack.executor.execute(job))
-    await eventually(lambda: stack.runner.seen)
+    await eventually(lambda: stack.runner.calls)
     running = [f for f in await inquiry.why(job.schedule_id) if f["holds"]]
     assert (codes(running), running[0]["runId"]) == (["run_in_progress"], str(job.run_id))
     release.set()
@@ -223,7 +223,7 @@ async def test_missed_slot_is_counted_by_the_next_run(inquiry: Inquiry) -> None:
     stack.clock.forward(1200)
     await inquiry.plan(stack.clock.now)
     async with stack.pool.acquire() as connection:
-        (run,) = await registry.runs(connection, schedule)
+        (run,) = await schedule_rows.runs(connection, schedule)
     assert run["missed"] > 0
     finding = (await inquiry.why(schedule, missed))[-1]
     assert (finding["code"], finding["runId"]) == ("slot_missed", str(run["id"]))
