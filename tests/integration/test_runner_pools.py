@@ -20,16 +20,15 @@ from service.bus.connection import BusSettings, BusUnavailableError, connect
 from service.runtime.metrics import Metrics
 from service.worker.firing import FiringSettings, RunExecutor
 from service.worker.runner_client import RunnerClient
-from tests.support import registry
 from tests.support.admin import Admin, operator
 from tests.support.bus_service import a_bus, a_client
 from tests.support.eventually import eventually
 from tests.support.firing_stack import STEADY, FakeClock, Stack
 from tests.support.host import dispatcher, read
 from tests.support.keys import KEYS, WORKER_KEY
-from tests.support.runner_stub import RunnerStub, runner_stub
+from tests.support.platform import TICK, install
+from tests.support.runner_double import OK, RunnerDouble, answering, http_runner
 from tests.support.shipped_nats import CONFIG, ENVIRONMENT, PASSWORDS, the_service
-from tests.support.stub_runner import StubRunner
 
 PROGRAM = Path(sys.executable).parent / "ext-scheduler"
 RUNNERS = {"one": None, "two": None, "berlin": "eu", "dallas": "us"}
@@ -213,10 +212,10 @@ def test_a_pool_that_is_no_token_of_a_subject_is_refused() -> None:
 
 
 @asynccontextmanager
-async def bridge(server: Nats, name: str) -> AsyncIterator[RunnerStub]:
+async def bridge(server: Nats, name: str) -> AsyncIterator[RunnerDouble]:
     """A bridge as the user of this Runner, in its pool, in front of a Runner that notes calls."""
     async with (
-        runner_stub() as runner,
+        http_runner() as runner,
         connected(server, name) as (client, denials),
         ClientSession() as session,
     ):
@@ -230,7 +229,7 @@ async def bridge(server: Nats, name: str) -> AsyncIterator[RunnerStub]:
 
 @asynccontextmanager
 async def firing(pool: asyncpg.Pool, server: Nats) -> AsyncIterator[Stack]:
-    """A worker as the user ``service``, and an install of tenant-a."""
+    """A worker as the user ``service``, and an install of tenant-1."""
     async with a_bus(
         server.url,
         user="service",
@@ -238,12 +237,12 @@ async def firing(pool: asyncpg.Pool, server: Nats) -> AsyncIterator[Stack]:
         inbox_prefix="_INBOX_service",
     ) as bus:
         async with pool.acquire() as connection:
-            made = await registry.install(connection)
+            made = await install(connection, materialised=TICK)
         clock, metrics = FakeClock(datetime.now(UTC)), Metrics()
         settings = FiringSettings(worker="worker-1", runner_timeout_s=30.0, retries=STEADY)
         client = RunnerClient(bus.client, lambda: WORKER_KEY)
         executor = RunExecutor(pool, client, metrics, settings, now=clock)
-        stub = StubRunner(bus.client)
+        stub = RunnerDouble(answering(OK))
         yield Stack(pool, bus.client, stub, clock, metrics, made, settings, executor)
 
 

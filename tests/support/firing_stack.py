@@ -7,7 +7,7 @@ from uuid import UUID
 
 import asyncpg
 import nats.errors
-from msgspec import Struct, structs
+from msgspec import Struct, field, structs
 
 from contracts.subjects import EXECUTE_SUBJECT
 from service.bus.client import NatsConnection
@@ -52,12 +52,12 @@ class Stack(Struct):
     pool: asyncpg.Pool
     client: NatsConnection
     runner: RunnerDouble
-    runner_connection: AsyncExitStack
     clock: FakeClock
     metrics: Metrics
     made: Installed
     settings: FiringSettings
     own: RunExecutor | None = None
+    runner_connection: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     @property
     def executor(self) -> RunExecutor:
@@ -155,4 +155,13 @@ async def firing_stack(pool: asyncpg.Pool, url: str) -> AsyncIterator[Stack]:
                 materialised=TICK,
             )
         clock = FakeClock(SLOT + timedelta(seconds=1))
-        yield Stack(pool, client, runner, runner_connection, clock, Metrics(), made, settings)
+        yield Stack(
+            pool,
+            client,
+            runner,
+            clock,
+            Metrics(),
+            made,
+            settings,
+            runner_connection=runner_connection,
+        )
