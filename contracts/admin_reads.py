@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from contracts.inputs import Cursor, Limit, Name, TenantId
+from contracts.inputs import Cursor, IdPrefix, Limit, Name, TenantId
 
 
 class TenantPause(Struct, frozen=True, rename="camel", kw_only=True):
@@ -73,6 +73,7 @@ class ListInstallsInput(Struct, frozen=True, rename="camel", omit_defaults=True,
     name: Name | None = None
     version: Name | None = None
     enabled: bool | None = None
+    id_prefix: IdPrefix | None = None
     limit: Limit | None = None
     cursor: Cursor | None = None
 

@@ -7,7 +7,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 from contracts.admin_explain import HoldCode
 from contracts.admin_installs import Problem
 from contracts.errors import Outcome
-from contracts.inputs import MAX_IMPORT_ROWS, Cursor, Id, Limit, PreviewCount, TenantId
+from contracts.inputs import MAX_IMPORT_ROWS, Cursor, Id, IdPrefix, Limit, PreviewCount, TenantId
 from contracts.schedules import EndpointInfo, Payload, ScheduleInfo
 
 
@@ -25,12 +25,16 @@ class AdminScheduleInfo(ScheduleInfo, frozen=True, rename="camel", kw_only=True)
 
 
 class ListSchedulesInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
-    """Filters; ``failing`` means that the last run ended in an error."""
+    """Filters; ``failing`` means that the last run ended in an error.
+
+    With ``idPrefix`` there is one page, at most.
+    """
 
     tenant_id: TenantId | None = None
     install_id: Id | None = None
     enabled: bool | None = None
     failing: bool | None = None
+    id_prefix: IdPrefix | None = None
     limit: Limit | None = None
     cursor: Cursor | None = None
 

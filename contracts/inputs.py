@@ -15,6 +15,10 @@ MAX_IMPORT_ROWS = 1000
 
 Id = Annotated[str, Meta(pattern=UUID_PATTERN, description="A UUID")]
 
+IdPrefix = Annotated[
+    str, Meta(pattern="^[0-9a-fA-F-]{4,36}$", description="The first characters of a UUID")
+]
+
 TenantId = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^(?!\*$)[\s\S]*$")]
 """A tenant of the platform; ``*`` is none."""
 

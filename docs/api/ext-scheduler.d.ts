@@ -530,6 +530,7 @@ declare module "ext-scheduler" {
     name?: string | null;
     version?: string | null;
     enabled?: boolean | null;
+    idPrefix?: string | null;
     limit?: number | null;
     cursor?: string | null;
   }
@@ -542,12 +543,17 @@ declare module "ext-scheduler" {
   export interface ListOutput {
     schedules: ScheduleInfo[];
   }
-  /** Filters; `failing` means that the last run ended in an error. */
+  /**
+   * Filters; `failing` means that the last run ended in an error.
+   *
+   * With `idPrefix` there is one page, at most.
+   */
   export interface ListSchedulesInput {
     tenantId?: string | null;
     installId?: string | null;
     enabled?: boolean | null;
     failing?: boolean | null;
+    idPrefix?: string | null;
     limit?: number | null;
     cursor?: string | null;
   }

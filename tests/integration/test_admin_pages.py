@@ -50,6 +50,10 @@ PAGES = {
         ("tenant-7", ID, None, None, True, 50),
     ),
     "failing of all": (admin_search.FAILING_OF_ALL, ("tenant-7", ID, None, None, True, 50)),
+    "schedules by prefix": (
+        admin_search.BY_PREFIX,
+        ("tenant-7", UUID(int=0), None, None, None, 50, ID, ID),
+    ),
     "one schedule": (admin_search.ONE, (ID, "tenant-7")),
 }
 SMALL = {"extension_api_endpoint", "tenant_extension_install", "tenant_pauses"}

@@ -8,6 +8,7 @@ import typer
 from msgspec import structs
 
 from contracts.admin import ADMIN_OPS
+from service.cli.admin import names
 from service.cli.admin.client import AdminClient, to_builtins
 from service.cli.admin.command_specs import CommandSpec
 from service.cli.admin.output import OutputOptions, print_result
@@ -31,6 +32,7 @@ def is_paged(op: str) -> bool:
 
 async def execute(spec: CommandSpec, client: AdminClient, arguments: Mapping[str, Any]) -> None:
     """Run a command. Raises CommandError."""
+    arguments = await names.resolve(client, arguments)
     if spec.action is not None:
         await spec.action(client, arguments)
         return

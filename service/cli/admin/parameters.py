@@ -15,13 +15,15 @@ from msgspec import NODEFAULT, Struct
 from msgspec import inspect as types
 
 from service.cli import files
+from service.cli.admin.completion import COMPLETIONS
 
 PAGING_FIELDS = frozenset({"limit", "cursor"})
 CLEAR_PREFIX = "clear_"
 
 FIELD_HELP = {
-    "installId": "Id of the install.",
-    "scheduleId": "Id of the schedule.",
+    "installId": "The install: its id, the beginning of it, or tenant/extension.",
+    "scheduleId": "The schedule: its id, the beginning of it, or tenant/extension/name.",
+    "idPrefix": "The beginning of an id.",
     "endpointId": "Id of the endpoint, instead of its path.",
     "endpoint": "'/path' or 'POST /path', as the manifest declares it.",
     "versionId": "Id of the version.",
@@ -146,7 +148,12 @@ def _parameters(field: types.Field, *, argument: bool) -> Iterable[Parameter]:
     annotation = _annotation(_kinds(field.type))
     if argument:
         name = field.encode_name.removesuffix("Id").upper()
-        declared = typer.Argument(help=help_, metavar=name, show_default=False)
+        declared = typer.Argument(
+            help=help_,
+            metavar=name,
+            show_default=False,
+            autocompletion=COMPLETIONS.get(field.encode_name),
+        )
         accepted = annotation if field.required else annotation | None
         default = Parameter.empty if field.required else None
         yield _parameter(field.name, Annotated[accepted, declared], default)
@@ -166,7 +173,9 @@ def _option(field: types.Field, flag: str, annotation: Any, help_: str) -> Param
     if annotation is bool:
         switch = typer.Option(f"--{flag}/--no-{flag}", help=help_)
         return _parameter(field.name, Annotated[bool | None, switch])
-    option = typer.Option(f"--{flag}", help=help_)
+    option = typer.Option(
+        f"--{flag}", help=help_, autocompletion=COMPLETIONS.get(field.encode_name)
+    )
     if annotation == list[str]:
         return _parameter(field.name, Annotated[annotation, option], [])
     return _parameter(field.name, Annotated[annotation | None, option])

@@ -12,6 +12,7 @@ from service.operations.admin.pages import (
     DEFAULT_LIMIT,
     cursor_errors,
     fit_page,
+    id_range,
     read_cursor,
 )
 from service.operations.admin.transaction import resolve_tenant
@@ -49,6 +50,7 @@ async def list_installs(call: Call, request: contract.ListInstallsInput) -> Answ
         name=request.name,
         version=request.version,
         enabled=request.enabled,
+        id_range=id_range(request.id_prefix),
         after=read_cursor(request.cursor, BY_ID),
     )
     limit = request.limit or DEFAULT_LIMIT

@@ -23,6 +23,14 @@ def fit_page(
     return rows[:count], count < len(rows)
 
 
+def id_range(prefix: str | None) -> tuple[UUID, UUID] | None:
+    """Return the lowest and highest id that begin with a prefix, None without one."""
+    if prefix is None:
+        return None
+    digits = prefix.replace("-", "")[:32]
+    return UUID(digits.ljust(32, "0")), UUID(digits.ljust(32, "f"))
+
+
 def read_cursor(text: str | None, key_type: type[Row]) -> Row | None:
     """Return the key that a cursor holds, None without one."""
     return None if text is None else cursors.read(text, key_type)

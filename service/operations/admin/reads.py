@@ -14,6 +14,7 @@ from service.operations.admin.pages import (
     DEFAULT_LIMIT,
     cursor_errors,
     fit_page,
+    id_range,
     read_cursor,
     read_instant,
     time_errors,
@@ -51,6 +52,7 @@ async def list_schedules(call: Call, request: contract.ListSchedulesInput) -> An
         install_id=install_id,
         enabled=request.enabled,
         failing=request.failing,
+        id_range=id_range(request.id_prefix),
         after=read_cursor(request.cursor, BY_ID),
     )
     limit = request.limit or DEFAULT_LIMIT

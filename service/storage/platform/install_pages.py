@@ -18,6 +18,7 @@ _FILTERS = """
   AND ($5::text IS NULL OR v.version = $5)
   AND ($6::boolean IS NULL
     OR (coalesce(i.is_enabled, false) AND coalesce(i.status, '') = 'enabled') = $6)
+  AND i.id BETWEEN $8::uuid AND $9::uuid
 ORDER BY i.tenant_id, i.id
 LIMIT $7::integer
 """
@@ -33,6 +34,9 @@ WHERE s.tenant_id = ANY ($1::text[]) AND s.install_id = ANY ($2::uuid[]) GROUP B
 """
 
 
+ALL_IDS = (UUID(int=0), UUID(int=2**128 - 1))
+
+
 class ListedInstall(Struct, frozen=True):
     """An install with its extension's names, None where their rows are missing."""
 
@@ -46,13 +50,17 @@ class ListedInstall(Struct, frozen=True):
 
 
 class InstallFilter(Struct, frozen=True, kw_only=True):
-    """Filters, None for any value; ``after`` is (tenant, id) of the last install seen."""
+    """Filters, None for any value; ``after`` is (tenant, id) of the last install seen.
+
+    ``id_range`` is inclusive.
+    """
 
     tenant_id: str | None
     publisher: str | None = None
     name: str | None = None
     version: str | None = None
     enabled: bool | None = None
+    id_range: tuple[UUID, UUID] | None = None
     after: tuple[str, UUID] | None = None
 
 
@@ -68,6 +76,7 @@ async def page(connection: Connection, filter_: InstallFilter, limit: int) -> li
         filter_.version,
         filter_.enabled,
         limit,
+        *(filter_.id_range or ALL_IDS),
     )
     installs = [from_row(row) for row in rows]
     counts = await _schedule_counts(connection, installs)

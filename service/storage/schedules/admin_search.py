@@ -56,6 +56,20 @@ FAILING_OF_TENANT, FAILING_OF_ALL = (
     for statement in (OF_TENANT, OF_ALL)
 )
 
+# By the ids alone: the range of a prefix holds few.
+BY_PREFIX = f"""
+SELECT s.tenant_id::text AS tenant_id, s.install_id, {_COLUMNS}
+FROM (
+  SELECT * FROM tenant_extension_schedule s
+  WHERE s.id BETWEEN $7::uuid AND $8::uuid
+    AND ($1::text IS NULL OR s.tenant_id = $1) AND s.id > $2::uuid {_FILTERS}
+  ORDER BY s.tenant_id, s.id
+  LIMIT $6::integer
+) s
+{_JOINS}
+ORDER BY s.tenant_id, s.id
+"""
+
 ONE = f"""
 SELECT s.tenant_id::text AS tenant_id, s.install_id, {_COLUMNS}
 FROM tenant_extension_schedule s
@@ -88,17 +102,23 @@ class OwnedSchedule(Struct, frozen=True):
 
 
 class ScheduleFilter(Struct, frozen=True, kw_only=True):
-    """Filters, None for any value; ``after`` is (tenant, id) of the last schedule seen."""
+    """Filters, None for any value; ``after`` is (tenant, id) of the last schedule seen.
+
+    ``id_range`` is inclusive; with it, nothing comes after the page.
+    """
 
     tenant_id: str | None
     install_id: UUID | None = None
     enabled: bool | None = None
     failing: bool | None = None
+    id_range: tuple[UUID, UUID] | None = None
     after: tuple[str, UUID] | None = None
 
 
 async def page(connection: Connection, filter_: ScheduleFilter, limit: int) -> list[OwnedSchedule]:
     """Return at most ``limit`` schedules by tenant, then id."""
+    if filter_.id_range is not None:
+        return await _by_prefix(connection, filter_, filter_.id_range, limit)
     after_tenant, after_id = filter_.after or ("", UUID(int=0))
     of_all, of_tenant = (
         (FAILING_OF_ALL, FAILING_OF_TENANT) if filter_.failing else (OF_ALL, OF_TENANT)
@@ -111,6 +131,22 @@ async def page(connection: Connection, filter_: ScheduleFilter, limit: int) -> l
         filter_.enabled,
         filter_.failing,
         limit,
+    )
+    return [owned for row in rows if (owned := _owned(row)) is not None]
+
+
+async def _by_prefix(
+    connection: Connection, filter_: ScheduleFilter, id_range: tuple[UUID, UUID], limit: int
+) -> list[OwnedSchedule]:
+    rows = await connection.fetch(
+        BY_PREFIX,
+        filter_.tenant_id,
+        UUID(int=0),
+        filter_.install_id,
+        filter_.enabled,
+        filter_.failing,
+        limit,
+        *id_range,
     )
     return [owned for row in rows if (owned := _owned(row)) is not None]
 

@@ -1,0 +1,74 @@
+"""Shell completion of tenants, installs and schedules: a quick look over the bus, or nothing."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
+from typing import TypeAlias
+
+import typer
+
+from service.cli.admin.client import AdminClient, open_client, read_options
+from service.runtime import settings
+
+TIMEOUT_S = 2.0
+MAX_ROWS = 200
+
+Search: TypeAlias = Callable[[AdminClient, str], Awaitable[list[str]]]
+
+
+async def _tenants(client: AdminClient, text: str) -> list[str]:
+    output = await client.call("listTenants", {"limit": MAX_ROWS})
+    return [row.tenant_id for row in output.tenants if row.tenant_id.startswith(text)]
+
+
+async def _installs(client: AdminClient, text: str) -> list[str]:
+    tenant, slash, _ = text.partition("/")
+    if not slash:
+        return [f"{name}/" for name in await _tenants(client, text)]
+    output = await client.call("listInstalls", {"tenantId": tenant, "limit": MAX_ROWS})
+    return [f"{tenant}/{row.name}" for row in output.installs]
+
+
+async def _schedules(client: AdminClient, text: str) -> list[str]:
+    tenant, *_, install = text.split("/", 2)[:2] if text.count("/") > 1 else ("", "", "")
+    if not tenant:
+        installs = await _installs(client, text)
+        return installs if "/" not in text else [f"{name}/" for name in installs]
+    listed = await client.call("listInstalls", {"tenantId": tenant, "name": install})
+    names = []
+    for row in listed.installs:
+        fields = {"tenantId": tenant, "installId": row.id, "limit": MAX_ROWS}
+        schedules = (await client.call("listSchedules", fields)).schedules
+        names += [f"{tenant}/{install}/{found.name}" for found in schedules if found.name]
+    return names
+
+
+def _completing(search: Search) -> Callable[[typer.Context, str], list[str]]:
+    def complete(context: typer.Context, incomplete: str) -> list[str]:
+        try:
+            found = asyncio.run(asyncio.wait_for(_search(search, context, incomplete), TIMEOUT_S))
+        except Exception:  # noqa: BLE001 - a shell that completes has no place for an error
+            return []
+        return [text for text in found if text.startswith(incomplete)]
+
+    return complete
+
+
+async def _search(search: Search, context: typer.Context, incomplete: str) -> list[str]:
+    loaded = settings.load(os.environ)
+    absent = dict.fromkeys(("subject", "tenant", "key", "permission", "timeout", "request_id"))
+    given = {name: value for name, value in context.params.items() if name in absent}
+    arguments = {**absent, "as_json": False, **given}
+    async with open_client(loaded, read_options(loaded, arguments)) as client:
+        return await search(client, incomplete)
+
+
+COMPLETIONS: Mapping[str, Callable[[typer.Context, str], list[str]]] = MappingProxyType(
+    {
+        "tenantId": _completing(_tenants),
+        "installId": _completing(_installs),
+        "scheduleId": _completing(_schedules),
+    }
+)
+"""Wire field → the function that completes it."""
