@@ -74,7 +74,7 @@ async def test_a_shell_completes_commands(line: CommandLine) -> None:
         stdout=asyncio.subprocess.PIPE,
     )
     out, _ = await process.communicate()
-    assert out.decode().split() == ["run-now"]
+    assert out.decode().split() == ["run-now", "run"]
 
 
 @pytest.mark.parametrize(
