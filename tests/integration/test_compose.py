@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
@@ -168,6 +169,13 @@ def test_an_image_runs_as_an_ordinary_user(stage: str) -> None:
     assert int(user) > 0
 
 
+def test_the_image_gets_every_package_that_is_installed() -> None:
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    packages = {name.removesuffix("*") for name in declared["packages"]["find"]["include"]}
+    copied = set(re.findall(r"^COPY (\w+) \1$", CONTAINERFILE, re.MULTILINE))
+    assert copied == packages
+
+
 def test_a_second_preparation_changes_nothing(secrets: Path) -> None:
     def contents() -> dict[Path, bytes]:
         return {file: file.read_bytes() for file in secrets.rglob("*") if file.is_file()}
@@ -177,3 +185,51 @@ def test_a_second_preparation_changes_nothing(secrets: Path) -> None:
     assert contents() == before
     assert len(before) == 14
     assert secrets.stat().st_mode & 0o777 == 0o700
+
+
+REACHES = {
+    "nats-1": {"nats-2", "nats-3", "responder", "worker", "bridge", "dev-runner"},
+    "postgres": {"migrate", "responder", "worker"},
+    "dev-runner": {"nats-1", "nats-2", "nats-3", "bridge"},
+    "prometheus": {"grafana", "responder", "worker", "bridge"},
+}
+"""Who shares a network with whom, of those whose neighbours matter; ``published`` aside."""
+
+
+def neighbours(name: str) -> set[str]:
+    own = set(SERVICES[name]["networks"]) - {"published"}
+    return {other for other in SERVICES if other != name and own & set(SERVICES[other]["networks"])}
+
+
+@pytest.mark.parametrize("name", REACHES)
+def test_a_container_reaches_only_those_it_has_to_do_with(name: str) -> None:
+    assert neighbours(name) == REACHES[name]
+
+
+def test_the_development_runner_has_no_way_to_the_database() -> None:
+    assert neighbours("postgres").isdisjoint({"dev-runner", "bridge", "prometheus", "grafana"})
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_only_what_publishes_a_port_is_on_a_network_that_leaves_the_machine(name: str) -> None:
+    networks = SERVICES[name]["networks"]
+    assert set(networks) <= set(COMPOSE["networks"])
+    outward = {each for each in networks if not COMPOSE["networks"][each].get("internal")}
+    assert outward == ({"published"} if "ports" in SERVICES[name] else set())
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_container_reaches_what_its_settings_and_conditions_name(name: str) -> None:
+    text = str(SERVICES[name].get("environment", {}))
+    named = {other for other in SERVICES if re.search(rf"//{other}:|, ?nats://{other}:", text)}
+    if "DATABASE_URL_FILE" in text:
+        named.add("postgres")
+    assert named - {name} <= neighbours(name)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_container_has_limits_of_memory_processors_and_processes(name: str) -> None:
+    service = SERVICES[name]
+    assert re.fullmatch(r"\d+[mg]", service["mem_limit"])
+    assert service["cpus"] <= 2
+    assert service["pids_limit"] <= 256
