@@ -37,7 +37,7 @@ class ExecuteContext(Struct, frozen=True, kw_only=True):
 class ExecuteHttp(Struct, frozen=True, kw_only=True):
     """The call itself; ``body_b64`` is the base64 of the payload's JSON, never with GET.
 
-    For a schedule, ``headers`` tell the extension of the call, whatever Runner it runs in:
+    For a schedule, ``headers`` describe the call to the extension, whichever Runner it runs in:
     ``x-alga-tenant``, ``x-alga-extension``, ``x-alga-schedule-id``, ``x-alga-schedule-name``
     (UTF-8, percent-encoded; absent without a name), ``x-alga-scheduled-for`` (the slot),
     ``x-alga-attempt``, ``x-alga-trigger`` (``schedule`` or ``run_now``) and

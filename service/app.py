@@ -148,7 +148,7 @@ async def serve(settings: Settings, role: Role) -> None:
 async def _reach(
     stack: AsyncExitStack, settings: Settings, role: Role, metrics: Metrics
 ) -> tuple[Bus, dict[Role, asyncpg.Pool], bool]:
-    """Connect to bus and database, while the stack is open; tell whether that has several nodes."""
+    """Connect to bus and database, while the stack is open; return whether it has several nodes."""
     enter = stack.enter_async_context
     bus = await enter(connected_bus(settings, SERVICE_NAME, metrics))
     pools = {

@@ -30,11 +30,11 @@ MIN_POLL_S = 0.1
 PROBE_INTERVAL_S = 3.0
 PROBE_TIMEOUT_S = 5.0
 RESTORE_S = 30.0
-"""How long no listener may be had before the consumer ends."""
+"""How long the consumer may go without a listener before it ends."""
 MAX_WRITE_ATTEMPTS = 6
 
 JobHandler = Callable[[JobPayload], Awaitable[JobDelay]]
-"""Carries a job out and returns what becomes of it."""
+"""Carries out a job; returns the delay before it may be claimed again, None to end it."""
 
 
 class JobConsumerSettings(Struct, frozen=True, kw_only=True):
@@ -216,7 +216,7 @@ class JobConsumer:
                     await self._write_heartbeats([id_], min_age)
 
     async def _write_heartbeats(self, ids: list[int], min_age: timedelta) -> bool:
-        """Write heartbeats, unless the database is away; False where it refuses one of them."""
+        """Write heartbeats if the database is available; return False if it refuses one."""
         try:
             async with acquired(self._pool) as connection:
                 await queue.heartbeat(connection, ids, self.owner, min_age)

@@ -43,5 +43,5 @@ async def test_fired_slot_passes_the_documented_functions(
             await eventually(lambda: len(runner.calls) == RUNS)
         stopping.set()
         await running
-    assert paths == {documented_path("The way of a fired slot")}
+    assert paths == {documented_path("The path of a fired slot")}
     assert len(paths.pop()) <= MAX_FUNCTIONS

@@ -42,5 +42,5 @@ async def test_create_passes_the_documented_functions(pool: asyncpg.Pool, nats_u
                 await client.request(host_subject("create"), body, timeout=30, headers=headers)
     schedules = await pool.fetchval("SELECT count(*) FROM tenant_extension_schedule")
     assert schedules == REQUESTS
-    assert paths == {documented_path("The way of a create")}
+    assert paths == {documented_path("The path of a create request")}
     assert len(paths.pop()) <= MAX_FUNCTIONS
