@@ -1,6 +1,7 @@
 """Several hosts in a URL: each has its own few seconds, and the last good one comes first."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -150,3 +151,12 @@ async def test_commands_pass_a_standby_and_a_silent_host_over(
         assert ("up to date" in result.out) or ("ok       database" in result.out)
         refused = await line("migrate", database_url=with_hosts(database, standby))
         assert "a standby, which takes no writes" in error_line(refused, 8)
+
+
+def test_a_url_without_a_user_needs_a_login_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME", "PGUSER"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 1_234_567_890)
+    with pytest.raises(asyncpg.ClientConfigurationError, match="uid 1234567890 has no login name"):
+        Servers("postgresql://127.0.0.1/x")
+    assert Servers("postgresql://me@127.0.0.1:5432/x").order == [("127.0.0.1", 5432)]

@@ -273,7 +273,7 @@ SCHEDULE_FIELD = Recipe(
             contains(r"^        NAME=", BY_PATH),
         ),
         Step(
-            "service/operations/admin/transfer.py",
+            "service/operations/admin/tenant_export.py",
             "its value in exports",
             contains(r"^        NAME=.*row\.", BY_PATH),
         ),

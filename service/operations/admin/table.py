@@ -12,7 +12,8 @@ from service.operations.admin import (
     release,
     runner_pools,
     schedules,
-    transfer,
+    tenant_export,
+    tenant_import,
     update_install,
 )
 from service.operations.admin.transaction import (
@@ -48,7 +49,7 @@ ADMIN_FUNCTIONS = {
     "previewCron": read_operation(reads.preview_cron, reads.cron_errors),
     "listEndpoints": read_operation(reads.list_endpoints),
     "backfillEndpoints": write_operation(endpoints.backfill),
-    "exportTenant": read_operation(transfer.export_tenant, transfer.export_errors),
-    "importTenant": raw_write_operation(transfer.import_tenant),
+    "exportTenant": read_operation(tenant_export.export_tenant, tenant_export.export_errors),
+    "importTenant": raw_write_operation(tenant_import.import_tenant),
     "auditLog": read_operation(reads.audit_log, reads.audit_page_errors),
 }

@@ -4,6 +4,7 @@ Every connection of ours is made here. What a database, a role or the server's c
 as a default for sessions is theirs to choose, and changes what our statements do.
 """
 
+import os
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -162,18 +163,23 @@ def session_defaults(session: SessionSettings) -> dict[str, str]:
 
 def _hosts(url: str) -> list[Address]:
     unset = ("user", "password", "passfile", "database", "ssl", "service", "servicefile")
-    parse: Any = vars(connect_utils)["_parse_connect_dsn_and_args"]  # nothing public tells them
-    addresses, _ = parse(
-        dsn=url,
-        host=None,
-        port=None,
-        **dict.fromkeys(unset),
-        direct_tls=None,
-        server_settings=None,
-        target_session_attrs=None,
-        krbsrvname=None,
-        gsslib=None,
-    )
+    parse: Any = vars(connect_utils)["_parse_connect_dsn_and_args"]  # nothing public returns them
+    try:
+        addresses, _ = parse(
+            dsn=url,
+            host=None,
+            port=None,
+            **dict.fromkeys(unset),
+            direct_tls=None,
+            server_settings=None,
+            target_session_attrs=None,
+            krbsrvname=None,
+            gsslib=None,
+        )
+    except KeyError:  # the driver's default is the login name
+        raise asyncpg.ClientConfigurationError(
+            f"the URL names no user, and uid {os.getuid()} has no login name"
+        ) from None
     return list(dict.fromkeys(addresses))
 
 
