@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+import asyncpg
 import pytest
 from nats.aio.msg import Msg
 
@@ -49,6 +50,29 @@ async def test_every_check_passes_with_a_running_service(
     )
     assert results_by_name(result)["responders"] == ("ok", "1 running")
     assert "ok       migrations: all applied" in (await line.ok("check")).out
+
+
+async def test_faults_of_a_runner_are_recognised_by_its_runs(
+    line: CommandLine, database: str
+) -> None:
+    connection = await asyncpg.connect(database)
+    try:
+        await connection.executemany(
+            """INSERT INTO ext_scheduler.runs (tenant_id, id, install_id, schedule_id, slot, kind,
+                 trigger, status, queued_at, finished_at, duration_ms, error)
+               SELECT 't', u, u, u, date_trunc('minute', now()), 'scheduled', 'schedule', 'error',
+                 now(), now(), $1, $2 FROM gen_random_uuid() AS u""",
+            [
+                (40, "component: import `alga:extension/storage`: type mismatch with async"),
+                (16_000, "took too long"),
+                (900, None),
+            ],
+        )
+    finally:
+        await connection.close()
+    out = (await line("check", "--role", "worker")).out
+    assert "error    runs: 1 of the last hour: type mismatch with async" in out
+    assert "warning  runs: 1 of 3 in the last hour took over half of 30 s" in out
 
 
 async def test_a_responder_that_is_busy_for_a_moment_is_counted(

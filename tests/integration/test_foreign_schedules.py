@@ -164,7 +164,7 @@ async def test_adopt_lists_the_handles_that_are_still_there(setting: Setting) ->
     assert await setting.timers() == {temporal}
     assert await drivers(setting, off) == (False, False)
     (entry,) = (await setting.admin("auditLog", limit=1))["entries"]
-    assert {each["runner_schedule_id"] for each in entry["changes"]["handles"]} == {
+    assert {each["runnerScheduleId"] for each in entry["changes"]["handles"]} == {
         "temporal-1",
         "temporal-2",
     }

@@ -65,6 +65,7 @@ async def test_a_user_cannot_publish_to_subjects_of_others(
         *(("operator", f"ext.scheduler.{op}") for op in HOST_OPS),
         *(("operator", f"ext.scheduler.admin.{op}") for op in ADMIN_OPS),
         ("operator", "$SRV.PING"),
+        ("operator", "_INBOX_operator.x"),
         ("operator", "$SRV.INFO.ext-scheduler"),
         ("operator", "$SRV.STATS.ext-scheduler.one"),
         ("platform", "ext.scheduler.admin.runNow"),

@@ -6,12 +6,14 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 
 from contracts.context import LEEWAY_S
-from service.cli.checks.result import CheckResult, error, ok, warning
+from service.cli.checks.result import CheckLevel, CheckResult, error, ok, warning
 from service.runtime.settings import Settings
 from service.storage.engine.connect import SessionSettings, connect
 from service.storage.engine.migrate import MigrationError, pending
+from service.storage.runs import runner_symptoms
 
 ABOUT = "database"
+MIGRATIONS = "migrations"
 TIMEOUT_S = 5.0
 OLDEST, NEWEST = 13, 18
 """The supported releases of PostgreSQL."""
@@ -40,8 +42,13 @@ async def run_checks(settings: Settings) -> AsyncIterator[CheckResult]:
         )
         return
     try:
+        migrated = False
         async for result in _check_server(connection):
+            migrated = result.about == MIGRATIONS and result.state is CheckLevel.OK
             yield result
+        if migrated:
+            for result in await _check_runs(connection, settings.runner_timeout_s):
+                yield result
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as failure:
         yield error(ABOUT, f"stopped responding: {_one_line(failure)}", "see the server's log")
     finally:
@@ -72,7 +79,7 @@ def _check_clock(database_time: datetime) -> CheckResult:
 
 
 async def _check_migrations(connection: asyncpg.Connection) -> CheckResult:
-    about = "migrations"
+    about = MIGRATIONS
     try:
         missing = await pending(connection)
     except MigrationError as unknown:
@@ -82,6 +89,29 @@ async def _check_migrations(connection: asyncpg.Connection) -> CheckResult:
     if missing:
         return error(about, f"{len(missing)} not applied", "run `ext-scheduler migrate`")
     return ok(about, "all applied")
+
+
+async def _check_runs(connection: asyncpg.Connection, timeout_s: int) -> list[CheckResult]:
+    """Return what the runs of the last hour say of the Runner; nothing where all is well."""
+    about, results = "runs", list[CheckResult]()
+    seen = await runner_symptoms.recent(connection, timeout_s * 1000 // 2)
+    if seen.async_mismatches:
+        results.append(
+            error(
+                about,
+                f"{seen.async_mismatches} of the last hour: type mismatch with async",
+                "the Runner refuses components with imports: use another release of it",
+            )
+        )
+    if seen.slow:
+        results.append(
+            warning(
+                about,
+                f"{seen.slow} of {seen.runs} in the last hour took over half of {timeout_s} s",
+                "the Runner may compile at each call: raise EXT_SCHEDULER_RUNNER_TIMEOUT_S",
+            )
+        )
+    return results
 
 
 def _one_line(failure: BaseException) -> str:

@@ -169,7 +169,9 @@ def _entries(
             owner,
             {
                 "adopted": ids,
-                "handles": [result.handles[id_] for id_ in ids if id_ in result.handles],
+                "handles": [
+                    foreign_handle(result.handles[id_]) for id_ in ids if id_ in result.handles
+                ],
             },
             install_id,
         )

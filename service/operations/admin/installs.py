@@ -214,7 +214,7 @@ def _left(handles: Sequence[Handle]) -> dict[str, Any]:
 
 
 def _audited(handles: Sequence[Handle]) -> dict[str, Any]:
-    return {"handles": handles} if handles else {}
+    return {"handles": [foreign_handle(handle) for handle in handles]} if handles else {}
 
 
 async def _remove(
