@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv check test test-fast test-interop test-postgres15 bench-rpc bench-firing bench-retention bench-refusals fmt drill model demo dev api docs clean
+.PHONY: help venv check test test-fast test-interop test-postgres15 bench-rpc bench-firing bench-retention bench-refusals fmt drill model demo dev api docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | \
@@ -73,6 +73,15 @@ bench-retention: venv ## removing half of 5,000,000 run records, and pages of hi
 
 bench-refusals: venv ## what a flood of refused requests leaves in a responder's memory; fails beyond 20 MB
 	@$(BIN)/python -m bench.refusals
+
+LOCK = $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-emit-index-url \
+	--no-annotate --no-header --constraint constraints.txt
+
+lock: venv ## write deploy/lock: what the images install, with the hashes of the package index
+	@mkdir -p deploy/lock
+	@$(LOCK) --extra otel -o deploy/lock/service.txt pyproject.toml > /dev/null
+	@$(LOCK) --extra otel --extra dev-runner -o deploy/lock/dev-runner.txt pyproject.toml > /dev/null
+	@echo setuptools | $(LOCK) -o deploy/lock/build.txt - > /dev/null
 
 fmt: venv ## format, and repair what lint can repair
 	$(BIN)/ruff format .

@@ -176,6 +176,60 @@ def test_the_image_gets_every_package_that_is_installed() -> None:
     assert copied == packages
 
 
+LOCKS = sorted((ROOT / "deploy" / "lock").glob("*.txt"))
+PINS = {
+    line.partition("==")[0]: line.partition("==")[2]
+    for line in (ROOT / "constraints.txt").read_text().splitlines()
+    if "==" in line
+}
+
+
+def locked(text: str) -> dict[str, tuple[str, int]]:
+    """Version, and number of hashes, of each distribution in a lock file."""
+    found = {}
+    for entry in re.split(r"\n(?=\w)", text):
+        pin = re.match(r"([\w.-]+)==([^\s;]+)", entry)
+        assert pin is not None, entry
+        found[pin[1]] = (pin[2], len(re.findall(r"--hash=sha256:[0-9a-f]{64}\b", entry)))
+    return found
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.stem)
+def test_a_lock_has_the_pinned_versions_each_with_hashes(lock: Path) -> None:
+    pins = {canonical(name): version for name, version in PINS.items()}
+    text = lock.read_text()
+    for name, (version, hashes) in locked(text).items():
+        # What another system alone needs is not in the environment that the pins describe.
+        if canonical(name) in pins or f"{name}=={version} ;" not in text:
+            assert pins[canonical(name)] == version, name
+        assert hashes > 0, name
+
+
+@pytest.mark.parametrize(
+    ("lock", "extras"), [("service", {"otel"}), ("dev-runner", {"otel", "dev-runner"})]
+)
+def test_a_lock_has_everything_that_its_image_requires(lock: str, extras: set[str]) -> None:
+    names = {canonical(name) for name in locked((ROOT / f"deploy/lock/{lock}.txt").read_text())}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    required = [*project["dependencies"]]
+    for extra in extras:
+        required += project["optional-dependencies"][extra]
+    assert {canonical(re.split(r"[\[<>=!~; ]", text)[0]) for text in required} <= names
+
+
+def test_an_image_installs_nothing_without_a_hash() -> None:
+    commands = re.sub(r"\\\n\s*", "", CONTAINERFILE)
+    installs = re.findall(r"pip (?:--python \S+ )?install [^&\n]+", commands)
+    assert len(installs) == 4
+    for command in installs:
+        own = "--no-deps --no-index /wheels/" in command
+        assert own or "--require-hashes -r deploy/lock/" in command, command
+
+
 def test_a_second_preparation_changes_nothing(secrets: Path) -> None:
     def contents() -> dict[Path, bytes]:
         return {file: file.read_bytes() for file in secrets.rglob("*") if file.is_file()}
