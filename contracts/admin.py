@@ -87,7 +87,7 @@ ADMIN_OPS: Mapping[str, AdminOperation] = MappingProxyType(
         ),
         "exportTenant": _read(schedules.ExportTenantInput, schedules.ExportTenantOutput),
         "importTenant": _write(schedules.ImportTenantInput, schedules.ImportTenantOutput),
-        "auditLog": _read(schedules.AuditLogInput, schedules.AuditLogOutput),
+        "auditLog": _read(reads.AuditLogInput, reads.AuditLogOutput),
     }
 )
 """Wire name → types and demands, for ``ext.scheduler.admin.<op>``."""

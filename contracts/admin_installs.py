@@ -35,6 +35,8 @@ class Manifest(Struct, frozen=True, rename="camel", kw_only=True):
     runtime: Label | None = None
     capabilities: Capabilities = field(default_factory=list)
     api: ManifestApi = field(default_factory=ManifestApi)
+    ui: dict[str, Any] | None = None
+    """Kept for the platform's pages; nothing here reads it."""
 
 
 class RegisterInstallInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):

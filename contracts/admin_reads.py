@@ -1,8 +1,10 @@
-"""Admin operations that show people what there is: tenants and installs."""
+"""Admin operations that show people what there is, tenants and installs, and who changed what."""
+
+from typing import Any
 
 from msgspec import Struct
 
-from contracts.inputs import Cursor, IdPrefix, Limit, Name, TenantId
+from contracts.inputs import Cursor, Id, IdPrefix, Limit, Name, TenantId
 
 
 class TenantPause(Struct, frozen=True, rename="camel", kw_only=True):
@@ -82,4 +84,35 @@ class ListInstallsOutput(Struct, frozen=True, rename="camel", omit_defaults=True
     """A page, by tenant, then id."""
 
     installs: list[InstallInfo]
+    next_cursor: str | None = None
+
+
+class AuditEntry(Struct, frozen=True, rename="camel", kw_only=True):
+    """Who changed what; ``trigger`` is ``host_api`` or ``admin``."""
+
+    id: str
+    at: str
+    tenant_id: str
+    install_id: str | None
+    actor: str
+    trigger: str
+    op: str
+    changes: dict[str, Any]
+    request_id: str | None
+
+
+class AuditLogInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """``since`` is RFC 3339."""
+
+    tenant_id: TenantId | None = None
+    install_id: Id | None = None
+    since: str | None = None
+    limit: Limit | None = None
+    cursor: Cursor | None = None
+
+
+class AuditLogOutput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """A page, newest first."""
+
+    entries: list[AuditEntry]
     next_cursor: str | None = None

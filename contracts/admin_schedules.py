@@ -1,6 +1,6 @@
-"""Admin operations on schedules, runs, endpoints, tenants' documents and the audit."""
+"""Admin operations on schedules, runs, endpoints and tenants' documents."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
@@ -269,34 +269,3 @@ class ImportTenantOutput(Outcome, frozen=True, kw_only=True):
 
     created: int | None = None
     row_errors: list[RowError] = field(default_factory=list)
-
-
-class AuditEntry(Struct, frozen=True, rename="camel", kw_only=True):
-    """Who changed what; ``trigger`` is ``host_api`` or ``admin``."""
-
-    id: str
-    at: str
-    tenant_id: str
-    install_id: str | None
-    actor: str
-    trigger: str
-    op: str
-    changes: dict[str, Any]
-    request_id: str | None
-
-
-class AuditLogInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
-    """``since`` is RFC 3339."""
-
-    tenant_id: TenantId | None = None
-    install_id: Id | None = None
-    since: str | None = None
-    limit: Limit | None = None
-    cursor: Cursor | None = None
-
-
-class AuditLogOutput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
-    """A page, newest first."""
-
-    entries: list[AuditEntry]
-    next_cursor: str | None = None

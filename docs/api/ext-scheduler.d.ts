@@ -583,6 +583,7 @@ declare module "ext-scheduler" {
     runtime?: string | null;
     capabilities?: string[];
     api?: ManifestApi;
+    ui?: Record<string, unknown> | null;
   }
   /** The part of a manifest that lists endpoints. */
   export interface ManifestApi {

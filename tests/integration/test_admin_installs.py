@@ -4,6 +4,7 @@ import asyncio
 from uuid import UUID, uuid4
 
 import asyncpg
+import msgspec
 import pytest
 
 from service.rules.limits import Limits
@@ -39,6 +40,22 @@ async def test_a_registered_extension_can_schedule(admin: Admin, pool: asyncpg.P
     assert row is not None
     assert (row["tenant_id"], row["config"]) == ("tenant-1", '{"region": "eu"}')
     assert await pool.fetchval("SELECT content_hash FROM extension_bundle") == "sha256:1.0.0"
+
+
+async def test_the_ui_of_a_manifest_is_kept(admin: Admin, pool: asyncpg.Pool) -> None:
+    shown = {"type": "iframe", "hooks": {"appMenu": {"label": "Reports"}}}
+    described = {**manifest("1.0.0", "/a"), "ui": shown}
+    await register(admin, manifest=described)
+    stored = await pool.fetchval("SELECT ui::text FROM extension_version")
+    assert msgspec.json.decode(stored) == shown
+    body = {"tenantId": "tenant-1", "contentHash": "sha256:1.0.0"}
+    without = {**body, "manifest": manifest("1.0.0", "/a")}
+    assert (await admin("registerInstall", **without))["success"]
+    other = {**body, "manifest": {**described, "ui": {"type": "page"}}}
+    assert (await admin("registerInstall", **other))["code"] == "CONFLICT"
+    unstorable = {**body, "manifest": {**described, "ui": {"label": "\0"}}}
+    refused = await operator(admin.dispatcher)("registerInstall", **unstorable)
+    assert list(refused["fieldErrors"]) == ["manifest.ui"]
 
 
 async def test_a_second_registration_returns_the_existing_rows(

@@ -234,10 +234,10 @@ SCHEDULE_SAMPLES: dict[str, tuple[Struct, Struct]] = {
         ),
     ),
     "auditLog": (
-        admin.AuditLogInput(install_id=INSTALL_ID, since="2026-03-01T00:00:00.000Z"),
-        admin.AuditLogOutput(
+        reads.AuditLogInput(install_id=INSTALL_ID, since="2026-03-01T00:00:00.000Z"),
+        reads.AuditLogOutput(
             entries=[
-                admin.AuditEntry(
+                reads.AuditEntry(
                     id=RUN_ID,
                     at="2026-03-29T00:30:00.000Z",
                     tenant_id=TENANT_ID,

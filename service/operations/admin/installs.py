@@ -260,4 +260,6 @@ async def _manifest_errors(request: contract.RegisterInstallInput) -> dict[str, 
             return errors
     if payload.check(request.config) is not None:
         errors["config"] = NOT_JSON
+    if request.manifest.ui is not None and payload.check(request.manifest.ui) is not None:
+        errors["manifest.ui"] = NOT_JSON
     return errors

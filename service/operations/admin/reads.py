@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
+from contracts import admin_reads
 from contracts import admin_schedules as contract
 from contracts.errors import Code
 from contracts.schedules import EndpointInfo
@@ -134,7 +135,7 @@ async def list_endpoints(call: Call, request: contract.ListEndpointsInput) -> An
     return contract.ListEndpointsOutput(endpoints=shown)
 
 
-async def audit_log(call: Call, request: contract.AuditLogInput) -> Answer:
+async def audit_log(call: Call, request: admin_reads.AuditLogInput) -> Answer:
     """Answer a page of audit entries, newest first."""
     filter_ = audit.AuditFilter(
         tenant_id=resolve_tenant(call, request.tenant_id),
@@ -145,7 +146,7 @@ async def audit_log(call: Call, request: contract.AuditLogInput) -> Answer:
     limit = request.limit or DEFAULT_LIMIT
     rows = await audit.page(call.connection, filter_, limit + 1)
     shown, more = fit_page(rows, limit, lambda row: len(row.changes) + 500)
-    return contract.AuditLogOutput(
+    return admin_reads.AuditLogOutput(
         entries=[audit_entry(row) for row in shown],
         next_cursor=cursors.write(shown[-1].at, shown[-1].id) if more else None,
     )

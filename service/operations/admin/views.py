@@ -4,7 +4,8 @@ from datetime import datetime
 from typing import Any
 
 from contracts.admin_installs import ForeignHandle
-from contracts.admin_schedules import AdminScheduleInfo, AuditEntry, RunInfo
+from contracts.admin_reads import AuditEntry
+from contracts.admin_schedules import AdminScheduleInfo, RunInfo
 from contracts.times import wire_time
 from service.operations.views import schedule_info
 from service.rules.columns import read_container

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from contracts.admin_installs import Manifest
-from service.rules.columns import read_list
+from service.rules.columns import read_container, read_list
 from service.rules.endpoints import read_manifest
 from service.storage.engine.connection import Connection, affected
 
@@ -26,15 +26,15 @@ EXTENSION_ID = "SELECT id FROM extension_registry WHERE publisher = $1::text AND
 
 VERSION = """
 INSERT INTO extension_version
-  (id, registry_id, version, runtime, main_entry, api, api_endpoints, capabilities)
+  (id, registry_id, version, runtime, main_entry, api, api_endpoints, capabilities, ui)
 VALUES (gen_random_uuid(), $1::uuid, $2::text, coalesce($3::text, 'wasm'), '', $4::text::jsonb,
-  $5::text::jsonb, $6::text::jsonb)
+  $5::text::jsonb, $6::text::jsonb, $7::text::jsonb)
 ON CONFLICT (registry_id, version) DO NOTHING
 """
 
 FIND_VERSION = """
 SELECT v.id, v.registry_id, v.runtime, v.api_endpoints::text AS endpoints,
-  v.capabilities::text AS capabilities,
+  v.capabilities::text AS capabilities, v.ui::text AS ui,
   (SELECT b.content_hash FROM extension_bundle b WHERE b.version_id = v.id
     ORDER BY b.created_at DESC NULLS LAST, b.id DESC LIMIT 1) AS content_hash
 FROM extension_version v
@@ -119,6 +119,7 @@ async def register(
             _json(manifest.api),
             _json(manifest.api.endpoints),
             _json(manifest.capabilities),
+            None if manifest.ui is None else _json(manifest.ui),
         )
     )
     await connection.execute(LOCK_VERSION, registry_id, manifest.version)
@@ -177,6 +178,10 @@ def _check_manifest(version: asyncpg.Record, manifest: Manifest) -> None:
         raise VersionDiffersError("list of capabilities")
     if manifest.runtime is not None and manifest.runtime != version["runtime"]:
         raise VersionDiffersError("runtime")
+    stored_ui = read_container(version["ui"])
+    # Versions registered by an earlier release have none.
+    if manifest.ui is not None and stored_ui is not None and manifest.ui != stored_ui:
+        raise VersionDiffersError("ui")
 
 
 def _declared(endpoints: str | None) -> tuple[frozenset[tuple[str, str, str]], object, int]:
