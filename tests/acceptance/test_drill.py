@@ -24,4 +24,5 @@ async def test_no_slot_is_lost_or_doubled_while_everything_is_killed_and_restart
     assert results.violations == [], said
     assert len(history.faults) >= 3
     assert results.expected[Expected.FIRED] + results.expected[Expected.CAUGHT_UP] > 50
+    assert any(probe.answered is not None for probe in history.probes)
     assert results.expected[Expected.KEPT] == len(history.changes)

@@ -1,13 +1,14 @@
 """``make drill``: inject faults for some minutes, then compare what happened with what had to.
 
 Three workers and two responders are killed, frozen and cut off from PostgreSQL and NATS, which are
-killed and restarted, while thousands of schedules fire and are changed. Prints the counts of each
-fault, expected outcome and violation; the exit status is 1 on any violation. ``--plant`` puts a
-fault into the workers that the checker has to find.
+killed, frozen and restarted, while thousands of schedules fire and are changed. Prints the counts
+of each fault, expected outcome and violation, and heal times; the exit status is 1 on any
+violation. ``--plant`` puts a fault into the workers that the checker has to find.
 """
 
 import argparse
 import asyncio
+import os
 import sys
 import time
 from collections import Counter
@@ -15,12 +16,18 @@ from pathlib import Path
 
 import msgspec
 
+from devstack.embedded.postgres import BINARIES_VARIABLE
 from tests.drill.checker import check
 from tests.drill.drill import Options, run
+from tests.drill.healing import healing, lines
 from tests.drill.history import History
 from tests.drill.planted_faults import PlantedFault
 from tests.drill.results import CheckResults, Expected, Violation
 
+NOT_INJECTED = (
+    "a promoted standby: the drill has one database server",
+    "a full disk: it takes a file system of its own, and the right to mount one",
+)
 SHOWN = 5
 """Particulars shown of each violation."""
 
@@ -37,8 +44,14 @@ def main() -> int:
     )
     options.add_argument("--slow", action="store_true", help="a slow Runner, so that runs wait")
     options.add_argument("--keep", type=Path, help="file to keep the history in, as JSON")
+    options.add_argument("--json", type=Path, help="file for the counts and heal times, as JSON")
+    options.add_argument(
+        "--postgres", choices=["15"], help="release to test instead of the wheel's"
+    )
     options.add_argument("--judge", type=Path, help="judge a history that was kept; run nothing")
     chosen = options.parse_args()
+    if chosen.postgres is not None:
+        os.environ[BINARIES_VARIABLE] = f"/usr/lib/postgresql/{chosen.postgres}/bin"
     if chosen.judge is not None:
         found = msgspec.json.decode(chosen.judge.read_bytes(), type=History)
     else:
@@ -59,7 +72,23 @@ def main() -> int:
         chosen.keep.write_bytes(msgspec.json.encode(found))
     results = check(found)
     report(found, results)
+    if chosen.json is not None:
+        chosen.json.write_bytes(summary(chosen.seed, found, results))
     return 1 if results.violations else 0
+
+
+def summary(seed: int, history: History, results: CheckResults) -> bytes:
+    """Return the figures of a drill as JSON."""
+    document = {
+        "seed": seed,
+        "faults": Counter(fault.kind for fault in history.faults),
+        "changes": len(history.changes),
+        "expected": {each.value: results.expected[each] for each in Expected},
+        "violations": {each.value: results.of(each) for each in Violation},
+        "healing": healing(history),
+        "not_injected": NOT_INJECTED,
+    }
+    return msgspec.json.format(msgspec.json.encode(document))
 
 
 def report(history: History, results: CheckResults) -> None:
@@ -70,6 +99,10 @@ def report(history: History, results: CheckResults) -> None:
     say(f"\n{count} faults in {seconds:.0f} s, {len(history.changes):,} changes")
     for kind, number in sorted(faults.items()):
         say(f"  {number:8,}  {kind}")
+    for left_out in NOT_INJECTED:
+        say(f"  not injected: {left_out}")
+    for line in lines(healing(history)):
+        say(line)
     say("expected")
     for expected in Expected:
         say(f"  {results.expected[expected]:8,}  {expected.value}")

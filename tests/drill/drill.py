@@ -7,12 +7,13 @@ from collections.abc import Callable
 
 import asyncpg
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from tests.drill.environment import DrillEnvironment, drill_environment, stop
 from tests.drill.fault_injection import MINUTE, FaultInjection
-from tests.drill.history import History, Row, Run, Stored
+from tests.drill.history import History, Probe, Row, Run, Stored
 from tests.drill.planted_faults import PlantedFault
+from tests.drill.probing import probe_all_the_time
 from tests.drill.workload import CHANGED_EVERY_S, OFTEN_S, Workload
 from tests.support.eventually import eventually
 
@@ -68,6 +69,8 @@ async def run(options: Options, tell: Callable[[str], None]) -> History:
         tell(f"{options.schedules} schedules created in {time.time() - began:.0f} s")
         stopping = asyncio.Event()
         changing = asyncio.create_task(workload.go_on(stopping))
+        probes: list[Probe] = []
+        probing = asyncio.create_task(probe_all_the_time(environment.probe, probes, stopping))
         if options.calm:
             await until_after_slot(options)
         until = time.time() + options.faults_for_s
@@ -84,13 +87,14 @@ async def run(options: Options, tell: Callable[[str], None]) -> History:
         await (until_after_slot if options.calm else until_planned)(options)
         stopping.set()
         await changing
+        await probing
         await settled_between_slots(environment, options)
         await stop(environment.processes)
         stopped = time.time()
         tell("all processes are stopped")
-        return await history(
-            environment, (began, stopped, options.planned_within_s), workload, injection
-        )
+        times = (began, stopped, options.planned_within_s)
+        found = await history(environment, times, workload, injection)
+        return structs.replace(found, probes=probes)
 
 
 async def until_after_slot(options: Options) -> None:

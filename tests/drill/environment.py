@@ -9,21 +9,25 @@ import asyncpg
 from msgspec import Struct
 
 from contracts.context import key_set_document
-from devstack.embedded import Nats, Postgres, embedded_nats, embedded_postgres, private_directory
+from devstack.embedded import Postgres, embedded_postgres, private_directory
 from runner_bridge.client import SchedulerHost
 from service.storage.engine.migrate import migrate
+from tests.drill.nats_cluster import NatsCluster, nats_cluster
 from tests.drill.planted_faults import PlantedFault, prepare, program
 from tests.drill.recording_runner import RecordingRunner, connected, recording_runner
 from tests.drill.supervisor import SupervisedProcess
+from tests.support.faulty_proxy import FaultyProxy, faulty_proxy
 from tests.support.keys import WORKER_JWK, write_key_set
 from tests.support.platform import Installed, install
 from tests.support.responders import host
+from tests.support.trouble import once
 
 WORKERS, RESPONDERS = 3, 2
 START_WITHIN_S = 150.0
 STOP_WITHIN_S = 60.0
 """More than a process may take to end."""
 PATIENCE_S = 20.0
+PROBE_WAITS_S = 2.0
 FEW = 10
 """Calls at a time of a worker: with a slow Runner, seven a second."""
 COMMON = {
@@ -42,13 +46,18 @@ COMMON = {
 
 
 class DrillEnvironment(Struct):
-    """A running system, its Runner, and a client for each install."""
+    """A running system, its Runner, and a client for each install.
+
+    ``proxy`` lies between the processes and PostgreSQL. ``probe`` asks once, without patience.
+    """
 
     postgres: Postgres
-    nats: Nats
+    proxy: FaultyProxy
+    nats: NatsCluster
     processes: list[SupervisedProcess]
     runner: RecordingRunner
     hosts: list[SchedulerHost]
+    probe: SchedulerHost
 
     def of(self, role: str) -> list[SupervisedProcess]:
         """The processes of a role that are ready."""
@@ -73,12 +82,13 @@ async def drill_environment(
     async with AsyncExitStack() as stack:
         directory = stack.enter_context(private_directory())
         postgres = stack.enter_context(embedded_postgres(directory / "postgres", durable=True))
-        bus = stack.enter_context(embedded_nats(directory / "nats"))
+        bus = stack.enter_context(nats_cluster(directory))
         installed = await prepared(postgres, installs, planted_fault)
+        proxy = await stack.enter_async_context(faulty_proxy(postgres.dsn))
         runner = await stack.enter_async_context(recording_runner(bus.url, slow=slow))
         client = await connected(bus.url)
         stack.push_async_callback(client.close)
-        settings = {**COMMON, **files(directory), "database_url": postgres.dsn, "nats_url": bus.url}
+        settings = {**COMMON, **files(directory), "database_url": proxy.dsn, "nats_url": bus.url}
         if slow:
             settings["in_flight"] = str(FEW)
         processes = [
@@ -93,7 +103,8 @@ async def drill_environment(
         ]
         await stack.enter_async_context(supervising(processes, directory))
         hosts = [host(client, each, patience=PATIENCE_S) for each in installed]
-        environment = DrillEnvironment(postgres, bus, processes, runner, hosts)
+        probe = once(client, installed[0], PROBE_WAITS_S)
+        environment = DrillEnvironment(postgres, proxy, bus, processes, runner, hosts, probe)
         await environment.all_ready()
         yield environment
 

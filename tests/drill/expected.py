@@ -11,8 +11,17 @@ from msgspec import Struct
 from tests.drill.history import Change, History, Row, Span
 from tests.support.slot_walk import Moment, moments, walk
 
-RECOVERY = {"worker frozen": 3.0, "PostgreSQL restarted": 3.0}
-"""Faults that delay planning though some worker is alive: a frozen one may hold row locks."""
+RECOVERY = {
+    "worker frozen": 3.0,
+    "PostgreSQL restarted": 3.0,
+    "PostgreSQL host frozen": 10.0,
+    "connections frozen": 10.0,
+    "connections half-open": 10.0,
+    "connections delayed": 3.0,
+    "COMMIT answers lost": 10.0,
+}
+"""Faults that delay planning though some worker is alive: a frozen one may hold row locks, and a
+silent connection is given up within 10 s."""
 
 
 class Duty(IntEnum):

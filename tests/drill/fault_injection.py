@@ -8,8 +8,12 @@ from collections.abc import Awaitable, Callable, Iterator
 from devstack.embedded.servers import Server
 from tests.drill.environment import DrillEnvironment
 from tests.drill.history import Fault
+from tests.support.faulty_proxy import Disturbance
+from tests.support.trouble import frozen, frozen_server
 
 MINUTE = 60.0
+SERVER_FROZEN_S = (3.0, 9.0)
+LOST_COMMITS_S = (0.5, 2.5)
 FROZEN_S = (7.0, 22.0)
 """Past the heartbeat (5 s), and at times past the lease of an attempt (16 s)."""
 AWAY_S = 75.0
@@ -30,7 +34,14 @@ class FaultInjection:
             self._kill_responder: 4,
             self._freeze_worker: 4,
             self._restart_postgres: 2,
-            self._restart_nats: 4,
+            self._restart_nats: 2,
+            self._kill_nats_server: 3,
+            self._freeze_nats_server: 3,
+            self._freeze_postgres: 2,
+            self._freeze_connections: 2,
+            self._half_open: 2,
+            self._delay_connections: 2,
+            self._lose_commits: 4,
         }
 
     async def outage(self, after_s: float) -> None:
@@ -108,14 +119,56 @@ class FaultInjection:
         await self._restart("PostgreSQL restarted", self._environment.postgres.server)
 
     async def _restart_nats(self) -> None:
-        await self._restart("NATS restarted", self._environment.nats.server)
+        servers = [each.server for each in self._environment.nats.servers]
+        await self._restart("NATS cluster restarted", *servers)
 
-    async def _restart(self, kind: str, server: Server) -> None:
+    async def _kill_nats_server(self) -> None:
+        server = self._chance.choice(self._environment.nats.servers).server
+        await self._restart("NATS server of three killed", server)
+
+    async def _restart(self, kind: str, *servers: Server) -> None:
         began = time.time()
-        await asyncio.to_thread(server.kill)
+        await asyncio.gather(*(asyncio.to_thread(each.kill) for each in servers))
         await asyncio.sleep(self._chance.uniform(0.0, 2.0))
-        await asyncio.to_thread(server.start)
+        await asyncio.gather(*(asyncio.to_thread(each.start) for each in servers))
         self._note(kind, began)
+
+    async def _freeze_nats_server(self) -> None:
+        server = self._chance.choice(self._environment.nats.servers).server
+        began = time.time()
+        with frozen([server.pid]):
+            await asyncio.sleep(self._chance.uniform(*SERVER_FROZEN_S))
+        self._note("NATS server of three frozen", began)
+
+    async def _freeze_postgres(self) -> None:
+        began = time.time()
+        with frozen_server(self._environment.postgres):
+            await asyncio.sleep(self._chance.uniform(*SERVER_FROZEN_S))
+        self._note("PostgreSQL host frozen", began)
+
+    async def _freeze_connections(self) -> None:
+        await self._disturb("connections frozen", Disturbance.FROZEN, SERVER_FROZEN_S)
+
+    async def _delay_connections(self) -> None:
+        await self._disturb("connections delayed", Disturbance.DELAYED, SERVER_FROZEN_S)
+
+    async def _lose_commits(self) -> None:
+        await self._disturb("COMMIT answers lost", Disturbance.LOST_COMMITS, LOST_COMMITS_S)
+
+    async def _disturb(
+        self, kind: str, disturbance: Disturbance, seconds: tuple[float, float]
+    ) -> None:
+        began = time.time()
+        self._environment.proxy.disturb(disturbance)
+        await asyncio.sleep(self._chance.uniform(*seconds))
+        self._environment.proxy.disturb(Disturbance.NONE)
+        self._note(kind, began)
+
+    async def _half_open(self) -> None:
+        """New connections work at once; those that there were never answer again."""
+        began = time.time()
+        self._environment.proxy.half_open()
+        self._note("connections half-open", began)
 
     def _note(self, kind: str, began: float) -> None:
         self.faults.append(Fault(kind, began, time.time()))

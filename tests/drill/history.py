@@ -48,6 +48,13 @@ class Fault(Struct, frozen=True):
     ended: float
 
 
+class Probe(Struct, frozen=True):
+    """An honest request, asked once; ``answered`` is None where it was not."""
+
+    asked: float
+    answered: float | None
+
+
 class Span(Struct, frozen=True):
     """A time in which a worker was ready, and neither dead nor frozen."""
 
@@ -130,3 +137,4 @@ class History(Struct, frozen=True, kw_only=True):
     calls: list[Call]
     runs: list[Run]
     stored: list[Stored]
+    probes: list[Probe] = []

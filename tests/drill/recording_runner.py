@@ -95,7 +95,13 @@ async def connected(url: str) -> Client:
         return
 
     return await nats.connect(
-        url, max_reconnect_attempts=-1, reconnect_time_wait=0.1, error_cb=hush
+        url.split(","),
+        max_reconnect_attempts=-1,
+        reconnect_time_wait=0.1,
+        # A frozen server is noticed as soon as by the service.
+        ping_interval=3,
+        max_outstanding_pings=2,
+        error_cb=hush,
     )
 
 

@@ -1,0 +1,32 @@
+"""Honest requests all the time, each asked once: when they are answered again shows healing."""
+
+import asyncio
+import time
+
+from nats.errors import Error as NatsError
+
+from contracts.errors import ServiceError
+from runner_bridge.client import SchedulerHost
+from tests.drill.history import Probe
+
+EVERY_S = 0.3
+
+
+async def probe_all_the_time(
+    scheduler: SchedulerHost, probes: list[Probe], stopping: asyncio.Event
+) -> None:
+    """Ask one question after another, without waiting for the answers, until told to stop."""
+    async with asyncio.TaskGroup() as questions:
+        while not stopping.is_set():
+            questions.create_task(_probe(scheduler, probes))
+            await asyncio.sleep(EVERY_S)
+
+
+async def _probe(scheduler: SchedulerHost, probes: list[Probe]) -> None:
+    asked = time.time()
+    try:
+        await scheduler.list()
+    except (ServiceError, NatsError):
+        probes.append(Probe(asked, None))
+    else:
+        probes.append(Probe(asked, time.time()))
