@@ -209,7 +209,7 @@ def is_ready(data: Path, pid: int) -> bool:
         lines = (data / "postmaster.pid").read_text().split("\n")
     except FileNotFoundError:
         return False
-    return lines[0] == str(pid) and len(lines) > 7 and lines[7].strip() == "ready"
+    return lines[0] == str(pid) and len(lines) > 7 and lines[7].strip() in {"ready", "standby"}
 
 
 def run_as(account: Account | None, *command: str) -> subprocess.CompletedProcess[str]:

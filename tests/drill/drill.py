@@ -52,6 +52,7 @@ class Options(Struct, frozen=True, kw_only=True):
     planned_within_s: float = 15.0
     calm: bool = True
     slow: bool = False
+    failover: bool = True
     planted_fault: PlantedFault | None = None
 
 
@@ -79,6 +80,8 @@ async def run(options: Options, tell: Callable[[str], None]) -> History:
             until = max(until, time.time() + -time.time() % MINUTE + 4)
         tell(f"faults for {until - time.time():.0f} s, while schedules are changed")
         injections = [injection.inject(until, options.gap_s, options.least_faults)]
+        if options.failover:
+            injections.append(injection.fail_over(options.faults_for_s / 3))
         if options.calm:
             injections.append(injection.outage(options.faults_for_s / 2))
         await asyncio.gather(*injections)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 from msgspec import Struct
@@ -15,6 +16,7 @@ from service.storage.engine.migrate import migrate
 from tests.drill.nats_cluster import NatsCluster, nats_cluster
 from tests.drill.planted_faults import PlantedFault, prepare, program
 from tests.drill.recording_runner import RecordingRunner, connected, recording_runner
+from tests.drill.standby import PRIMARY_SETTINGS, synchronous_standby
 from tests.drill.supervisor import SupervisedProcess
 from tests.support.faulty_proxy import FaultyProxy, faulty_proxy
 from tests.support.keys import WORKER_JWK, write_key_set
@@ -48,11 +50,14 @@ COMMON = {
 class DrillEnvironment(Struct):
     """A running system, its Runner, and a client for each install.
 
-    ``proxy`` lies between the processes and PostgreSQL. ``probe`` asks once, without patience.
+    ``standby`` has all that ``postgres`` answered, for a failover; each ``proxy`` lies between the
+    processes and one of them. ``probe`` asks once, without patience.
     """
 
     postgres: Postgres
     proxy: FaultyProxy
+    standby: Postgres
+    standby_proxy: FaultyProxy
     nats: NatsCluster
     processes: list[SupervisedProcess]
     runner: RecordingRunner
@@ -81,14 +86,23 @@ async def drill_environment(
     """
     async with AsyncExitStack() as stack:
         directory = stack.enter_context(private_directory())
-        postgres = stack.enter_context(embedded_postgres(directory / "postgres", durable=True))
+        postgres = stack.enter_context(
+            embedded_postgres(directory / "postgres", durable=True, settings=PRIMARY_SETTINGS)
+        )
+        standby = stack.enter_context(synchronous_standby(postgres, directory / "standby"))
         bus = stack.enter_context(nats_cluster(directory))
         installed = await prepared(postgres, installs, planted_fault)
         proxy = await stack.enter_async_context(faulty_proxy(postgres.dsn))
+        standby_proxy = await stack.enter_async_context(faulty_proxy(standby.dsn))
         runner = await stack.enter_async_context(recording_runner(bus.url, slow=slow))
         client = await connected(bus.url)
         stack.push_async_callback(client.close)
-        settings = {**COMMON, **files(directory), "database_url": proxy.dsn, "nats_url": bus.url}
+        settings = {
+            **COMMON,
+            **files(directory),
+            "database_url": two_hosts(proxy, standby_proxy),
+            "nats_url": bus.url,
+        }
         if slow:
             settings["in_flight"] = str(FEW)
         processes = [
@@ -104,7 +118,9 @@ async def drill_environment(
         await stack.enter_async_context(supervising(processes, directory))
         hosts = [host(client, each, patience=PATIENCE_S) for each in installed]
         probe = once(client, installed[0], PROBE_WAITS_S)
-        environment = DrillEnvironment(postgres, proxy, bus, processes, runner, hosts, probe)
+        environment = DrillEnvironment(
+            postgres, proxy, standby, standby_proxy, bus, processes, runner, hosts, probe
+        )
         await environment.all_ready()
         yield environment
 
@@ -154,6 +170,13 @@ async def prepared(
         ]
     finally:
         await connection.close()
+
+
+def two_hosts(first: FaultyProxy, second: FaultyProxy) -> str:
+    """Return the DSN of one database with two hosts, the second of which may be a standby."""
+    parts = urlsplit(first.dsn)
+    other = urlsplit(second.dsn).netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{parts.netloc},{other}"))
 
 
 def files(directory: Path) -> dict[str, str]:

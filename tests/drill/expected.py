@@ -19,6 +19,8 @@ RECOVERY = {
     "connections half-open": 10.0,
     "connections delayed": 3.0,
     "COMMIT answers lost": 10.0,
+    "primary killed, standby promoted": 10.0,
+    "primary frozen, standby promoted": 10.0,
 }
 """Faults that delay planning though some worker is alive: a frozen one may hold row locks, and a
 silent connection is given up within 10 s."""

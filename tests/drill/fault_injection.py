@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from devstack.embedded.servers import Server
 from tests.drill.environment import DrillEnvironment
 from tests.drill.history import Fault
+from tests.drill.standby import promote
 from tests.support.faulty_proxy import Disturbance
 from tests.support.trouble import frozen, frozen_server
 
@@ -16,6 +17,8 @@ SERVER_FROZEN_S = (3.0, 9.0)
 LOST_COMMITS_S = (0.5, 2.5)
 FROZEN_S = (7.0, 22.0)
 """Past the heartbeat (5 s), and at times past the lease of an attempt (16 s)."""
+PROMOTED_AFTER_S = 2.0
+"""How long whoever promotes the standby takes to notice."""
 AWAY_S = 75.0
 """From shortly before one slot until long after the next: one of them is missed."""
 
@@ -28,6 +31,7 @@ class FaultInjection:
         self._environment = environment
         self._chance = chance
         self._freezing: asyncio.Task[None] | None = None
+        self._database = asyncio.Lock()
         self._until = 0.0
         self._kinds: dict[Callable[[], Awaitable[None]], int] = {
             self._kill_worker: 6,
@@ -56,6 +60,31 @@ class FaultInjection:
         for process in workers:
             process.back()
         self._note("all workers away", began)
+
+    async def fail_over(self, after_s: float) -> None:
+        """Some time from now the primary is killed or frozen, and its standby promoted.
+
+        The primary never comes back.
+        """
+        await asyncio.sleep(after_s)
+        environment, frozen_first = self._environment, self._chance.random() < 0.5
+        async with self._database:
+            began, primary = time.time(), environment.postgres
+            if frozen_first:
+                with frozen_server(primary):
+                    await self._promote()
+                    await asyncio.to_thread(primary.server.kill)
+            else:
+                await asyncio.to_thread(primary.server.kill)
+                await self._promote()
+            what = "frozen" if frozen_first else "killed"
+            self._note(f"primary {what}, standby promoted", began)
+
+    async def _promote(self) -> None:
+        environment = self._environment
+        await asyncio.sleep(PROMOTED_AFTER_S)
+        await promote(environment.standby)
+        environment.postgres, environment.proxy = environment.standby, environment.standby_proxy
 
     async def inject(self, until: float, gap_s: float, least: int = 0) -> None:
         """One fault after another until then (Unix seconds), on average so many seconds apart.
@@ -116,7 +145,8 @@ class FaultInjection:
             self._freezing = asyncio.create_task(thaw(seconds))
 
     async def _restart_postgres(self) -> None:
-        await self._restart("PostgreSQL restarted", self._environment.postgres.server)
+        async with self._database:
+            await self._restart("PostgreSQL restarted", self._environment.postgres.server)
 
     async def _restart_nats(self) -> None:
         servers = [each.server for each in self._environment.nats.servers]
@@ -141,10 +171,11 @@ class FaultInjection:
         self._note("NATS server of three frozen", began)
 
     async def _freeze_postgres(self) -> None:
-        began = time.time()
-        with frozen_server(self._environment.postgres):
-            await asyncio.sleep(self._chance.uniform(*SERVER_FROZEN_S))
-        self._note("PostgreSQL host frozen", began)
+        async with self._database:
+            began = time.time()
+            with frozen_server(self._environment.postgres):
+                await asyncio.sleep(self._chance.uniform(*SERVER_FROZEN_S))
+            self._note("PostgreSQL host frozen", began)
 
     async def _freeze_connections(self) -> None:
         await self._disturb("connections frozen", Disturbance.FROZEN, SERVER_FROZEN_S)

@@ -1,7 +1,7 @@
 """How long after a fault the first honest request is answered and the first due slot is called.
 
-Counted from the end of the fault. A slot that comes due later is counted from then on: before it
-nothing was to be called.
+Counted from the end of the fault, a failover from its beginning. A slot that comes due later is
+counted from then on: before it nothing was to be called.
 """
 
 from collections import defaultdict
@@ -15,6 +15,8 @@ from tests.drill.history import Fault, History
 
 MINUTE = 60.0
 HEALED_WITHIN_S = 10.0
+FAILOVERS = {"primary killed, standby promoted", "primary frozen, standby promoted"}
+"""Counted from their beginning: what was hit never works again."""
 
 
 class Healing(Struct, kw_only=True):
@@ -45,11 +47,12 @@ def healing(history: History) -> list[Healing]:
     kinds = {kind: Healing(kind=kind) for kind in sorted({each.kind for each in history.faults})}
     for fault in history.faults:
         found = kinds[fault.kind]
-        replies = [replied for asked, replied in answered if asked >= fault.ended]
-        _measure(found, found.requests, fault, fault.ended, replies, history)
+        over = fault.began if fault.kind in FAILOVERS else fault.ended
+        replies = [replied for asked, replied in answered if asked >= over]
+        _measure(found, found.requests, fault, over, replies, history)
         slot = ceil(fault.began / MINUTE) * MINUTE
         received = [at for due, times in calls.items() if due >= slot for at in times]
-        _measure(found, found.firings, fault, max(slot, fault.ended), received, history)
+        _measure(found, found.firings, fault, max(slot, over), received, history)
     return list(kinds.values())
 
 
