@@ -47,13 +47,20 @@ def json_text(value: object) -> str:
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """Print maps as a table, their wire names as headings."""
+    """Print maps as a table, their wire names as headings; ``a.b`` is a member of a member."""
     lines = [[heading(column) for column in columns]]
-    lines += [[cell(row.get(column)) for column in columns] for row in rows]
+    lines += [[cell(_member(row, column)) for column in columns] for row in rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         padded = (text.ljust(width) for text, width in zip(line, widths, strict=True))
         print_line("  ".join(padded).rstrip())
+
+
+def _member(row: Mapping[str, Any], path: str) -> object:
+    value: object = row
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
 
 
 def print_members(members: Mapping[str, Any]) -> None:
@@ -65,7 +72,7 @@ def print_members(members: Mapping[str, Any]) -> None:
 
 def heading(name: str) -> str:
     """Return a wire name as a heading: ``nextRunAt`` as ``NEXT RUN AT``."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).upper()
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|\.", " ", name).upper()
 
 
 def cell(value: object) -> str:

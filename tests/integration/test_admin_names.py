@@ -54,6 +54,16 @@ async def test_schedule_is_named_by_tenant_extension_and_name(named: Named) -> N
     assert "[slot_before_schedule]" in why
 
 
+async def test_tenants_are_shown_with_what_pauses_them(named: Named) -> None:
+    await named.line.ok("admin", "pause", "acme", "--reason", "ticket 4711")
+    heading, acme, zeta = (await named.line.ok("admin", "tenants")).out.splitlines()
+    assert "PAUSED SINCE" in heading
+    assert "operator/ops" in acme
+    assert "ticket 4711" in acme
+    assert "{" not in acme
+    assert "ticket" not in zeta
+
+
 async def test_install_is_named_by_tenant_and_extension(named: Named) -> None:
     for text in ("acme/demo", "acme/acme/demo", named.install_id[:13]):
         assert (await named.line.ok("admin", "disable", text)).out == "disabled\n"
