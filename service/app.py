@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
-from enum import StrEnum
 from functools import partial
 from importlib.metadata import version
 from logging import getLogger
@@ -49,6 +48,7 @@ from service.runtime.resources import (
     using_database,
     watch,
 )
+from service.runtime.role import Role
 from service.runtime.settings import Settings
 from service.runtime.shutdown import (
     BEYOND_DRAIN_S,
@@ -67,14 +67,6 @@ from service.worker.runner_client import RunnerClient
 from service.worker.worker import Worker, WorkerEndedError
 
 log = getLogger(__name__)
-
-
-class Role(StrEnum):
-    """What a process does."""
-
-    RESPONDER = "responder"
-    WORKER = "worker"
-    ALL = "all"
 
 
 async def serve(settings: Settings, role: Role) -> None:

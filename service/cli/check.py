@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from service.cli.checks import bus, database, keys
 from service.cli.checks.result import CheckLevel, CheckResult, error, ok
 from service.cli.errors import CommandError
 from service.cli.loop import run
@@ -62,6 +61,9 @@ async def _check(role: CheckedRole, *, as_json: bool) -> list[CheckResult]:
 
 
 async def _run_checks(role: CheckedRole) -> AsyncIterator[CheckResult]:
+    # Imported here, with the drivers that they need: not for the help.
+    from service.cli.checks import bus, database, keys  # noqa: PLC0415
+
     try:
         loaded = settings.load(os.environ)
     except SettingsError as invalid:

@@ -10,7 +10,7 @@ from runner_bridge.dev_runner import server
 from runner_bridge.dev_runner.schedulers import schedulers_over
 from runner_bridge.dev_runner.server import RunnerSettings
 from runner_bridge.requests import SignedRequests
-from service.cli.bridge import host_key
+from service.cli.bridge_process import host_key
 from service.cli.errors import CommandError
 from service.runtime import settings
 from service.runtime.logs import configure

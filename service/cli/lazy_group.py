@@ -9,26 +9,74 @@ from types import MappingProxyType
 from typing import Any, cast
 
 import typer
+from msgspec import Struct
 from typer.core import TyperCommand, TyperGroup
+
+
+class LazyCommand(Struct, frozen=True):
+    """``module:name`` of a command or a group of commands, and its line in the program's help."""
+
+    target: str
+    summary: str
+
 
 COMMANDS = MappingProxyType(
     {
-        "serve": "service.cli.serving:serve",
-        "bridge": "service.cli.bridge:bridge",
-        "migrate": "service.cli.serving:migrate",
-        "check": "service.cli.check:check",
-        "admin": "service.cli.admin:admin_program",
-        "token": "service.cli.tokens:token_program",
-        "keys": "service.cli.keys:keys_program",
-        "nats-users": "service.cli.nats_users:nats_users",
-        "cron": "service.cli.cron:cron",
-        "asyncapi": "service.cli.asyncapi:asyncapi",
-        "dev-runner": "service.cli.development:dev_runner",
-        "demo": "service.cli.development:demo",
-        "dev": "service.cli.development:dev",
+        "serve": LazyCommand(
+            "service.cli.serving:serve",
+            "Answer requests, fire schedules, or both, until SIGTERM.",
+        ),
+        "bridge": LazyCommand(
+            "service.cli.bridge:bridge",
+            "Forward execute requests from the bus to a Runner, and its callbacks to the bus.",
+        ),
+        "migrate": LazyCommand(
+            "service.cli.migrate:migrate",
+            "Migrate the database to this release.",
+        ),
+        "check": LazyCommand(
+            "service.cli.check:check",
+            "Check settings, database, migrations, NATS and keys.",
+        ),
+        "admin": LazyCommand(
+            "service.cli.admin:admin_program",
+            "Administer installs, tenants and schedules over NATS.",
+        ),
+        "token": LazyCommand(
+            "service.cli.tokens:token_program",
+            "Mint and inspect signed contexts.",
+        ),
+        "keys": LazyCommand(
+            "service.cli.keys:keys_program",
+            "Generate and rotate the keys that contexts are signed with.",
+        ),
+        "nats-users": LazyCommand(
+            "service.cli.nats_users:nats_users",
+            "Print a NATS user for each Runner: `runners.conf`, which `nats.conf` can include.",
+        ),
+        "cron": LazyCommand(
+            "service.cli.cron:cron",
+            "Explain a cron expression and list its next slots.",
+        ),
+        "asyncapi": LazyCommand(
+            "service.cli.asyncapi:asyncapi",
+            "Print the contract as an AsyncAPI 3 document, TypeScript declarations or WIT.",
+        ),
+        "dev-runner": LazyCommand(
+            "service.cli.development:dev_runner",
+            "Run WebAssembly extensions for development: /v1/execute over HTTP, until SIGTERM.",
+        ),
+        "demo": LazyCommand(
+            "service.cli.development:demo",
+            "Demonstrate the whole system: an extension schedules itself and is called on time.",
+        ),
+        "dev": LazyCommand(
+            "service.cli.development:dev",
+            "Run the demo's system on this machine until Ctrl-C.",
+        ),
     }
 )
-"""``module:name`` of each command or group of commands, in the order of the help."""
+"""The commands in the order of the help."""
 
 
 class LazyGroup(TyperGroup):
@@ -42,18 +90,23 @@ class LazyGroup(TyperGroup):
         """Return the names without importing what they stand for."""
         return list(self.commands)
 
+    def format_commands(self, ctx: object, formatter: Any) -> None:  # noqa: ANN401, ARG002 - as above
+        """Write the commands into the help from the table."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, lazy.summary) for name, lazy in COMMANDS.items()])
+
 
 class _LazyCommands(UserDict[str, Any]):
     def __getitem__(self, name: str) -> TyperCommand | TyperGroup:
-        command: str | TyperCommand | TyperGroup = super().__getitem__(name)
-        if isinstance(command, str):
-            self[name] = command = _load(name, command)
+        command: LazyCommand | TyperCommand | TyperGroup = super().__getitem__(name)
+        if isinstance(command, LazyCommand):
+            self[name] = command = load(name, command)
         return command
 
 
-def _load(name: str, target: str) -> TyperCommand | TyperGroup:
+def load(name: str, lazy: LazyCommand) -> TyperCommand | TyperGroup:
     """Import a command, and return it as Typer runs it."""
-    module, _, attribute = target.partition(":")
+    module, _, attribute = lazy.target.partition(":")
     definition = getattr(import_module(module), attribute)
     holder = typer.Typer(rich_markup_mode=None, add_completion=False)
     if isinstance(definition, typer.Typer):

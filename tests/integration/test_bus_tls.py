@@ -14,8 +14,8 @@ from msgspec import structs
 
 from devstack.embedded import embedded_nats
 from service.bus.connection import BusUnavailableError, connect, probe
+from service.runtime.bus_settings import bus_settings
 from service.runtime.errors import CannotServeError
-from service.runtime.resources import bus_settings
 from service.runtime.settings import Settings
 
 

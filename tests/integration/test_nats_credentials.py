@@ -10,8 +10,8 @@ from msgspec import structs
 
 from devstack.embedded import embedded_nats
 from service.bus.connection import BusUnavailableError, connect, probe
+from service.runtime.bus_settings import bus_settings
 from service.runtime.errors import CannotServeError
-from service.runtime.resources import bus_settings
 from service.runtime.settings import Settings, SettingsError, load
 from tests.integration.test_bus_tls import write_certificate
 from tests.support.command_line import command_line, error_line

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from service.cli.lazy_group import COMMANDS, load
+
 LIBRARIES = {"aiohttp", "asyncpg", "croniter", "nats", "pgqueuer", "prometheus_client"}
 """Those that take long to import."""
 
@@ -33,8 +35,16 @@ def imported(directory: Path, *arguments: str) -> set[str]:
     return set(json.loads(done.stderr.splitlines()[-1]))
 
 
-def test_the_version_is_shown_without_importing_a_command(tmp_path: Path) -> None:
-    modules = imported(tmp_path, "--version")
+def test_the_help_lists_each_command_as_the_command_describes_itself() -> None:
+    for name, lazy in COMMANDS.items():
+        assert load(name, lazy).get_short_help_str(limit=200) == lazy.summary
+
+
+@pytest.mark.parametrize("option", ["--version", "--help"])
+def test_version_and_help_are_shown_without_importing_a_command(
+    option: str, tmp_path: Path
+) -> None:
+    modules = imported(tmp_path, option)
     ours = {name for name in modules if name.startswith(("service.", "contracts.", "devstack."))}
     assert not modules & LIBRARIES
     assert len(ours) < 20, sorted(ours)
@@ -48,6 +58,12 @@ def test_the_version_is_shown_without_importing_a_command(tmp_path: Path) -> Non
         (("keys", "--help"), set()),
         (("asyncapi",), set()),
         (("demo", "--help"), set()),
+        (("--help",), set()),
+        (("serve", "--help"), set()),
+        (("check", "--help"), set()),
+        (("bridge", "--help"), set()),
+        (("admin", "--help"), set()),
+        (("migrate", "--help"), {"asyncpg"}),
         (("cron", "0 9 * * *"), {"croniter"}),
     ],
 )

@@ -154,8 +154,16 @@ if __name__ == "__main__":
     from service.cli.lazy_group import COMMANDS
 
     for command in COMMANDS.values():
-        import_module(command.partition(":")[0])
-    import_module("service.cli.main")
+        import_module(command.target.partition(":")[0])
+    for deferred in (
+        "service.app",
+        "service.cli.bridge_process",
+        "service.cli.checks.bus",
+        "service.cli.checks.database",
+        "service.cli.main",
+        "service.runtime.bus_settings",
+    ):
+        import_module(deferred)
     gc.collect()
     gc.freeze()  # what a fork does not look at it need not copy
     serve(int(sys.argv[1]))

@@ -4,7 +4,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 import msgspec
@@ -14,14 +14,15 @@ from contracts.admin import ADMIN_OPS, AdminOperation
 from contracts.context import ALL_TENANTS, InvalidKeySet, Key, parse_key_set, signing_key
 from contracts.errors import Code, Outcome, ServiceError
 from contracts.subjects import ADMIN_AUDIENCE
-from runner_bridge.requests import Principal, RequestSettings, SignedRequests
-from service.bus.connection import Bus, BusUnavailableError, connect
 from service.cli import files
 from service.cli.errors import EXIT_UNAVAILABLE, EXIT_USAGE, STATUS_OF, CommandError
 from service.cli.login_name import login_name
 from service.cli.output import print_json, progress
-from service.runtime.resources import bus_settings
 from service.runtime.settings import Settings
+
+if TYPE_CHECKING:
+    from runner_bridge.requests import Principal, SignedRequests
+    from service.bus.connection import Bus
 
 CONNECT_TIMEOUT_S = 3.0
 REQUEST_TIMEOUT_S = 10
@@ -56,7 +57,7 @@ class AdminOptions(Struct, frozen=True, kw_only=True):
 class AdminClient:
     """Calls admin operations over one open connection."""
 
-    def __init__(self, options: AdminOptions, key: Key, bus: Bus) -> None:
+    def __init__(self, options: AdminOptions, key: Key, bus: "Bus") -> None:
         self.options = options
         self._key = key
         self._bus = bus
@@ -81,7 +82,12 @@ class AdminClient:
         except ServiceError as error:
             raise self._command_error(op, error) from None
 
-    def _requests(self, op: str) -> SignedRequests:
+    def _requests(self, op: str) -> "SignedRequests":
+        from runner_bridge.requests import (  # noqa: PLC0415 - see open_client
+            RequestSettings,
+            SignedRequests,
+        )
+
         default = BULK_REQUEST_TIMEOUT_S if op in BULK_OPERATIONS else REQUEST_TIMEOUT_S
         timeout = float(self.options.timeout or default)
         settings = RequestSettings(attempt_timeout_s=timeout, total_timeout_s=timeout)
@@ -103,7 +109,9 @@ class AdminClient:
             return fields
         return {**fields, "tenantId": tenant}
 
-    def _principal(self, operation: AdminOperation, fields: Mapping[str, Any]) -> Principal:
+    def _principal(self, operation: AdminOperation, fields: Mapping[str, Any]) -> "Principal":
+        from runner_bridge.requests import Principal  # noqa: PLC0415 - see open_client
+
         wide = operation.more_for_operators or not self.options.tenant
         if operation.operator_only or (self._key.operator and wide):
             tenant = ALL_TENANTS
@@ -178,6 +186,10 @@ def read_options(settings: Settings, arguments: Mapping[str, Any]) -> AdminOptio
 @asynccontextmanager
 async def open_client(settings: Settings, options: AdminOptions) -> AsyncIterator[AdminClient]:
     """Connect to NATS, and disconnect at the end. Raises CommandError when that is impossible."""
+    # Imported here, with the client library, which takes longest: not for the help.
+    from service.bus.connection import BusUnavailableError, connect  # noqa: PLC0415
+    from service.runtime.bus_settings import bus_settings  # noqa: PLC0415
+
     # A failure ends the program with one line; the library's log lines would only repeat it.
     logging.getLogger().addHandler(logging.NullHandler())
     key = load_admin_key(options.key_file)

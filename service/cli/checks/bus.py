@@ -24,8 +24,9 @@ from contracts.subjects import (
 )
 from service.bus.connection import Bus, BusUnavailableError, connect, probe
 from service.cli.checks.result import CheckResult, error, ok, warning
+from service.runtime.bus_settings import bus_settings
 from service.runtime.errors import CannotServeError
-from service.runtime.resources import SERVICE_NAME, bus_settings
+from service.runtime.resources import SERVICE_NAME
 from service.runtime.settings import Settings
 
 ABOUT = "NATS"
