@@ -32,7 +32,7 @@ def bridge(
       EXT_SCHEDULER_RUNNER_URL=http://runner:8085 ext-scheduler bridge
     """
     # Imported here, with the clients that it needs: not for the help.
-    from service.cli.bridge_process import run_bridge  # noqa: PLC0415
+    from service.cli.bridge_process import run_bridge  # noqa: PLC0415 - see above
 
     override = {RUNNER_URL: runner} if runner else {}
     loaded = settings.load({**os.environ, **override})

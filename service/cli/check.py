@@ -62,7 +62,7 @@ async def _check(role: CheckedRole, *, as_json: bool) -> list[CheckResult]:
 
 async def _run_checks(role: CheckedRole) -> AsyncIterator[CheckResult]:
     # Imported here, with the drivers that they need: not for the help.
-    from service.cli.checks import bus, database, keys  # noqa: PLC0415
+    from service.cli.checks import bus, database, keys  # noqa: PLC0415 - see above
 
     try:
         loaded = settings.load(os.environ)

@@ -22,9 +22,9 @@ def serve(
       EXT_SCHEDULER_HTTP_PORT=9470 ext-scheduler serve --role worker
     """
     # Imported here, as they take longest: not for the help.
-    import uvloop  # noqa: PLC0415
+    import uvloop  # noqa: PLC0415 - see above
 
-    from service import app  # noqa: PLC0415
+    from service import app  # noqa: PLC0415 - see above
 
     loaded = settings.load(os.environ)
     configure(loaded.log_format, loaded.log_level)

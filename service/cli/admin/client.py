@@ -187,8 +187,8 @@ def read_options(settings: Settings, arguments: Mapping[str, Any]) -> AdminOptio
 async def open_client(settings: Settings, options: AdminOptions) -> AsyncIterator[AdminClient]:
     """Connect to NATS, and disconnect at the end. Raises CommandError when that is impossible."""
     # Imported here, with the client library, which takes longest: not for the help.
-    from service.bus.connection import BusUnavailableError, connect  # noqa: PLC0415
-    from service.runtime.bus_settings import bus_settings  # noqa: PLC0415
+    from service.bus.connection import BusUnavailableError, connect  # noqa: PLC0415 - see above
+    from service.runtime.bus_settings import bus_settings  # noqa: PLC0415 - see above
 
     # A failure ends the program with one line; the library's log lines would only repeat it.
     logging.getLogger().addHandler(logging.NullHandler())
