@@ -37,6 +37,8 @@ from service.runtime.metrics import Metrics
 from service.runtime.resources import (
     MESSAGE_EVENTS,
     SERVICE_NAME,
+    WatchedPool,
+    background,
     bus_check,
     connected_bus,
     database_check,
@@ -87,14 +89,14 @@ async def serve(settings: Settings, role: Role) -> None:
         if reached is None:
             return
         bus, pools, sharded = reached
-        pool = next(iter(pools.values()))
+        pool = next(iter(pools.values())).pool
         checks |= _checks(bus, pool)
         publisher = OutboxPublisher(pool, bus.client, OutboxPublisherSettings(sharded=sharded))
         parts = [await enter(running(watch(bus))), await enter(running(publisher.run))]
         if role in {Role.WORKER, Role.ALL}:
             client = _runner_client(settings, bus, spans)
             worker = Worker(
-                pools[Role.WORKER],
+                pools[Role.WORKER].pool,
                 client,
                 metrics,
                 worker_settings(settings, sharded=sharded),
@@ -107,7 +109,9 @@ async def serve(settings: Settings, role: Role) -> None:
             identity = _identity()
             checks["bus"] = bus_check(bus, own_ping(identity))
             batcher = RequestBatcher(
-                partial(acquired, pools[Role.RESPONDER], settings.pool_acquire_timeout_ms / 1000),
+                partial(
+                    acquired, pools[Role.RESPONDER].pool, settings.pool_acquire_timeout_ms / 1000
+                ),
                 policy(settings),
                 sharded=sharded,
             )
@@ -125,6 +129,11 @@ async def serve(settings: Settings, role: Role) -> None:
                 on_committed=publisher.wake,
             )
             await enter(_answering(responder, dispatcher, spans))
+            # Another responder may reach the database: it should get this one's share.
+            follow = pools[Role.RESPONDER].watchdog.follow(
+                responder.leave, partial(_rejoin, responder)
+            )
+            await enter(background(follow))
         await enter(supervised())
         started.set()
         log.info("serving", extra=fields(role=role.value, http_port=port))
@@ -139,7 +148,7 @@ async def serve(settings: Settings, role: Role) -> None:
 
 async def _reach(
     stack: AsyncExitStack, settings: Settings, role: Role, metrics: Metrics
-) -> tuple[Bus, dict[Role, asyncpg.Pool], bool]:
+) -> tuple[Bus, dict[Role, WatchedPool], bool]:
     """Connect to bus and database, while the stack is open; return whether it has several nodes."""
     enter = stack.enter_async_context
     bus = await enter(connected_bus(settings, SERVICE_NAME, metrics))
@@ -149,7 +158,7 @@ async def _reach(
         )
         for each, size in _pool_sizes(settings, role).items()
     }
-    return bus, pools, await _is_sharded(next(iter(pools.values())))
+    return bus, pools, await _is_sharded(next(iter(pools.values())).pool)
 
 
 def _checks(bus: Bus, pool: asyncpg.Pool) -> dict[str, HealthCheck]:
@@ -259,6 +268,13 @@ async def _answering(
         yield
     finally:
         await responder.stop()
+
+
+async def _rejoin(responder: Responder) -> None:
+    try:
+        await responder.rejoin()
+    except BusUnavailableError as error:
+        log.warning("back in the queue group once NATS is: %s", error)
 
 
 def _responder_observer(metrics: Metrics) -> Callable[[ResponderEvent], None]:

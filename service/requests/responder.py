@@ -150,8 +150,22 @@ class Responder:
             for subject in micro.subjects(self._identity, verb):
                 subscription = await client.subscribe(subject, cb=self._discoverer(build))
                 self._discovery_subscriptions.append(subscription)
+        await self.rejoin()
+        self.accepting = True
+
+    async def leave(self) -> None:
+        """Leave the queue group, so that the others get all requests; answer what has come."""
+        subscriptions, self._operation_subscriptions = self._operation_subscriptions, []
+        await self._bus.drain(subscriptions)
+        log.warning("left the queue group")
+
+    async def rejoin(self) -> None:
+        """Subscribe to every operation, and return when the server has confirmed it.
+
+        Raises SubscriptionsDeniedError when the user lacks a permission.
+        """
         for endpoint in self._endpoints:
-            subscription = await client.subscribe(
+            subscription = await self._bus.client.subscribe(
                 endpoint.operation.subject,
                 queue=SCHEDULER_QUEUE,
                 cb=partial(self._receive, endpoint),
@@ -160,7 +174,6 @@ class Responder:
             )
             self._operation_subscriptions.append(subscription)
         await confirm_subscriptions(self._bus)
-        self.accepting = True
 
     async def stop(self) -> None:
         """Accept no more, answer everything accepted, then leave discovery; lose no request.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+from msgspec import Struct
 
 from service.bus.client import BusEvent
 from service.bus.connection import Bus, BusUnavailableError, connect, probe
@@ -20,9 +21,11 @@ from service.runtime.metrics import Metrics
 from service.runtime.settings import Settings
 from service.runtime.shutdown import first_of
 from service.storage.engine.acquire import acquired
+from service.storage.engine.connect import Servers
 from service.storage.engine.errors import describe, is_unavailable
 from service.storage.engine.migrate import MigrationError, pending
 from service.storage.engine.pool import PoolSettings, is_alive, open_pool
+from service.storage.engine.watchdog import Watchdog
 
 log = getLogger(__name__)
 
@@ -38,6 +41,13 @@ DATABASE_ERRORS = (
 """What the driver raises when a database is missing, is lost, or refuses."""
 MESSAGE_EVENTS = frozenset({BusEvent.SLOW_CONSUMER, BusEvent.MALFORMED_MESSAGE})
 """What can happen to a connection that may have cost a message its answer."""
+
+
+class WatchedPool(Struct, frozen=True):
+    """A pool, and what tells whether its server answers."""
+
+    pool: asyncpg.Pool
+    watchdog: Watchdog
 
 
 def key_ring(file: str) -> KeyRing:
@@ -75,7 +85,7 @@ def watch(bus: Bus) -> Callable[[asyncio.Event], Coroutine[Any, Any, None]]:
 @asynccontextmanager
 async def opened_pool(
     settings: Settings, name: str, size: int, metrics: Metrics, *, firing: bool
-) -> AsyncIterator[asyncpg.Pool]:
+) -> AsyncIterator[WatchedPool]:
     """Connect to a migrated database within the context, for ``firing`` or for requests.
 
     Raises CannotReachError when it is unavailable, CannotServeError when it lacks migrations.
@@ -91,16 +101,30 @@ async def opened_pool(
         index_only=not firing,  # firing sets it in its transactions
     )
     with using_database():
-        pool = await open_pool(pool_settings)
+        servers = Servers(settings.database_url)
+        watchdog = Watchdog(servers, pool_settings.name)
+        pool = await open_pool(pool_settings, servers, watchdog.connections.add)
     gauge = metrics.pool_connections
     gauge.labels(name, "open").set_function(pool.get_size)
     gauge.labels(name, "idle").set_function(pool.get_idle_size)
     gauge.labels(name, "limit").set(size)
     try:
         await _require_migrated(pool)
-        yield pool
+        async with background(watchdog.run()):
+            yield WatchedPool(pool, watchdog)
     finally:
         await _close(pool)
+
+
+@asynccontextmanager
+async def background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run work that ends by being cancelled at the end of the context."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Connection pools, with a timeout for every wait, to a writable server."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -49,9 +50,17 @@ class _Connection(asyncpg.Connection):
             await super().close(timeout=timeout)
 
 
-async def open_pool(settings: PoolSettings) -> asyncpg.Pool:
-    """Open a pool with its first connections made. Raises OSError or a PostgreSQL error."""
-    servers = Servers(settings.url)
+async def open_pool(
+    settings: PoolSettings,
+    servers: Servers | None = None,
+    on_connected: Callable[[asyncpg.Connection], None] | None = None,
+) -> asyncpg.Pool:
+    """Open a pool with its first connections made. Raises OSError or a PostgreSQL error.
+
+    ``servers`` are those of the URL, where others know of their state too; ``on_connected`` is
+    called with each connection made.
+    """
+    servers = servers or Servers(settings.url)
     session = SessionSettings(
         name=settings.name,
         lock_timeout_ms=settings.lock_timeout_ms,
@@ -60,7 +69,10 @@ async def open_pool(settings: PoolSettings) -> asyncpg.Pool:
     )
 
     async def connect(*_arguments: Any, **options: Any) -> asyncpg.Connection:  # noqa: ANN401 - the pool's own
-        return await servers.connect(session, **options)
+        connection = await servers.connect(session, **options)
+        if on_connected is not None:
+            on_connected(connection)
+        return connection
 
     return await asyncpg.create_pool(
         connect=connect,
