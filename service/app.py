@@ -29,6 +29,7 @@ from service.flow_control.keyed_limiter import PerKeyLimiter
 from service.messages import ServiceOperation
 from service.requests.batcher import RequestBatcher
 from service.requests.dispatcher import Dispatcher
+from service.requests.queue_share import keep_share
 from service.requests.responder import Responder, ResponderEvent
 from service.runtime.errors import CannotServeError
 from service.runtime.health import HealthCheck
@@ -115,7 +116,8 @@ async def serve(settings: Settings, role: Role) -> None:
                 policy(settings),
                 sharded=sharded,
             )
-            responder = _responder(settings, metrics, bus, identity)
+            has_database = pools[Role.RESPONDER].watchdog.has_answer
+            responder = _responder(settings, metrics, bus, identity, has_database)
             dispatcher = Dispatcher(
                 keys=keys,
                 metrics=metrics,
@@ -129,11 +131,7 @@ async def serve(settings: Settings, role: Role) -> None:
                 on_committed=publisher.wake,
             )
             await enter(_answering(responder, dispatcher, spans))
-            # Another responder may reach the database: it should get this one's share.
-            follow = pools[Role.RESPONDER].watchdog.follow(
-                responder.leave, partial(_rejoin, responder)
-            )
-            await enter(background(follow))
+            await enter(background(keep_share(responder, bus.client, identity, has_database)))
         await enter(supervised())
         started.set()
         log.info("serving", extra=fields(role=role.value, http_port=port))
@@ -236,7 +234,13 @@ async def _is_sharded(pool: asyncpg.Pool) -> bool:
             return await citus.is_present(connection)
 
 
-def _responder(settings: Settings, metrics: Metrics, bus: Bus, identity: Identity) -> Responder:
+def _responder(
+    settings: Settings,
+    metrics: Metrics,
+    bus: Bus,
+    identity: Identity,
+    has_database: Callable[[], bool],
+) -> Responder:
     operations = service_operations()
     responder = Responder(
         bus,
@@ -244,6 +248,7 @@ def _responder(settings: Settings, metrics: Metrics, bus: Bus, identity: Identit
         operations,
         responder_settings(settings),
         observe=_responder_observer(metrics),
+        has_database=has_database,
     )
     metrics.inflight.labels("request").set_function(lambda: responder.running)
     metrics.inflight.labels("waiting").set_function(lambda: responder.waiting)
@@ -268,13 +273,6 @@ async def _answering(
         yield
     finally:
         await responder.stop()
-
-
-async def _rejoin(responder: Responder) -> None:
-    try:
-        await responder.rejoin()
-    except BusUnavailableError as error:
-        log.warning("back in the queue group once NATS is: %s", error)
 
 
 def _responder_observer(metrics: Metrics) -> Callable[[ResponderEvent], None]:

@@ -55,3 +55,7 @@ class KeySource(Protocol):
 
     def current(self) -> KeySet:
         """Return the keys to verify with now."""
+
+
+def admit_all(_request: Request) -> None:
+    """Refuse no request as it arrives: a ``Screen`` for where none is needed."""

@@ -21,6 +21,10 @@ _SEMVER = re.compile(
 )
 
 
+DATABASE = "database"
+"""Member of a ping's metadata: ``ok``, or ``silent`` where the responder lost its database."""
+
+
 class Identity(Struct, frozen=True):
     """One instance of the service: ``name`` is its kind, ``id`` this process, ``started`` in UTC.
 
@@ -79,9 +83,16 @@ def own_ping(identity: Identity) -> str:
     return subjects(identity, "PING")[2]
 
 
-def ping(identity: Identity) -> bytes:
+def group_ping(identity: Identity) -> str:
+    """Return the subject that every instance of this name answers."""
+    return subjects(identity, "PING")[1]
+
+
+def ping(identity: Identity, *, has_database: bool = True) -> bytes:
     """JSON of ``io.nats.micro.v1.ping_response``."""
-    return msgspec.json.encode(_common(identity, "ping"))
+    state = {DATABASE: "ok" if has_database else "silent"}
+    metadata = {**identity.metadata, **state}
+    return msgspec.json.encode({**_common(identity, "ping"), "metadata": metadata})
 
 
 def info(identity: Identity, operations: Sequence[ServiceOperation], queue: str) -> bytes:

@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Hashable, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -114,7 +114,7 @@ class MicroBatcher(Generic[T, R]):
         self._waiting = later
         return batch
 
-    async def _run(self, batch: list[tuple[T, asyncio.Future[R]]] | None = None) -> None:
+    async def _run(self, batch: Sequence[tuple[T, asyncio.Future[R]]] | None = None) -> None:
         """Work on a batch; without one, on a share of what waits when the task begins."""
         if batch is None:
             self._starting = False
@@ -122,24 +122,30 @@ class MicroBatcher(Generic[T, R]):
             self._start()
             if not batch:
                 return
-        await self._work_on(batch)
+        parts: list[Sequence[tuple[T, asyncio.Future[R]]]] = [batch]
+        while parts:
+            batch = parts.pop()
+            try:
+                results = await self._work([item for item, _ in batch])
+            except BaseException as error:  # noqa: BLE001 - it is the callers', who wait for it
+                if len(batch) > 1 and isinstance(error, Exception) and self._isolates(error):
+                    # One member is refused: each half again, until it stands alone.
+                    middle = len(batch) // 2
+                    parts += [batch[middle:], batch[:middle]]
+                else:
+                    _fail(batch, error)
+            else:
+                _deliver(batch, results)
+        del batch  # a traceback may hold this frame: with the futures it would be a cycle
 
-    async def _work_on(self, batch: Sequence[tuple[T, asyncio.Future[R]]]) -> None:
-        try:
-            results = await self._work([item for item, _ in batch])
-        except BaseException as error:  # noqa: BLE001 - it is the callers', who are waiting for it
-            splits = len(batch) > 1 and isinstance(error, Exception) and self._isolates(error)
-            if not splits:
-                for _, future in batch:
-                    if not future.done():
-                        future.set_exception(error)
-                del batch, future  # its traceback holds this frame: together they would be a cycle
-                return
-        else:
-            for (_, future), result in zip(batch, results, strict=True):
-                if not future.done():
-                    future.set_result(result)
-            return
-        middle = len(batch) // 2
-        await self._work_on(batch[:middle])
-        await self._work_on(batch[middle:])
+
+def _deliver(batch: Sequence[tuple[Any, asyncio.Future[Any]]], results: Sequence[Any]) -> None:
+    for (_, future), result in zip(batch, results, strict=True):
+        if not future.done():
+            future.set_result(result)
+
+
+def _fail(batch: Sequence[tuple[Any, asyncio.Future[Any]]], error: BaseException) -> None:
+    for _, future in batch:
+        if not future.done():
+            future.set_exception(error)

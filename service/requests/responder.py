@@ -29,7 +29,7 @@ from service.bus import micro
 from service.bus.connection import Bus, confirm_subscriptions
 from service.bus.micro import Identity, Statistics
 from service.flow_control.work_queue import WorkQueue, WorkQueueSettings
-from service.messages import Handle, Refuse, Reply, Request, Screen, ServiceOperation
+from service.messages import Handle, Refuse, Reply, Request, Screen, ServiceOperation, admit_all
 from service.requests.arrival import Arrival, ServedEndpoint, arrival_of
 
 log = getLogger(__name__)
@@ -87,10 +87,6 @@ def ignore(_event: ResponderEvent) -> None:
     """Count nothing."""
 
 
-def admit_all(_request: Request) -> None:
-    """Refuse nothing by its looks."""
-
-
 class Responder:
     """Answers the operations on one connection; ``start`` it once, ``stop`` it once.
 
@@ -109,8 +105,10 @@ class Responder:
         settings: ResponderSettings = ResponderSettings(),  # noqa: B008 - frozen
         *,
         observe: ObserveEvent = ignore,
+        has_database: Callable[[], bool] = lambda: True,
     ) -> None:
-        self.accepting = False
+        self.accepting = self.joined = False
+        self._has_database = has_database
         self._bus = bus
         self._identity = identity
         self._endpoints = [ServedEndpoint(operation, Statistics()) for operation in operations]
@@ -155,6 +153,7 @@ class Responder:
 
     async def leave(self) -> None:
         """Leave the queue group, so that the others get all requests; answer what has come."""
+        self.joined = False
         subscriptions, self._operation_subscriptions = self._operation_subscriptions, []
         await self._bus.drain(subscriptions)
         log.warning("left the queue group")
@@ -173,6 +172,7 @@ class Responder:
                 pending_bytes_limit=PENDING_BYTES,
             )
             self._operation_subscriptions.append(subscription)
+        self.joined = True
         await confirm_subscriptions(self._bus)
 
     async def stop(self) -> None:
@@ -277,9 +277,9 @@ class Responder:
         identity, queue = self._identity, SCHEDULER_QUEUE
         operations = [endpoint.operation for endpoint in self._endpoints]
         counted = {endpoint.operation.subject: endpoint.statistics for endpoint in self._endpoints}
-        ping, info = micro.ping(identity), micro.info(identity, operations, queue)
+        info = micro.info(identity, operations, queue)
         return {
-            "PING": lambda: ping,
+            "PING": lambda: micro.ping(identity, has_database=self._has_database()),
             "INFO": lambda: info,
             "STATS": lambda: micro.stats(identity, operations, queue, counted),
         }

@@ -43,6 +43,28 @@ async def test_a_responder_with_a_frozen_database_leaves_its_share_to_the_others
         assert await metric(other, LISTED) > 0
 
 
+async def test_responders_that_all_lost_the_database_answer_that_they_are_unavailable(
+    tmp_path: Path, database: str, pool: asyncpg.Pool, nats_url: str
+) -> None:
+    installed = await install(pool)
+    async with (
+        relayed(database) as (url, relay),
+        responders(2, tmp_path, url, nats_url) as both,
+        clients(nats_url) as (client,),
+    ):
+        asking = once(client, installed)
+        relay.flowing.clear()
+        await eventually(lambda: shown(both[0], 503, bus=True, database=False))
+        await eventually(lambda: shown(both[1], 503, bus=True, database=False))
+        # A responder that has the database answers a ping otherwise, so none of them leaves.
+        assert [await listed(asking) for _ in range(10)] == ["UNAVAILABLE"] * 10
+        assert not any(left(each.log) for each in both)
+        relay.flowing.set()
+        await eventually(lambda: shown(both[0], 200))
+        await eventually(lambda: shown(both[1], 200))
+        assert await listed(asking) == "listed"
+
+
 def left(log: Path) -> bool:
     """Whether the responder has said that it did."""
     return "left the queue group" in log.read_text()

@@ -13,8 +13,8 @@ from contracts.subjects import EXECUTE_SUBJECT
 from service.bus.client import BusEvent, NatsConnection, ignore
 from service.bus.connection import Bus, BusSettings, connect
 from service.bus.micro import Identity
-from service.messages import Handle, Reply, Request, Screen, ServiceOperation
-from service.requests.responder import Responder, ResponderEvent, ResponderSettings, admit_all
+from service.messages import Handle, Reply, Request, Screen, ServiceOperation, admit_all
+from service.requests.responder import Responder, ResponderEvent, ResponderSettings
 
 HOST_OPS = ("list", "get", "create", "update", "delete", "getEndpoints")
 ADMIN_OPS = ("listSchedules", "runNow")

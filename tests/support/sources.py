@@ -36,6 +36,7 @@ WITH_NATS = (
     "service/worker/outbox_publisher.py",
     "service/worker/runner_client.py",
     "service/requests/responder.py",
+    "service/requests/queue_share.py",
     "service/worker/worker.py",
     "service/cli/*",
     "runner_bridge/*",

@@ -55,8 +55,13 @@ def test_ping_identifies_the_instance() -> None:
         "name": "ext-scheduler",
         "id": "a1-B_2",
         "version": "0.1.0",
-        "metadata": {"host": "one"},
+        "metadata": {"host": "one", "database": "ok"},
     }
+
+
+def test_ping_tells_others_of_a_silent_database() -> None:
+    reply = json.loads(ping(identity(), has_database=False))
+    assert reply["metadata"] == {"host": "one", "database": "silent"}
 
 
 def test_info_lists_every_operation_with_its_queue_and_schemas() -> None:

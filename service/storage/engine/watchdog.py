@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from logging import getLogger
 from weakref import WeakSet
 
@@ -24,13 +23,12 @@ class Watchdog:
     """Asks on a connection of its own, which no request can hold up.
 
     A frozen server closes nothing: each statement would wait for its own timeout, and hold its
-    caller as long. ``connections`` are those to end then; ``answers`` says how it is.
+    caller as long. ``connections`` are those to end then; ``answers`` is the latest finding.
     """
 
     def __init__(self, servers: Servers, name: str) -> None:
         self.connections: WeakSet[asyncpg.Connection] = WeakSet()
         self.answers = True
-        self._changed = asyncio.Event()
         self._servers = servers
         self._session = SessionSettings(f"{name} watchdog")
         self._own: asyncpg.Connection | None = None
@@ -41,27 +39,15 @@ class Watchdog:
             while True:
                 known = self._own is not None
                 # Perhaps only the connections are frozen, and a new one is answered.
-                self._note(await self._ask() or (known and await self._ask()))
+                self.answers = await self._ask() or (known and await self._ask())
                 await asyncio.sleep(INTERVAL_S)
         finally:
             if self._own is not None:
                 self._own.terminate()
 
-    async def follow(
-        self, on_silence: Callable[[], Awaitable[None]], on_answer: Callable[[], Awaitable[None]]
-    ) -> None:
-        """Call ``on_silence`` when the server no longer answers, ``on_answer`` when it does again.
-
-        Until cancelled; one after the other, and never the same twice.
-        """
-        told = True
-        while True:
-            self._changed.clear()
-            if told != self.answers:
-                told = self.answers
-                await (on_answer if told else on_silence)()
-                continue
-            await self._changed.wait()
+    def has_answer(self) -> bool:
+        """Return whether the server answered when it was asked last."""
+        return self.answers
 
     async def _ask(self) -> bool:
         began = time.monotonic()
@@ -85,8 +71,3 @@ class Watchdog:
     def _end_connections(self) -> None:
         for connection in list(self.connections):
             connection.terminate()
-
-    def _note(self, answers: bool) -> None:
-        if answers != self.answers:
-            self.answers = answers
-            self._changed.set()
