@@ -54,7 +54,7 @@ def embedded_nats(
         return
     directory.mkdir(parents=True, exist_ok=True)
     program = nats_server()
-    # A unique name tells it from another server that took the port.
+    # A unique name distinguishes it from another server that took the port.
     name = f"embedded-{secrets.token_hex(8)}"
     monitoring: dict[int, int] = {}
 

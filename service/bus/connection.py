@@ -61,8 +61,8 @@ class SubscriptionsDeniedError(BusUnavailableError):
 class Bus:
     """A connection and what is known about it.
 
-    ``closed`` is set when the connection has ended without ``close`` having been called: for good,
-    so the process should end, saying ``closed_reason``. ``denials`` are the server's complaints
+    ``closed`` is set when the connection has ended without ``close`` having been called. It does
+    not return, so the process should end and report ``closed_reason``. ``denials`` are the server's complaints
     about subscriptions since the last (re)connect: while there are any, the service is deaf.
     """
 
@@ -155,7 +155,7 @@ class Bus:
         self._observe(BusEvent.CLOSED)
         if not self._closing:
             reason = self.client.last_error or "the server ended it"
-            self.closed_reason = f"the NATS connection is closed for good: {reason}"
+            self.closed_reason = f"the NATS connection is closed permanently: {reason}"
             log.error(self.closed_reason)
             self.closed.set()
 

@@ -114,7 +114,7 @@ async def test_a_permanently_closed_connection_is_reported_once(nats_url: str) -
     async with a_bus(nats_url) as bus:
         await bus.client.close()  # as the library does by itself when the server says so
         assert bus.closed.is_set()
-        assert "closed for good" in bus.closed_reason
+        assert "closed permanently" in bus.closed_reason
         with pytest.raises(BusUnavailableError, match="does not confirm subscriptions: nats: "):
             await confirm_subscriptions(bus)
     async with a_bus(nats_url) as other:

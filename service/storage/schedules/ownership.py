@@ -10,7 +10,7 @@ _DRIVEN_BY_OTHER = """(coalesce({row}.released, false)
 
 
 def driven_by_other(row: str) -> str:
-    """Return the condition that somebody else drives the row of ``tenant_extension_schedule``."""
+    """Return the condition that another runner drives the row of ``tenant_extension_schedule``."""
     return _DRIVEN_BY_OTHER.format(row=row)
 
 
