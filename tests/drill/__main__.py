@@ -35,6 +35,7 @@ def main() -> int:
     options = argparse.ArgumentParser(prog="make drill", description=__doc__)
     options.add_argument("--seed", type=int, default=int(time.time()) % 100_000)
     options.add_argument("--minutes", type=float, default=defaults.faults_for_s / 60)
+    options.add_argument("--gap", type=float, default=defaults.gap_s, help="seconds between faults")
     options.add_argument("--schedules", type=int, default=defaults.schedules)
     options.add_argument(
         "--plant", type=PlantedFault, choices=list(PlantedFault), help="a fault to be found"
@@ -59,6 +60,7 @@ def main() -> int:
                     seed=chosen.seed,
                     schedules=chosen.schedules,
                     faults_for_s=chosen.minutes * 60,
+                    gap_s=chosen.gap,
                     slow=chosen.slow,
                     planted_fault=chosen.plant,
                 ),
