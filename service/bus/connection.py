@@ -62,8 +62,9 @@ class Bus:
     """A connection and what is known about it.
 
     ``closed`` is set when the connection has ended without ``close`` having been called. It does
-    not return, so the process should end and report ``closed_reason``. ``denials`` are the server's complaints
-    about subscriptions since the last (re)connect: while there are any, the service is deaf.
+    not return, so the process should end and report ``closed_reason``. ``denials`` are the
+    server's refusals of subscriptions since the last (re)connect: while there are any, requests
+    may not arrive.
     """
 
     def __init__(self, settings: BusSettings, observe: Observe = ignore) -> None:
