@@ -130,7 +130,7 @@ def host_client(stack: DevStack, client: Client) -> SchedulerHost:
     """Return a client of the host operations, as a Runner written in Python would embed it."""
     keys = parse_key_set((stack.home / "runner.json").read_bytes())
     requests = SignedRequests(client, lambda: signing_key(keys, HOST_AUDIENCE))
-    install = InstallContext(install_id=stack.sample.rows.install_id, tenant_id=TENANT)
+    install = InstallContext(install_id=stack.extension.rows.install_id, tenant_id=TENANT)
     return SchedulerHost(requests, install)
 
 

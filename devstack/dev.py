@@ -1,17 +1,23 @@
-"""``dev``: runs the demo's stack until Ctrl-C, and prints commands to try on it."""
+"""``dev``: runs the stack with an extension until Ctrl-C, and prints commands to try on it."""
 
 import asyncio
 import signal
+from collections.abc import Collection
 from pathlib import Path
 
 import msgspec
 import typer
 
+from contracts.admin_installs import Manifest
+from devstack import state as state_file
 from devstack.demo import EVERY_MINUTE, run_interruptible, run_while_alive
 from devstack.embedded.postgres import install_directory
+from devstack.errors import StackError
+from devstack.extension import SAMPLE, read_manifest
 from devstack.extension_calls import execute_request
 from devstack.progress import step
-from devstack.stack import TENANT, DevStack, nats_user, running_stack
+from devstack.stack import PROGRAMS, TENANT, DevStack, nats_user, running_stack
+from devstack.watch import watch
 from service.runtime.settings import PREFIX
 
 CALLS = {
@@ -22,18 +28,44 @@ CALLS = {
 """Calls of the sample, by name, that are written to files to be sent."""
 
 
-def run() -> None:
-    """Run the system until Ctrl-C. Raises StackError when a component ends."""
-    run_interruptible(_dev())
+def run(source: Path | None, *, watching: bool, without: Collection[str]) -> None:
+    """Run the system with an extension, by default the sample, until Ctrl-C.
+
+    ``watching`` installs each change of the sources. Raises StackError when a component ends.
+    """
+    if unknown := set(without) - set(PROGRAMS):
+        raise StackError(f"no program {', '.join(sorted(unknown))}; there is {', '.join(PROGRAMS)}")
+    extension = SAMPLE if source is None else source.resolve()
+    read_manifest(extension)
+    run_interruptible(_dev(extension, watching=watching, without=without))
 
 
-async def _dev() -> None:
-    async with running_stack(min_interval_minutes=1) as stack:
-        write_calls(stack)
-        step("Everything is running. Commands to try:\n")
-        typer.echo(example_commands(stack))
-        await run_while_alive(_wait_for_stop_signal(), stack)
+async def _dev(source: Path, *, watching: bool, without: Collection[str]) -> None:
+    async with running_stack(min_interval_minutes=1, source=source, without=without) as stack:
+        if source == SAMPLE:
+            write_calls(stack)
+        state_file.write(stack.state)
+        try:
+            step("Everything is running. Commands to try:\n")
+            typer.echo(example_commands(stack, own=source != SAMPLE))
+            await run_while_alive(_until_stopped(stack, source if watching else None), stack)
+        finally:
+            state_file.remove(stack.home)
         typer.echo()
+
+
+async def _until_stopped(stack: DevStack, source: Path | None) -> None:
+    """Wait for a stop signal, and install the changes of ``source`` until then."""
+    tasks = [asyncio.create_task(_wait_for_stop_signal())]
+    if source is not None:
+        tasks.append(asyncio.create_task(watch(stack, source)))
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+    for task in done:
+        task.result()
 
 
 async def _wait_for_stop_signal() -> None:
@@ -46,7 +78,7 @@ async def _wait_for_stop_signal() -> None:
 def write_calls(stack: DevStack) -> None:
     """Write a /v1/execute document per call of ``CALLS`` into the private directory."""
     for name, (method, path, body) in CALLS.items():
-        document = msgspec.json.encode(execute_request(stack, method, path, body))
+        document = msgspec.json.encode(execute_request(stack.extension, method, path, body))
         call_file(stack, name).write_bytes(document)
 
 
@@ -70,9 +102,33 @@ def call_file(stack: DevStack, name: str) -> Path:
     return stack.home / f"call-{name}.json"
 
 
-def example_commands(stack: DevStack) -> str:
-    """Return commands for another terminal, in the order to try them."""
-    install = stack.sample.rows.install_id
+def extension_commands(manifest: Manifest) -> list[str]:
+    """Return a ``dev call`` per endpoint of a manifest, and what else an author wants."""
+    calls = [
+        f"ext-scheduler dev call {endpoint.method} {endpoint.path}"
+        + (" '{}'" if endpoint.method.upper() not in {"GET", "DELETE"} else "")
+        for endpoint in manifest.api.endpoints
+    ]
+    return [*calls, "ext-scheduler dev fire SCHEDULE-NAME", "ext-scheduler dev logs"]
+
+
+def start_commands(stack: DevStack) -> list[str]:
+    """Return how to start the programs that were left out."""
+    return [
+        " ".join(
+            [f"{PREFIX}{name.upper()}='{text}'" for name, text in program.settings.items()]
+            + [".venv/bin/ext-scheduler", *program.arguments]
+        )
+        for program in stack.left_out
+    ]
+
+
+def example_commands(stack: DevStack, *, own: bool) -> str:
+    """Return commands for another terminal, in the order to try them.
+
+    ``own`` is whether the extension is the author's, not the sample.
+    """
+    install = stack.extension.rows.install_id
     settings = {**stack.settings, **nats_user("service", stack.passwords)}
     environment = [f"export {PREFIX}{name.upper()}={text}" for name, text in settings.items()]
     nats = f"nats -s {stack.nats.url} --user operator --password {stack.passwords['operator']}"
@@ -85,10 +141,15 @@ def example_commands(stack: DevStack) -> str:
     request = f"{nats} req ext.scheduler.list '{{}}' --no-templates"
     admin = f".venv/bin/ext-scheduler --config {write_operator_settings(stack)} admin"
     psql = f"{install_directory() / 'bin' / 'psql'} '{stack.postgres.dsn}'"
+    sample_calls = [f"{execute} @{call_file(stack, name)} {decoded}" for name in CALLS]
+    left_out = {"Start what was left out:": start_commands(stack)} if stack.left_out else {}
     sections = {
-        "Call the extension: its setup, its schedules, its status:": [
-            f"{execute} @{call_file(stack, name)} {decoded}" for name in CALLS
-        ],
+        **(
+            {"Call the extension:": extension_commands(stack.extension.manifest)}
+            if own
+            else {"Call the extension: its setup, its schedules, its status:": sample_calls}
+        ),
+        **left_out,
         "Use the bus, with the nats command line:": [
             f"{nats} micro ls",
             f"{nats} sub 'ext.scheduler.events.>'",

@@ -1,4 +1,4 @@
-"""Calls the sample's endpoints directly, as the platform's own screens would."""
+"""Calls an extension's endpoints directly, as the platform's own screens would."""
 
 import asyncio
 import base64
@@ -17,6 +17,7 @@ from contracts.execution import (
     ExecuteResponse,
 )
 from devstack.errors import StackError
+from devstack.extension import InstalledExtension
 from devstack.stack import TENANT, DevStack
 
 CALL_TIMEOUT_MS = 30_000
@@ -25,18 +26,19 @@ COMPILE_TIMEOUT_S = 300.0
 COMPONENT_LOADING = b"component_loading: "
 
 
-def execute_request(stack: DevStack, method: str, path: str, body: object = None) -> ExecuteRequest:
-    """Return the Runner's document for one call of the sample; ``body`` is encoded as JSON."""
-    sample = stack.sample
+def execute_request(
+    extension: InstalledExtension, method: str, path: str, body: object = None
+) -> ExecuteRequest:
+    """Return the Runner's document for one call; ``body`` is encoded as JSON."""
     encoded = UNSET if body is None else base64.b64encode(msgspec.json.encode(body)).decode()
     return ExecuteRequest(
         context=ExecuteContext(
             request_id=str(uuid4()),
             tenant_id=TENANT,
-            extension_id=str(sample.rows.registry_id),
-            install_id=str(sample.rows.install_id),
-            version_id=str(sample.rows.version_id),
-            content_hash=sample.content_hash,
+            extension_id=str(extension.rows.registry_id),
+            install_id=str(extension.rows.install_id),
+            version_id=str(extension.rows.version_id),
+            content_hash=extension.content_hash,
         ),
         http=ExecuteHttp(
             method=method,
@@ -45,29 +47,36 @@ def execute_request(stack: DevStack, method: str, path: str, body: object = None
             body_b64=encoded,
         ),
         limits=ExecuteLimits(timeout_ms=CALL_TIMEOUT_MS),
-        providers=list(sample.manifest.capabilities),
+        providers=list(extension.manifest.capabilities),
     )
 
 
 async def call_extension(stack: DevStack, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401 - any JSON value
-    """Call the sample through the Runner's /v1/execute; return its JSON response.
+    """Call the extension through the Runner's /v1/execute; return its JSON response.
 
     Raises StackError unless the call succeeds.
     """
-    document = msgspec.json.encode(execute_request(stack, method, path, body))
+    response = await post_request(
+        stack.runner_url, execute_request(stack.extension, method, path, body)
+    )
+    text = base64.b64decode(response.body_b64 or "").decode()
+    if response.error or response.status >= 400:
+        raise StackError(f"{method} {path} ended with {response.status}: {response.error or text}")
+    return msgspec.json.decode(text)
+
+
+async def post_request(runner_url: str, request: ExecuteRequest) -> ExecuteResponse:
+    """Return a Runner's response, also a negative one. Raises StackError where there is none."""
     timeout = aiohttp.ClientTimeout(total=CALL_TIMEOUT_MS / 1000 + 5)
     try:
         async with (
             asyncio.timeout(COMPILE_TIMEOUT_S),
             aiohttp.ClientSession(timeout=timeout) as session,
         ):
-            response = await execute(session, stack.runner_url, document)
+            return await execute(session, runner_url, msgspec.json.encode(request))
     except (aiohttp.ClientError, TimeoutError, msgspec.MsgspecError) as error:
-        raise StackError(f"no response from the Runner to {method} {path}: {error!r}") from None
-    text = base64.b64decode(response.body_b64 or "").decode()
-    if response.error or response.status >= 400:
-        raise StackError(f"{method} {path} ended with {response.status}: {response.error or text}")
-    return msgspec.json.decode(text)
+        call = f"{request.http.method} {request.http.path}"
+        raise StackError(f"no response from the Runner to {call}: {error!r}") from None
 
 
 async def execute(session: aiohttp.ClientSession, url: str, document: bytes) -> ExecuteResponse:

@@ -2,12 +2,11 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import asyncpg
-import msgspec
 from msgspec import Struct
 
 from contracts.admin_installs import Manifest
@@ -16,33 +15,23 @@ from contracts.subjects import ADMIN_AUDIENCE, HOST_AUDIENCE, RUNNER_AUDIENCE
 from devstack.embedded import Nats, Postgres, embedded_nats, embedded_postgres, private_directory
 from devstack.embedded.servers import HOST, ServerFailed, free_port
 from devstack.errors import StackError
+from devstack.extension import CHECKOUT, COMPILED_CACHE, SAMPLE, InstalledExtension, build_source
 from devstack.processes import Program, RunningProgram, running
 from devstack.progress import detail, step
-from runner_bridge.dev_runner.build import BuildFailed, build_extension
-from runner_bridge.dev_runner.components import install as install_component
+from devstack.state import DevState
 from service.storage.engine.migrate import migrate
-from service.storage.platform.registry import Registered, register
+from service.storage.platform.registry import register
 
-CHECKOUT = Path(__file__).resolve().parents[1]
-SAMPLE = CHECKOUT / "examples" / "scheduler_demo"
-CACHE = CHECKOUT / ".cache"
 NATS_CONF = CHECKOUT / "nats.conf"
 NATS_USERS = ("service", "runner", "operator", "platform", "sys")
 TENANT = "demo-tenant"
+PROGRAMS = ("responder", "dev-runner", "bridge", "worker")
 KEY_PURPOSES = {
     "runner": ("runner", HOST_AUDIENCE),
     "worker": ("ext-scheduler", RUNNER_AUDIENCE),
     "operator": ("operator", ADMIN_AUDIENCE),
 }
 """Issuer and audience by file name of the private key."""
-
-
-class InstalledSample(Struct, frozen=True):
-    """The sample extension as installed."""
-
-    manifest: Manifest
-    content_hash: str
-    rows: Registered
 
 
 class DevStack(Struct, frozen=True):
@@ -57,15 +46,30 @@ class DevStack(Struct, frozen=True):
     nats: Nats
     settings: Mapping[str, str]
     passwords: Mapping[str, str]
-    sample: InstalledSample
+    extension: InstalledExtension
     runner_url: str
     programs: list[RunningProgram]
+    left_out: list[Program]
+
+    @property
+    def state(self) -> DevState:
+        """Return what commands in another terminal need to know."""
+        return DevState(
+            home=str(self.home),
+            runner_url=self.runner_url,
+            nats_url=self.nats.url,
+            operator_password=self.passwords["operator"],
+            extension=self.extension,
+        )
 
 
 @asynccontextmanager
-async def running_stack(*, min_interval_minutes: int) -> AsyncIterator[DevStack]:
+async def running_stack(
+    *, min_interval_minutes: int, source: Path = SAMPLE, without: Collection[str] = ()
+) -> AsyncIterator[DevStack]:
     """Run the system within the context, in a private directory and on free ports.
 
+    ``source`` is the extension to install, ``without`` names the programs that are not started.
     Raises StackError, with the reason, when a component does not start.
     """
     async with AsyncExitStack() as stack:
@@ -87,12 +91,13 @@ async def running_stack(*, min_interval_minutes: int) -> AsyncIterator[DevStack]
         except ServerFailed as failure:
             raise StackError(str(failure)) from None
         detail(f"{postgres.server.host}:{postgres.server.port} and {nats.url}, in {home}")
-        step("Compiling the sample extension to a WebAssembly component (once; then cached).")
-        manifest, content_hash = await asyncio.to_thread(build_sample, home / "components")
+        named = "the sample extension" if source == SAMPLE else str(source)
+        step(f"Compiling {named} to a WebAssembly component (once; then cached).")
+        manifest, content_hash = await asyncio.to_thread(build_source, source, home / "components")
         detail(f"{manifest.publisher}/{manifest.name} {manifest.version}, {content_hash[:19]}…")
-        step("Migrating the database, and installing the sample for a tenant.")
-        sample = await prepare_database(postgres.dsn, manifest, content_hash)
-        detail(f"tenant {TENANT}, install {sample.rows.install_id}")
+        step("Migrating the database, and installing the extension for a tenant.")
+        extension = await prepare_database(postgres.dsn, manifest, content_hash)
+        detail(f"tenant {TENANT}, install {extension.rows.install_id}")
         write_keys(home)
         settings = {
             "database_url": postgres.dsn,
@@ -101,16 +106,38 @@ async def running_stack(*, min_interval_minutes: int) -> AsyncIterator[DevStack]
             "runner_key_file": str(home / "worker.json"),
             "min_interval_minutes": str(min_interval_minutes),
         }
-        step("Starting four processes: responder, worker, Runner and bridge.")
         runner_port = free_port()
+        wanted = roles(home, settings, passwords, runner_port)
+        left_out = [program for program in wanted if program.name in without]
+        step(starting_text(left_out))
         programs = []
-        for program in roles(home, settings, passwords, runner_port):
+        for program in wanted:
+            if program in left_out:
+                continue
             started = await stack.enter_async_context(running(program, home / program.name))
             detail(f"{program.name:<12} ready, process {started.pid}")
             programs.append(started)
         runner_url = f"http://{HOST}:{runner_port}"
-        yield DevStack(home, postgres, nats, settings, passwords, sample, runner_url, programs)
+        yield DevStack(
+            home=home,
+            postgres=postgres,
+            nats=nats,
+            settings=settings,
+            passwords=passwords,
+            extension=extension,
+            runner_url=runner_url,
+            programs=programs,
+            left_out=left_out,
+        )
         step("Everything was stopped, in reverse order, and removed.")
+
+
+def starting_text(left_out: Collection[Program]) -> str:
+    """Return what the step that starts the programs says."""
+    if not left_out:
+        return "Starting four processes: responder, worker, Runner and bridge."
+    names = ", ".join(program.name for program in left_out)
+    return f"Starting the processes, without {names}."
 
 
 def nats_passwords() -> dict[str, str]:
@@ -144,7 +171,7 @@ def roles(
 
     runner_url = f"http://{HOST}:{runner_port}"
     key = ("--key", str(home / "runner.json"))
-    directories = ("--components", str(home / "components"), "--cache", str(CACHE / "compiled"))
+    directories = ("--components", str(home / "components"), "--cache", str(COMPILED_CACHE))
     return [
         role("responder", service, "serve", "--role", "responder"),
         Program(
@@ -158,20 +185,8 @@ def roles(
     ]
 
 
-def build_sample(components: Path) -> tuple[Manifest, str]:
-    """Compile the sample into ``components``; return its manifest and content hash."""
-    try:
-        manifest = msgspec.json.decode((SAMPLE / "manifest.json").read_bytes(), type=Manifest)
-        built = build_extension(SAMPLE, CACHE / "extensions")
-    except FileNotFoundError:
-        raise StackError(f"{SAMPLE} does not exist: run this from a checkout") from None
-    except BuildFailed as failure:
-        raise StackError(f"the sample does not compile: {failure}") from None
-    return manifest, install_component(built, components)
-
-
-async def prepare_database(dsn: str, manifest: Manifest, content_hash: str) -> InstalledSample:
-    """Migrate the database, and install the sample with all capabilities it declares."""
+async def prepare_database(dsn: str, manifest: Manifest, content_hash: str) -> InstalledExtension:
+    """Migrate the database, and install an extension with all capabilities it declares."""
     connection = await asyncpg.connect(dsn)
     try:
         await migrate(connection)
@@ -179,7 +194,7 @@ async def prepare_database(dsn: str, manifest: Manifest, content_hash: str) -> I
             rows = await register(connection, TENANT, manifest, content_hash, manifest.capabilities)
     finally:
         await connection.close()
-    return InstalledSample(manifest, content_hash, rows)
+    return InstalledExtension(manifest, content_hash, rows)
 
 
 def write_keys(home: Path) -> None:

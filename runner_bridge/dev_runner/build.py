@@ -36,6 +36,7 @@ def build_extension(source: Path, cache: Path | None = None) -> Path:
         BuildFailed: the compiler failed.
     """
     source = source.resolve()
+    check_syntax(source)
     directory = cache or _default_cache(source)
     directory.mkdir(parents=True, exist_ok=True)
     wit = source / "wit" if (source / "wit").is_dir() else WIT
@@ -46,6 +47,19 @@ def build_extension(source: Path, cache: Path | None = None) -> Path:
         if not target.is_file():
             _build(source, wit, target)
     return target
+
+
+def check_syntax(source: Path) -> None:
+    """Raise BuildFailed where a module is not Python, with its file, line and text."""
+    for path in sorted(source.glob("*.py")):
+        try:
+            compile(path.read_bytes(), path, "exec", dont_inherit=True)
+        except SyntaxError as error:
+            where = f"{path}:{error.lineno}" if error.lineno else str(path)
+            line = f"\n    {error.text.strip()}" if error.text else ""
+            raise BuildFailed(f"{where}: {error.msg}{line}") from None
+        except ValueError as error:
+            raise BuildFailed(f"{path}: {error}") from None
 
 
 def _default_cache(source: Path) -> Path:

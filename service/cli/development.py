@@ -1,4 +1,4 @@
-"""``dev-runner``, ``demo`` and ``dev``, which need the libraries of the extra ``dev-stack``.
+"""``dev-runner``, ``demo`` and ``new``; most need the libraries of the extra ``dev-stack``.
 
 These are imported when a command runs, so that the others work without them.
 """
@@ -36,7 +36,7 @@ def dev_runner(
     """
     if components is None and bundles is None:
         raise CommandError("missing --components or --bundles", EXIT_USAGE)
-    with _development_libraries():
+    with development_libraries():
         from service.cli.dev_runner import RunnerSettings, run  # noqa: PLC0415 - see above
     limits = RunnerSettings(
         components=components, bundles=bundles, cache=cache, host=host, port=port
@@ -53,24 +53,34 @@ def demo() -> None:
     Examples:
       ext-scheduler demo
     """
-    with _development_libraries():
+    with development_libraries():
         from devstack.demo import run  # noqa: PLC0415 - see above
-    _run(run)
+    run_stack_command(run)
 
 
-def dev() -> None:
-    """Run the demo's system on this machine until Ctrl-C.
+def new(
+    directory: Annotated[
+        Path, typer.Argument(help="Directory to create; its name is the extension's.")
+    ],
+) -> None:
+    """Write a small extension that works: manifest, Python source, tests, README.
 
     \b
     Examples:
-      ext-scheduler dev          then run the commands it prints in another terminal
+      ext-scheduler new hello
+      ext-scheduler dev hello --watch
     """
-    with _development_libraries():
-        from devstack.dev import run  # noqa: PLC0415 - see above
-    _run(run)
+    from devstack.new import write_extension  # noqa: PLC0415 - see above
+
+    def write() -> None:
+        for file in write_extension(directory):
+            typer.echo(file)
+
+    run_stack_command(write)
 
 
-def _run(command: Callable[[], None]) -> None:
+def run_stack_command(command: Callable[[], None]) -> None:
+    """Run a command of the stack; its errors become those of the program."""
     try:
         command()
     except StackError as failure:
@@ -78,7 +88,8 @@ def _run(command: Callable[[], None]) -> None:
 
 
 @contextmanager
-def _development_libraries() -> Iterator[None]:
+def development_libraries() -> Iterator[None]:
+    """Name the extra to install where one of its libraries is missing in the context."""
     try:
         yield
     except ModuleNotFoundError as missing:

@@ -71,8 +71,12 @@ COMMANDS = MappingProxyType(
             "Demonstrate the whole system: an extension schedules itself and is called on time.",
         ),
         "dev": LazyCommand(
-            "service.cli.development:dev",
-            "Run the demo's system on this machine until Ctrl-C.",
+            "service.cli.dev:dev_program",
+            "Run the whole system with an extension on this machine; `dev PATH` is `dev start PATH`.",
+        ),
+        "new": LazyCommand(
+            "service.cli.development:new",
+            "Write a small extension that works: manifest, Python source, tests, README.",
         ),
     }
 )

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from devstack.stack import CHECKOUT
+from devstack.extension import CHECKOUT
 
 
 @pytest.mark.timeout(600)

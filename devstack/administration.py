@@ -1,0 +1,58 @@
+"""Admin operations of the running stack, as its operator."""
+
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+import nats
+import nats.errors
+
+from contracts.admin import ADMIN_OPS
+from contracts.context import ALL_TENANTS, parse_key_set, signing_key
+from contracts.errors import Outcome, ServiceError
+from contracts.subjects import ADMIN_AUDIENCE
+from devstack.errors import StackError
+from devstack.state import DevState
+from runner_bridge.requests import Principal, SignedRequests
+
+OPERATOR = Principal(
+    audience=ADMIN_AUDIENCE,
+    sub="dev",
+    tenant_id=ALL_TENANTS,
+    permissions=("extension:read", "extension:write"),
+)
+
+Call = Callable[[str, object], Coroutine[Any, Any, Any]]
+"""Calls an operation with its input, and returns its output."""
+
+
+@asynccontextmanager
+async def administration(state: DevState) -> AsyncIterator[Call]:
+    """Connect within the context. Calls raise StackError unless they succeed."""
+    keys = parse_key_set(state.operator_key_file.read_bytes())
+    try:
+        client = await nats.connect(
+            state.nats_url,
+            user="operator",
+            password=state.operator_password,
+            inbox_prefix="_INBOX_operator",
+            allow_reconnect=False,
+            connect_timeout=3,
+        )
+    except (OSError, nats.errors.Error) as error:
+        raise StackError(f"NATS of the development stack is unavailable: {error}") from None
+    requests = SignedRequests(client, lambda: signing_key(keys, ADMIN_AUDIENCE))
+
+    async def call(op: str, request: object) -> Any:  # noqa: ANN401 - the operation's output
+        try:
+            output = await requests.ask(OPERATOR, op, request, ADMIN_OPS[op].output)
+        except ServiceError as error:
+            raise StackError(f"{op}: {error}") from None
+        if isinstance(output, Outcome) and not output.success:
+            raise StackError(f"{op}: {output.field_errors or output.error}")
+        return output
+
+    try:
+        yield call
+    finally:
+        await client.close()

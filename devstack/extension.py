@@ -1,0 +1,94 @@
+"""The extension that the stack runs: its source, compiled and installed."""
+
+import hashlib
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct, structs
+
+from contracts.admin_installs import Manifest
+from devstack.errors import StackError
+from runner_bridge.dev_runner.build import BuildFailed, build_extension
+from runner_bridge.dev_runner.components import install as install_component
+from service.storage.platform.registry import Registered
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+SAMPLE = CHECKOUT / "examples" / "scheduler_demo"
+CACHE = CHECKOUT / ".cache"
+COMPILED_CACHE = CACHE / "compiled"
+MANIFEST = "manifest.json"
+PYTHON_SOURCE = "extension.py"
+WATCHED = (MANIFEST, "*.py", "*.wasm", "wit/**/*.wit")
+_REVISION_CHARACTERS = 12
+
+
+class InstalledExtension(Struct, frozen=True):
+    """The extension as installed."""
+
+    manifest: Manifest
+    content_hash: str
+    rows: Registered
+
+
+def build_source(source: Path, components: Path) -> tuple[Manifest, str]:
+    """Compile an extension into ``components``; return its manifest and content hash.
+
+    ``source`` is a directory with a manifest and ``extension.py`` or one ``.wasm`` file, or such a
+    file with a manifest next to it. Raises StackError.
+    """
+    manifest = read_manifest(source)
+    return manifest, install_component(_component(source), components)
+
+
+def read_manifest(source: Path) -> Manifest:
+    """Return the manifest of an extension. Raises StackError."""
+    if not source.exists():
+        raise StackError(f"{source} does not exist")
+    file = directory_of(source) / MANIFEST
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Manifest)
+    except OSError as error:
+        raise StackError(f"{file}: {error.strerror}") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise StackError(f"{file}: {error}") from None
+
+
+def directory_of(source: Path) -> Path:
+    """Return the directory that holds the manifest."""
+    return source if source.is_dir() else source.parent
+
+
+def _component(source: Path) -> Path:
+    if source.is_file():
+        return source
+    if (source / PYTHON_SOURCE).is_file():
+        try:
+            return build_extension(source, CACHE / "extensions")
+        except BuildFailed as failure:
+            raise StackError(str(failure)) from None
+    ready = sorted(source.glob("*.wasm"))
+    if len(ready) != 1:
+        raise StackError(f"{source} needs {PYTHON_SOURCE}, or exactly one .wasm file")
+    return ready[0]
+
+
+def fingerprint(source: Path) -> frozenset[tuple[str, int, int]]:
+    """Return name, time of change and size of every file that the component depends on."""
+    directory = directory_of(source)
+    files = (path for pattern in WATCHED for path in directory.glob(pattern))
+    return frozenset(_stat(path) for path in files if path.is_file())
+
+
+def _stat(path: Path) -> tuple[str, int, int]:
+    try:
+        status = path.stat()
+    except FileNotFoundError:  # an editor replaces files
+        return str(path), 0, 0
+    return str(path), status.st_mtime_ns, status.st_size
+
+
+def development_version(manifest: Manifest, content_hash: str) -> Manifest:
+    """Return the manifest under a version of its own: a registered version never changes."""
+    text = msgspec.json.encode(manifest) + content_hash.encode()
+    revision = hashlib.sha256(text).hexdigest()[:_REVISION_CHARACTERS]
+    return structs.replace(manifest, version=f"{manifest.version}+dev.{revision}")

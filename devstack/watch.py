@@ -1,0 +1,96 @@
+"""Keeps the install of a running stack at the state of its sources."""
+
+import asyncio
+import time
+from pathlib import Path
+
+from msgspec import structs
+
+from contracts.admin_installs import RegisterInstallInput, UpdateInstallInput
+from devstack import state as state_file
+from devstack.administration import administration
+from devstack.errors import StackError
+from devstack.extension import (
+    COMPILED_CACHE,
+    InstalledExtension,
+    build_source,
+    development_version,
+    fingerprint,
+)
+from devstack.progress import detail, step
+from devstack.stack import TENANT, DevStack
+from devstack.state import DevState
+from runner_bridge.dev_runner.components import Components, UnusableComponent
+
+POLL_INTERVAL_S = 0.2
+
+
+async def watch(stack: DevStack, source: Path) -> None:
+    """Install each change of ``source``, until cancelled; print why where that fails."""
+    state = stack.state
+    seen = fingerprint(source)
+    while True:
+        await asyncio.sleep(POLL_INTERVAL_S)
+        current = fingerprint(source)
+        if current == seen:
+            continue
+        seen = current
+        step(f"{source} has changed.")
+        try:
+            state = await update(state, source)
+        except StackError as failure:
+            detail(f"{failure}\nThe install remains as it was.")
+
+
+async def update(state: DevState, source: Path) -> DevState:
+    """Compile ``source``, register it as a new version, and update the install to it.
+
+    The install keeps its id and its schedules; those whose endpoint is missing are disabled.
+    Raises StackError.
+    """
+    began = time.monotonic()
+    components = Path(state.home) / "components"
+    manifest, content_hash = await asyncio.to_thread(build_source, source, components)
+    running = state.extension
+    if (manifest.publisher, manifest.name) != (running.manifest.publisher, running.manifest.name):
+        raise StackError("publisher or name has changed, which makes it another extension")
+    if content_hash != running.content_hash:
+        detail(f"compiled in {time.monotonic() - began:.1f} s; preparing it for the Runner")
+        await prepare(components, content_hash)
+    version = development_version(manifest, content_hash)
+    async with administration(state) as call:
+        registered = await call(
+            "registerInstall",
+            RegisterInstallInput(
+                tenant_id=TENANT,
+                manifest=version,
+                content_hash=content_hash,
+                grants=manifest.capabilities,
+            ),
+        )
+        moved = await call(
+            "updateInstall",
+            UpdateInstallInput(
+                install_id=registered.install_id,
+                version=version.version,
+                disable_missing_schedules=True,
+            ),
+        )
+    for schedule in moved.missing:
+        detail(f"disabled {schedule.name}: {schedule.method} {schedule.path} is missing")
+    rows = structs.replace(running.rows, version_id=registered.version_id)
+    state = structs.replace(state, extension=InstalledExtension(manifest, content_hash, rows))
+    state_file.write(state)
+    detail(f"installed as {version.version}, {time.monotonic() - began:.1f} s after the change")
+    return state
+
+
+async def prepare(directory: Path, content_hash: str) -> None:
+    """Compile a component to machine code, where the Runner will find it. Raises StackError."""
+    components = Components(directory, COMPILED_CACHE)
+    try:
+        await components.compiled(content_hash)
+    except UnusableComponent as error:
+        raise StackError(f"the component is unusable: {error}") from None
+    finally:
+        await components.close()
