@@ -7,6 +7,7 @@ modules alongside, and, where its world is not the plain ``runner``, its own ``w
 import fcntl
 import hashlib
 import importlib.metadata
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,11 @@ WORLD = "runner"
 WIT = Path(__file__).parent / "wit"
 BUILD_TIMEOUT_S = 300
 _KEY_CHARACTERS = 16
+_INSIDES = re.compile(r"^(?:Caused by|Stack backtrace):", re.MULTILINE)
+"""Where the compiler's output turns to the compiler itself."""
+_TRACEBACK = ("Traceback (most recent call last):", '  File "<string>"')
+_FRAME = re.compile(r'^ *File "/0/(?P<file>[^"]+)", line (?P<line>\d+)', re.MULTILINE)
+"""A line of a traceback in one of the author's modules, which the compiler sees in ``/0``."""
 
 
 class BuildFailed(RuntimeError):
@@ -76,6 +82,23 @@ def _key(source: Path, wit: Path) -> str:
     return digest.hexdigest()[:_KEY_CHARACTERS]
 
 
+def author_message(source: Path, output: str) -> str:
+    """Return what in the compiler's output concerns the author: file and line, or its first error.
+
+    The modules are executed once while compiling, so that these may be any exceptions of theirs.
+    """
+    text = _INSIDES.split(output, maxsplit=1)[0].strip()
+    lines = text.splitlines()
+    frames = list(_FRAME.finditer(text))
+    if not frames:
+        own = [line for line in lines if not line.startswith(_TRACEBACK)]
+        return f"{source.name}: " + ("\n".join(own) or "the compiler printed nothing")
+    frame = frames[-1]
+    code = text[frame.end() :].partition("\n")[2].partition("\n")[0]
+    shown = f"\n    {code.strip()}" if code.startswith(" ") else ""
+    return f"{source / frame['file']}:{frame['line']}: {lines[-1].strip()}{shown}"
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold a lock between processes within the context; the file remains."""
@@ -104,5 +127,5 @@ def _build(source: Path, wit: Path, target: Path) -> None:
             check=False,
         )
         if done.returncode or not result.is_file():
-            raise BuildFailed(f"{source.name}: {(done.stderr or done.stdout).strip()}")
+            raise BuildFailed(author_message(source, done.stderr or done.stdout))
         result.replace(target)

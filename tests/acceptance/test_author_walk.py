@@ -1,0 +1,101 @@
+"""An author's walk: a new extension, run, called, fired, changed and broken, on one real stack."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from devstack import state as state_file
+from devstack.extension import CHECKOUT
+from tests.support.eventually import eventually
+
+PROGRAM = [sys.executable, "-m", "service"]
+START_TIMEOUT_S = 240
+UPDATE_TIMEOUT_S = 180
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*PROGRAM, *arguments], cwd=CHECKOUT, capture_output=True, text=True, check=False
+    )
+
+
+def read(file: Path) -> str:
+    return file.read_text()
+
+
+def write(file: Path, text: str) -> None:
+    file.write_text(text)
+
+
+@pytest.fixture
+def hello(tmp_path: Path) -> Path:
+    directory = tmp_path / "hello"
+    assert run("new", str(directory)).returncode == 0
+    return directory
+
+
+@pytest.fixture
+def stack_output(tmp_path: Path, hello: Path) -> Iterator[Path]:
+    """The output of ``dev hello --watch``, which runs until the end."""
+    output = tmp_path / "output"
+    with output.open("wb") as file:
+        process = subprocess.Popen(
+            [*PROGRAM, "dev", str(hello), "--watch"], cwd=CHECKOUT, stdout=file, stderr=file
+        )
+    try:
+        yield output
+    finally:
+        process.send_signal(signal.SIGINT)
+        status = process.wait(timeout=120)
+    assert status == 0, output.read_text()
+
+
+@pytest.mark.timeout(900)
+async def test_an_author_gets_from_nothing_to_a_changed_extension(
+    hello: Path, stack_output: Path
+) -> None:
+    await eventually(lambda: "Ctrl-C stops" in read(stack_output), START_TIMEOUT_S)
+    shown = read(stack_output)
+    assert "ext-scheduler dev call POST /api/report '{}'" in shown
+    assert "call-setup.json" not in shown
+
+    assert run("dev", "call", "POST", "/api/setup").stdout == '200\n{"created": true}\n'
+    fired = run("dev", "fire", "report")
+    assert fired.returncode == 0, fired.stderr
+    assert re.match(r"run [0-9a-f-]{36}: success, attempt 1, \d+ ms\n200\n", fired.stdout)
+    assert json.loads(fired.stdout.splitlines()[2])["report"] == {"of": "the schedule"}
+    assert "report for" in run("dev", "logs").stdout
+    missing = run("dev", "call", "GET", "/nope")
+    assert (missing.returncode, missing.stdout.splitlines()[0]) == (1, "404")
+    unknown = run("dev", "fire", "other")
+    assert unknown.stderr == "ext-scheduler: no schedule 'other'; there is report\n"
+
+    before = state_file.read()
+    source = hello / "extension.py"
+    good = read(source)
+    write(source, good + "def broken(:\n")
+    await eventually(lambda: "The install remains" in read(stack_output), UPDATE_TIMEOUT_S)
+    line = good.count("\n") + 1
+    assert f"{source}:{line}: invalid syntax" in read(stack_output)
+    assert "backtrace" not in read(stack_output)
+
+    write(source, good.replace('{"report": wanted', '{"edited": True, "report": wanted'))
+    await eventually(lambda: "after the change" in read(stack_output), UPDATE_TIMEOUT_S)
+    after = state_file.read()
+    assert (after.home, after.nats_url, after.runner_url) == (
+        before.home,
+        before.nats_url,
+        before.runner_url,
+    )
+    assert after.extension.rows.install_id == before.extension.rows.install_id
+    assert after.extension.content_hash != before.extension.content_hash
+    # The schedule is still there, and calls the new version.
+    again = run("dev", "call", "POST", "/api/setup")
+    assert again.stdout == '200\n{"created": false}\n'
+    assert '"edited": true' in run("dev", "call", "POST", "/api/report", "{}").stdout
