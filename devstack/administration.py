@@ -22,12 +22,12 @@ OPERATOR = Principal(
     permissions=("extension:read", "extension:write"),
 )
 
-Call = Callable[[str, object], Coroutine[Any, Any, Any]]
+OperatorCall = Callable[[str, object], Coroutine[Any, Any, Any]]
 """Calls an operation with its input, and returns its output."""
 
 
 @asynccontextmanager
-async def administration(state: DevState) -> AsyncIterator[Call]:
+async def administration(state: DevState) -> AsyncIterator[OperatorCall]:
     """Connect within the context. Calls raise StackError unless they succeed."""
     keys = parse_key_set(state.operator_key_file.read_bytes())
     try:

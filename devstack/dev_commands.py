@@ -12,7 +12,7 @@ import msgspec
 from contracts.admin_schedules import ListSchedulesInput, RunHistoryInput, RunInfo, RunNowInput
 from contracts.execution import ExecuteResponse
 from devstack import state as state_file
-from devstack.administration import Call, administration
+from devstack.administration import OperatorCall, administration
 from devstack.errors import StackError
 from devstack.extension_calls import execute_request, post_request
 from devstack.state import DevState
@@ -67,7 +67,7 @@ async def _fire(state: DevState, schedule: str) -> None:
         raise StackError(f"the run ended with status {run.status}: {run.error}")
 
 
-async def find_schedule(admin: Call, state: DevState, name: str) -> str:
+async def find_schedule(admin: OperatorCall, state: DevState, name: str) -> str:
     """Return the id of a schedule of the install, by its name or id. Raises StackError."""
     install = str(state.extension.rows.install_id)
     page = await admin("listSchedules", ListSchedulesInput(install_id=install))
@@ -78,7 +78,7 @@ async def find_schedule(admin: Call, state: DevState, name: str) -> str:
     raise StackError(f"no schedule {name!r}; there is {names or 'none yet: call its setup first'}")
 
 
-async def _wait_for_end(admin: Call, schedule_id: str, run_id: str) -> RunInfo:
+async def _wait_for_end(admin: OperatorCall, schedule_id: str, run_id: str) -> RunInfo:
     deadline = time.monotonic() + RUN_TIMEOUT_S
     while time.monotonic() < deadline:
         page = await admin("runHistory", RunHistoryInput(schedule_id=schedule_id))
