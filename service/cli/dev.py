@@ -24,7 +24,9 @@ class StartsByDefault(TyperGroup):
 dev_program = typer.Typer(
     cls=StartsByDefault,
     rich_markup_mode=None,
-    help="""Run the whole system with an extension on this machine; `dev PATH` is `dev start PATH`.
+    help="""Run the whole system with an extension on this machine.
+
+`dev PATH` is `dev start PATH`.
 
 \b
 Examples:

@@ -72,7 +72,7 @@ COMMANDS = MappingProxyType(
         ),
         "dev": LazyCommand(
             "service.cli.dev:dev_program",
-            "Run the whole system with an extension on this machine; `dev PATH` is `dev start PATH`.",
+            "Run the whole system with an extension on this machine.",
         ),
         "new": LazyCommand(
             "service.cli.development:new",
