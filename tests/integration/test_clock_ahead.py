@@ -10,7 +10,8 @@ from msgspec import Struct
 from service.rules.limits import Limits
 from service.rules.planning import SlotCache
 from service.storage.runs import results
-from service.storage.runs.attempts import RunRecord, RunUpdate
+from service.storage.runs.attempts import RunRecord
+from service.storage.runs.updates import RunUpdate
 from service.worker.maintenance import MaintenanceSettings, RepairReport, repair
 from service.worker.planner import PlannerSettings, plan_due
 from tests.support.admin import Admin, register

@@ -9,8 +9,8 @@ from service.storage.engine.connection import Connection
 from service.storage.records import audit, outbox
 from service.storage.records.audit import NewAuditEntry
 from service.storage.records.outbox import OutboxEvent
-from service.storage.runs.attempts import RunUpdate
 from service.storage.runs.occurrences import slot_text
+from service.storage.runs.updates import RunUpdate
 from service.storage.schedules.disabling import disable
 
 LOCK_SCHEDULES = """

@@ -17,9 +17,10 @@ from service.storage.engine.acquire import acquired, index_only_transaction
 from service.storage.engine.connection import Connection
 from service.storage.engine.errors import is_refusal, is_unavailable
 from service.storage.runs import attempts, invocations, results, retry_bounds
-from service.storage.runs.attempts import WORKER_LOST, ClaimRequest, RunKey, RunRecord, RunUpdate
+from service.storage.runs.attempts import WORKER_LOST, ClaimRequest, RunKey, RunRecord
 from service.storage.runs.invocations import Invocation
 from service.storage.runs.queue import JobDelay, JobPayload
+from service.storage.runs.updates import RunUpdate, write_updates
 from service.worker.firing.settings import FiringSettings
 
 log = getLogger(__name__)
@@ -163,7 +164,7 @@ class AttemptStore:
                 updates = [self._update(result, now, bounds) for result in ended]
                 if not self._settings.sharded:
                     await results.lock_schedules(connection, updates)
-                written = await attempts.write_updates(connection, updates)
+                written = await write_updates(connection, updates)
                 await results.record(
                     connection, [update for update in updates if update.run.key in written], now
                 )

@@ -16,8 +16,8 @@ from service.runtime.logs import fields
 from service.runtime.metrics import Metrics
 from service.storage.engine import clock
 from service.storage.engine.errors import is_refusal, is_unavailable
-from service.storage.runs.attempts import RunUpdate
 from service.storage.runs.queue import JobDelay, JobPayload
+from service.storage.runs.updates import RunUpdate
 from service.worker.firing.attempt_store import AttemptResult, AttemptStore, ClaimedAttempt
 from service.worker.firing.decision import EndWithoutCall, decide
 from service.worker.firing.settings import TIMEOUT_STEP_S, FiringSettings
