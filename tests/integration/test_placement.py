@@ -23,6 +23,7 @@ ACROSS_TENANTS = {
     "timers.NEXT_DUE",
     "timers.COUNT_DUE",
     "partitions.IN_DEFAULT",
+    "runner_symptoms.SYMPTOMS",
 }
 # On Citus requests are answered one by one, what an ending will write is not locked ahead, and one
 # process at a time publishes.
