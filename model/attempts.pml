@@ -2,7 +2,11 @@
 
    Each atomic block is one transaction of the code, or one step between two awaits. A line
    "impl:" names the function that takes the step and, after "|", the SQL that it runs there.
-   docs/model.md says how to read this and what is left out. Sizes and faults are -D settings. */
+   docs/model.md says how to read this and what is left out. Sizes and faults are -D settings.
+
+   left out: service.storage.runs.attempts.KEEP_ATTEMPTS (history that people read; nothing depends on it)
+   left out: service.storage.runs.queue.CLAIM_JOB (CLAIM_JOBS for one job, where a batch is refused)
+*/
 
 #ifndef SCHEDULES
 #define SCHEDULES 1     /* of two slots each */

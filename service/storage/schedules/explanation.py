@@ -33,7 +33,7 @@ FOLLOWING_RUN = f"""{_RUN}
   AND r.slot > $3::timestamptz AND r.kind = 'scheduled' ORDER BY r.slot LIMIT 1
 """
 
-_ENTRY = "SELECT a.at, a.actor, a.op, a.changes::text AS changes FROM ext_scheduler.audit a"
+_ENTRY = "a.at, a.actor, a.op, a.changes::text AS changes FROM ext_scheduler.audit a"
 _BEFORE = "AND a.at <= $2::timestamptz ORDER BY a.at DESC, a.id DESC LIMIT $3::integer"
 _AFTER = "AND a.at > $2::timestamptz ORDER BY a.at, a.id LIMIT $3::integer"
 _PAUSES = f"{_ENTRY} WHERE a.tenant_id = $1::text AND a.op = 'setTenantPaused'"
@@ -45,9 +45,9 @@ WHERE a.tenant_id = $1::text AND a.install_id = $4::uuid
   AND (a.schedule_id = $5::uuid OR a.op = 'disableSchedules')
 """
 
-PAUSES_BEFORE, PAUSES_AFTER = f"{_PAUSES} {_BEFORE}", f"{_PAUSES} {_AFTER}"
-SWITCHES_BEFORE, SWITCHES_AFTER = f"{_SWITCHES} {_BEFORE}", f"{_SWITCHES} {_AFTER}"
-SCHEDULE_BEFORE, SCHEDULE_AFTER = f"{_SCHEDULE} {_BEFORE}", f"{_SCHEDULE} {_AFTER}"
+PAUSES_BEFORE, PAUSES_AFTER = f"SELECT {_PAUSES} {_BEFORE}", f"SELECT {_PAUSES} {_AFTER}"
+SWITCHES_BEFORE, SWITCHES_AFTER = f"SELECT {_SWITCHES} {_BEFORE}", f"SELECT {_SWITCHES} {_AFTER}"
+SCHEDULE_BEFORE, SCHEDULE_AFTER = f"SELECT {_SCHEDULE} {_BEFORE}", f"SELECT {_SCHEDULE} {_AFTER}"
 
 MAX_ENTRIES = 50
 
