@@ -69,7 +69,7 @@ class Finding(Struct, frozen=True, rename="camel", kw_only=True):
     run_id: str | None
 
 
-Moment = Annotated[str, Meta(min_length=4, max_length=40)]
+MomentText = Annotated[str, Meta(min_length=4, max_length=40)]
 """An instant (RFC 3339), or ``HH:MM`` on the schedule's own clock: the last time that it showed."""
 
 
@@ -77,7 +77,7 @@ class ExplainInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_o
     """Why a schedule fires or does not; with ``at``, what became of that slot."""
 
     schedule_id: Id
-    at: Moment | None = None
+    at: MomentText | None = None
 
 
 class ExplainOutput(Struct, frozen=True, rename="camel", kw_only=True):

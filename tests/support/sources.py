@@ -25,6 +25,7 @@ WITH_ASYNCPG = (
     "service/worker/maintenance.py",
     "service/runtime/health.py",
     "service/worker/planner.py",
+    "service/worker/presence.py",
     "service/runtime/resources.py",
     "service/worker/worker.py",
     "service/cli/*",

@@ -5,167 +5,19 @@ positional arguments.
 """
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from inspect import Parameter
-from typing import Any
 
-from msgspec import Struct, structs
+from msgspec import structs
 
 from contracts.admin import ADMIN_OPS
-from service.cli.admin import documents, installs, runs, why
-from service.cli.admin.client import AdminClient
+from service.cli.admin import documents, runs, why
+from service.cli.admin.command_spec import CommandSpec
+from service.cli.admin.install_commands import INSTALL_COMMANDS
 
-CommandAction = Callable[[AdminClient, Mapping[str, Any]], Awaitable[None]]
-"""What a command does that is more than one call and its output; called with the arguments."""
-
-NO_FIELDS: Mapping[str, Any] = {}
 PREFIX = "ext-scheduler admin"
 
 
-class CommandSpec(Struct, frozen=True, kw_only=True):
-    """Describes one command.
-
-    ``positional`` names optional fields that are positional arguments; ``fixed`` holds wire fields
-    that the command itself sets; ``columns`` are those of its table, all where empty;
-    ``hidden`` are values of the output that only ``--json`` prints;
-    ``confirmation`` is a question that may name fields in braces; ``own_parameters`` replace those
-    built from the operation's input.
-    """
-
-    op: str
-    name: str
-    summary: str
-    examples: Sequence[str] = ()
-    positional: Sequence[str] = ()
-    fixed: Mapping[str, Any] = NO_FIELDS
-    columns: Sequence[str] = ()
-    hidden: Sequence[str] = ()
-    confirmation: str = ""
-    hint: str = ""
-    done: str = "done"
-    own_parameters: Sequence[Parameter] | None = None
-    extra_parameters: Sequence[Parameter] = ()
-    action: CommandAction | None = None
-
-
 SPECS = [
-    CommandSpec(
-        op="registerInstall",
-        name="register",
-        summary="Install an extension version in a tenant; with an operator's key, register it.",
-        examples=(
-            "register manifest.json --tenant acme --component ext.wasm --grant-declared",
-            "register manifest.json --tenant acme --content-hash sha256:… --config region=eu",
-        ),
-        own_parameters=installs.REGISTER_OPTIONS,
-        action=installs.register,
-    ),
-    CommandSpec(
-        op="updateInstall",
-        name="update",
-        summary="Move an install and its schedules to another version.",
-        examples=(
-            "update INSTALL --version 2.0.0 --dry-run",
-            "update INSTALL --version 2.0.0",
-            "update INSTALL --version 2.0.0 --disable-missing-schedules",
-        ),
-        hint="no changes made; --disable-missing-schedules disables them and continues",
-        columns=("scheduleId", "name", "method", "path"),
-    ),
-    CommandSpec(
-        op="setInstallEnabled",
-        name="enable",
-        summary="Enable an install; its schedules fire again from their next slot.",
-        examples=("enable INSTALL",),
-        fixed={"enabled": True},
-        done="enabled",
-    ),
-    CommandSpec(
-        op="setInstallEnabled",
-        name="disable",
-        summary="Disable an install: none of its schedules fires, and all are kept.",
-        examples=("disable INSTALL",),
-        fixed={"enabled": False},
-        done="disabled",
-    ),
-    CommandSpec(
-        op="uninstall",
-        name="uninstall",
-        summary="Remove an install with its schedules, runs and settings. The audit log is kept.",
-        examples=("uninstall INSTALL", "uninstall INSTALL --yes"),
-        confirmation="Remove install {installId} with all its schedules and runs?",
-    ),
-    CommandSpec(
-        op="purgeTenant",
-        name="purge",
-        summary="Remove all data of a tenant. The audit log is kept.",
-        examples=("purge acme", "purge acme --yes --json"),
-        confirmation="Remove all installs, schedules and runs of tenant {tenantId}?",
-    ),
-    CommandSpec(
-        op="setTenantPaused",
-        name="pause",
-        summary="Pause a tenant: none of its schedules fires until it is resumed.",
-        examples=("pause acme", "pause acme --reason 'billing dispute, ticket 4711'"),
-        fixed={"paused": True},
-        done="paused",
-    ),
-    CommandSpec(
-        op="setTenantPaused",
-        name="resume",
-        summary="Resume a paused tenant; its schedules fire again from their next slot.",
-        examples=("resume acme",),
-        fixed={"paused": False},
-        done="resumed",
-    ),
-    CommandSpec(
-        op="setTenantPool",
-        name="set-pool",
-        summary="Assign a tenant to a pool of Runners; without one to the default pool.",
-        examples=("set-pool acme --pool eu", "set-pool acme"),
-        done="assigned",
-    ),
-    CommandSpec(
-        op="disableSchedules",
-        name="disable-schedules",
-        summary="Disable all schedules of an install, each until it is enabled again.",
-        examples=("disable-schedules INSTALL",),
-    ),
-    CommandSpec(
-        op="listTenants",
-        name="tenants",
-        summary="List tenants, and since when, by whom and why each paused one is.",
-        examples=("tenants", "tenants --paused", "tenants --tenant acme --json"),
-        columns=(
-            "tenantId",
-            "installs",
-            "enabledInstalls",
-            "schedules",
-            "enabledSchedules",
-            "paused.since",
-            "paused.by",
-            "paused.reason",
-            "runnerPool",
-        ),
-    ),
-    CommandSpec(
-        op="listInstalls",
-        name="installs",
-        summary="List installs.",
-        examples=("installs --tenant acme", "installs --publisher acme --no-enabled --all"),
-        columns=(
-            "id",
-            "tenantId",
-            "publisher",
-            "name",
-            "version",
-            "enabled",
-            "tenantPaused",
-            "schedules",
-            "enabledSchedules",
-            "quota",
-        ),
-    ),
+    *INSTALL_COMMANDS,
     CommandSpec(
         op="listSchedules",
         name="list",

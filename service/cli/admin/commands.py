@@ -10,7 +10,7 @@ from msgspec import structs
 from contracts.admin import ADMIN_OPS
 from service.cli.admin import names
 from service.cli.admin.client import AdminClient, to_builtins
-from service.cli.admin.command_specs import CommandSpec
+from service.cli.admin.command_spec import CommandSpec
 from service.cli.admin.output import OutputOptions, print_result
 from service.cli.admin.parameters import read_fields
 from service.cli.admin.times import parse_instant

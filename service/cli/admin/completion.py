@@ -14,7 +14,7 @@ from service.runtime import settings
 TIMEOUT_S = 2.0
 MAX_ROWS = 200
 
-Search: TypeAlias = Callable[[AdminClient, str], Awaitable[list[str]]]
+FindSuggestions: TypeAlias = Callable[[AdminClient, str], Awaitable[list[str]]]
 
 
 async def _tenants(client: AdminClient, text: str) -> list[str]:
@@ -44,7 +44,7 @@ async def _schedules(client: AdminClient, text: str) -> list[str]:
     return names
 
 
-def _completing(search: Search) -> Callable[[typer.Context, str], list[str]]:
+def _completing(search: FindSuggestions) -> Callable[[typer.Context, str], list[str]]:
     def complete(context: typer.Context, incomplete: str) -> list[str]:
         try:
             found = asyncio.run(asyncio.wait_for(_search(search, context, incomplete), TIMEOUT_S))
@@ -55,7 +55,7 @@ def _completing(search: Search) -> Callable[[typer.Context, str], list[str]]:
     return complete
 
 
-async def _search(search: Search, context: typer.Context, incomplete: str) -> list[str]:
+async def _search(search: FindSuggestions, context: typer.Context, incomplete: str) -> list[str]:
     loaded = settings.load(os.environ)
     absent = dict.fromkeys(("subject", "tenant", "key", "permission", "timeout", "request_id"))
     given = {name: value for name, value in context.params.items() if name in absent}

@@ -11,7 +11,8 @@ from contracts.admin import ADMIN_OPS
 from service.cli import loop
 from service.cli.admin import commands
 from service.cli.admin.client import open_client, read_options
-from service.cli.admin.command_specs import PREFIX, CommandSpec, all_specs, wire_name_specs
+from service.cli.admin.command_spec import CommandSpec
+from service.cli.admin.command_specs import PREFIX, all_specs, wire_name_specs
 from service.cli.admin.parameters import (
     COMMON_OPTIONS,
     PAGING_OPTIONS,

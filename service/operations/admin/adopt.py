@@ -24,7 +24,7 @@ from service.rules.planning import SlotCache, UnplannableError
 from service.storage import consistency
 from service.storage.records.admin_change import AuditChange
 from service.storage.schedules import adoption, pg_boss, timers
-from service.storage.schedules.adoption import Handle, TenantKey, UnmanagedSchedule
+from service.storage.schedules.adoption import RunnerHandle, TenantKey, UnmanagedSchedule
 from service.storage.schedules.timers import Timer
 
 NO_SCHEDULES = "No pg-boss schedules in this schema"
@@ -43,7 +43,7 @@ class AdoptionResult(Struct, frozen=True):
 
     adopted: dict[TenantKey, list[UUID]]
     refused: dict[UUID, str]
-    handles: dict[UUID, Handle]
+    handles: dict[UUID, RunnerHandle]
 
     @property
     def count(self) -> int:

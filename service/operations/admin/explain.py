@@ -14,11 +14,14 @@ from contracts.errors import Code
 from contracts.times import wire_time
 from service.operations.admin.transaction import resolve_tenant
 from service.operations.context import Answer, Call, field_refusal, refusal
-from service.rules import admin_fields, explain
+from service.rules import admin_fields
 from service.rules.capabilities import effective
 from service.rules.cron_words import describe
-from service.rules.explain import (
+from service.rules.explain import explain
+from service.rules.explain_slot import explain_slot
+from service.rules.explanation import (
     Change,
+    Explanation,
     RunState,
     ScheduleSituation,
     SlotSituation,
@@ -34,7 +37,8 @@ from service.storage.platform import installs, tenants
 from service.storage.runs import workers
 from service.storage.schedules import admin_search, explanation
 from service.storage.schedules.admin_search import OwnedSchedule
-from service.storage.schedules.explanation import Entries, Entry, RunStateRow, ScheduleRef
+from service.storage.schedules.disabling import ScheduleRef
+from service.storage.schedules.explanation import Entries, Entry, RunStateRow
 from service.storage.schedules.rows import Schedule
 
 IsOn = Callable[[Entry], bool | None]
@@ -55,12 +59,12 @@ async def explain_schedule(call: Call, request: contract.ExplainInput) -> Answer
             moment = read_moment(request.at, _zone(owned), now)
         except (ValueError, OverflowError):
             return field_refusal({"at": admin_fields.invalid("at")})
-    ref = ScheduleRef(owned.tenant_id, owned.install_id, owned.schedule.id)
+    ref = ScheduleRef(owned.tenant_id, owned.schedule.id, owned.install_id)
     situation = await _situation(call, owned, ref, now)
-    findings = explain.explain(situation)
+    findings = explain(situation)
     if moment is not None:
         slot = await _slot_situation(call, ref, situation, moment)
-        findings += explain.explain_slot(situation, slot)
+        findings += explain_slot(situation, slot)
     return _answer(owned, situation, moment, findings)
 
 
@@ -203,7 +207,7 @@ def _answer(
     owned: OwnedSchedule,
     situation: ScheduleSituation,
     moment: Moment | None,
-    findings: list[explain.Finding],
+    findings: list[Explanation],
 ) -> contract.ExplainOutput:
     due_at = None if situation.timer is None else situation.timer.due_at
     return contract.ExplainOutput(

@@ -31,7 +31,7 @@ from service.storage.platform import installs, registry, switches, versions
 from service.storage.platform.installs import Install
 from service.storage.platform.registry import VersionDiffersError
 from service.storage.schedules import admin_search, adoption, stale_timers, timers
-from service.storage.schedules.adoption import Handle
+from service.storage.schedules.adoption import RunnerHandle
 from service.storage.schedules.timers import Timer
 
 MAX_STALE_TIMERS = 100_000
@@ -207,13 +207,13 @@ async def lock_install(context: AdminContext, install_id: UUID) -> Install | Non
     return None if tenant_id is None else await installs.lock(connection, tenant_id, install_id)
 
 
-def _left(handles: Sequence[Handle]) -> dict[str, Any]:
+def _left(handles: Sequence[RunnerHandle]) -> dict[str, Any]:
     """Return what an answer says of the jobs that other job runners have of removed schedules."""
     shown = [foreign_handle(handle) for handle in handles[:MAX_HANDLES]]
     return {"handles_in_all": len(handles), "handles": shown} if handles else {}
 
 
-def _audited(handles: Sequence[Handle]) -> dict[str, Any]:
+def _audited(handles: Sequence[RunnerHandle]) -> dict[str, Any]:
     return {"handles": [foreign_handle(handle) for handle in handles]} if handles else {}
 
 

@@ -42,7 +42,7 @@ from service.storage.records import manual_run_rate
 from service.storage.runs import occurrences
 from service.storage.schedules import admin_search, bulk
 from service.storage.schedules import rows as schedules
-from service.storage.schedules.adoption import Handle
+from service.storage.schedules.adoption import RunnerHandle
 
 ONE_ENDPOINT = "Give endpoint or endpointId, not both"
 
@@ -97,7 +97,7 @@ async def disable_all(
         success=True,
         disabled=len(disabled.disabled),
         driven_by_other=[
-            foreign_handle(Handle(row.id, row.job_id, row.runner_schedule_id))
+            foreign_handle(RunnerHandle(row.id, row.job_id, row.runner_schedule_id))
             for row in disabled.left
         ],
     )

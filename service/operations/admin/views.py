@@ -13,7 +13,7 @@ from service.rules.explain import first_hold
 from service.storage.records.audit import AuditRow
 from service.storage.runs.history import RunRow
 from service.storage.schedules.admin_search import OwnedSchedule
-from service.storage.schedules.adoption import Handle
+from service.storage.schedules.adoption import RunnerHandle
 
 MAX_HANDLES = 1000
 """How many handles of other job runners an answer lists."""
@@ -43,7 +43,7 @@ def admin_schedule_info(owned: OwnedSchedule) -> AdminScheduleInfo:
     )
 
 
-def foreign_handle(handle: Handle) -> ForeignHandle:
+def foreign_handle(handle: RunnerHandle) -> ForeignHandle:
     """Return the handle by which another job runner drives a schedule."""
     return ForeignHandle(
         schedule_id=str(handle.schedule_id),

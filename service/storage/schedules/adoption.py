@@ -73,7 +73,7 @@ WHERE s.id = ANY ($1::uuid[]) AND ($2::text IS NULL OR s.tenant_id = $2)
 """
 
 
-class Handle(Struct, frozen=True):
+class RunnerHandle(Struct, frozen=True):
     """By what a job runner knows a schedule."""
 
     schedule_id: UUID
@@ -95,7 +95,7 @@ class UnmanagedSchedule(Struct, frozen=True):
     enabled: bool
     timed: bool
     driven_by_other: bool
-    handle: Handle
+    handle: RunnerHandle
 
 
 TenantKey = tuple[str, UUID]
@@ -138,7 +138,7 @@ async def unmanaged_schedules(
                 enabled=row["enabled"],
                 timed=row["id"] in timed,
                 driven_by_other=row["driven_by_other"],
-                handle=Handle(row["id"], row["job_id"], row["runner_schedule_id"]),
+                handle=RunnerHandle(row["id"], row["job_id"], row["runner_schedule_id"]),
             )
             for row in rows
             if row["driven_by_other"]
@@ -170,9 +170,9 @@ async def release(
 
 async def handles(
     connection: Connection, tenant_id: str, install_ids: Sequence[UUID]
-) -> list[Handle]:
+) -> list[RunnerHandle]:
     """Return the handles by which other job runners drive schedules of installs, by id."""
-    return [Handle(*row) for row in await connection.fetch(HANDLES, tenant_id, install_ids)]
+    return [RunnerHandle(*row) for row in await connection.fetch(HANDLES, tenant_id, install_ids)]
 
 
 async def owners(

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from service.storage.engine.connection import Connection
+from service.storage.schedules.disabling import ScheduleRef
 
 TIMER = """
 SELECT t.cron, t.timezone, t.due_at, t.missed FROM ext_scheduler.timers t
@@ -91,14 +92,6 @@ class Entries(Struct, frozen=True):
 
     before: list[Entry]
     after: list[Entry]
-
-
-class ScheduleRef(Struct, frozen=True):
-    """A schedule with its tenant and install."""
-
-    tenant_id: str
-    install_id: UUID
-    schedule_id: UUID
 
 
 async def timer(connection: Connection, of: ScheduleRef) -> TimerRow | None:
