@@ -5,7 +5,7 @@ from os import getpid
 from socket import gethostname
 
 from service.operations.context import Policy
-from service.requests.responder import ResponderSettings
+from service.requests.settings import ResponderSettings
 from service.rules.limits import Limits
 from service.rules.outcomes import RetryRules
 from service.rules.planning import PlanningRules

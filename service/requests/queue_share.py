@@ -46,11 +46,14 @@ async def keep_share(
     Where none has, each stays, so that callers are told at once that the service is unavailable.
     """
     while True:
-        if database_answers() or not await other_has_database(client, identity):
-            if not member.joined:
-                await _rejoin(member)
-        elif member.joined:
-            await member.leave()
+        try:
+            if database_answers() or not await other_has_database(client, identity):
+                if not member.joined:
+                    await member.rejoin()
+            elif member.joined:
+                await member.leave()
+        except (BusUnavailableError, nats.errors.Error, OSError) as error:
+            log.warning("place in the queue group not changed, trying again: %s", error)
         await asyncio.sleep(RECHECK_S)
 
 
@@ -70,10 +73,3 @@ async def other_has_database(client: Client, identity: Identity) -> bool:
     finally:
         with suppress(nats.errors.Error):
             await subscription.unsubscribe()
-
-
-async def _rejoin(member: Member) -> None:
-    try:
-        await member.rejoin()
-    except BusUnavailableError as error:
-        log.warning("not back in the queue group yet: %s", error)

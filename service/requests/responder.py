@@ -13,7 +13,6 @@ from functools import partial
 from logging import getLogger
 from typing import Any
 
-from msgspec import Struct
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
@@ -31,6 +30,7 @@ from service.bus.micro import Identity, Statistics
 from service.flow_control.work_queue import WorkQueue, WorkQueueSettings
 from service.messages import Handle, Refuse, Reply, Request, Screen, ServiceOperation, admit_all
 from service.requests.arrival import Arrival, ServedEndpoint, arrival_of
+from service.requests.settings import ResponderSettings
 
 log = getLogger(__name__)
 
@@ -61,22 +61,6 @@ class ResponderEvent(StrEnum):
     CANCELLED = "cancelled"
     REPLY_NOT_SENT = "reply_not_sent"
     REPLY_TOO_LARGE = "reply_too_large"
-
-
-class ResponderSettings(Struct, frozen=True):
-    """How much at once, and which subjects replies may go to.
-
-    ``reply_prefixes`` are literal beginnings of a reply subject. What waited longer than
-    ``max_wait_s`` seconds is refused when its turn comes: in a flood its caller is about to give
-    up, and an answer in time is better given to those behind it.
-    """
-
-    concurrency: int = 64
-    waiting: int = 1024
-    waiting_bytes: int = 64 * 1024 * 1024
-    reply_prefixes: tuple[str, ...] = ("_INBOX", "_R_.")
-    drain_timeout_s: float = 30.0
-    max_wait_s: float = 2.0
 
 
 ObserveEvent = Callable[[ResponderEvent], None]
@@ -154,8 +138,8 @@ class Responder:
     async def leave(self) -> None:
         """Leave the queue group, so that the others get all requests; answer what has come."""
         self.joined = False
-        subscriptions, self._operation_subscriptions = self._operation_subscriptions, []
-        await self._bus.drain(subscriptions)
+        await self._bus.drain(self._operation_subscriptions)
+        self._operation_subscriptions = []
         log.warning("left the queue group")
 
     async def rejoin(self) -> None:
@@ -163,6 +147,8 @@ class Responder:
 
         Raises SubscriptionsDeniedError when the user lacks a permission.
         """
+        await self._bus.drain(self._operation_subscriptions)  # of an earlier try
+        self._operation_subscriptions = []
         for endpoint in self._endpoints:
             subscription = await self._bus.client.subscribe(
                 endpoint.operation.subject,
@@ -172,8 +158,8 @@ class Responder:
                 pending_bytes_limit=PENDING_BYTES,
             )
             self._operation_subscriptions.append(subscription)
-        self.joined = True
         await confirm_subscriptions(self._bus)
+        self.joined = True
 
     async def stop(self) -> None:
         """Accept no more, answer everything accepted, then leave discovery; lose no request.
@@ -273,13 +259,16 @@ class Responder:
         if not await self._bus.send(arrival.reply_to, reply.body, headers):
             self._observe(ResponderEvent.REPLY_NOT_SENT)
 
+    def _is_whole(self) -> bool:
+        return self.joined and self.accepting and self._has_database()
+
     def _discovery(self) -> dict[str, Callable[[], bytes]]:
         identity, queue = self._identity, SCHEDULER_QUEUE
         operations = [endpoint.operation for endpoint in self._endpoints]
         counted = {endpoint.operation.subject: endpoint.statistics for endpoint in self._endpoints}
         info = micro.info(identity, operations, queue)
         return {
-            "PING": lambda: micro.ping(identity, has_database=self._has_database()),
+            "PING": lambda: micro.ping(identity, has_database=self._is_whole()),
             "INFO": lambda: info,
             "STATS": lambda: micro.stats(identity, operations, queue, counted),
         }

@@ -85,6 +85,16 @@ def configure(log_format: LogFormat, level: LogLevel) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # The queue library logs every job's traceback; the run record says the same once.
     logging.getLogger("pgqueuer").setLevel(logging.WARNING)
+    # The driver's pool logs a traceback whenever it cannot connect, which it then tries again.
+    logging.getLogger("asyncpg.pool").addFilter(_name_error)
+
+
+def _name_error(record: logging.LogRecord) -> bool:
+    """Put the error into the message in place of its traceback."""
+    if record.exc_info:
+        record.msg, record.args = f"{record.getMessage()}: {record.exc_info[1]}", ()
+        record.exc_info = record.exc_text = None
+    return True
 
 
 def log_info(log: logging.Logger, message: str, **values: Any) -> None:  # noqa: ANN401 -- as below

