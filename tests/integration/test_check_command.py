@@ -106,7 +106,7 @@ async def test_unreachable_servers_are_reported_without_passwords(line: CommandL
         nats_url="nats://me:hidden-word@127.0.0.1:9",
     )
     assert "error    database: postgresql://me:***@127.0.0.1:9/x cannot be reached" in result.out
-    assert "error    NATS: no NATS server at 127.0.0.1:9" in result.out
+    assert "error    NATS: no NATS server at nats://127.0.0.1:9" in result.out
     assert "hidden-word" not in result.out + result.err
     assert error_line(result, 1)
 
