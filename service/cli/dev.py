@@ -56,6 +56,7 @@ def start(
     \b
     Examples:
       ext-scheduler dev          then run the commands it prints in another terminal
+      ext-scheduler dev start    the same, in full
       ext-scheduler dev hello --watch
       ext-scheduler dev hello --without bridge,dev-runner
     """

@@ -87,7 +87,7 @@ async def run(options: Options, tell: Callable[[str], None]) -> History:
         await asyncio.gather(*injections)
         tell(f"{len(injection.faults)} faults; now all comes back")
         await environment.all_ready()
-        await (until_after_slot if options.calm else until_planned)(options)
+        await until_after_slot(options)
         stopping.set()
         await changing
         await probing
