@@ -65,7 +65,7 @@ async def create_one(connection: Connection, install: Install) -> object:
 async def rate(
     url: str, connections: int, statement: Statement, installs: Sequence[Install], count: int
 ) -> float:
-    """Calls a second over so many connections, each held."""
+    """Calls a second over that many connections, each held."""
     async with asyncpg.create_pool(url, min_size=connections, max_size=connections) as pool:
         await _spread(pool, connections, statement, installs, count // 10)
         began = time.perf_counter()

@@ -50,12 +50,12 @@ class Install(Struct, frozen=True):
 
 
 async def installs(connection: asyncpg.Connection, prefix: str, count: int) -> list[Install]:
-    """Make so many installs of one extension, without schedules."""
+    """Make that many installs of one extension, without schedules."""
     rows = await connection.fetch(REGISTRY, prefix, count)
     return [Install(row["id"], row["tenant_id"]) for row in rows]
 
 
 async def schedules(connection: asyncpg.Connection, prefix: str, each: int) -> None:
-    """Give every install of the prefix so many schedules, with timers."""
+    """Give every install of the prefix that many schedules, with timers."""
     await connection.execute(SCHEDULES, prefix, each)
     await connection.execute(TIMERS, prefix)

@@ -156,7 +156,7 @@ async def database(postgres: Postgres, name: str, *, migrated: bool = True) -> s
 
 
 async def due_together(connection: asyncpg.Connection, size: int) -> datetime:
-    """Write so many schedules, ten for each install, all due at one slot soon; return it."""
+    """Write that many schedules, ten for each install, all due at one slot soon; return it."""
     await data.installs(connection, "bench", size // data.SCHEDULES_EACH)
     await data.schedules(connection, "bench", data.SCHEDULES_EACH)
     await connection.execute(CONFIGURED)
@@ -187,7 +187,7 @@ async def fire_rounds(stage: Stage, size: int, alg: str, rounds: int) -> Figures
 
 
 async def fire(stage: Stage, size: int, alg: str, number: int = 0) -> Figures:
-    """Let so many fire, and drain as many jobs that do nothing just before."""
+    """Fire that many schedules, after draining as many no-op jobs."""
     name, postgres = f"{alg.lower()}_{size}_{number}", stage.postgres
     bare = await database(postgres, f"noop_{name}", migrated=False)
     arguments = ("bench.noop_drain", bare, size, postgres.server.pid)

@@ -82,7 +82,7 @@ class Generator(asyncio.Protocol):
             self._transport.write(b"".join(frames))
 
     async def run(self, messages: Sequence[Message], at_once: int, within: float = 120) -> Outcome:
-        """Send them all, so many at once, ``within`` seconds. Raises LoadFailedError."""
+        """Send them all, ``at_once`` at a time, ``within`` seconds. Raises LoadFailedError."""
         self._messages, self._in_flight, self._latencies = iter(messages), 0, []
         self._began = [0.0] * at_once
         self._over = asyncio.get_running_loop().create_future()

@@ -49,7 +49,7 @@ ALGORITHMS = ("HS256", "EdDSA")
 CONCURRENCY = (1, 16, 64)
 LISTERS, CREATORS = 500, 4000
 SERIAL = 8
-"""At concurrency 1 so many times fewer requests are sent."""
+"""How many times fewer requests are sent at concurrency 1."""
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -218,7 +218,7 @@ async def prepare(database: str, others: int) -> tuple[list[Install], list[Insta
 
 
 async def soak(stage: Stage, count: int) -> None:
-    """Send so many lists, a tenth at a time, and print the responder's memory after each."""
+    """Send ``count`` lists, a tenth at a time, and print the responder's memory after each."""
     load = await generator(stage.bus)
     key = stage.keys["HS256"]
     with responder(stage) as process:

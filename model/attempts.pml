@@ -282,7 +282,7 @@ write:  atomic {
 release: atomic {
             !frozen[w] ->
             if
-            :: outages > 0 && JOB_IS_MINE(r) -> outages--; job_owner[r] = NOBODY     /* given up: nobody sends heartbeats */
+            :: outages > 0 && JOB_IS_MINE(r) -> outages--; job_owner[r] = NOBODY     /* given up: no heartbeats are sent */
             :: true -> release_job(r, waits)
             fi;
             forget(); goto next

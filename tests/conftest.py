@@ -41,7 +41,7 @@ def servers_directory() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def postgres(servers_directory: Path) -> Iterator[Postgres]:
     """The server that the tests share: not to be stopped; start another one for that."""
-    # Plans and costs are held exactly: nobody else may come and gather statistics meanwhile.
+    # Plans and costs are held exactly: no other process may gather statistics in between.
     calm = {"autovacuum": "off"}
     with embedded_postgres(servers_directory / "postgres", settings=calm) as server:
         asyncio.run(make_template(server))

@@ -43,7 +43,7 @@ async def keep_share(
 ) -> None:
     """Leave the queue group while only others have a database; until cancelled.
 
-    Where none has, each stays, so that callers are told at once that the service is unavailable.
+    Where none has, each stays, so that callers get ``UNAVAILABLE`` at once.
     """
     while True:
         try:

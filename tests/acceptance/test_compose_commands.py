@@ -63,14 +63,14 @@ def cluster(tmp_path: Path, secrets: Path) -> Iterator[dict[str, Nats]]:
 
 def variables_of_the_server(directory: Path, secrets: Path, routes: str) -> dict[str, str]:
     """What the shipped script sets before it starts the server."""
-    told = directory / "bin" / "nats-server"
-    told.parent.mkdir()
-    told.write_text("#!/bin/sh\nexec env\n")
-    told.chmod(0o755)
+    recorder = directory / "bin" / "nats-server"
+    recorder.parent.mkdir()
+    recorder.write_text("#!/bin/sh\nexec env\n")
+    recorder.chmod(0o755)
     shown = subprocess.run(
         ["/bin/sh", ROOT / "deploy" / "nats" / "start.sh"],
         env={
-            "PATH": f"{told.parent}{os.pathsep}{os.defpath}",
+            "PATH": f"{recorder.parent}{os.pathsep}{os.defpath}",
             "SECRETS_DIRECTORY": str(secrets),
             "NATS_CLUSTER": routes,
         },

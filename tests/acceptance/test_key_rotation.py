@@ -1,4 +1,4 @@
-"""Keys change while requests are made: nobody restarts, and nothing is refused."""
+"""Keys change while requests are made: no process restarts, and nothing is refused."""
 
 import asyncio
 import signal
@@ -123,8 +123,8 @@ async def test_an_interrupted_rotation_prints_the_next_step(tmp_path: Path, nats
     assert b"waiting 60 s" in await rotating.stderr.readline()
     rotating.send_signal(signal.SIGINT)
     out, err = await rotating.communicate()
-    told = error_line(CommandResult(rotating.returncode or 0, out.decode(), err.decode()), 130)
-    assert told == "interrupted after add; continue with --step switch"
+    message = error_line(CommandResult(rotating.returncode or 0, out.decode(), err.decode()), 130)
+    assert message == "interrupted after add; continue with --step switch"
     await line.ok(*ROTATE, "--step", "switch")
     await line.ok(*ROTATE, "--step", "remove")
     assert kids(tmp_path / "runner.json") == ["new"]

@@ -104,7 +104,7 @@ def check_worker(samples: Samples) -> None:
     assert of("nats_connected") == 1
 
 
-def told(process: Process, message: str) -> list[dict[str, Any]]:
+def logged(process: Process, message: str) -> list[dict[str, Any]]:
     """The complete lines with this message; all of the log must be JSON."""
     complete = process.log.read_text().rpartition("\n")[0].splitlines()
     return [line for line in map(msgspec.json.decode, complete) if line["message"] == message]
@@ -114,8 +114,8 @@ async def test_log_lines_show_each_operation_and_run_but_no_secret(
     tmp_path: Path, server: Nats, database: str, pool: asyncpg.Pool
 ) -> None:
     async with busy_session(server, database, pool, tmp_path) as session:
-        # Runs are told of after the commit that the session waited for.
-        await eventually(lambda: len(told(session.worker, "run")) == 4)
+        # Runs are logged after the commit that the session waited for.
+        await eventually(lambda: len(logged(session.worker, "run")) == 4)
     check_request_lines(session)
     check_run_lines(session)
     for process in (session.responder, session.worker):
@@ -127,7 +127,7 @@ async def test_log_lines_show_each_operation_and_run_but_no_secret(
 
 
 def check_request_lines(session: Session) -> None:
-    requests = told(session.responder, "request")
+    requests = logged(session.responder, "request")
     outcomes = [(line["operation"], line["outcome"]) for line in requests]
     assert sorted(outcomes) == sorted(
         [*((op, "ok") for op in HOST_OPS), ("create", "refused"), ("list", "failed")]
@@ -144,7 +144,7 @@ def check_request_lines(session: Session) -> None:
 
 
 def check_run_lines(session: Session) -> None:
-    runs = told(session.worker, "run")
+    runs = logged(session.worker, "run")
     assert sorted(line["outcome"] for line in runs) == ["error", "queued", "success", "success"]
     asked = {call.request["context"]["request_id"] for call in session.runner.calls}
     for line in runs:

@@ -1,4 +1,4 @@
-"""More than can be done: who is told so at once, who is not held up, and what nobody waits for."""
+"""Overload: who is refused at once, who is not held up, and which requests no caller waits for."""
 
 import asyncio
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A process that is told to stop ends, soon and well, whatever is gone, frozen or hanging."""
+"""A process that is asked to stop ends soon and cleanly, whatever is missing, frozen or hanging."""
 
 import asyncio
 import signal
@@ -141,7 +141,7 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize(
-    ("hang", "told"),
+    ("hang", "remaining"),
     [
         ("await cannot_be_ended()", "main"),
         (
@@ -152,7 +152,7 @@ asyncio.run(main())
     ids=["a task that will not be cancelled", "a thread, when all tasks have ended"],
 )
 async def test_a_component_that_hangs_at_the_stop_is_abandoned_and_named(
-    hang: str, told: str
+    hang: str, remaining: str
 ) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -167,7 +167,7 @@ async def test_a_component_that_hangs_at_the_stop_is_abandoned_and_named(
     async with asyncio.timeout(60):
         _, said = await process.communicate()
     assert process.returncode == 1
-    assert said.decode() == (f"ext-scheduler: did not end within 2 s; still running: {told}\n")
+    assert said.decode() == (f"ext-scheduler: did not end within 2 s; still running: {remaining}\n")
 
 
 @pytest.fixture

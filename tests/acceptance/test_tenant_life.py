@@ -134,7 +134,7 @@ async def test_a_tenant_passes_its_whole_life_cycle(tmp_path: Path, settings: Se
 
 
 async def prepared(line: CommandLine) -> None:
-    """Keys and tables, all made anew."""
+    """New keys and tables."""
     (line.home / "keys.json").unlink()
     for name, issuer, audience in (
         ("runner", "runner", "host"),

@@ -1,4 +1,4 @@
-"""PostgreSQL or NATS gone, frozen and back: what callers are told meanwhile, and what is lost."""
+"""PostgreSQL or NATS away, frozen and back: what callers are answered, and that nothing is lost."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -137,7 +137,7 @@ async def test_the_service_survives_an_outage_of_nats(
             await eventually(lambda: waiting_for_locks(pool))
             await asyncio.to_thread(nats_server.server.kill)
             await eventually(lambda: shown(process, 503, database=True, bus=False))
-        # The work in hand is completed, though its answer may find nobody any more.
+        # Running work is completed, though its caller may no longer wait for the answer.
         await eventually(lambda: has_one_schedule(pool))
         in_hand.cancel()
         await asyncio.to_thread(nats_server.server.start)

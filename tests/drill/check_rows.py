@@ -17,7 +17,7 @@ def check_rows(
     walks: Walks,
     results: CheckResults,
 ) -> None:
-    """Compare the schedules with what their workload were told."""
+    """Compare the schedules with what their workload was answered."""
     stored = {each.schedule_id: each for each in history.stored}
     for schedule_id, own in changes.items():
         found = stored.pop(schedule_id, None)
@@ -38,7 +38,7 @@ def check_rows(
             _check_last_run(found, runs.get(schedule_id, ()), results)
     for schedule_id, found in stored.items():
         if found.row.cron:
-            results.violation(Violation.RESURRECTED, f"{schedule_id}: nobody made it")
+            results.violation(Violation.RESURRECTED, f"{schedule_id}: never created")
         else:
             results.violation(Violation.TIMER, f"{schedule_id}: a timer without schedule")
 
@@ -58,8 +58,10 @@ def _check_timer(found: Stored, stopped: float, walks: Walks, results: CheckResu
 
 
 def _check_last_run(found: Stored, runs: Sequence[Run], results: CheckResults) -> None:
-    told = [run for run in runs if run.status in {"success", "error"} and run.started is not None]
-    last = max(told, key=lambda run: run.slot, default=None)
+    recorded = [
+        run for run in runs if run.status in {"success", "error"} and run.started is not None
+    ]
+    last = max(recorded, key=lambda run: run.slot, default=None)
     want = (last.started, last.status) if last else (None, None)
     if (found.last_run_at, found.last_run_status) != want:
         seen = (found.last_run_at, found.last_run_status)

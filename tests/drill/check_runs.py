@@ -65,7 +65,7 @@ def perhaps_off(changes: Sequence[Change], began: float, ended: float) -> bool:
 
 
 def _together(run: Run, other: Run) -> bool:
-    """Whether two runs were under way at once; which of them held the schedule, nobody else saw."""
+    """Return whether two runs overlapped; which owned the schedule is not visible here."""
     began = max(_began(run), _began(other))
     ended = min(run.finished or began, other.finished or began)
     return other.attempts > 0 and began <= ended + WRITTEN_WITHIN

@@ -26,7 +26,7 @@ def check(history: History) -> CheckResults:
         expected = duties(history, own, planning, walks)
         check_slots(schedule_id, expected, runs[schedule_id], stored.get(schedule_id), results)
     for schedule_id in runs.keys() - changes.keys():
-        results.violation(Violation.NOT_DUE, f"{schedule_id}: nobody made it")
+        results.violation(Violation.NOT_DUE, f"{schedule_id}: never created")
     for run in history.runs:
         own_changes = changes.get(run.schedule_id, ())
         check_runs.check_run(run, history, own_changes, calls[run.id], results)
@@ -102,8 +102,8 @@ def check_exit(ended: Exit, history: History, results: CheckResults) -> None:
             results.violation(Violation.ENDED_BADLY, f"{about} (asked to stop)")
         return
     reason = any(t.began <= ended.at <= t.ended + AFTERMATH for t in history.faults)
-    told = ended.words.startswith("ext-scheduler: ") and "Error(" not in ended.words
-    clear = ended.status > 0 and told and not ended.traceback
+    explained = ended.words.startswith("ext-scheduler: ") and "Error(" not in ended.words
+    clear = ended.status > 0 and explained and not ended.traceback
     if reason and clear:
         results.count(Expected.ENDED_CLEARLY)
     else:

@@ -33,7 +33,7 @@ FULL JOIN ext_scheduler.timers t ON t.tenant_id = s.tenant_id AND t.schedule_id 
 """
 UNFINISHED = "SELECT count(*) FROM ext_scheduler.runs WHERE status IN ('queued', 'running')"
 STOPPED_WITHIN_S = 20.0
-"""What comes due while all are told to stop would look as if nobody cared for it."""
+"""What comes due while all processes stop would look as if it had been lost."""
 
 
 class Options(Struct, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ LOST_COMMITS_S = (0.5, 2.5)
 FROZEN_S = (7.0, 22.0)
 """Past the heartbeat (5 s), and at times past the lease of an attempt (16 s)."""
 PROMOTED_AFTER_S = 2.0
-"""How long whoever promotes the standby takes to notice."""
+"""How long it takes until the loss is noticed and the standby promoted."""
 AWAY_S = 75.0
 """From shortly before one slot until long after the next: one of them is missed."""
 
@@ -87,9 +87,9 @@ class FaultInjection:
         environment.postgres, environment.proxy = environment.standby, environment.standby_proxy
 
     async def inject(self, until: float, gap_s: float, least: int = 0) -> None:
-        """One fault after another until then (Unix seconds), on average so many seconds apart.
+        """One fault after another until then (Unix seconds), on average that many seconds apart.
 
-        It goes on until there are at ``least`` so many.
+        It goes on until there were ``least`` faults.
         """
         self._until = until
         for kind in self._drawn():

@@ -31,7 +31,7 @@ class PlantedFault(StrEnum):
     TWICE = "twice"
     """Occurrences are no longer unique, and planners do not mind each other."""
     SKIP = "skip"
-    """One in so many slots is passed over."""
+    """One in that many slots is passed over."""
     KEYS = "keys"
     """Each attempt has an idempotency key of its own."""
     STALE = "stale"

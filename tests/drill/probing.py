@@ -15,7 +15,7 @@ EVERY_S = 0.3
 async def probe_all_the_time(
     scheduler: SchedulerHost, probes: list[Probe], stopping: asyncio.Event
 ) -> None:
-    """Ask one question after another, without waiting for the answers, until told to stop."""
+    """Ask one question after another, without waiting for the answers, until stopped."""
     async with asyncio.TaskGroup() as questions:
         while not stopping.is_set():
             questions.create_task(_probe(scheduler, probes))

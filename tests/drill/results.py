@@ -41,7 +41,7 @@ class Violation(StrEnum):
     NEEDLESS_OVERLAP = "run skipped as overlap without one"
     FOREIGN_KEY = "call with a foreign idempotency key"
     UNRECORDED = "call without a run record"
-    UNKNOWN = "call for a schedule nobody made"
+    UNKNOWN = "call for a schedule never created"
     DELETED = "call for a deleted schedule"
     DISABLED = "call for a disabled schedule"
     REPEATED = "attempt called twice"

@@ -60,7 +60,7 @@ class Workload:
         self._made = 0
 
     async def seed(self, count: int) -> None:
-        """Create so many schedules."""
+        """Create that many schedules."""
         left = iter(range(count))
 
         async def work() -> None:
@@ -70,7 +70,7 @@ class Workload:
         await asyncio.gather(*(work() for _ in range(SEEDERS)))
 
     async def go_on(self, stopping: asyncio.Event) -> None:
-        """Change this and that until told to stop; what was begun then is carried through."""
+        """Make changes until stopped; a change that has begun is completed."""
 
         pause_s = OWNERS * self._changed_every_s / len(self._free)
 

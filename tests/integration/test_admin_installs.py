@@ -126,7 +126,7 @@ async def test_an_install_is_disabled_and_enabled(admin: Admin, pool: asyncpg.Po
     assert await admin("setInstallEnabled", installId=identity, enabled=False) == {"success": True}
     assert (await host("list"))["code"] == "DENIED"
     assert await counts(pool, "ext_scheduler.timers") == {"ext_scheduler.timers": 1}
-    # Nothing fired in the meantime, and nobody planned: what is overdue is not made up.
+    # Nothing fired in the meantime and no planner ran: what is overdue is not made up.
     await pool.execute("UPDATE ext_scheduler.timers SET due_at = now() - interval '3 hours'")
     assert await admin("setInstallEnabled", installId=identity, enabled=True) == {"success": True}
     timer = await pool.fetchrow("SELECT *, due_at > now() AS ahead FROM ext_scheduler.timers")
@@ -180,10 +180,10 @@ async def test_all_schedules_of_an_install_are_disabled(admin: Admin, pool: asyn
         (False, None, False)
     }
     assert await counts(pool, "ext_scheduler.timers") == {"ext_scheduler.timers": 0}
-    told = await pool.fetch(
+    events = await pool.fetch(
         "SELECT schedule_id FROM ext_scheduler.outbox WHERE type = 'schedule.disabled'"
     )
-    assert len(told) == 2
+    assert len(events) == 2
     again = await admin("disableSchedules", installId=registered["installId"])
     assert again == {"success": True, "disabled": 0}
 

@@ -82,7 +82,7 @@ async def sides(pool: asyncpg.Pool) -> tuple[Side, Side]:
 
 
 def bodies(other: Side) -> dict[str, list[dict[str, Any]]]:
-    """For each operation, what somebody would send who knew the other's ids."""
+    """For each operation, what a caller would send who knew the other's ids."""
     tenant, install = {"tenantId": other.tenant_id}, {"installId": other.install_id}
     schedule = {"scheduleId": other.schedule_id}
     return {

@@ -149,8 +149,8 @@ async def test_schedules_without_endpoint_are_disabled_until_it_exists_again(
     assert (await remapping.shown(on_a))["enabled"] is True
     assert (await remapping.shown(off))["lastError"] is None
     assert await pool.fetchval("SELECT count(*) FROM ext_scheduler.timers") == 1
-    told = await pool.fetch("SELECT type, schedule_id::text FROM ext_scheduler.outbox")
-    assert ("schedule.disabled", on_b) in {tuple(row) for row in told}
+    events = await pool.fetch("SELECT type, schedule_id::text FROM ext_scheduler.outbox")
+    assert ("schedule.disabled", on_b) in {tuple(row) for row in events}
     back = await remapping.update("1.0.0")
     assert [each["scheduleId"] for each in back["reenabled"]] == [on_b]
     again = await remapping.shown(on_b)

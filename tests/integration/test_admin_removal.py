@@ -153,10 +153,10 @@ async def test_uninstall_leaves_only_audit_entries(pool: asyncpg.Pool, op: str) 
     assert (answer["schedulesRemoved"], answer["runsRemoved"]) == (6, 6)
     after = await traces(pool, str(fixture.id))
     assert set(after) == {AUDIT, "ext_scheduler.outbox"}
-    told = await pool.fetch(
+    events = await pool.fetch(
         "SELECT type FROM ext_scheduler.outbox WHERE install_id = $1", fixture.id
     )
-    assert [row["type"] for row in told] == ["install.removed"]
+    assert [row["type"] for row in events] == ["install.removed"]
     holders = "SELECT count(*) FROM ext_scheduler.active_runs WHERE tenant_id = 'tenant-1'"
     assert await pool.fetchval(holders) == 0
     assert await traces(pool, str(other.id)) == kept
@@ -182,7 +182,7 @@ async def test_a_second_purge_changes_nothing_and_keeps_the_removal_event(
     fixture = await install_fixture(pool, "tenant-1")
     await fill(pool, fixture)
     removal, jti = {"installId": str(fixture.id)}, uuid4()
-    told = await fixture.admin.send("uninstall", removal, jti)
+    first = await fixture.admin.send("uninstall", removal, jti)
     everyones = operator(fixture.admin.dispatcher)
     # What a worker that was killed has left of a schedule that is gone.
     await pool.execute(
@@ -195,7 +195,7 @@ async def test_a_second_purge_changes_nothing_and_keeps_the_removal_event(
     assert set(before) == {AUDIT, "ext_scheduler.idempotency", "ext_scheduler.outbox"}
     assert (await everyones("purgeTenant", tenantId="tenant-1"))["success"] is True
     assert await traces(pool, "tenant-1") == before
-    assert (await fixture.admin.send("uninstall", removal, jti)).body == told.body
+    assert (await fixture.admin.send("uninstall", removal, jti)).body == first.body
 
 
 async def test_a_table_that_still_refers_to_an_install_is_named(pool: asyncpg.Pool) -> None:

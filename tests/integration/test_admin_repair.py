@@ -248,9 +248,9 @@ async def test_an_operators_repairs_are_in_the_audit_log_of_the_tenant(setting: 
     everyones = operator(setting.admin.dispatcher)
     await everyones("reconcile", dryRun=True)
     await everyones("reconcile")
-    (told,) = (await setting.admin("auditLog"))["entries"][:1]
-    assert (told["op"], told["actor"]) == ("reconcile", "operator/operator-1")
-    assert told["changes"] == {"schedule_without_endpoint": 1}
+    (entry,) = (await setting.admin("auditLog"))["entries"][:1]
+    assert (entry["op"], entry["actor"]) == ("reconcile", "operator/operator-1")
+    assert entry["changes"] == {"schedule_without_endpoint": 1}
 
 
 async def test_backfilling_reports_malformed_manifests_and_may_be_repeated(

@@ -1,4 +1,4 @@
-"""The connection: honest about failure, patient in outages, deaf to nobody's malformed bytes."""
+"""The connection: reports failures, waits out outages, survives malformed bytes."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""Many creates at once: exact limits, nobody held up by another, nothing half written."""
+"""Many creates at once: exact limits, no caller held up by another, nothing half written."""
 
 import asyncio
 from typing import Any

@@ -25,7 +25,7 @@ ALIVE = "SELECT bool_and(heartbeat > $1) FROM ext_scheduler.pgqueuer"
 
 
 class Handled:
-    """A handler that holds its jobs until it is told to let go, and notes them."""
+    """A handler that records its jobs and holds them until they are released."""
 
     def __init__(self) -> None:
         self.seen: list[UUID] = []

@@ -153,7 +153,7 @@ async def left_by(pool: asyncpg.Pool, installed: Installed) -> list[str]:
     return sorted(rows)
 
 
-def told(reply: Reply) -> Any:
+def content(reply: Reply) -> Any:
     """A reply but for the id of the new schedule."""
     answer = read(reply)
     return {**answer, "scheduleId": "scheduleId" in answer}, reply.error
@@ -185,7 +185,7 @@ async def test_batched_creates_equal_single_creates_in_answers_and_rows(
     together = await asyncio.gather(
         *(sent(at_once, *each) for each in zip(right, cases, jtis, strict=True))
     )
-    assert list(map(told, together)) == list(map(told, alone))
+    assert list(map(content, together)) == list(map(content, alone))
     for one, other in zip(left, right, strict=True):
         assert await left_by(pool, one) == await left_by(pool, other)
     assert at_once.statements[installs.LOCK] == LOCKED_ALONE

@@ -40,7 +40,7 @@ async def runner(tmp_path: Path) -> AsyncIterator[Runner]:
 
 
 async def outcome(runner: Runner, content: bytes, timeout_ms: int = 90_000) -> ExecuteResponse:
-    """Run a component, then a well-behaved one: whatever came of the first harms nobody."""
+    """Run a component, then a well-behaved one: whatever the first did does not affect it."""
     name = install_bytes(content, runner.components)
     response = await runner.execute(name, timeout_ms=timeout_ms)
     well = install_bytes(component(), runner.components)

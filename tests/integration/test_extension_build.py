@@ -1,4 +1,4 @@
-"""Building extensions: once for each state of their sources, whoever asks."""
+"""Building extensions: once for each state of their sources, whichever process asks."""
 
 import asyncio
 import shutil

@@ -1,4 +1,4 @@
-"""Overlap, leases and fences: one call of a schedule at a time, whoever dies or freezes."""
+"""Overlap, leases and fences: one call of a schedule at a time, whatever worker dies."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -37,7 +37,7 @@ async def a_round(setting: Setting) -> None:
 
 
 async def drivers(setting: Setting, id_: UUID) -> tuple[bool, bool]:
-    """Whether the row has a timer, and whether it has somebody else's handle."""
+    """Whether the row has a timer, and whether it has the handle of another job runner."""
     row = await setting.pool.fetchrow(
         """SELECT s.job_id, s.runner_schedule_id,
              EXISTS (SELECT FROM ext_scheduler.timers t WHERE t.schedule_id = s.id) AS timed
@@ -228,7 +228,7 @@ SET job_id = NULL, runner_schedule_id = NULL, updated_at = now() WHERE id = $1
 @pytest.mark.parametrize(
     ("statements", "expected"),
     [
-        # Driven by nobody: it is off.
+        # No job runner drives it: it is off.
         ([OFF], (False, False)),
         # On again, with the platform's own job: the platform's.
         ([OFF, ON, OWN_JOB], (False, True)),

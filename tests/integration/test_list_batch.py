@@ -1,4 +1,4 @@
-"""Lists that are answered together: the same as each alone, and nobody sees another's."""
+"""Lists that are answered together: the same as each alone, and no install sees another's."""
 
 import asyncio
 from typing import Any
@@ -40,7 +40,7 @@ FROM generate_series(1, 20) n
 
 
 async def some(pool: asyncpg.Pool, tenant_id: str, count: int, **replaced: Any) -> Installed:
-    """An install with so many schedules."""
+    """An install with that many schedules."""
     installed = await install(pool, tenant_id=tenant_id, **replaced)
     await pool.execute(
         """INSERT INTO extension_api_endpoint (version_id, method, path, handler)

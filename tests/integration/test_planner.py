@@ -1,4 +1,4 @@
-"""The planner against a real database: what a due timer comes to, once, whoever plans."""
+"""The planner against a real database: what a due timer becomes, once, whichever worker plans."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta

@@ -63,7 +63,7 @@ async def made(pool: asyncpg.Pool) -> Installed:
 async def working(
     pool: asyncpg.Pool, client: NatsConnection, settings: WorkerSettings = SETTINGS
 ) -> AsyncIterator[Worker]:
-    """A worker for the time of the block; it must stop by itself when told to."""
+    """A worker within the context; it must stop when it is asked to."""
     worker = Worker(pool, RunnerClient(client, lambda: WORKER_KEY), Metrics(), settings)
     stopping = asyncio.Event()
     task = asyncio.create_task(worker.run(stopping))

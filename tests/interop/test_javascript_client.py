@@ -82,8 +82,8 @@ async def walk(program: Path, server: Nats, key_file: Path, **more: str) -> dict
     process = await node(program / "walk.js", server, key_file, **more)
     out, errors = await process.communicate()
     assert process.returncode == 0, errors.decode()
-    told: dict[str, Any] = json.loads(out)
-    return told
+    answers: dict[str, Any] = json.loads(out)
+    return answers
 
 
 async def node(script: Path, server: Nats, key_file: Path, **more: str) -> Process:
@@ -123,27 +123,27 @@ async def test_the_javascript_client_creates_and_lists_a_schedule(
 ) -> None:
     key_file = tmp_path / "key.json"
     key_file.write_bytes(key_set_document([KEYS[alg]]))
-    told = await walk(
+    answers = await walk(
         program,
         server,
         key_file,
         INSTALL_ID=str(installed.install_id),
         CONTENT_TYPE=content_type,
     )
-    assert told["endpoints"]["endpoints"][0]["path"] == "/api/both"
-    created = told["created"]
+    assert answers["endpoints"]["endpoints"][0]["path"] == "/api/both"
+    created = answers["created"]
     assert created["success"]
-    assert told["repeated"] == created
-    [schedule] = told["listed"]["schedules"]
+    assert answers["repeated"] == created
+    [schedule] = answers["listed"]["schedules"]
     assert schedule["id"] == created["scheduleId"]
     assert schedule["payload"] == {"float": 1.5, "text": "ü", "list": [1, None, True]}
     assert (schedule["endpointMethod"], schedule["lastRunAt"]) == ("POST", None)
-    assert told["taken"]["code"] == "CONFLICT"
-    assert list(told["wrong"]["fieldErrors"]) == ["endpoint", "cron"]
-    assert (told["reused"]["code"], told["reused"]["number"]) == ("CONFLICT", 409)
-    assert (told["forged"]["code"], told["forged"]["number"]) == ("UNAUTHORIZED", 401)
-    assert told["deleted"] == {"success": True}
-    assert told["got"] == {"schedule": None}
+    assert answers["taken"]["code"] == "CONFLICT"
+    assert list(answers["wrong"]["fieldErrors"]) == ["endpoint", "cron"]
+    assert (answers["reused"]["code"], answers["reused"]["number"]) == ("CONFLICT", 409)
+    assert (answers["forged"]["code"], answers["forged"]["number"]) == ("UNAUTHORIZED", 401)
+    assert answers["deleted"] == {"success": True}
+    assert answers["got"] == {"schedule": None}
 
 
 @pytest.mark.parametrize("alg", sorted(KEYS))

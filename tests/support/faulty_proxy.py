@@ -47,7 +47,7 @@ class FaultyProxy:
         return urlunsplit(parts._replace(netloc=f"{user}@127.0.0.1:{port}"))
 
     def disturb(self, disturbance: Disturbance) -> None:
-        """Disturb all connections, present and to come, until told otherwise."""
+        """Disturb all connections, present and to come, until this is changed."""
         self._disturbance = disturbance
         if disturbance is Disturbance.FROZEN:
             self._flows.clear()
@@ -55,7 +55,7 @@ class FaultyProxy:
             self._flows.set()
 
     def half_open(self) -> int:
-        """Cut the server off from all present connections; their clients are not told.
+        """Cut the server off from all present connections; their clients get no notice.
 
         What those send from now on is never answered. Returns how many there were.
         """

@@ -1,4 +1,4 @@
-"""Messages to the host operations from whoever means harm: unsigned, forged, and validly signed.
+"""Hostile messages to the host operations: unsigned, forged, and validly signed.
 
 The signed ones matter most: past the verification, they reach the rules and the SQL.
 """

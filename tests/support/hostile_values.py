@@ -1,4 +1,4 @@
-"""Values that nobody should send, as the bytes of either encoding, and mutations of good bytes."""
+"""Values that no caller should send, in the bytes of either encoding, and mutated bytes."""
 
 import json
 from collections.abc import Callable, Mapping

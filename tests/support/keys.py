@@ -1,4 +1,4 @@
-"""One key for each party, made anew for every test run."""
+"""One key for each party, generated for every test run."""
 
 from pathlib import Path
 

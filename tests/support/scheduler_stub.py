@@ -1,4 +1,4 @@
-"""Stands for the responders on a real bus: notes what arrives, and answers as it is told."""
+"""A double of the responders on a real bus: records what arrives, and answers as scripted."""
 
 import time
 from collections.abc import AsyncIterator, Callable

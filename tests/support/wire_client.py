@@ -54,7 +54,7 @@ class WireClient:
             return await future
 
     async def listen(self) -> None:
-        """Hand out replies until the connection ends; its end fails whoever still waits."""
+        """Deliver replies until the connection ends; its end fails what still waits."""
         fault: Exception = ConnectionError("the server ended the connection")
         try:
             await self._deliver()

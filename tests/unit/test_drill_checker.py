@@ -23,7 +23,7 @@ from tests.drill.history import (
 from tests.drill.results import Expected, Violation
 
 ZERO = 1_800_000_000.0
-"""A full minute; everything else is told in seconds from here."""
+"""A full minute; everything else is given in seconds from here."""
 KEPT = "00000000-0000-4000-8000-00000000000a"
 DELETED = "00000000-0000-4000-8000-00000000000b"
 DISABLED = "00000000-0000-4000-8000-00000000000c"
@@ -192,7 +192,7 @@ PLANTED: list[tuple[str, Violation, PlantedFault]] = [
     ("a run for the time before the schedule", Violation.NOT_DUE, and_run(KEPT, 0)),
     ("a run for what was deleted long ago", Violation.NOT_DUE, and_run(DELETED, 300)),
     ("a run for what was disabled long ago", Violation.NOT_DUE, and_run(DISABLED, 300)),
-    ("a run for what nobody made", Violation.NOT_DUE, and_run(STRANGER, 120)),
+    ("a run of a schedule never created", Violation.NOT_DUE, and_run(STRANGER, 120)),
     ("planned before its slot", Violation.EARLY, with_run(KEPT, 120, queued=ZERO + 119)),
     ("called before its slot", Violation.EARLY, and_call(KEPT, 360, received=ZERO + 359)),
     (
@@ -200,7 +200,7 @@ PLANTED: list[tuple[str, Violation, PlantedFault]] = [
         Violation.UNFINISHED,
         with_run(KEPT, 120, status="running", finished=None),
     ),
-    ("success that nobody saw", Violation.UNCALLED, lambda h: replace(h, calls=h.calls[1:])),
+    ("success without a call", Violation.UNCALLED, lambda h: replace(h, calls=h.calls[1:])),
     (
         "a failure in peace",
         Violation.NEEDLESS_FAILURE,
@@ -211,7 +211,7 @@ PLANTED: list[tuple[str, Violation, PlantedFault]] = [
     ("a key made up", Violation.FOREIGN_KEY, and_call(KEPT, 120, key=STRANGER)),
     ("the key of another slot", Violation.FOREIGN_KEY, and_call(KEPT, 60, key=call(KEPT, 120).key)),
     ("a call that nothing records", Violation.UNRECORDED, and_call(KEPT, 180)),
-    ("a call for what nobody made", Violation.UNKNOWN, and_call(STRANGER, 120)),
+    ("a call for a schedule never created", Violation.UNKNOWN, and_call(STRANGER, 120)),
     ("a call after deletion", Violation.DELETED, and_call(DELETED, 120, signed=int(ZERO + 150))),
     ("a call after disabling", Violation.DISABLED, and_call(DISABLED, 120, signed=int(ZERO + 150))),
     ("an attempt made twice", Violation.REPEATED, and_call(KEPT, 120, **later(175))),
@@ -223,13 +223,17 @@ PLANTED: list[tuple[str, Violation, PlantedFault]] = [
     ("an older state", Violation.LOST, with_stored(replace(KEPT_ROW, row=OFF))),
     ("an update too few", Violation.LOST, with_stored(stored(DISABLED, OFF, 1, 120, None))),
     ("back from the dead", Violation.RESURRECTED, with_stored(stored(DELETED, ON, 1, 120, 420))),
-    ("nobody's schedule", Violation.RESURRECTED, with_stored(stored(STRANGER, ON, 1, 120, 420))),
+    (
+        "a stored schedule never created",
+        Violation.RESURRECTED,
+        with_stored(stored(STRANGER, ON, 1, 120, 420)),
+    ),
     ("no timer", Violation.TIMER, with_stored(replace(KEPT_ROW, due=None))),
     ("a timer though disabled", Violation.TIMER, with_stored(stored(DISABLED, OFF, 2, 120, 420))),
     ("a timer past the next slot", Violation.TIMER, with_stored(replace(KEPT_ROW, due=ZERO + 480))),
     ("a timer between slots", Violation.TIMER, with_stored(replace(KEPT_ROW, due=ZERO + 400))),
     ("a timer that stands still", Violation.TIMER, with_stored(replace(KEPT_ROW, due=ZERO + 300))),
-    ("an older run is told", Violation.UNTOLD, with_stored(stored(KEPT, ON, 1, 300, 420))),
+    ("an older run is recorded", Violation.UNTOLD, with_stored(stored(KEPT, ON, 1, 300, 420))),
     ("another outcome", Violation.UNTOLD, with_stored(replace(KEPT_ROW, last_run_status="error"))),
     (
         "a refusal",

@@ -1,4 +1,4 @@
-"""What a guest may ask of its host, and what it is told otherwise."""
+"""What a guest may ask of its host, and how anything else is refused."""
 
 import logging
 from typing import Any

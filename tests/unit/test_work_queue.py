@@ -26,7 +26,7 @@ async def test_suspended_item_frees_its_place_for_the_next() -> None:
     work = Work(concurrency=1, waiting=3)
     assert all(work.queue.put(item, 1) for item in ("a1", "b1", "a2", "b2"))
     await asyncio.sleep(0)
-    assert await work.queue.finish(0.05) == []  # cancelled, for nobody let them through
+    assert await work.queue.finish(0.05) == []  # cancelled: nothing let them through
     assert work.done == ["b1", "b2"]
 
 

@@ -69,7 +69,7 @@ def test_a_zone_is_read_once() -> None:
 
 
 def test_files_of_the_host_are_never_read(tmp_path: Path) -> None:
-    """A host that takes Lima for Tokyo, and knows a name that nobody else has, changes nothing."""
+    """A host that takes Lima for Tokyo, and knows a name of its own, changes nothing."""
     tokyo = resources.files("tzdata").joinpath("zoneinfo", "Asia", "Tokyo").read_bytes()
     (tmp_path / "America").mkdir()
     (tmp_path / "America" / "Lima").write_bytes(tokyo)

@@ -135,13 +135,13 @@ def test_events_and_executions_fit_the_document(document: dict[str, Any]) -> Non
 
 
 def test_every_code_is_documented_by_an_operation() -> None:
-    told = {
+    documented = {
         code
         for realm, op in OPERATIONS
         for codes in reply_codes(realm, op).values()
         for code in codes
     }
-    assert told == {code.value for code in NUMBERS}
+    assert documented == {code.value for code in NUMBERS}
     assert set(HOST_REFUSALS) == set(HOST_OPS)
     assert set(ADMIN_REFUSALS) == set(ADMIN_OPS)
 

@@ -15,7 +15,7 @@ log = getLogger(__name__)
 INTERVAL_S = 2.0
 ANSWER_TIMEOUT_S = 4.0
 STOOD_STILL_S = 1.0
-"""A process that itself stood still for longer judges nobody."""
+"""A process that itself stood still for longer does not judge the server."""
 ASK = "SELECT true"
 
 
