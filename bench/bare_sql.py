@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
-from bench.data import CRON, PATH, Install
+from bench.data import CRON, PATH, BenchInstall
 from service.storage.engine.connection import Connection
 
 LIST = """
@@ -42,15 +42,15 @@ INSERT INTO ext_scheduler.timers (tenant_id, schedule_id, install_id, cron, time
 VALUES ($1, $2, $3, $4, 'UTC', now() + interval '1 hour')
 """
 
-Statement = Callable[[Connection, Install], Awaitable[object]]
+Statement = Callable[[Connection, BenchInstall], Awaitable[object]]
 
 
-async def list_one(connection: Connection, install: Install) -> object:
+async def list_one(connection: Connection, install: BenchInstall) -> object:
     """One select: the right to ask, and the schedules."""
     return await connection.fetch(LIST, install.tenant_id, install.id)
 
 
-async def create_one(connection: Connection, install: Install) -> object:
+async def create_one(connection: Connection, install: BenchInstall) -> object:
     """One transaction: one select, one insert of a schedule and one of a timer."""
     schedule_id: UUID = uuid4()
     async with connection.transaction():
@@ -63,7 +63,7 @@ async def create_one(connection: Connection, install: Install) -> object:
 
 
 async def rate(
-    url: str, connections: int, statement: Statement, installs: Sequence[Install], count: int
+    url: str, connections: int, statement: Statement, installs: Sequence[BenchInstall], count: int
 ) -> float:
     """Calls a second over that many connections, each held."""
     async with asyncpg.create_pool(url, min_size=connections, max_size=connections) as pool:
@@ -77,10 +77,10 @@ async def _spread(
     pool: asyncpg.Pool,
     connections: int,
     statement: Statement,
-    installs: Sequence[Install],
+    installs: Sequence[BenchInstall],
     count: int,
 ) -> None:
-    left: Iterator[tuple[int, Install]] = zip(range(count), cycle(installs), strict=False)
+    left: Iterator[tuple[int, BenchInstall]] = zip(range(count), cycle(installs), strict=False)
 
     async def work() -> None:
         async with pool.acquire() as connection:

@@ -42,17 +42,17 @@ FROM tenant_extension_schedule WHERE tenant_id LIKE $1 || '-%'
 """
 
 
-class Install(Struct, frozen=True):
+class BenchInstall(Struct, frozen=True):
     """One install; each is its own tenant's only one."""
 
     id: UUID
     tenant_id: str
 
 
-async def installs(connection: asyncpg.Connection, prefix: str, count: int) -> list[Install]:
+async def installs(connection: asyncpg.Connection, prefix: str, count: int) -> list[BenchInstall]:
     """Make that many installs of one extension, without schedules."""
     rows = await connection.fetch(REGISTRY, prefix, count)
-    return [Install(row["id"], row["tenant_id"]) for row in rows]
+    return [BenchInstall(row["id"], row["tenant_id"]) for row in rows]
 
 
 async def schedules(connection: asyncpg.Connection, prefix: str, each: int) -> None:

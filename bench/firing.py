@@ -31,7 +31,14 @@ from msgspec import Struct
 
 from bench import data
 from bench.cpu import cpu_s
-from bench.firing_report import DEFAULT_ALG, HEADLINE_ALG, IDLE_SIZES, REPORTED, Figures, report
+from bench.firing_report import (
+    DEFAULT_ALG,
+    HEADLINE_ALG,
+    IDLE_SIZES,
+    REPORTED,
+    FiringFigures,
+    report,
+)
 from contracts.context import generate_key, key_set_document
 from contracts.subjects import RUNNER_AUDIENCE
 from devstack.embedded import Nats, Postgres, embedded_nats, embedded_postgres, private_directory
@@ -171,7 +178,7 @@ async def due_together(connection: asyncpg.Connection, size: int) -> datetime:
     return slot
 
 
-class Stage(Struct, frozen=True):
+class FiringBench(Struct, frozen=True):
     """What all sizes share; ``runner`` is the process id of the Runner that answers at once."""
 
     directory: Path
@@ -180,13 +187,13 @@ class Stage(Struct, frozen=True):
     runner: int
 
 
-async def fire_rounds(stage: Stage, size: int, alg: str, rounds: int) -> Figures:
+async def fire_rounds(stage: FiringBench, size: int, alg: str, rounds: int) -> FiringFigures:
     """The figures of the round with the median ratio."""
     figures = [await fire(stage, size, alg, number) for number in range(rounds)]
     return sorted(figures, key=lambda each: each.ratio)[rounds // 2]
 
 
-async def fire(stage: Stage, size: int, alg: str, number: int = 0) -> Figures:
+async def fire(stage: FiringBench, size: int, alg: str, number: int = 0) -> FiringFigures:
     """Fire that many schedules, after draining as many no-op jobs."""
     name, postgres = f"{alg.lower()}_{size}_{number}", stage.postgres
     bare = await database(postgres, f"noop_{name}", migrated=False)
@@ -211,7 +218,7 @@ async def fire(stage: Stage, size: int, alg: str, number: int = 0) -> Figures:
         raise RuntimeError(
             f"of {size} runs, not all succeeded: {found}, {schedules} schedules with success"
         )
-    return Figures(
+    return FiringFigures(
         size=size,
         alg=alg,
         noop_drain=drained["rate"],
@@ -280,7 +287,7 @@ def main() -> None:
         directory = stack.enter_context(private_directory())
         postgres = stack.enter_context(embedded_postgres(directory / "postgres", durable=True))
         bus = stack.enter_context(embedded_nats(directory / "nats"))
-        stage = Stage(directory, postgres, bus, stack.enter_context(runner(bus)).pid)
+        stage = FiringBench(directory, postgres, bus, stack.enter_context(runner(bus)).pid)
         asyncio.run(show_settings(postgres))
         rounds = {REPORTED: chosen.rounds}
         runs = [(size, HEADLINE_ALG) for size in chosen.sizes]

@@ -10,7 +10,7 @@ HEADLINE_ALG = "HS256"
 IDLE_SIZES = (1_000, 1_000_000)
 
 
-class Figures(Struct, frozen=True):
+class FiringFigures(Struct, frozen=True):
     """What one size came to. Rates a second, times in seconds from the slot, memory in MB."""
 
     size: int
@@ -48,7 +48,7 @@ class Figures(Struct, frozen=True):
         return (self.cpu_us[0] + self.cpu_us[1]) / self.noop_cpu_us
 
 
-def report(all_figures: list[Figures], looks: dict[int, dict[str, float]]) -> None:
+def report(all_figures: list[FiringFigures], looks: dict[int, dict[str, float]]) -> None:
     """Print the tables, and the one JSON object of the last line."""
     head = (
         "due at once",

@@ -24,7 +24,7 @@ class Message(Struct, frozen=True):
     tail: bytes
 
 
-class Outcome(Struct, frozen=True):
+class LoadResult(Struct, frozen=True):
     """What a stretch of load gave; latencies in ms."""
 
     rate: float
@@ -81,7 +81,9 @@ class Generator(asyncio.Protocol):
         if frames and self._transport:
             self._transport.write(b"".join(frames))
 
-    async def run(self, messages: Sequence[Message], at_once: int, within: float = 120) -> Outcome:
+    async def run(
+        self, messages: Sequence[Message], at_once: int, within: float = 120
+    ) -> LoadResult:
         """Send them all, ``at_once`` at a time, ``within`` seconds. Raises LoadFailedError."""
         self._messages, self._in_flight, self._latencies = iter(messages), 0, []
         self._began = [0.0] * at_once
@@ -97,7 +99,7 @@ class Generator(asyncio.Protocol):
         elapsed = time.perf_counter() - began
         latencies = sorted(self._latencies)
         last = len(latencies) - 1
-        return Outcome(
+        return LoadResult(
             rate=len(latencies) / elapsed,
             p50=latencies[last // 2] * 1000,
             p99=latencies[last * 99 // 100] * 1000,

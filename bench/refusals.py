@@ -12,7 +12,7 @@ import asyncpg
 import psutil
 from nats.aio.client import Client
 
-from bench.rpc import Stage, responder
+from bench.rpc import RequestBench, responder
 from contracts.context import generate_key, key_set_document
 from contracts.encoding import MAX_BODY_BYTES
 from contracts.subjects import CONTEXT_HEADER, HOST_AUDIENCE, host_subject
@@ -76,7 +76,7 @@ def run(directory: Path) -> int:
         embedded_nats(directory / "nats") as bus,
     ):
         asyncio.run(migrated(database.dsn))
-        stage = Stage(directory, database.dsn, bus.url, {}, [], [], 0, 0)
+        stage = RequestBench(directory, database.dsn, bus.url, {}, [], [], 0, 0)
         with responder(stage) as process:
             return asyncio.run(flood(bus.url, process.pid))
 

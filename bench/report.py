@@ -4,9 +4,9 @@ from statistics import median
 
 import msgspec
 
-from bench.load import Outcome
+from bench.load import LoadResult
 
-Figures = dict[str, list[Outcome]]
+RequestFigures = dict[str, list[LoadResult]]
 """What was measured, by operation, algorithm and concurrency; one outcome per round."""
 
 
@@ -19,7 +19,7 @@ def composed(floor: dict[str, float], op: str, callers: int) -> float:
     return 1 / (1 / floor[f"echo{alone}"] + 1 / floor[f"{op}_sql{alone}"])
 
 
-def report(floor: dict[str, float], figures: Figures, memory: float) -> None:
+def report(floor: dict[str, float], figures: RequestFigures, memory: float) -> None:
     """Print the table, and the one JSON object of the last line."""
     print(f"\n{'raw nats-py echo':28} {floor['echo']:9,.0f}/s, {floor['echo_1']:,.0f}/s alone")
     for op in ("list", "create"):

@@ -1,7 +1,7 @@
 """``make bench-rpc``: what a responder answers a second, next to what the bus and the database can.
 
 All servers are embedded and private; the responders are processes of their own, started as in
-production; this process makes the load. Everything shares the machine's cores. Figures are medians
+production; this process makes the load. Everything shares the machine's cores. RequestFigures are medians
 over the rounds, each of which measures everything once, so that both sides of a ratio see the same
 weather.
 """
@@ -26,10 +26,10 @@ import msgspec
 import psutil
 
 from bench import bare_sql, data
-from bench.data import Install
+from bench.data import BenchInstall
 from bench.echo import SUBJECT as ECHO_SUBJECT
 from bench.load import Generator, Message, generator, message
-from bench.report import Figures, report
+from bench.report import RequestFigures, report
 from contracts.context import (
     Claims,
     Key,
@@ -52,20 +52,20 @@ SERIAL = 8
 """How many times fewer requests are sent at concurrency 1."""
 
 
-class Stage(msgspec.Struct, frozen=True):
+class RequestBench(msgspec.Struct, frozen=True):
     """The servers, and whom the load speaks for."""
 
     directory: Path
     database: str
     bus: str
     keys: dict[str, Key]
-    listers: Sequence[Install]
-    creators: Sequence[Install]
+    listers: Sequence[BenchInstall]
+    creators: Sequence[BenchInstall]
     lists: int
     creates: int
 
 
-def request(op: str, fields: object, install: Install, key: Key) -> Message:
+def request(op: str, fields: object, install: BenchInstall, key: Key) -> Message:
     """Sign one request, for the next two minutes."""
     body, now = msgspec.msgpack.encode(fields), int(time.time())
     claims = Claims(
@@ -86,13 +86,13 @@ def request(op: str, fields: object, install: Install, key: Key) -> Message:
     return message(host_subject(op), headers.encode(), body)
 
 
-def lists(stage: Stage, key: Key, count: int) -> list[Message]:
+def lists(stage: RequestBench, key: Key, count: int) -> list[Message]:
     """Signed lists; a read may be repeated, so some hundreds are sent over and over."""
     signed = [request("list", {}, install, key) for install in stage.listers]
     return list(islice(cycle(signed), count))
 
 
-def creates(stage: Stage, key: Key, count: int) -> list[Message]:
+def creates(stage: RequestBench, key: Key, count: int) -> list[Message]:
     """Signed creates, each its own."""
     fields = {"endpoint": data.PATH, "cron": data.CRON, "payload": {"report": "daily"}}
     callers = islice(cycle(stage.creators), count)
@@ -100,7 +100,7 @@ def creates(stage: Stage, key: Key, count: int) -> list[Message]:
 
 
 @contextmanager
-def responder(stage: Stage) -> Iterator[subprocess.Popen[bytes]]:
+def responder(stage: RequestBench) -> Iterator[subprocess.Popen[bytes]]:
     """One process with the settings of production, but for the rate limit, the quota and patience.
 
     A machine that does other work besides may keep a request waiting for a connection.
@@ -158,7 +158,7 @@ def echo(url: str) -> Iterator[None]:
         process.wait(10)
 
 
-async def measure_floor(stage: Stage, load: Generator) -> dict[str, float]:
+async def measure_floor(stage: RequestBench, load: Generator) -> dict[str, float]:
     """Echo and bare SQL, calls a second: under load, and (``…_1``) one call after the other."""
     with echo(stage.bus):
         ping = [message(ECHO_SUBJECT, b"", b"x")] * (stage.lists * 3)
@@ -177,7 +177,7 @@ async def measure_floor(stage: Stage, load: Generator) -> dict[str, float]:
     }
 
 
-async def measure_service(stage: Stage, load: Generator, figures: Figures) -> None:
+async def measure_service(stage: RequestBench, load: Generator, figures: RequestFigures) -> None:
     """Both operations, with both algorithms, at each concurrency."""
     for algorithm, key in stage.keys.items():
         for at_once in CONCURRENCY:
@@ -191,7 +191,7 @@ async def measure_service(stage: Stage, load: Generator, figures: Figures) -> No
                 figures.setdefault(f"{op} {algorithm} {at_once}", []).append(outcome)
 
 
-async def measure_two(stage: Stage, load: Generator, figures: Figures) -> None:
+async def measure_two(stage: RequestBench, load: Generator, figures: RequestFigures) -> None:
     """The same load upon two responders."""
     key = stage.keys["HS256"]
     for op, prepared in (
@@ -201,7 +201,7 @@ async def measure_two(stage: Stage, load: Generator, figures: Figures) -> None:
         figures.setdefault(f"{op} two responders 64", []).append(await load.run(prepared, 64))
 
 
-async def prepare(database: str, others: int) -> tuple[list[Install], list[Install]]:
+async def prepare(database: str, others: int) -> tuple[list[BenchInstall], list[BenchInstall]]:
     """Migrate, and write installs and schedules: those who list, who create, and all others."""
     connection = await asyncpg.connect(database)
     try:
@@ -217,7 +217,7 @@ async def prepare(database: str, others: int) -> tuple[list[Install], list[Insta
     return listers, creators
 
 
-async def soak(stage: Stage, count: int) -> None:
+async def soak(stage: RequestBench, count: int) -> None:
     """Send ``count`` lists, a tenth at a time, and print the responder's memory after each."""
     load = await generator(stage.bus)
     key = stage.keys["HS256"]
@@ -230,10 +230,12 @@ async def soak(stage: Stage, count: int) -> None:
     load.close()
 
 
-async def measure(stage: Stage, rounds: int) -> tuple[dict[str, float], Figures, float]:
+async def measure(
+    stage: RequestBench, rounds: int
+) -> tuple[dict[str, float], RequestFigures, float]:
     """All rounds: the floor, the figures of the service, and the responder's memory in MiB."""
     floors: list[dict[str, float]] = []
-    figures: Figures = {}
+    figures: RequestFigures = {}
     load = await generator(stage.bus)
     with responder(stage) as process:
         await measure_service(stage, load, {})  # warm caches on both sides
@@ -270,7 +272,7 @@ def main() -> None:
         (directory / "keys.json").write_bytes(key_set_document(jwks))
         listers, creators = asyncio.run(prepare(postgres.dsn, chosen.others))
         keys = dict(parse_key_set(key_set_document(jwks)).keys)
-        stage = Stage(
+        stage = RequestBench(
             directory,
             postgres.dsn,
             nats.url,
