@@ -1,7 +1,7 @@
 """``make bench-rpc``: what a responder answers a second, next to what the bus and the database can.
 
 All servers are embedded and private; the responders are processes of their own, started as in
-production; this process makes the load. Everything shares the machine's cores. RequestFigures are medians
+production; this process makes the load. Everything shares the machine's cores. Figures are medians
 over the rounds, each of which measures everything once, so that both sides of a ratio see the same
 weather.
 """
