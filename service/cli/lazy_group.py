@@ -3,7 +3,10 @@
 A command needs only its own libraries: ``--version`` none, ``token`` no database driver.
 """
 
+import signal
 from collections import UserDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from types import MappingProxyType
 from typing import Any, cast
@@ -111,10 +114,21 @@ class _LazyCommands(UserDict[str, Any]):
 def load(name: str, lazy: LazyCommand) -> TyperCommand | TyperGroup:
     """Import a command, and return it as Typer runs it."""
     module, _, attribute = lazy.target.partition(":")
-    definition = getattr(import_module(module), attribute)
+    with _interrupt_deferred():
+        definition = getattr(import_module(module), attribute)
     holder = typer.Typer(rich_markup_mode=None, add_completion=False)
     if isinstance(definition, typer.Typer):
         holder.add_typer(definition, name=name)
     else:
         holder.command(name)(definition)
     return cast("TyperCommand | TyperGroup", typer.main.get_group(holder).commands[name])
+
+
+@contextmanager
+def _interrupt_deferred() -> Iterator[None]:
+    """Hold Ctrl-C back: an import that it breaks off fails in a way of its own."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
