@@ -15,7 +15,7 @@ const routes = {
   "/schedules": () => listSchedules(),
   "/schedule": ({ http }) => getSchedule(bytes.decode(http.body)) ?? null,
   "/create": ({ http }) => createSchedule(JSON.parse(bytes.decode(http.body))),
-  "/clear": ({ http }) => updateSchedule(bytes.decode(http.body), { payload: "" }),
+  "/clear": ({ http }) => updateSchedule(bytes.decode(http.body), { payload: "null" }),
   "/remember": ({ http }) => {
     const entry = put({ namespace: "js", key: "k", value: http.body, revision: undefined });
     return { stored: bytes.decode(get("js", "k").value), revision: String(entry.revision) };
