@@ -50,9 +50,7 @@ IDLE_REPEATS = 5
 PREPARED_BEFORE_S = 8.0
 SHOWN = ("fsync", "full_page_writes", "synchronous_commit", "shared_buffers", "max_wal_size")
 
-DUE = """
-UPDATE ext_scheduler.timers SET cron = $1, due_at = $2
-"""
+DUE = "UPDATE ext_scheduler.timers SET cron = $1, due_at = $2"
 SAME_CRON = "UPDATE tenant_extension_schedule SET cron = $1"
 CONFIGURED = """
 INSERT INTO tenant_extension_install_config (install_id, tenant_id, config)

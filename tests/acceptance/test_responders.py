@@ -143,14 +143,16 @@ async def test_a_rolling_restart_loses_no_call(
         responders(2, tmp_path, database, nats_url, **PATIENT, **UNLIMITED) as processes,
         clients(nats_url, 4) as callers,
     ):
-        installed = [await install(pool) for _ in range(30)]
+        # However fast the machine, no install reaches its quota of 50 schedules.
+        installed = [await install(pool) for _ in range(300)]
         restarted = asyncio.Event()
         calls, answers = Counter[str](), Counter[str]()
 
         async def keep_calling(caller: int) -> None:
-            scheduler = once(callers[caller % 4], installed[caller % 30])
             call = (created, listed)[caller % 2]
             while not restarted.is_set():
+                installed_now = installed[calls[call.__name__] % len(installed)]
+                scheduler = once(callers[caller % 4], installed_now)
                 calls[call.__name__] += 1
                 answers[await call(scheduler)] += 1
 
