@@ -11,7 +11,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from contracts import admin_explain
+from contracts import admin_apply, admin_explain
 from contracts import admin_insight as insight
 from contracts import admin_installs as installs
 from contracts import admin_reads as reads
@@ -87,6 +87,7 @@ ADMIN_OPS: Mapping[str, AdminOperation] = MappingProxyType(
         ),
         "exportTenant": _read(schedules.ExportTenantInput, schedules.ExportTenantOutput),
         "importTenant": _write(schedules.ImportTenantInput, schedules.ImportTenantOutput),
+        "applySchedules": _write(admin_apply.ApplySchedulesInput, admin_apply.ApplySchedulesOutput),
         "auditLog": _read(reads.AuditLogInput, reads.AuditLogOutput),
     }
 )

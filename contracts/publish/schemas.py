@@ -72,6 +72,7 @@ ADMIN_REFUSALS: Mapping[str, tuple[Code, ...]] = MappingProxyType(
         "backfillEndpoints": _ONE,
         "exportTenant": _ONE,
         "importTenant": (*_FIELDS, Code.QUOTA_EXCEEDED),
+        "applySchedules": (*_ONE, Code.CONFLICT, Code.QUOTA_EXCEEDED),
         "auditLog": _ONE,
     }
 )

@@ -125,6 +125,35 @@ declare module "ext-scheduler" {
     handles?: ForeignHandle[];
     problems?: Problem[];
   }
+  /**
+   * All or nothing. A schedule is matched by its name within the install, 1000 at most in all.
+   *
+   * `prune` deletes what the named installs have beyond that, schedules without a name included.
+   * One that another job runner drives is refused where it would change.
+   */
+  export interface ApplySchedulesInput {
+    tenantId: string;
+    installs: DeclaredInstall[];
+    prune?: boolean;
+    dryRun?: boolean;
+  }
+  /**
+   * What was changed, or would be. Field errors are keyed by path: `installs[0].schedules[2]`.
+   *
+   * A conflict is a schedule that another job runner drives.
+   */
+  export interface ApplySchedulesOutput {
+    success: boolean;
+    code?: Code | null;
+    error?: string | null;
+    fieldErrors?: Record<string, string> | null;
+    retryAfterMs?: number | null;
+    created?: number | null;
+    updated?: number | null;
+    deleted?: number | null;
+    unchanged?: number | null;
+    changes?: ScheduleChange[];
+  }
   /** One attempt of a run. `finishedAt` is null while it runs, and where its worker was lost. */
   export interface AttemptInfo {
     attempt: number;
@@ -242,6 +271,21 @@ declare module "ext-scheduler" {
     utc: string;
     local: string;
     remark: string | null;
+  }
+  /** The schedules of a tenant's install of an extension, by publisher and name. */
+  export interface DeclaredInstall {
+    publisher: string;
+    name: string;
+    schedules: DeclaredSchedule[];
+  }
+  /** What the schedule of this name is to be; a field that is absent has its default. */
+  export interface DeclaredSchedule {
+    name: string;
+    endpoint: string;
+    cron: string;
+    timezone?: string | null;
+    enabled?: boolean | null;
+    payload?: Record<string, unknown> | unknown[] | null;
   }
   /** One schedule by its UUID. */
   export interface DeleteInput {
@@ -398,6 +442,16 @@ declare module "ext-scheduler" {
     document: TenantDocument;
     omitted?: Problem[];
     nextCursor?: string | null;
+  }
+  /**
+   * A field before and after, as text for people; null where there is no value.
+   *
+   * A payload is JSON, of which 200 characters are shown at most.
+   */
+  export interface FieldChange {
+    field: string;
+    before: string | null;
+    after: string | null;
   }
   /**
    * One answer to "why". `holds` is true where it keeps the schedule from firing now.
@@ -783,6 +837,16 @@ declare module "ext-scheduler" {
     fieldErrors?: Record<string, string> | null;
     retryAfterMs?: number | null;
     runId?: string | null;
+  }
+  /** A schedule that was changed, or would be; one that would be created has no id yet. */
+  export interface ScheduleChange {
+    action: "create" | "delete" | "update";
+    publisher: string;
+    extension: string;
+    name: string | null;
+    installId: string;
+    scheduleId: string | null;
+    fields: FieldChange[];
   }
   /**
    * A schedule as its owner sees it. Members are always there, `null` when empty.
@@ -1228,6 +1292,12 @@ declare module "ext-scheduler" {
       input: ImportTenantInput;
       output: ImportTenantOutput;
       refusal: Refusal<"VALIDATION_FAILED" | "QUOTA_EXCEEDED">;
+      error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE" | "CONFLICT">;
+    };
+    applySchedules: {
+      input: ApplySchedulesInput;
+      output: ApplySchedulesOutput;
+      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND" | "CONFLICT" | "QUOTA_EXCEEDED">;
       error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE" | "CONFLICT">;
     };
     auditLog: {

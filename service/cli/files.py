@@ -43,6 +43,25 @@ def parse_json(document: bytes | str, type_: Any, message: str) -> Any:  # noqa:
         raise CommandError(f"{message}: {error}", EXIT_USAGE) from None
 
 
+def read_yaml(file: Path, type_: Any, description: str) -> Any:  # noqa: ANN401 - likewise
+    """Decode a YAML 1.2 file, which JSON is too, as ``type_``. Raises CommandError."""
+    # Takes a while to import, and only one command reads it.
+    from ruamel.yaml import YAML  # noqa: PLC0415 - see above
+    from ruamel.yaml.error import YAMLError  # noqa: PLC0415 - likewise
+
+    message = f"{file}: not {description}"
+    try:
+        content = YAML(typ="safe", pure=True).load(strip_bom(read(file)))
+        return msgspec.convert(msgspec.to_builtins(content), type_)
+    except YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = "" if where is None else f" (line {where.line + 1})"
+        problem = getattr(error, "problem", None) or str(error)
+        raise CommandError(f"{message}: {problem}{line}", EXIT_USAGE) from None
+    except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
+        raise CommandError(f"{message}: {error}", EXIT_USAGE) from None
+
+
 def text_or_file(text: str) -> str | bytes:
     """Return the text, or the bytes of the file where it is ``@file``."""
     return read(Path(text[1:])) if text.startswith("@") else text

@@ -85,6 +85,7 @@ def bodies(other: Side) -> dict[str, list[dict[str, Any]]]:
     """For each operation, what a caller would send who knew the other's ids."""
     tenant, install = {"tenantId": other.tenant_id}, {"installId": other.install_id}
     schedule = {"scheduleId": other.schedule_id}
+    declared = {"publisher": "acme", "name": "demo", "schedules": []}
     return {
         "registerInstall": [
             {**tenant, "manifest": manifest("1.0.0", "/a"), "contentHash": "sha256:1.0.0"}
@@ -122,6 +123,7 @@ def bodies(other: Side) -> dict[str, list[dict[str, Any]]]:
         "backfillEndpoints": [{"versionId": other.version_id}],
         "exportTenant": [tenant],
         "importTenant": [{**tenant, "document": other.document}],
+        "applySchedules": [{**tenant, "installs": [declared], "prune": True}],
         "auditLog": [tenant, install, {}],
     }
 
@@ -176,7 +178,7 @@ async def test_a_foreign_tenant_id_is_denied(sides: tuple[Side, Side]) -> None:
         for op, each in bodies(theirs).items()
         if "tenantId" in each[0] and not ADMIN_OPS[op].operator_only
     }
-    assert len(asked) == 13
+    assert len(asked) == 14
     for op, each in asked.items():
         reply = await mine.admin.send(op, each[0])
         assert reply.error == (403, "Token is for another tenant"), op

@@ -125,6 +125,20 @@ async def fire(pool: asyncpg.Pool, schedule_id: str) -> None:
     assert await pool.fetchval(status, UUID(schedule_id)) == "success"
 
 
+async def move(walk: Walk, document: Any) -> None:
+    """Import and apply schedules in another tenant, and remove it."""
+    elsewhere = Admin(walk.admin.dispatcher, tenant_id="tenant-2")
+    await register(elsewhere, "1.0.0", "/a", "/b")
+    body = {"tenantId": "tenant-2", "document": document}
+    assert (await walk.ask(elsewhere, "importTenant", **body))["created"] == 2
+    declared = {"name": "hourly", "endpoint": "/a", "cron": "0 * * * *"}
+    installs = [{"publisher": "acme", "name": "demo", "schedules": [declared]}]
+    body = {"tenantId": "tenant-2", "installs": installs, "prune": True}
+    applied = await walk.ask(elsewhere, "applySchedules", **body)
+    assert (applied["created"], applied["deleted"]) == (1, 2)
+    await walk.ask(elsewhere, "purgeTenant", tenantId="tenant-2")
+
+
 async def test_every_operation_works_on_the_platforms_own_tables(
     walk: Walk, pool: asyncpg.Pool
 ) -> None:
@@ -176,11 +190,7 @@ async def test_every_operation_works_on_the_platforms_own_tables(
     assert (await ask(admin, "disableSchedules", installId=install_id))["disabled"] == 2
     assert len((await ask(admin, "auditLog", limit=200))["entries"]) > 10
     await ask(admin, "uninstall", installId=install_id)
-    elsewhere = Admin(admin.dispatcher, tenant_id="tenant-2")
-    await register(elsewhere, "1.0.0", "/a", "/b")
-    body = {"tenantId": "tenant-2", "document": document}
-    assert (await ask(elsewhere, "importTenant", **body))["created"] == 2
-    await ask(elsewhere, "purgeTenant", tenantId="tenant-2")
+    await move(walk, document)
     assert walk.done == {*HOST_OPS, *ADMIN_OPS}
 
 

@@ -53,6 +53,7 @@ HOMES = {
     "opentelemetry": ("service/runtime/tracing.py",),
     "prometheus_client": ("service/runtime/metrics.py", "service/runtime/health.py"),
     "psutil": ("devstack/*",),
+    "ruamel": ("service/cli/*",),
     "typer": ("service/cli/*", "devstack/*"),
     "wasmtime": ("runner_bridge/dev_runner/*",),
 }

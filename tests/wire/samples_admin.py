@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from contracts import admin_apply as apply
 from contracts import admin_explain as explain
 from contracts import admin_insight as insight
 from contracts import admin_installs as installs
@@ -229,6 +230,46 @@ SCHEDULE_SAMPLES: dict[str, tuple[Struct, Struct]] = {
             row_errors=[
                 admin.RowError(
                     extension=0, schedule=0, field_errors={"timezone": "Invalid timezone"}
+                )
+            ],
+        ),
+    ),
+    "applySchedules": (
+        apply.ApplySchedulesInput(
+            tenant_id=TENANT_ID,
+            installs=[
+                apply.DeclaredInstall(
+                    publisher="acme",
+                    name="reports",
+                    schedules=[
+                        apply.DeclaredSchedule(
+                            name="nightly",
+                            endpoint="POST /run",
+                            cron="0 3 * * *",
+                            timezone="Europe/Berlin",
+                            payload={"full": True},
+                        )
+                    ],
+                )
+            ],
+            prune=True,
+            dry_run=True,
+        ),
+        apply.ApplySchedulesOutput(
+            success=True,
+            created=0,
+            updated=1,
+            deleted=0,
+            unchanged=2,
+            changes=[
+                apply.ScheduleChange(
+                    action="update",
+                    publisher="acme",
+                    extension="reports",
+                    name="nightly",
+                    install_id=INSTALL_ID,
+                    schedule_id=SCHEDULE_ID,
+                    fields=[apply.FieldChange(field="cron", before="0 2 * * *", after="0 3 * * *")],
                 )
             ],
         ),

@@ -35,6 +35,7 @@ BULK_OPERATIONS = {
     "backfillEndpoints",
     "exportTenant",
     "importTenant",
+    "applySchedules",
 }
 """Operations that work on any number of rows."""
 

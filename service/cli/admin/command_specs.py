@@ -9,7 +9,7 @@ import re
 from msgspec import structs
 
 from contracts.admin import ADMIN_OPS
-from service.cli.admin import documents, runs, why
+from service.cli.admin import apply, documents, runs, why
 from service.cli.admin.command_spec import CommandSpec
 from service.cli.admin.install_commands import INSTALL_COMMANDS
 
@@ -162,6 +162,17 @@ SPECS = [
         ),
         own_parameters=documents.IMPORT_OPTIONS,
         action=documents.import_,
+    ),
+    CommandSpec(
+        op="applySchedules",
+        name="apply",
+        summary="Make the schedules of installs what a file declares: all of it, or nothing.",
+        examples=(
+            "apply schedules.yaml --dry-run",
+            "apply schedules.yaml --prune --yes --json",
+        ),
+        own_parameters=apply.APPLY_OPTIONS,
+        action=apply.apply,
     ),
     CommandSpec(
         op="auditLog",

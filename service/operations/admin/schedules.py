@@ -52,12 +52,13 @@ Checked = TypeVar("Checked", CheckedCreate, CheckedUpdate)
 async def create(context: AdminContext) -> AppliedAdminChange | Answer:
     """Create a schedule as its extension would."""
     checked = check_create(context.call.raw, context.call.policy.limits)
-    return await _with_endpoint(context, checked, _insert_new)
+    return await _with_endpoint(context, checked, insert_new)
 
 
-async def _insert_new(
+async def insert_new(
     checked: CheckedCreate, context: change_context.ChangeContext
 ) -> change_context.AppliedChange | ErrorBody:
+    """Insert a new schedule, or return what is wrong."""
     outcome = new_schedule(checked, context)
     if isinstance(outcome, change_context.AppliedChange) and outcome.new is not None:
         await schedules.insert(context.call.connection, context.install, outcome.new, context.now)
@@ -81,7 +82,7 @@ async def delete(context: AdminContext) -> AppliedAdminChange | Answer:
         return refusal(Code.NOT_FOUND, INSTALL_NOT_FOUND)
     request = LookupRequest(schedule_id=checked.schedule_id)
     change = await change_context.load_context(context.call, install, request)
-    return _applied(install, await delete_schedule(checked, change, adopt=_adopts(context)))
+    return applied_change(install, await delete_schedule(checked, change, adopt=_adopts(context)))
 
 
 async def disable_all(
@@ -177,7 +178,7 @@ async def _with_endpoint(
     outcome = await apply(checked, change)
     if isinstance(outcome, ErrorBody) and selector is not None:
         outcome = _with_endpoint_id(outcome)
-    return _applied(install, outcome)
+    return applied_change(install, outcome)
 
 
 def _with_selector(
@@ -235,10 +236,10 @@ def _with_endpoint_id(outcome: ErrorBody) -> ErrorBody:
     return structs.replace(outcome, field_errors=errors)
 
 
-def _applied(
+def applied_change(
     install: Install, outcome: change_context.AppliedChange | ErrorBody
 ) -> AppliedAdminChange | Answer:
-    """Return the audit entry and the event of a change to one schedule."""
+    """Return the audit entry and the event of a change to one schedule; a refusal as it is."""
     if isinstance(outcome, ErrorBody):
         return outcome
     tenant_id, id_ = install.tenant_id, outcome.schedule_id

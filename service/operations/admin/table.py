@@ -2,6 +2,7 @@
 
 from service.operations.admin import (
     adopt,
+    apply,
     directory,
     endpoints,
     explain,
@@ -51,5 +52,6 @@ ADMIN_FUNCTIONS = {
     "backfillEndpoints": write_operation(endpoints.backfill),
     "exportTenant": read_operation(tenant_export.export_tenant, tenant_export.export_errors),
     "importTenant": raw_write_operation(tenant_import.import_tenant),
+    "applySchedules": write_operation(apply.apply_schedules),
     "auditLog": read_operation(reads.audit_log, reads.audit_page_errors),
 }

@@ -1,10 +1,11 @@
-"""A tenant's schedules for export, by names that are the same in another database."""
+"""A tenant's schedules for export, import and apply, by names instead of ids."""
 
 from uuid import UUID
 
 from msgspec import Struct
 
 from service.storage.engine.connection import Connection
+from service.storage.schedules.rows import COLUMNS, JOINS, Schedule, from_columns
 
 PAGE = """
 SELECT s.install_id, s.id, r.publisher, r.name AS extension, e.method, e.path, s.name, s.cron,
@@ -31,6 +32,13 @@ FOR NO KEY UPDATE OF i
 NAMES = """
 SELECT s.install_id, s.name FROM tenant_extension_schedule s
 WHERE s.tenant_id = $1::text AND s.install_id = ANY ($2::uuid[])
+"""
+
+
+OF_INSTALL = f"""
+SELECT {COLUMNS} FROM tenant_extension_schedule s {JOINS}
+WHERE s.tenant_id = $1::text AND s.install_id = $2::uuid
+ORDER BY s.name, s.id
 """
 
 
@@ -78,3 +86,9 @@ async def names(
     for row in await connection.fetch(NAMES, tenant_id, install_ids):
         by_install[row["install_id"]].append(row["name"])
     return by_install
+
+
+async def of_install(connection: Connection, tenant_id: str, install_id: UUID) -> list[Schedule]:
+    """Return all schedules of an install, by name; those without a name last."""
+    rows = [from_columns(row) for row in await connection.fetch(OF_INSTALL, tenant_id, install_id)]
+    return [row for row in rows if row is not None]
