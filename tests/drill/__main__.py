@@ -19,12 +19,12 @@ import msgspec
 from devstack.embedded.postgres import BINARIES_VARIABLE
 from tests.drill.checker import check
 from tests.drill.drill import Options, run
+from tests.drill.fault_injection import KINDS
 from tests.drill.healing import healing, lines
 from tests.drill.history import History
 from tests.drill.planted_faults import PlantedFault
 from tests.drill.results import CheckResults, Expected, Violation
 
-NOT_INJECTED = ("a full disk: it takes a file system of its own, and the right to mount one",)
 SHOWN = 5
 """Particulars shown of each violation."""
 
@@ -37,6 +37,15 @@ def main() -> int:
     options.add_argument("--minutes", type=float, default=defaults.faults_for_s / 60)
     options.add_argument("--gap", type=float, default=defaults.gap_s, help="seconds between faults")
     options.add_argument("--schedules", type=int, default=defaults.schedules)
+    options.add_argument("--faults", type=int, default=0, help="go on until there were so many")
+    options.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        choices=[kind.name for kind in KINDS],
+        metavar="KIND",
+        help="inject no other kind of fault (may be repeated)",
+    )
     options.add_argument(
         "--plant", type=PlantedFault, choices=list(PlantedFault), help="a fault to be found"
     )
@@ -62,6 +71,8 @@ def main() -> int:
                     faults_for_s=chosen.minutes * 60,
                     gap_s=chosen.gap,
                     slow=chosen.slow,
+                    least_faults=chosen.faults,
+                    only=tuple(chosen.only),
                     planted_fault=chosen.plant,
                 ),
                 say,
@@ -85,7 +96,7 @@ def summary(seed: int, history: History, results: CheckResults) -> bytes:
         "expected": {each.value: results.expected[each] for each in Expected},
         "violations": {each.value: results.of(each) for each in Violation},
         "healing": healing(history),
-        "not_injected": NOT_INJECTED,
+        "not_injected": history.not_injected,
     }
     return msgspec.json.format(msgspec.json.encode(document))
 
@@ -98,7 +109,7 @@ def report(history: History, results: CheckResults) -> None:
     say(f"\n{count} faults in {seconds:.0f} s, {len(history.changes):,} changes")
     for kind, number in sorted(faults.items()):
         say(f"  {number:8,}  {kind}")
-    for left_out in NOT_INJECTED:
+    for left_out in history.not_injected:
         say(f"  not injected: {left_out}")
     for line in lines(healing(history)):
         say(line)

@@ -41,6 +41,7 @@ class Options(Struct, frozen=True, kw_only=True):
 
     ``slow``: runs wait behind a slow Runner, while what they are for is changed, and more often.
     The injection of faults goes on until there were ``least_faults``, however long those take.
+    ``only``: no kinds of faults but these, and neither outage nor failover.
     """
 
     seed: int = 1
@@ -53,6 +54,7 @@ class Options(Struct, frozen=True, kw_only=True):
     calm: bool = True
     slow: bool = False
     failover: bool = True
+    only: tuple[str, ...] = ()
     planted_fault: PlantedFault | None = None
 
 
@@ -65,7 +67,7 @@ async def run(options: Options, tell: Callable[[str], None]) -> History:
         began = time.time()
         every_s = OFTEN_S if options.slow else CHANGED_EVERY_S
         workload = Workload(environment.hosts, chance, every_s)
-        injection = FaultInjection(environment, random.Random(options.seed))
+        injection = FaultInjection(environment, random.Random(options.seed), options.only)
         await workload.seed(options.schedules)
         tell(f"{options.schedules} schedules created in {time.time() - began:.0f} s")
         stopping = asyncio.Event()
@@ -80,9 +82,9 @@ async def run(options: Options, tell: Callable[[str], None]) -> History:
             until = max(until, time.time() + -time.time() % MINUTE + 4)
         tell(f"faults for {until - time.time():.0f} s, while schedules are changed")
         injections = [injection.inject(until, options.gap_s, options.least_faults)]
-        if options.failover:
+        if options.failover and not options.only:
             injections.append(injection.fail_over(options.faults_for_s / 3))
-        if options.calm:
+        if options.calm and not options.only:
             injections.append(injection.outage(options.faults_for_s / 2))
         await asyncio.gather(*injections)
         tell(f"{len(injection.faults)} faults; now all comes back")
@@ -97,7 +99,7 @@ async def run(options: Options, tell: Callable[[str], None]) -> History:
         tell("all processes are stopped")
         times = (began, stopped, options.planned_within_s)
         found = await history(environment, times, workload, injection)
-        return structs.replace(found, probes=probes)
+        return structs.replace(found, probes=probes, not_injected=environment.not_injected)
 
 
 async def until_after_slot(options: Options) -> None:
@@ -119,7 +121,7 @@ async def settled_between_slots(environment: DrillEnvironment, options: Options)
 
 async def settled(environment: DrillEnvironment) -> bool:
     """Wait until no run is under way; False where there is no end to some."""
-    connection = await asyncpg.connect(environment.postgres.dsn)
+    connection = await asyncpg.connect(environment.database.postgres.dsn)
 
     async def none_left() -> bool:
         return bool(await connection.fetchval(UNFINISHED) == 0)
@@ -142,7 +144,7 @@ async def history(
 ) -> History:
     """Return all that was recorded, the database included."""
     began, stopped, planned_within = times
-    connection = await asyncpg.connect(environment.postgres.dsn)
+    connection = await asyncpg.connect(environment.database.postgres.dsn)
     try:
         runs = [run_of(row) for row in await connection.fetch(RUNS)]
         stored = [stored_of(row) for row in await connection.fetch(STORED)]

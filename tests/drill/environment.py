@@ -7,16 +7,18 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
-from msgspec import Struct
+from msgspec import Struct, field
 
 from contracts.context import key_set_document
-from devstack.embedded import Postgres, embedded_postgres, private_directory
+from devstack.embedded import Postgres, private_directory
 from runner_bridge.client import SchedulerHost
 from service.storage.engine.migrate import migrate
+from tests.drill.host_clock import HostClock, NoHostClock
 from tests.drill.nats_cluster import NatsCluster, nats_cluster
 from tests.drill.planted_faults import PlantedFault, prepare, program
 from tests.drill.recording_runner import RecordingRunner, connected, recording_runner
-from tests.drill.standby import PRIMARY_SETTINGS, synchronous_standby
+from tests.drill.small_disk import NoSmallDisk, SmallDisk, small_disk
+from tests.drill.standby import primary, synchronous_standby
 from tests.drill.supervisor import SupervisedProcess
 from tests.support.faulty_proxy import FaultyProxy, faulty_proxy
 from tests.support.keys import WORKER_JWK, write_key_set
@@ -30,6 +32,8 @@ STOP_WITHIN_S = 60.0
 """More than a process may take to end."""
 PATIENCE_S = 20.0
 PROBE_WAITS_S = 2.0
+DISK_MB = 768
+"""Room for an hour of slots; while it is full, it is memory of this machine."""
 FEW = 10
 """Calls at a time of a worker: with a slow Runner, seven a second."""
 COMMON = {
@@ -47,22 +51,32 @@ COMMON = {
 }
 
 
-class DrillEnvironment(Struct):
-    """A running system, its Runner, and a client for each install.
-
-    ``standby`` has all that ``postgres`` answered, for a failover; each ``proxy`` lies between the
-    processes and one of them. ``probe`` asks once, without patience.
-    """
+class Database(Struct, frozen=True):
+    """A server, the proxy between it and the processes, and the small disk that its data are on."""
 
     postgres: Postgres
     proxy: FaultyProxy
-    standby: Postgres
-    standby_proxy: FaultyProxy
+    disk: SmallDisk | None
+
+
+class DrillEnvironment(Struct):
+    """A running system, its Runner, and a client for each install.
+
+    ``standby`` has all that ``database`` answered, for a failover; ``database_lock`` is held by
+    whoever ends or freezes one of them. ``clocks`` are those of some workers' hosts. ``probe`` asks
+    once, without patience. ``not_injected`` says which faults this machine does not allow.
+    """
+
+    database: Database
+    standby: Database
     nats: NatsCluster
     processes: list[SupervisedProcess]
     runner: RecordingRunner
     hosts: list[SchedulerHost]
     probe: SchedulerHost
+    clocks: list[HostClock]
+    not_injected: list[str]
+    database_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def of(self, role: str) -> list[SupervisedProcess]:
         """The processes of a role that are ready."""
@@ -86,11 +100,13 @@ async def drill_environment(
     """
     async with AsyncExitStack() as stack:
         directory = stack.enter_context(private_directory())
-        postgres = stack.enter_context(
-            embedded_postgres(directory / "postgres", durable=True, settings=PRIMARY_SETTINGS)
+        not_injected: list[str] = []
+        disks = small_disks(stack, directory, not_injected)
+        postgres = stack.enter_context(primary(directory / "postgres", disks[0]))
+        standby = stack.enter_context(
+            synchronous_standby(postgres, directory / "standby", disks[1])
         )
-        standby = stack.enter_context(synchronous_standby(postgres, directory / "standby"))
-        bus = stack.enter_context(nats_cluster(directory))
+        bus = await stack.enter_async_context(nats_cluster(directory))
         installed = await prepared(postgres, installs, planted_fault)
         proxy = await stack.enter_async_context(faulty_proxy(postgres.dsn))
         standby_proxy = await stack.enter_async_context(faulty_proxy(standby.dsn))
@@ -105,10 +121,13 @@ async def drill_environment(
         }
         if slow:
             settings["in_flight"] = str(FEW)
+        clocks = host_clocks(directory, not_injected)
+        of_hosts = [each.variables for each in clocks]
+        of_hosts += [{}] * (WORKERS - len(clocks))
         processes = [
             *(
-                SupervisedProcess(f"worker {n}", program(planted_fault), settings)
-                for n in range(1, WORKERS + 1)
+                SupervisedProcess(f"worker {n}", program(planted_fault), settings, variables)
+                for n, variables in enumerate(of_hosts, 1)
             ),
             *(
                 SupervisedProcess(f"responder {n}", program(None), settings)
@@ -119,10 +138,41 @@ async def drill_environment(
         hosts = [host(client, each, patience=PATIENCE_S) for each in installed]
         probe = once(client, installed[0], PROBE_WAITS_S)
         environment = DrillEnvironment(
-            postgres, proxy, standby, standby_proxy, bus, processes, runner, hosts, probe
+            Database(postgres, proxy, disks[0]),
+            Database(standby, standby_proxy, disks[1]),
+            bus,
+            processes,
+            runner,
+            hosts,
+            probe,
+            clocks,
+            not_injected,
         )
         await environment.all_ready()
         yield environment
+
+
+def small_disks(
+    stack: AsyncExitStack, directory: Path, not_injected: list[str]
+) -> list[SmallDisk | None]:
+    """Mount one for each database server, or say why there is none."""
+    try:
+        return [
+            stack.enter_context(small_disk(directory / f"disk-{number}", DISK_MB))
+            for number in range(2)
+        ]
+    except NoSmallDisk as refusal:
+        not_injected.append(f"a full disk: {refusal}")
+        return [None, None]
+
+
+def host_clocks(directory: Path, not_injected: list[str]) -> list[HostClock]:
+    """Return clocks for two workers of three, or say why there are none."""
+    try:
+        return [HostClock(directory / f"clock-{number}") for number in range(WORKERS - 1)]
+    except NoHostClock as refusal:
+        not_injected.append(f"clocks of hosts stepping: {refusal}")
+        return []
 
 
 @asynccontextmanager

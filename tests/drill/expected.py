@@ -15,6 +15,8 @@ RECOVERY = {
     "worker frozen": 3.0,
     "PostgreSQL restarted": 3.0,
     "PostgreSQL host frozen": 10.0,
+    "PostgreSQL disk full": 10.0,
+    "rows locked for a minute": 10.0,
     "connections frozen": 10.0,
     "connections half-open": 10.0,
     "connections delayed": 3.0,

@@ -138,3 +138,4 @@ class History(Struct, frozen=True, kw_only=True):
     runs: list[Run]
     stored: list[Stored]
     probes: list[Probe] = []
+    not_injected: list[str] = []

@@ -45,12 +45,13 @@ ALTER TABLE ext_scheduler.runs DROP CONSTRAINT runs_pkey,
 
 
 def program(planted_fault: PlantedFault | None) -> tuple[str, ...]:
-    """How a process is started, from the interpreter on."""
-    return (
-        ("-m", "service")
+    """Return the command that starts a process, without the arguments of ``serve``."""
+    module = (
+        ("service",)
         if planted_fault is None
-        else ("-m", "tests.drill.planted_faults", planted_fault.value)
+        else ("tests.drill.planted_faults", planted_fault.value)
     )
+    return (sys.executable, "-m", *module)
 
 
 async def prepare(connection: asyncpg.Connection, planted_fault: PlantedFault) -> None:

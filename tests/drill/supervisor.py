@@ -25,14 +25,21 @@ class SupervisedProcess:
     ``ended`` is set when that is over, because it was stopped or cannot be started.
     """
 
-    def __init__(self, name: str, command: Sequence[str], settings: dict[str, str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        settings: dict[str, str],
+        variables: dict[str, str] | None = None,
+    ) -> None:
         self.name = name
+        self.command = command
         self.ready = asyncio.Event()
         self.ended = asyncio.Event()
         self.spans: list[Span] = []
         self.exits: list[Exit] = []
-        self._command = command
         self._settings = settings
+        self._variables = variables
         self._process: Process | None = None
         self._frozen: Process | None = None
         self._since: float | None = None
@@ -59,7 +66,9 @@ class SupervisedProcess:
 
     async def _run_once(self, directory: Path) -> None:
         self._cause = "itself"
-        process = self._process = start(self.role, directory, self._settings, self._command)
+        process = self._process = start(
+            self.role, directory, self._settings, self.command, self._variables
+        )
         beside = [
             asyncio.create_task(self._watch(process)),
             asyncio.create_task(self._end_when_told(process)),
@@ -91,6 +100,14 @@ class SupervisedProcess:
         """Ask it to end; not before it is ready, when it may not yet have learnt to end well."""
         await self._stopping.wait()
         await self.ready.wait()
+        self._terminate(process)
+
+    def terminate(self) -> None:
+        """Ask it to end, as a deployment does that replaces it; it is started again."""
+        if self._process is not None:
+            self._terminate(self._process)
+
+    def _terminate(self, process: Process) -> None:
         if process.popen.poll() is None:
             self._out()
             if not _told(process):  # else it is on its way out already

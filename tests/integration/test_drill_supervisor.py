@@ -3,6 +3,7 @@
 import asyncio
 import random
 import signal
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from tests.drill import environment
 from tests.drill.supervisor import SupervisedProcess
 from tests.support.eventually import eventually
 
-SMALL = ("-m", "tests.support.small_process")
+SMALL = (sys.executable, "-m", "tests.support.small_process")
 
 
 @pytest_asyncio.fixture

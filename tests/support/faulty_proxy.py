@@ -1,4 +1,4 @@
-"""A TCP proxy in front of PostgreSQL whose connections can be disturbed."""
+"""A TCP proxy whose connections can be disturbed: in front of PostgreSQL, or of NATS' routes."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,6 +20,8 @@ class Disturbance(StrEnum):
     """Each block arrives ``DELAY_S`` later."""
     LOST_COMMITS = "lost commits"
     """The server commits; the connection ends before its answer arrives."""
+    CUT = "cut"
+    """Connections end, and new ones end at once."""
 
 
 DELAY_S = 0.2
@@ -35,16 +37,22 @@ class FaultyProxy:
         self._flows = asyncio.Event()
         self._flows.set()
         self._connections: set[_Connection] = set()
+        self._serving: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
     @property
     def dsn(self) -> str:
         """The server's DSN with the address of the proxy."""
-        assert self._server is not None
-        port = self._server.sockets[0].getsockname()[1]
         parts = urlsplit(self._dsn)
         user = parts.netloc.rpartition("@")[0]
-        return urlunsplit(parts._replace(netloc=f"{user}@127.0.0.1:{port}"))
+        return urlunsplit(parts._replace(netloc=f"{user}@127.0.0.1:{self.port}"))
+
+    @property
+    def port(self) -> int:
+        """The port of 127.0.0.1 that it listens on."""
+        assert self._server is not None
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
 
     def disturb(self, disturbance: Disturbance) -> None:
         """Disturb all connections, present and to come, until this is changed."""
@@ -53,6 +61,9 @@ class FaultyProxy:
             self._flows.clear()
         else:
             self._flows.set()
+        if disturbance is Disturbance.CUT:
+            for connection in list(self._connections):
+                connection.end()
 
     def half_open(self) -> int:
         """Cut the server off from all present connections; their clients get no notice.
@@ -65,18 +76,28 @@ class FaultyProxy:
 
     async def open(self) -> None:
         """Listen."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
 
     async def close(self) -> None:
         """End all connections."""
         assert self._server is not None
         self._server.close()
+        self._flows.set()
         for connection in list(self._connections):
             connection.end()
+        await asyncio.gather(*self._serving, return_exceptions=True)
         await self._server.wait_closed()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving = asyncio.create_task(self._serve(reader, writer))
+        self._serving.add(serving)
+        serving.add_done_callback(self._serving.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         address = urlsplit(self._dsn)
+        if self._disturbance is Disturbance.CUT:
+            writer.transport.abort()
+            return
         try:
             up = await asyncio.open_connection(address.hostname, address.port)
         except OSError:

@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -56,14 +55,17 @@ def start(
     directory: Path,
     settings: Mapping[str, str],
     program: Sequence[str] | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> Process:
     """Start a process with these settings; it is not ready yet.
 
-    ``program`` are arguments of the interpreter, for one that loads its libraries itself.
+    ``program`` is the command of one that loads its libraries itself, without the arguments of
+    ``serve``; ``variables`` are added to its environment.
     """
     port = free_port()
-    variables = {f"EXT_SCHEDULER_{name.upper()}": text for name, text in settings.items()}
-    environment = {**os.environ, **variables, "EXT_SCHEDULER_HTTP_PORT": str(port)}
+    own = {f"EXT_SCHEDULER_{name.upper()}": text for name, text in settings.items()}
+    own |= variables or {}
+    environment = {**os.environ, **own, "EXT_SCHEDULER_HTTP_PORT": str(port)}
     words = ("serve", "--role", role)
     log = directory / f"{role}-{port}.log"
     popen: subprocess.Popen[bytes] | PreloadedProcess
@@ -73,7 +75,7 @@ def start(
             popen = PreloadedProcess(run_request(words, environment, Path.cwd()), streams)
         else:
             popen = subprocess.Popen(
-                [sys.executable, *program, *words],
+                [*program, *words],
                 env=environment,
                 stdin=nothing,
                 stdout=output,

@@ -1,0 +1,45 @@
+"""A host whose clock is wrong: libfaketime lets it step while the processes of the host run.
+
+Only the time of day is moved; timeouts count on. Debian's ``faketime`` brings the library.
+"""
+
+from pathlib import Path
+
+LIBRARIES = (
+    "/usr/lib/*/faketime/libfaketimeMT.so.1",
+    "/usr/local/lib/faketime/libfaketimeMT.so.1",
+)
+READ_EVERY_S = 1
+
+
+class NoHostClock(Exception):
+    """This machine has no libfaketime; the message says how to get it."""
+
+
+class HostClock:
+    """The clock of one host; ``variables`` are the environment of its processes."""
+
+    def __init__(self, path: Path) -> None:
+        """Write its file, in which it is right. Raises NoHostClock."""
+        self._path = path
+        self.variables = {
+            "LD_PRELOAD": library(),
+            "FAKETIME_TIMESTAMP_FILE": str(path),
+            "FAKETIME_CACHE_DURATION": str(READ_EVERY_S),
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
+        self.step(0)
+
+    def step(self, seconds: int) -> None:
+        """Set it so many seconds before what is right, or after it (negative)."""
+        new = self._path.with_suffix(".new")
+        new.write_text(f"{seconds:+d}\n")
+        new.rename(self._path)
+
+
+def library() -> str:
+    """Return the library's path. Raises NoHostClock."""
+    for pattern in LIBRARIES:
+        for found in Path("/").glob(pattern.lstrip("/")):
+            return str(found)
+    raise NoHostClock("it takes libfaketime, of Debian's package faketime")
