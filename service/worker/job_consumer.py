@@ -22,6 +22,7 @@ from service.storage.engine.errors import is_refusal, is_unavailable
 from service.storage.runs import queue
 from service.storage.runs.queue import Job, JobDelay, JobPayload, UnreadablePayloadError
 from service.storage.runs.queue_listener import Listener, ListenerLostError, listening
+from service.worker.outage import RESTORE_S, Outage
 
 log = getLogger(__name__)
 
@@ -29,8 +30,6 @@ FAILED_JOB_DELAY = timedelta(seconds=5)
 MIN_POLL_S = 0.1
 PROBE_INTERVAL_S = 3.0
 PROBE_TIMEOUT_S = 5.0
-RESTORE_S = 30.0
-"""How long the consumer may go without a listener before it ends."""
 MAX_WRITE_ATTEMPTS = 6
 
 JobHandler = Callable[[JobPayload], Awaitable[JobDelay]]
@@ -64,6 +63,8 @@ class JobConsumer:
         self._settings = settings
         self._running: dict[int, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
+        self._outage = Outage()
+        self._unanswered = False
         self._ends: MicroBatcher[int, None] = MicroBatcher(self._end, isolates=is_refusal)
         self._releases: MicroBatcher[tuple[int, timedelta], None] = MicroBatcher(
             self._release, isolates=is_refusal
@@ -123,21 +124,30 @@ class JobConsumer:
         heartbeat_timeout = timedelta(seconds=settings.heartbeat_s)
         try:
             async with acquired(self._pool) as connection:
+                if self._unanswered:
+                    self._start(await queue.held(connection, self.owner, list(self._running)))
+                    self._unanswered = False
                 claimed = await queue.claim(connection, self.owner, limit, heartbeat_timeout)
-        except (asyncpg.PostgresError, TimeoutError) as error:
-            if isinstance(error, asyncpg.PostgresConnectionError):
+            self._outage.over()
+        except Exception as error:
+            if not is_unavailable(error) and not is_refusal(error):
                 raise
             log.warning("claim of jobs deferred: %r", error)
-            claimed = queue.ClaimedJobs([])
+            claimed = queue.ClaimedJobs([], self._outage.retry_delay(error))
+            # It may have been committed all the same.
+            self._unanswered |= claimed.wait is not None
             if is_refusal(error):
                 claimed = await self._claim_singly(limit, heartbeat_timeout)
-        for job in claimed.jobs:
+        self._start(claimed.jobs)
+        if len(claimed.jobs) < limit:
+            await self._pause(claimed.wait)
+
+    def _start(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
             # One of ours that was thought lost, because this process stood still, is not started
             # a second time.
             if job.id not in self._running:
                 self._running[job.id] = asyncio.create_task(self._run_job(job))
-        if len(claimed.jobs) < limit:
-            await self._pause(claimed.wait)
 
     async def _claim_singly(self, limit: int, heartbeat_timeout: timedelta) -> queue.ClaimedJobs:
         async with acquired(self._pool) as connection:

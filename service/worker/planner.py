@@ -23,6 +23,7 @@ from service.storage.runs.occurrences import Occurrence
 from service.storage.schedules import firing_state, timers
 from service.storage.schedules.firing_state import ScheduleState
 from service.storage.schedules.timers import Timer
+from service.worker.outage import Outage
 
 log = getLogger(__name__)
 
@@ -239,9 +240,10 @@ class Planner:
         self._now = now
         self._slot_cache = SlotCache()
         self._limit = self._settings.initial_batch
+        self._outage = Outage()
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Plan until ``stopping`` is set. Raises what the database raises when it is lost."""
+        """Plan until ``stopping`` is set. Raises what the database raises when it stays lost."""
         while not stopping.is_set():
             wait = await self._round()
             if wait > timedelta(0):
@@ -252,13 +254,14 @@ class Planner:
 
     async def _round(self) -> timedelta:
         try:
-            return await self.plan_once()
-        except (asyncpg.PostgresError, TimeoutError) as error:
-            # A deadlock, or a timeout of a lock, a statement or the pool: the next round retries.
-            if not is_unavailable(error) or isinstance(error, asyncpg.PostgresConnectionError):
+            wait = await self.plan_once()
+        except Exception as error:
+            if not is_unavailable(error):
                 raise
             log.warning("planning deferred: %r", error)
-            return self._settings.contention_delay
+            return self._outage.retry_delay(error) or self._settings.contention_delay
+        self._outage.over()
+        return wait
 
     async def plan_once(self) -> timedelta:
         """Plan one batch if a timer is due; return the time to wait before the next."""

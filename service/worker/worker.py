@@ -1,7 +1,7 @@
 """A worker: planner, job consumer, firing and maintenance, started and stopped together.
 
 There is no leader: any number may run. The end of any of its loops is the end of the worker, with
-the reason, for a supervisor to restart it.
+the reason, for a supervisor to restart it; a loop that lost its connection first tries to go on.
 """
 
 import asyncio

@@ -7,10 +7,16 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
+from service.runtime.metrics import Metrics
+from service.storage.engine import clock
 from service.storage.runs.queue import JobDelay, JobPayload
+from service.worker.job_consumer import JobConsumer, JobConsumerSettings
+from service.worker.planner import Planner
+from tests.support import schedule_rows
 from tests.support.eventually import eventually
 from tests.support.faulty_proxy import Disturbance, FaultyProxy, faulty_proxy
 from tests.support.firing_stack import Stack, firing_stack
+from tests.support.platform import TICK, install
 from tests.support.runner_double import ReceivedCall, Response, Script, answering, status
 
 
@@ -68,3 +74,62 @@ async def test_a_run_that_ended_is_written_once(stack: Stack, proxy: FaultyProxy
     run = await stack.run(job)
     assert (run["status"], run["attempts"], len(stack.runner.calls)) == ("success", 1, 1)
     assert await stack.events() == ["run.succeeded"]
+
+
+async def test_jobs_that_were_claimed_unanswered_are_handled_at_once(
+    stack: Stack, proxy: FaultyProxy, pool: asyncpg.Pool
+) -> None:
+    await stack.planned()
+    handled: list[JobPayload] = []
+
+    async def handle(job: JobPayload) -> JobDelay:
+        handled.append(job)
+        return None
+
+    async def empty() -> bool:
+        return await pool.fetchval("SELECT count(*) FROM ext_scheduler.pgqueuer") == 0  # type: ignore[no-any-return]  # a boolean
+
+    async def lost() -> bool:
+        return proxy.answers_lost > 0
+
+    # Taken over from a dead consumer only after an hour: nobody else would hand the job out.
+    patient = JobConsumerSettings(poll_s=0.2, heartbeat_s=3600.0)
+    consumer = JobConsumer(stack.pool, handle, patient)
+    proxy.disturb(Disturbance.LOST_COMMITS)
+    running = asyncio.create_task(consumer.run())
+    await eventually(lost)
+    assert handled == []
+    proxy.disturb(Disturbance.NONE)
+    await eventually(empty)
+    consumer.stop()
+    await running
+    assert len(handled) == 1
+
+
+async def test_a_planner_goes_on_after_an_unanswered_commit(
+    proxy: FaultyProxy, pool: asyncpg.Pool
+) -> None:
+    async def due() -> None:
+        async with pool.acquire() as connection:
+            now = await clock.read(connection)
+            await schedule_rows.schedule(connection, made, cron="0 0 1 1 *", due_at=now)
+
+    async def lost() -> bool:
+        return proxy.answers_lost > 0
+
+    async def both_planned() -> bool:
+        return await pool.fetchval("SELECT count(*) FROM ext_scheduler.runs") == 2  # type: ignore[no-any-return]  # a boolean
+
+    async with pool.acquire() as connection:
+        made = await install(connection, materialised=TICK)
+    await due()
+    stopping = asyncio.Event()
+    async with asyncpg.create_pool(proxy.dsn, min_size=1, max_size=2) as own:
+        proxy.disturb(Disturbance.LOST_COMMITS)
+        running = asyncio.create_task(Planner(own, Metrics()).run(stopping))
+        await eventually(lost)
+        proxy.disturb(Disturbance.NONE)
+        await due()
+        await eventually(both_planned)
+        stopping.set()
+        await running

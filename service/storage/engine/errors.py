@@ -23,6 +23,14 @@ def is_unavailable(error: BaseException) -> bool:
     return isinstance(error, _UNAVAILABLE)
 
 
+def is_connection_lost(error: BaseException) -> bool:
+    """Return whether a connection ended, or none can be made: what was sent may have been done."""
+    lost = asyncpg.PostgresConnectionError | asyncpg.InterfaceError | asyncpg.InternalClientError
+    return isinstance(error, lost) or (
+        isinstance(error, OSError) and not isinstance(error, TimeoutError)
+    )
+
+
 def is_refusal(error: BaseException) -> bool:
     """Return whether the database refused a statement for what it would read or write."""
     return isinstance(error, asyncpg.PostgresError) and not is_unavailable(error)

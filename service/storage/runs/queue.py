@@ -74,6 +74,12 @@ WHERE q.id = $1::bigint
 RETURNING q.id, q.payload
 """
 
+HELD_JOBS = """
+SELECT q.id, q.payload FROM ext_scheduler.pgqueuer q
+WHERE q.queue_manager_id = $1::uuid AND q.status = 'picked' AND NOT q.id = ANY ($2::bigint[])
+ORDER BY q.priority DESC, q.id
+"""
+
 NEXT_JOB_WAIT = """
 SELECT execute_after - now() FROM ext_scheduler.pgqueuer
 WHERE entrypoint = $1::text AND status = 'queued'
@@ -218,6 +224,11 @@ async def claim_singly(
             else:
                 jobs += [Job(*claimed)] if claimed else []
     return jobs, refused
+
+
+async def held(connection: Connection, owner: UUID, known: Sequence[int]) -> list[Job]:
+    """Return the owner's jobs besides the ``known``: claimed in a COMMIT that was not answered."""
+    return [Job(*row) for row in await connection.fetch(HELD_JOBS, owner, known)]
 
 
 async def end(connection: Connection, ids: Sequence[int], owner: UUID) -> None:
