@@ -27,10 +27,15 @@ log = getLogger(__name__)
 
 
 class OutboxPublisherSettings(Struct, frozen=True):
-    """``batch`` events per transaction; times in seconds."""
+    """``batch`` events per transaction; times in seconds.
+
+    What is committed within ``gather_s`` of the first event is published with it: a transaction
+    for each change would cost as much as the change.
+    """
 
     batch: int = 500
     poll_s: float = 1.5
+    gather_s: float = 0.02
     flush_timeout_s: float = 5.0
     acquire_timeout_s: float = 5.0
     sharded: bool = False
@@ -64,6 +69,7 @@ class OutboxPublisher:
                 self._committed.clear()
                 if not await self._drain():
                     await self._pause(stop_requested)
+                    await asyncio.wait({stop_requested}, timeout=self._settings.gather_s)
             await self._drain()
         finally:
             stop_requested.cancel()
