@@ -23,13 +23,14 @@ from service.storage.engine.migrate import migrate
 from service.storage.platform.registry import register
 
 NATS_CONF = CHECKOUT / "nats.conf"
-NATS_USERS = ("service", "runner", "operator", "platform", "sys")
+NATS_USERS = ("service", "runner", "operator", "platform", "console", "sys")
 TENANT = "demo-tenant"
-PROGRAMS = ("responder", "dev-runner", "bridge", "worker")
+PROGRAMS = ("responder", "dev-runner", "bridge", "worker", "console")
 KEY_PURPOSES = {
     "runner": ("runner", HOST_AUDIENCE),
     "worker": ("ext-scheduler", RUNNER_AUDIENCE),
     "operator": ("operator", ADMIN_AUDIENCE),
+    "console": ("console", ADMIN_AUDIENCE),
 }
 """Issuer and audience by file name of the private key."""
 
@@ -135,7 +136,7 @@ async def running_stack(
 def starting_text(left_out: Collection[Program]) -> str:
     """Return what the step that starts the programs says."""
     if not left_out:
-        return "Starting four processes: responder, worker, Runner and bridge."
+        return "Starting five processes: responder, worker, Runner, bridge and console."
     names = ", ".join(program.name for program in left_out)
     return f"Starting the processes, without {names}."
 
@@ -170,6 +171,10 @@ def roles(
         )
 
     runner_url = f"http://{HOST}:{runner_port}"
+    console = {
+        "console_port": str(free_port()),
+        "console_key_file": str(home / "console.json"),
+    }
     key = ("--key", str(home / "runner.json"))
     directories = ("--components", str(home / "components"), "--cache", str(COMPILED_CACHE))
     return [
@@ -182,6 +187,7 @@ def roles(
         ),
         role("bridge", runner, "bridge", "--runner", runner_url),
         role("worker", service, "serve", "--role", "worker"),
+        role("console", {**nats_user("console", passwords), **console}, "console"),
     ]
 
 

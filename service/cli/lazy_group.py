@@ -45,6 +45,10 @@ COMMANDS = MappingProxyType(
             "service.cli.admin:admin_program",
             "Administer installs, tenants and schedules over NATS.",
         ),
+        "console": LazyCommand(
+            "service.cli.console:console_program",
+            "Serve web pages for operators and tenants.",
+        ),
         "token": LazyCommand(
             "service.cli.tokens:token_program",
             "Mint and inspect signed contexts.",

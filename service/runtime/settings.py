@@ -34,6 +34,7 @@ __all__ = ["FILE_VARIABLE", "PREFIX", "Settings", "SettingsError", "load"]
 MIN_VALUES = {
     "http_port": 0,
     "callback_port": 0,
+    "console_port": 0,
     "statement_cache_size": 0,
     "catchup_window_s": 0,
     "rate_window_retention_s": 60,
@@ -45,6 +46,7 @@ MAX_VALUES = {
     "max_payload_depth": 200,
     "http_port": 65_535,
     "callback_port": 65_535,
+    "console_port": 65_535,
 }
 """What the platform's columns hold, what every reader of a payload can take, what is a port."""
 ADDRESS_CHECKS: Mapping[str, Callable[[str], object]] = {
@@ -52,17 +54,19 @@ ADDRESS_CHECKS: Mapping[str, Callable[[str], object]] = {
     "nats_url": parse_nats_urls,
     "runner_url": check_http_url,
     "platform_url": check_http_url,
+    "console_url": check_http_url,
 }
 REDACTIONS: Mapping[str, Callable[[str], str]] = {
     "database_url": redact_database_url,
     "nats_url": redact_nats_urls,
     "runner_url": redact_http_url,
     "platform_url": redact_http_url,
+    "console_url": redact_http_url,
     "nats_password": lambda _: MASK,
     "nats_token": lambda _: MASK,
 }
 """How a setting that may hold a secret is shown."""
-LIST_SETTINGS = {"reply_prefixes", "retry_delays_s", "admin_permissions"}
+LIST_SETTINGS = {"reply_prefixes", "retry_delays_s", "admin_permissions", "console_proxies"}
 SECRET_SETTINGS = {"database_url", "nats_url", "nats_password", "nats_token"}
 """May be given as the name of a file that holds them: ``EXT_SCHEDULER_<NAME>_FILE``."""
 
@@ -141,6 +145,21 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Command line: the tenant acted for; empty for all with an operator's key."""
     admin_permissions: tuple[str, ...] = ("extension:read", "extension:write")
     """Command line: permissions to request with."""
+
+    console_host: str = "127.0.0.1"
+    """Console: address of its pages."""
+    console_port: int = 9466
+    """Console: port of its pages."""
+    console_url: str = ""
+    """Console: its address as browsers reach it; with `https://` cookies are `Secure`."""
+    console_key_file: str = "console.json"
+    """Console: the private key set that its admin requests are signed with."""
+    console_user_header: str = ""
+    """Console: the header in which a proxy names who it has signed in; without it links sign in."""
+    console_proxies: tuple[str, ...] = ()
+    """Console: addresses or networks of the proxies that may say so."""
+    console_users_file: str = ""
+    """Console: TOML table of users for a proxy: `[users.NAME]` with `tenant` and `permissions`."""
 
     pool_size: int = 16
     """Database connections of a responder."""

@@ -19,7 +19,7 @@ _FOREIGN = re.compile(
     r"(?:\w+_)?SERVICE_(?:HOST|PORT(?:_\w+)?)"
     r"|(?:\w+_)?PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?"
     # The users of nats.conf.
-    r"|NATS_(?:SERVICE|RUNNER(?:_\w+)?|OPERATOR|PLATFORM|SYS)_PASSWORD"
+    r"|NATS_(?:SERVICE|RUNNER(?:_\w+)?|OPERATOR|PLATFORM|CONSOLE|SYS)_PASSWORD"
     r")"
 )
 _SERVICE_ADDRESS = re.compile(r"(?:tcp|udp|sctp)://")

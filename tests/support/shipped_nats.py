@@ -11,7 +11,7 @@ from service.messages import Handle
 from tests.support.bus_service import a_bus, a_client, echo, serving
 
 CONFIG = Path(__file__).parents[2] / "nats.conf"
-USERS = ("service", "runner", "operator", "platform", "sys")
+USERS = ("service", "runner", "operator", "platform", "console", "sys")
 PASSWORDS = {user: f"{user}-password" for user in USERS}
 ENVIRONMENT = {
     f"EXT_SCHEDULER_NATS_{user.upper()}_PASSWORD": password for user, password in PASSWORDS.items()

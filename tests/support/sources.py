@@ -46,6 +46,7 @@ HOMES = {
     "asyncpg": WITH_ASYNCPG,
     "cron_descriptor": ("service/rules/*",),
     "croniter": ("service/rules/*",),
+    "jinja2": ("console/*",),
     "joserfc": ("contracts/*",),
     "nacl": ("contracts/*",),
     "nats": WITH_NATS,
@@ -136,7 +137,9 @@ def is_python(source: Source) -> bool:
 
 def strangers(source: Source) -> list[str]:
     """Libraries imported outside the places that they have in ``HOMES``."""
-    if not source.path.startswith(("contracts/", "devstack/", "service/", "runner_bridge/")):
+    if not source.path.startswith(
+        ("console/", "contracts/", "devstack/", "service/", "runner_bridge/")
+    ):
         return []
     return [
         f"{source.path}: {library} has its home elsewhere"

@@ -29,7 +29,7 @@ from tests.support.sources import (
 
 PYTHON_RULES: list[Rule] = [strangers, unexplained, too_long, empty_names]
 TEXT_RULES: list[Rule] = [unfinished, machine_bound]
-PACKAGES = ("contracts", "devstack", "runner_bridge", "service")
+PACKAGES = ("console", "contracts", "devstack", "runner_bridge", "service")
 
 
 @pytest.mark.parametrize("rule", PYTHON_RULES, ids=lambda rule: rule.__name__)
@@ -166,6 +166,10 @@ def test_the_import_arrows_hold() -> None:
         ("contracts/errors.py", "import runner_bridge"),
         ("contracts/errors.py", "import nats"),
         ("runner_bridge/__init__.py", "import service.messages"),
+        ("console/__init__.py", "import service.messages"),
+        ("console/__init__.py", "import runner_bridge"),
+        ("console/__init__.py", "import nats"),
+        ("service/app.py", "import console"),
         ("service/requests/dispatcher.py", "import runner_bridge"),
         ("service/rules/cron.py", "import service.storage"),
         ("service/storage/platform/installs.py", "import service.operations"),

@@ -1,0 +1,110 @@
+"""Now: is all well?"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from aiohttp import web
+from msgspec import Struct
+
+from console.charts import BarChart, minutes, stacked_bars
+from console.responders import ResponderInfo
+from console.visit import ConsoleRoute, Visit
+from contracts.admin_insight import RunMinute, StatsInput, StatsOutput
+from contracts.admin_schedules import (
+    ListSchedulesInput,
+    ListSchedulesOutput,
+    RunHistoryInput,
+    RunHistoryOutput,
+)
+from contracts.times import read_time
+
+HOUR = 60
+PROMISED_LATENESS_MS = 1_000
+"""From slot to call; see "The promise" in the guide to operations."""
+STATUSES = ("success", "running", "queued", "skipped", "skipped_overlap", "error")
+"""From the bottom of a bar to its top."""
+SHOWN = 5
+
+
+class NowFigures(Struct, frozen=True, kw_only=True):
+    """What the page shows of the figures; ``worries`` says in words what is not well."""
+
+    due: BarChart
+    runs: BarChart
+    by_status: dict[str, int]
+    late: bool
+    worries: list[str]
+
+
+async def show(visit: Visit) -> web.Response:
+    """Show the figures of the hour, what fails, and what is held."""
+    stats = await visit.read("stats", StatsInput(), StatsOutput)
+    failing = await visit.read(
+        "listSchedules", ListSchedulesInput(failing=True, limit=SHOWN), ListSchedulesOutput
+    )
+    errors = await visit.read(
+        "runHistory", RunHistoryInput(status="error", limit=SHOWN), RunHistoryOutput
+    )
+    responders = visit.parts.responders.current()
+    return visit.page(
+        "now.html",
+        stats=stats,
+        figures=figures(stats, responders if visit.person.is_operator else None),
+        failing=failing.schedules,
+        errors=errors.runs,
+        responders=responders,
+        promised_ms=PROMISED_LATENESS_MS,
+        statuses=STATUSES,
+    )
+
+
+def figures(stats: StatsOutput, responders: Sequence[ResponderInfo] | None) -> NowFigures:
+    """Return what the page shows; ``responders`` is None where the person may not see them."""
+    at = read_time(stats.at)
+    due = {read_time(minute.minute): {"due": minute.count} for minute in stats.due}
+    runs = {read_time(minute.minute): _counts(minute) for minute in stats.runs}
+    lateness = stats.lateness
+    late = lateness is not None and lateness.p99_ms > PROMISED_LATENESS_MS
+    return NowFigures(
+        due=stacked_bars(minutes(at + timedelta(minutes=1), HOUR), due, ("due",)),
+        runs=stacked_bars(
+            minutes(at - timedelta(minutes=HOUR - 1), HOUR), _by_minute(runs), STATUSES
+        ),
+        by_status={status: sum(counts[status] for counts in runs.values()) for status in STATUSES},
+        late=late,
+        worries=_worries(stats, responders, late=late),
+    )
+
+
+def _worries(
+    stats: StatsOutput, responders: Sequence[ResponderInfo] | None, *, late: bool
+) -> list[str]:
+    worries = []
+    if not stats.workers_up:
+        worries.append("No worker is up: nothing fires.")
+    if responders is not None and not all(responder.has_database for responder in responders):
+        worries.append("A responder has lost its database.")
+    if late:
+        worries.append("Runs begin later than promised.")
+    if stats.missed:
+        worries.append("Slots were missed.")
+    if stats.failing_schedules:
+        worries.append("Schedules fail.")
+    return worries
+
+
+def _counts(minute: RunMinute) -> dict[str, int]:
+    return {status: getattr(minute, status) for status in STATUSES}
+
+
+def _by_minute(runs: dict[datetime, dict[str, int]]) -> dict[datetime, dict[str, int]]:
+    """Add up the slots of a minute: manual runs have seconds."""
+    whole: dict[datetime, dict[str, int]] = {}
+    for slot, counts in runs.items():
+        minute = whole.setdefault(slot.replace(second=0, microsecond=0), dict.fromkeys(STATUSES, 0))
+        for status, count in counts.items():
+            minute[status] += count
+    return whole
+
+
+ROUTES = (ConsoleRoute("GET", "/", show),)

@@ -1,0 +1,88 @@
+"""Schedules: which are there, which are ill?"""
+
+from aiohttp import web
+
+from console import tables
+from console.people import WRITE
+from console.visit import ConsoleRoute, Visit, see_other
+from contracts.admin_schedules import (
+    GetScheduleInput,
+    GetScheduleOutput,
+    ListSchedulesInput,
+    ListSchedulesOutput,
+    RunNowInput,
+    RunNowOutput,
+    UpdateScheduleInput,
+)
+from contracts.errors import Code, ServiceError
+from contracts.schedules import UpdateOutput
+
+LIMIT = 50
+MAX_CHOSEN = 200
+COLUMNS = tables.attributes(
+    "id",
+    "tenant_id",
+    "install_id",
+    "name",
+    "endpoint_method",
+    "endpoint_path",
+    "cron",
+    "timezone",
+    "enabled",
+    "held_by",
+    "next_run_at",
+    "last_run_at",
+    "last_run_status",
+    "last_error",
+    "created_at",
+    "updated_at",
+)
+
+
+async def show(visit: Visit) -> web.Response:
+    """Show a page of schedules, or its rows as a file."""
+    listed = await visit.read("listSchedules", read_filter(visit), ListSchedulesOutput)
+    file = visit.table("schedules", COLUMNS, listed.schedules, listed.next_cursor)
+    return file or visit.page(
+        "schedules.html",
+        schedules=listed.schedules,
+        next_cursor=listed.next_cursor,
+        filtered=bool(set(visit.request.query) - {"cursor", "as"}),
+    )
+
+
+def read_filter(visit: Visit) -> ListSchedulesInput:
+    """Return what the address asks for."""
+    return ListSchedulesInput(
+        tenant_id=visit.query("tenant"),
+        install_id=visit.query("install"),
+        enabled=visit.choice("enabled"),
+        failing=visit.choice("failing"),
+        limit=LIMIT,
+        cursor=visit.query("cursor"),
+    )
+
+
+async def change_chosen(visit: Visit) -> web.Response:
+    """Enable, disable or run the chosen schedules, one by one; stop at the first refusal."""
+    action = visit.form.get("action", "")
+    if len(visit.chosen) > MAX_CHOSEN or action not in {"enable", "disable", "run"}:
+        raise ServiceError(Code.VALIDATION_FAILED, "Choose schedules, and what to do with them")
+    for schedule_id in visit.chosen:
+        if action == "run":
+            await visit.change("runNow", RunNowInput(schedule_id=schedule_id), RunNowOutput)
+            continue
+        found = await visit.read("getSchedule", GetScheduleInput(schedule_id), GetScheduleOutput)
+        change = UpdateScheduleInput(
+            install_id=found.schedule.install_id,
+            schedule_id=schedule_id,
+            enabled=action == "enable",
+        )
+        await visit.change("updateSchedule", change, UpdateOutput)
+    return see_other(visit.link())
+
+
+ROUTES = (
+    ConsoleRoute("GET", "/schedules", show),
+    ConsoleRoute("POST", "/schedules", change_chosen, needs=WRITE),
+)

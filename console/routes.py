@@ -1,0 +1,14 @@
+"""All pages: their routes, and their places in the navigation."""
+
+from console.pages import live, now, run, schedule, schedule_changes, schedules, sessions
+from console.visit import ConsoleRoute, NavigationEntry
+
+PAGES = (now, schedules, schedule, schedule_changes, run, sessions, live)
+
+ROUTES: tuple[ConsoleRoute, ...] = tuple(route for page in PAGES for route in page.ROUTES)
+
+NAVIGATION = (
+    NavigationEntry("Now", "/", "n"),
+    NavigationEntry("Schedules", "/schedules", "s"),
+    NavigationEntry("Runs", "/runs", "r"),
+)
