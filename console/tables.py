@@ -11,11 +11,11 @@ FORMATS = ("csv", "json")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """A spreadsheet would compute what begins so."""
 
-Columns = Mapping[str, Callable[[Any], object]]
+TableColumns = Mapping[str, Callable[[Any], object]]
 """The value of a row by the name of its column."""
 
 
-def write_csv(columns: Columns, rows: Sequence[Any]) -> str:
+def write_csv(columns: TableColumns, rows: Sequence[Any]) -> str:
     """Return rows as CSV with a header line; texts that a spreadsheet would compute are quoted."""
     output = io.StringIO()
     writer = csv.writer(output)
@@ -25,13 +25,13 @@ def write_csv(columns: Columns, rows: Sequence[Any]) -> str:
     return output.getvalue()
 
 
-def write_json(columns: Columns, rows: Sequence[Any], next_url: str | None) -> bytes:
+def write_json(columns: TableColumns, rows: Sequence[Any], next_url: str | None) -> bytes:
     """Return rows as a JSON document, with the address of the next page."""
     shown = [{name: read(row) for name, read in columns.items()} for row in rows]
     return msgspec.json.encode({"rows": shown, "next": next_url})
 
 
-def attributes(*names: str) -> Columns:
+def attributes(*names: str) -> TableColumns:
     """Return columns that are a row's attributes, under their names on the wire."""
     return {_camel(name): _attribute(name) for name in names}
 

@@ -125,7 +125,7 @@ class Visit:
         return web.Response(text=text, content_type="text/html", status=status)
 
     def table(
-        self, name: str, columns: tables.Columns, rows: Sequence[Any], next_cursor: str | None
+        self, name: str, columns: tables.TableColumns, rows: Sequence[Any], next_cursor: str | None
     ) -> web.Response | None:
         """Return the rows as the file that ``?as=`` asks for, None where it asks for none."""
         wanted = self.query("as")

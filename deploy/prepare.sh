@@ -29,7 +29,8 @@ key() { # name, issuer, audience, further options
   chmod 644 "$name/key.json" public/keys.json
 }
 
-for name in postgres grafana nats_service nats_runner nats_operator nats_platform nats_sys nats_route
+for name in postgres grafana nats_service nats_runner nats_operator nats_platform nats_console \
+  nats_sys nats_route
 do
   password "${name}_password"
 done
@@ -40,4 +41,5 @@ password callback_token
 key runner runner host
 key worker ext-scheduler runner
 key operator operator admin --operator
+key console console admin --operator
 echo "passwords and keys are in $directory"

@@ -88,6 +88,7 @@ def write_operator_settings(stack: DevStack) -> Path:
         "nats_url": stack.nats.url,
         **nats_user("operator", stack.passwords),
         "admin_key_file": str(stack.home / "operator.json"),
+        "console_url": stack.console_url,
     }
     file = stack.home / "operator.toml"
     file.touch(mode=0o600)
@@ -160,6 +161,9 @@ def example_commands(stack: DevStack, *, own: bool) -> str:
             f"{admin} history --install-id {install}",
             f"{admin} run-now SCHEDULE --wait 60",
             f"{admin} pause {TENANT}",
+        ],
+        "Open the console, with a link that is good for a minute:": [
+            f".venv/bin/ext-scheduler --config {write_operator_settings(stack)} console link"
         ],
         "Query the database:": [
             f"{psql} -c 'TABLE ext_scheduler.runs'",

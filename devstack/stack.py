@@ -49,6 +49,7 @@ class DevStack(Struct, frozen=True):
     passwords: Mapping[str, str]
     extension: InstalledExtension
     runner_url: str
+    console_url: str
     programs: list[RunningProgram]
     left_out: list[Program]
 
@@ -107,8 +108,8 @@ async def running_stack(
             "runner_key_file": str(home / "worker.json"),
             "min_interval_minutes": str(min_interval_minutes),
         }
-        runner_port = free_port()
-        wanted = roles(home, settings, passwords, runner_port)
+        runner_port, console_port = free_port(), free_port()
+        wanted = roles(home, settings, passwords, runner_port, console_port)
         left_out = [program for program in wanted if program.name in without]
         step(starting_text(left_out))
         programs = []
@@ -127,6 +128,7 @@ async def running_stack(
             passwords=passwords,
             extension=extension,
             runner_url=runner_url,
+            console_url=f"http://{HOST}:{console_port}",
             programs=programs,
             left_out=left_out,
         )
@@ -156,7 +158,11 @@ def nats_user(user: str, passwords: Mapping[str, str]) -> dict[str, str]:
 
 
 def roles(
-    home: Path, settings: Mapping[str, str], passwords: Mapping[str, str], runner_port: int
+    home: Path,
+    settings: Mapping[str, str],
+    passwords: Mapping[str, str],
+    runner_port: int,
+    console_port: int,
 ) -> list[Program]:
     """Return the programs of the system, in the order in which they start."""
     service, runner = nats_user("service", passwords), nats_user("runner", passwords)
@@ -172,7 +178,7 @@ def roles(
 
     runner_url = f"http://{HOST}:{runner_port}"
     console = {
-        "console_port": str(free_port()),
+        "console_port": str(console_port),
         "console_key_file": str(home / "console.json"),
     }
     key = ("--key", str(home / "runner.json"))

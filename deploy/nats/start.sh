@@ -4,7 +4,7 @@
 # Arguments are the server's.
 set -eu
 secrets=${SECRETS_DIRECTORY:-/run/secrets}
-for user in SERVICE RUNNER OPERATOR PLATFORM SYS ROUTE; do
+for user in SERVICE RUNNER OPERATOR PLATFORM CONSOLE SYS ROUTE; do
   name=$(echo "$user" | tr '[:upper:]' '[:lower:]')
   password=$(cat "$secrets/nats_${name}_password")
   [ -n "$password" ] || { echo "nats_${name}_password is empty" >&2; exit 1; }
