@@ -12,20 +12,26 @@ from typing import Any
 
 import msgspec
 
+from service.cli import terminal
 from service.cli.errors import EXIT_BROKEN_PIPE, CommandError
+from service.cli.time_display import TimeDisplay, is_instant
 from service.rules.text import escape_controls
 
 EMPTY_CELL = "-"
-WIRE_TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d+)?Z")
+IN_UTC = TimeDisplay()
 PROGRESS_DELAY_S = 1.0
 """Nothing is shown for a wait shorter than this."""
 PROGRESS_INTERVAL_S = 0.5
 
 
-def print_line(text: str = "") -> None:
-    """Print a line, or several, of the result. Raises CommandError when the reader is gone."""
+def print_line(text: str = "", style: str = "") -> None:
+    """Print a line, or several, of the result, on a terminal in a style.
+
+    Raises CommandError when the reader is gone.
+    """
+    escaped = escape_controls(text, keep_lines=True)
     try:
-        sys.stdout.write(escape_controls(text, keep_lines=True) + "\n")
+        sys.stdout.write(f"{terminal.coloured(escaped, style)}\n")
     except BrokenPipeError:
         raise CommandError("", EXIT_BROKEN_PIPE) from None
 
@@ -46,10 +52,23 @@ def json_text(value: object) -> str:
     return escape_controls(text, keep_lines=True)
 
 
-def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """Print maps as a table, their wire names as headings; ``a.b`` is a member of a member."""
-    lines = [[heading(column) for column in columns]]
-    lines += [[cell(_member(row, column)) for column in columns] for row in rows]
+def print_table(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[str], times: TimeDisplay = IN_UTC
+) -> None:
+    """Print maps as a table, their wire names as headings; ``a.b`` is a member of a member.
+
+    On a terminal it fits the width: ids are shortened, times are short, long cells are folded.
+    """
+    headings = [heading(column) for column in columns]
+    values = [[_member(row, column) for column in columns] for row in rows]
+    if terminal.is_terminal():
+        hidden = terminal.print_fitted(
+            headings, [[_short_cell(value, times) for value in row] for row in values]
+        )
+        if hidden:
+            print_notice(f"no room for {', '.join(hidden)}: a wider terminal or --json shows them")
+        return
+    lines = [headings, *([cell(value, times) for value in row] for row in values)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         padded = (text.ljust(width) for text, width in zip(line, widths, strict=True))
@@ -63,11 +82,13 @@ def _member(row: Mapping[str, Any], path: str) -> object:
     return value
 
 
-def print_members(members: Mapping[str, Any]) -> None:
-    """Print a map, one line per member."""
+def print_members(members: Mapping[str, Any], times: TimeDisplay = IN_UTC) -> None:
+    """Print a map, one line per member; times in UTC, in the zone, and how far from now."""
     width = max(map(len, map(heading, members)), default=0)
     for name, value in members.items():
-        print_line(f"{heading(name).ljust(width)}  {cell(value)}")
+        is_time = isinstance(value, str) and is_instant(value)
+        text = times.full(value) if is_time else cell(value)
+        print_line(f"{heading(name).ljust(width)}  {text}")
 
 
 def heading(name: str) -> str:
@@ -75,16 +96,20 @@ def heading(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])|\.", " ", name).upper()
 
 
-def cell(value: object) -> str:
+def cell(value: object, times: TimeDisplay = IN_UTC) -> str:
     """Return a value as one line, without control characters: texts come from tenants."""
     if value is None or value == "":
         return EMPTY_CELL
     if isinstance(value, bool):
         return "yes" if value else "no"
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    if time := WIRE_TIME.fullmatch(text):
-        return f"{time[1]} {time[2]}"
-    return escape_controls(text)
+    return times.exact(text) if is_instant(text) else escape_controls(text)
+
+
+def _short_cell(value: object, times: TimeDisplay) -> str:
+    if isinstance(value, str) and is_instant(value):
+        return times.short(value)
+    return terminal.short_id(cell(value, times))
 
 
 @asynccontextmanager

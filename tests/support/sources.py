@@ -54,6 +54,8 @@ HOMES = {
     "opentelemetry": ("service/runtime/tracing.py",),
     "prometheus_client": ("service/runtime/metrics.py", "service/runtime/health.py"),
     "psutil": ("devstack/*",),
+    "humanize": ("service/cli/*",),
+    "rich": ("service/cli/*",),
     "ruamel": ("service/cli/*",),
     "typer": ("service/cli/*", "devstack/*"),
     "wasmtime": ("runner_bridge/dev_runner/*",),

@@ -14,10 +14,11 @@ from contracts.admin import ADMIN_OPS, AdminOperation
 from contracts.context import ALL_TENANTS, InvalidKeySet, Key, parse_key_set, signing_key
 from contracts.errors import Code, Outcome, ServiceError
 from contracts.subjects import ADMIN_AUDIENCE
-from service.cli import files
+from service.cli import files, terminal
 from service.cli.errors import EXIT_UNAVAILABLE, EXIT_USAGE, STATUS_OF, CommandError
 from service.cli.login_name import login_name
 from service.cli.output import print_json, progress
+from service.cli.time_display import TimeDisplay, read_display
 from service.runtime.settings import Settings
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class AdminOptions(Struct, frozen=True, kw_only=True):
     timeout: int
     request_id: UUID | None
     as_json: bool
+    times: TimeDisplay = TimeDisplay()
 
 
 class AdminClient:
@@ -181,6 +183,11 @@ def read_options(settings: Settings, arguments: Mapping[str, Any]) -> AdminOptio
         timeout=arguments["timeout"] or 0,
         request_id=arguments["request_id"],
         as_json=arguments["as_json"],
+        times=read_display(
+            utc=bool(arguments.get("utc")),
+            zone=arguments.get("zone") or "",
+            is_terminal=terminal.is_terminal(),
+        ),
     )
 
 

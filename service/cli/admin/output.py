@@ -12,6 +12,7 @@ from contracts.errors import Outcome
 from service.cli.admin.client import AdminClient, outcome_error, to_builtins
 from service.cli.errors import CommandError
 from service.cli.output import print_json, print_line, print_members, print_table
+from service.cli.time_display import TimeDisplay
 
 OUTCOME_FIELDS = {"success", "code", "error", "fieldErrors", "retryAfterMs", "nextCursor"}
 
@@ -47,14 +48,17 @@ def print_result(client: AdminClient, output: Any, options: OutputOptions) -> No
         values = {name: value for name, value in values.items() if name not in options.hidden}
         if options.dry_run:
             print_line("dry run: no changes made")
-        _print_values(values, options, titled=isinstance(output, Outcome))
+        times = client.options.times
+        _print_values(values, options, times, titled=isinstance(output, Outcome))
     if refused:
         error = outcome_error(output)
         hint = f"; {options.hint}" if options.hint and values else ""
         raise CommandError(f"{error}{hint}", error.status)
 
 
-def _print_values(values: Mapping[str, Any], options: OutputOptions, *, titled: bool) -> None:
+def _print_values(
+    values: Mapping[str, Any], options: OutputOptions, times: TimeDisplay, *, titled: bool
+) -> None:
     """Print single values and Structs by name, and lists as tables.
 
     A page holds one list, which needs no title; a change may hold several, so each is ``titled``.
@@ -63,22 +67,46 @@ def _print_values(values: Mapping[str, Any], options: OutputOptions, *, titled: 
         print_line(options.done)
     scalars = {name: value for name, value in values.items() if not isinstance(value, list | dict)}
     if scalars:
-        print_members(scalars)
+        print_members(scalars, times)
     titled = titled or len(values) - len(scalars) > 1
     for name, value in values.items():
         if isinstance(value, dict):
-            print_members(value)
+            print_members(with_words(value), times)
         elif isinstance(value, list):
-            _print_list(name, value, options.columns, titled=titled)
+            _print_list(name, value, options.columns, times, titled=titled)
 
 
-def _print_list(name: str, rows: Sequence[Any], columns: Sequence[str], *, titled: bool) -> None:
+def _print_list(
+    name: str, rows: Sequence[Any], columns: Sequence[str], times: TimeDisplay, *, titled: bool
+) -> None:
     if not rows:
         print_line(f"no {name}")
         return
     if titled:
         print_line(f"{name} ({len(rows)}):")
     if isinstance(rows[0], dict):
-        print_table(rows, columns or list(rows[0]))
+        rows = [with_words(row) for row in rows] if "words" in columns else rows
+        print_table(rows, columns or list(rows[0]), times)
     else:
-        print_table([{name: row} for row in rows], [name])
+        print_table([{name: row} for row in rows], [name], times)
+
+
+def with_words(schedule: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a schedule with its cron expression in words behind it; other maps unchanged."""
+    if not {"cron", "timezone"} <= schedule.keys() or "words" in schedule:
+        return schedule
+    # Imported here: only tables of schedules need a cron expression read.
+    from service.rules.cron_words import describe  # noqa: PLC0415 - see above
+    from service.rules.planning import UnplannableError, read  # noqa: PLC0415 - likewise
+
+    try:
+        cron, zone = read(schedule["cron"], schedule["timezone"])
+        words = describe(cron, zone.key)
+    except UnplannableError as error:
+        words = str(error)
+    members: dict[str, Any] = {}
+    for name, value in schedule.items():
+        members[name] = value
+        if name == "cron":
+            members["words"] = words
+    return members

@@ -88,6 +88,16 @@ COMMON_OPTIONS: Sequence[tuple[str, Any, Any]] = (
     ("as_json", Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")], False),
 )
 
+TIME_OPTIONS: Sequence[tuple[str, Any, Any]] = (
+    ("utc", Annotated[bool, typer.Option(help="Show times in UTC on a terminal, too.")], False),
+    (
+        "zone",
+        Annotated[str, typer.Option("--timezone", help="Show times in this zone.", metavar="Z")],
+        "",
+    ),
+)
+"""How tables show times; the zone of this machine on a terminal, else UTC."""
+
 PAGING_OPTIONS: Sequence[tuple[str, Any, Any]] = (
     ("limit", Annotated[int, typer.Option(help="Maximum number of rows.", min=1)], 50),
     ("everything", Annotated[bool, typer.Option("--all", help="Show all rows.")], False),

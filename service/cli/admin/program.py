@@ -16,6 +16,7 @@ from service.cli.admin.command_specs import PREFIX, all_specs, wire_name_specs
 from service.cli.admin.parameters import (
     COMMON_OPTIONS,
     PAGING_OPTIONS,
+    TIME_OPTIONS,
     build_parameters,
     input_parameters,
 )
@@ -62,11 +63,14 @@ def _parameters(spec: CommandSpec) -> list[Parameter]:
     if own is None:
         own = input_parameters(ADMIN_OPS[spec.op].input, spec.fixed, spec.positional)
     paged = spec.action is None and commands.is_paged(spec.op)
+    # A command with a field of this name has no other use for the option.
+    takes_zone = any(parameter.name == "timezone" for parameter in own)
     return [
         *own,
         *spec.extra_parameters,
         *(build_parameters(PAGING_OPTIONS) if paged else []),
         *(YES_OPTION if spec.confirmation else []),
+        *build_parameters(TIME_OPTIONS[: 1 if takes_zone else None]),
         *build_parameters(COMMON_OPTIONS),
     ]
 

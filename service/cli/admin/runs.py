@@ -35,7 +35,7 @@ async def run_now(client: AdminClient, arguments: Mapping[str, Any]) -> None:
     if client.options.as_json:
         print_json(run)
     else:
-        print_members(to_builtins(run))
+        print_members(to_builtins(run), client.options.times)
     if run.status != "success":
         raise CommandError(
             f"the run ended with status {run.status}: {run.error or 'no error text'}"

@@ -7,6 +7,7 @@ from contracts.admin_explain import ExplainInput, Finding
 from service.cli.admin.client import AdminClient
 from service.cli.admin.parameters import read_fields
 from service.cli.output import cell, print_json, print_line
+from service.cli.time_display import TimeDisplay
 
 
 async def why(client: AdminClient, arguments: Mapping[str, Any]) -> None:
@@ -22,15 +23,16 @@ async def why(client: AdminClient, arguments: Mapping[str, Any]) -> None:
         if finding.code.startswith("slot_") and not about_slot:
             about_slot = True
             print_line()
-            print_line(f"The slot of {cell(answer.slot)}:")
-        _print_finding(finding)
+            print_line(f"The slot of {client.options.times.full(answer.slot or '')}:")
+        _print_finding(finding, client.options.times)
 
 
-def _print_finding(finding: Finding) -> None:
-    print_line(f"{'!' if finding.holds else '-'} {cell(finding.text)} [{finding.code}]")
+def _print_finding(finding: Finding, times: TimeDisplay) -> None:
+    line = f"{'!' if finding.holds else '-'} {cell(finding.text)} [{finding.code}]"
+    print_line(line, style="red" if finding.holds else "")
     if finding.since is not None:
         by = "" if finding.by is None else f" by {cell(finding.by)}"
-        print_line(f"    since {cell(finding.since)}{by}")
+        print_line(f"    since {times.full(finding.since)}{by}")
     if finding.run_id is not None:
         print_line(f"    run {finding.run_id}")
     if finding.advice is not None:
