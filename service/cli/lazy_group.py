@@ -47,7 +47,7 @@ COMMANDS = MappingProxyType(
         ),
         "console": LazyCommand(
             "service.cli.console:console_program",
-            "Serve web pages for operators and tenants.",
+            "Serve web pages for operators and tenants, until SIGTERM.",
         ),
         "token": LazyCommand(
             "service.cli.tokens:token_program",

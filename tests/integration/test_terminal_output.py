@@ -9,7 +9,7 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import asyncpg
@@ -24,6 +24,7 @@ from tests.support.responders import responders
 NAME = "a-long-name-of-a-report-that-is-made-every-night"
 
 
+NO_OTHERS: Mapping[str, str] = {}
 WIDE = 320
 """Columns that are enough for every list."""
 
@@ -35,13 +36,13 @@ class Shown(Struct, frozen=True):
     schedule_id: str
 
     async def on_terminal(
-        self, *words: str, columns: int = WIDE, **environment: str
+        self, *words: str, columns: int = WIDE, environment: Mapping[str, str] = NO_OTHERS
     ) -> tuple[str, str]:
         """Run a command that succeeds on a terminal; return what it printed, and its errors."""
         return await asyncio.to_thread(self._run, words, columns, environment)
 
     def _run(
-        self, words: tuple[str, ...], columns: int, environment: dict[str, str]
+        self, words: tuple[str, ...], columns: int, environment: Mapping[str, str]
     ) -> tuple[str, str]:
         master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
@@ -113,7 +114,7 @@ async def test_colour_is_for_terminals_without_no_color(shown: Shown) -> None:
     assert "\x1b[33mtenant_paused" in coloured
     for environment in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
         for words in (("list",), ("why", shown.schedule_id)):
-            out, _ = await shown.on_terminal("admin", *words, **environment)
+            out, _ = await shown.on_terminal("admin", *words, environment=environment)
             assert "tenant_paused" in out
             assert "\x1b" not in out
     why, _ = await shown.on_terminal("admin", "why", shown.schedule_id)
