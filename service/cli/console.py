@@ -46,7 +46,15 @@ def serve(context: typer.Context) -> None:
     asyncio.run(run_console(loaded))
 
 
-@console_program.command()
+LINK_EXAMPLES = """\b
+Examples:
+  ext-scheduler console link
+  ext-scheduler console link --tenant acme --as ada --permission extension:read
+  ext-scheduler console link --key admin.json --url https://scheduler.example.com
+"""
+
+
+@console_program.command(epilog=LINK_EXAMPLES)
 def link(
     key: Annotated[
         Path | None,

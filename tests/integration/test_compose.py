@@ -42,7 +42,7 @@ def test_services_and_replicas_are_the_documented_ones() -> None:
     assert SERVICES["responder"]["deploy"]["replicas"] == 2
     assert SERVICES["worker"]["deploy"]["replicas"] == 2
     assert {"nats-1", "nats-2", "nats-3", "postgres", "bridge", "dev-runner"} <= set(SERVICES)
-    assert set(PROGRAM) == {"migrate", "responder", "worker", "bridge", "dev-runner"}
+    assert set(PROGRAM) == {"migrate", "responder", "worker", "bridge", "dev-runner", "console"}
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -237,15 +237,15 @@ def test_a_second_preparation_changes_nothing(secrets: Path) -> None:
     before = contents()
     prepare(secrets)
     assert contents() == before
-    assert len(before) == 14
+    assert len(before) == 16
     assert secrets.stat().st_mode & 0o777 == 0o700
 
 
 REACHES = {
-    "nats-1": {"nats-2", "nats-3", "responder", "worker", "bridge", "dev-runner"},
+    "nats-1": {"nats-2", "nats-3", "responder", "worker", "bridge", "dev-runner", "console"},
     "postgres": {"migrate", "responder", "worker"},
     "dev-runner": {"nats-1", "nats-2", "nats-3", "bridge"},
-    "prometheus": {"grafana", "responder", "worker", "bridge"},
+    "prometheus": {"grafana", "responder", "worker", "bridge", "console"},
 }
 """Who shares a network with whom, of those whose neighbours matter; ``published`` aside."""
 
@@ -261,7 +261,9 @@ def test_a_container_reaches_only_those_it_has_to_do_with(name: str) -> None:
 
 
 def test_the_development_runner_has_no_way_to_the_database() -> None:
-    assert neighbours("postgres").isdisjoint({"dev-runner", "bridge", "prometheus", "grafana"})
+    assert neighbours("postgres").isdisjoint(
+        {"dev-runner", "bridge", "console", "prometheus", "grafana"}
+    )
 
 
 @pytest.mark.parametrize("name", SERVICES)
