@@ -106,7 +106,7 @@ async def running_console(
         await stack.enter_async_context(
             responders(1, directory, database, nats.url, **bus_user("service"), **PATIENT)
         )
-        port, health = free_port(), free_port()
+        health = free_port()
         key = directory / "console.json"
         key.write_bytes(key_set_document([OPERATOR_JWK]))
         program = Program(
@@ -117,14 +117,16 @@ async def running_console(
                 **bus_user("console"),
                 "key_set_file": str(write_key_set(directory / "keys.json")),
                 "console_key_file": str(key),
-                "console_port": str(port),
+                "console_port": "0",
                 "http_port": str(health),
                 **settings,
             },
             ready_url=f"http://127.0.0.1:{health}/readyz",
         )
-        await stack.enter_async_context(running(program, directory / "console"))
-        yield ConsoleStack(f"http://127.0.0.1:{port}", nats, f"http://127.0.0.1:{health}")
+        started = await stack.enter_async_context(running(program, directory / "console"))
+        served = re.search(r"serving the console on (\S+)", started.log.read_text())
+        assert served is not None
+        yield ConsoleStack(served[1], nats, f"http://127.0.0.1:{health}")
 
 
 @asynccontextmanager
