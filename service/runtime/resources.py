@@ -20,8 +20,10 @@ from service.runtime.key_file import KeyRing, KeysUnusableError
 from service.runtime.metrics import Metrics
 from service.runtime.settings import Settings
 from service.runtime.shutdown import first_of
+from service.storage.engine import grants
 from service.storage.engine.acquire import acquired
 from service.storage.engine.connect import Servers
+from service.storage.engine.connection import Connection
 from service.storage.engine.errors import describe, is_unavailable
 from service.storage.engine.migrate import MigrationError, pending
 from service.storage.engine.pool import PoolSettings, is_alive, open_pool
@@ -196,12 +198,25 @@ async def _require_migrated(pool: asyncpg.Pool) -> None:
     try:
         with using_database():
             async with acquired(pool) as connection:
-                missing = await pending(connection)
+                await _require_usable(connection)
     except MigrationError as error:
         raise CannotServeError(str(error)) from None
-    if missing:
+
+
+async def _require_usable(connection: Connection) -> None:
+    role = await grants.current_role(connection)
+    try:
+        if missing := await pending(connection):
+            raise CannotServeError(
+                f"the database lacks {len(missing)} migrations: run `ext-scheduler migrate`"
+            )
+        lacks = "; ".join(await grants.missing(connection, role))
+    except asyncpg.InsufficientPrivilegeError:
+        lacks = "USAGE on schema ext_scheduler, or SELECT on its tables"
+    if lacks:
         raise CannotServeError(
-            f"the database lacks {len(missing)} migrations: run `ext-scheduler migrate`"
+            f"role {role} lacks {lacks}:"
+            f" run `ext-scheduler migrate --grants {role}` as the owner of the tables"
         )
 
 

@@ -8,12 +8,14 @@ import asyncpg
 from contracts.context import LEEWAY_S
 from service.cli.checks.result import CheckLevel, CheckResult, error, ok, warning
 from service.runtime.settings import Settings
+from service.storage.engine import grants
 from service.storage.engine.connect import SessionSettings, connect
 from service.storage.engine.migrate import MigrationError, pending
 from service.storage.runs import runner_symptoms
 
 ABOUT = "database"
 MIGRATIONS = "migrations"
+RIGHTS = "rights"
 TIMEOUT_S = 5.0
 OLDEST, NEWEST = 13, 18
 """The supported releases of PostgreSQL."""
@@ -47,6 +49,7 @@ async def run_checks(settings: Settings) -> AsyncIterator[CheckResult]:
             migrated = result.about == MIGRATIONS and result.state is CheckLevel.OK
             yield result
         if migrated:
+            yield await _check_rights(connection)
             for result in await _check_runs(connection, settings.runner_timeout_s):
                 yield result
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as failure:
@@ -85,10 +88,28 @@ async def _check_migrations(connection: asyncpg.Connection) -> CheckResult:
     except MigrationError as unknown:
         return error(about, str(unknown), "use the release that applied them, or a newer one")
     except asyncpg.InsufficientPrivilegeError as denied:
-        return error(about, _one_line(denied), "grant the user access to schema ext_scheduler")
+        role = await grants.current_role(connection)
+        return error(about, _one_line(denied), _grant_remedy(role))
     if missing:
         return error(about, f"{len(missing)} not applied", "run `ext-scheduler migrate`")
     return ok(about, "all applied")
+
+
+async def _check_rights(connection: asyncpg.Connection) -> CheckResult:
+    role = await grants.current_role(connection)
+    if lacks := await grants.missing(connection, role):
+        return error(RIGHTS, f"role {role} lacks {'; '.join(lacks)}", _grant_remedy(role))
+    if excess := str(await grants.excess(connection, role)):
+        return warning(
+            RIGHTS,
+            f"role {role} {excess}: more than serve needs",
+            "let serve connect as a role of its own: see `ext-scheduler migrate --grants`",
+        )
+    return ok(RIGHTS, f"role {role} has what serve needs, and no more")
+
+
+def _grant_remedy(role: str) -> str:
+    return f"run `ext-scheduler migrate --grants {role}` as the owner of the tables"
 
 
 async def _check_runs(connection: asyncpg.Connection, timeout_s: int) -> list[CheckResult]:

@@ -16,13 +16,10 @@ FROM pg_inherits h JOIN pg_class c ON c.oid = h.inhrelid
 WHERE h.inhparent = 'ext_scheduler.runs'::regclass AND c.relname ~ '^runs_[0-9]{8}$'
 """
 
-# Names and bounds are made here from dates alone: such statements take no parameters.
-CREATE = """
-CREATE TABLE ext_scheduler.{name} PARTITION OF ext_scheduler.runs
-FOR VALUES FROM ('{start}') TO ('{end}') WITH (fillfactor = 50)
-"""
+# By functions that run as the tables' owner: the service's own role may neither create nor drop.
+CREATE = "SELECT ext_scheduler.create_run_partition($1::date)"
 
-DROP = "DROP TABLE ext_scheduler.{name}"
+DROP = "SELECT ext_scheduler.drop_run_partition($1::date)"
 
 IN_DEFAULT = """
 SELECT EXISTS (
@@ -84,22 +81,21 @@ async def make_ahead(connection: Connection, now: datetime, weeks: int = 3) -> l
                 break
             if await connection.fetchval(IN_DEFAULT, week.start, week.end):
                 continue
-            await connection.execute(
-                CREATE.format(
-                    name=week.name, start=week.start.isoformat(), end=week.end.isoformat()
-                )
-            )
+            await connection.execute(CREATE, week.start.date())
             created.append(week.name)
     return created
 
 
 async def drop_before(connection: Connection, oldest: datetime) -> list[str]:
-    """Drop the partitions all of whose slots are before ``oldest``; return their names."""
+    """Drop the partitions all of whose slots are before ``oldest``; return their names.
+
+    ``oldest`` is at least a day ago by the database's clock.
+    """
     dropped = []
     for week in await existing(connection):
         if week.end <= oldest:
             async with connection.transaction():
                 await connection.execute(SET_LOCK_TIMEOUT)
-                await connection.execute(DROP.format(name=week.name))
+                await connection.execute(DROP, week.start.date())
             dropped.append(week.name)
     return dropped
