@@ -365,7 +365,7 @@ active proctype World() {
 #define DUE(r) (status[r] == ABSENT && clock > (r) % 2)
 
 /* impl: service.storage.runs.occurrences.plan | service.storage.runs.occurrences.INSERT_RUNS
-   impl: service.storage.runs.queue.enqueue */
+   impl: service.storage.runs.queue.enqueue | service.storage.runs.queue.ENQUEUE */
 inline plan(r) {
     if
     :: FIRES(SCHEDULE(r)) -> status[r] = QUEUED; job[r] = QUEUED

@@ -123,7 +123,7 @@ async def repair(
         timers_added=added,
         timers_removed=removed,
         timers_recomputed=len(recomputed),
-        jobs_added=jobs,
+        jobs_added=len(jobs),
         unplannable=unplannable,
     )
 

@@ -177,7 +177,7 @@ async def _runs_without_job(search: Search) -> Inspection:
     for orphan in orphans:
         jobs[orphan.tenant_id].append(occurrences.job(orphan, orphan.id))
     return ids, {
-        owner: await queue.enqueue(connection, new_jobs) for owner, new_jobs in jobs.items()
+        owner: len(await queue.enqueue(connection, new_jobs)) for owner, new_jobs in jobs.items()
     }
 
 

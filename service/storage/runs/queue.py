@@ -1,26 +1,19 @@
 """pgqueuer's queue: how occurrences are enqueued, and how a worker claims and releases them.
 
-Its tables, its trigger and its way of enqueueing; claiming and releasing are our own. pgqueuer ends
-and repeats a job by its id alone: a worker that was frozen, lost its job to another and woke up
-would delete the row that the other is working on. So every write of a worker to a job is
-conditional on the job still being its own.
+Its tables and its trigger; the statements are our own. pgqueuer ends and repeats a job by its id
+alone: a worker that was frozen, lost its job to another and woke up would delete the row that the
+other is working on. So every write of a worker to a job is conditional on the job still being its
+own. And it logs each job that it enqueues, in a table with five indexes that nothing here reads.
 """
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import TypeAlias, cast
+from typing import TypeAlias
 from uuid import UUID
 
 import asyncpg
 import msgspec
 from msgspec import Struct
-from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
-from pgqueuer.adapters.persistence.qb import (
-    QueryBuilderEnvironment,
-    QueryQueueBuilder,
-    QuerySchedulerBuilder,
-)
-from pgqueuer.adapters.persistence.queries import Queries
 from pgqueuer.domain.settings import DBSettings
 
 from service.storage.engine.acquire import INDEX_ORDER, index_only_transaction
@@ -30,6 +23,18 @@ from service.storage.engine.errors import is_refusal
 ENTRYPOINT = "extension-scheduled-invocation"
 
 SETTINGS = DBSettings(db_schema="ext_scheduler")
+
+# A job with an owner is claimed by it at once, and never waits.
+ENQUEUE = """
+INSERT INTO ext_scheduler.pgqueuer
+  (entrypoint, priority, payload, execute_after, dedupe_key, queue_manager_id, status)
+SELECT $1::text, j.priority, j.payload, now() + j.delay, j.dedupe_key, j.owner,
+  CASE WHEN j.owner IS NULL THEN 'queued' ELSE 'picked' END::ext_scheduler.pgqueuer_status
+FROM unnest($2::integer[], $3::bytea[], $4::interval[], $5::text[], $6::uuid[])
+  AS j (priority, payload, delay, dedupe_key, owner)
+ON CONFLICT (dedupe_key) WHERE status IN ('queued', 'picked') AND dedupe_key IS NOT NULL DO NOTHING
+RETURNING dedupe_key, id
+"""
 
 # Jobs that wait, and jobs whose worker has stopped sending heartbeats, in one order; jobs for later
 # are not read where nothing else waits. Without rows in the queue's own log, here and below: the
@@ -109,8 +114,6 @@ COUNT_WAITING = """
 SELECT count(*) FROM ext_scheduler.pgqueuer WHERE entrypoint = $1::text AND status = 'queued'
 """
 
-QUERIES = QueryQueueBuilder(SETTINGS)
-
 
 class JobPayload(Struct, frozen=True):
     """A job's payload, as JSON: the identifiers of its run, and nothing else."""
@@ -130,12 +133,16 @@ class UnreadablePayloadError(Exception):
 
 
 class NewJob(Struct, frozen=True):
-    """A job to enqueue; a higher ``priority`` goes first, ``delay`` is from now."""
+    """A job to enqueue; a higher ``priority`` goes first, ``delay`` is from now.
+
+    With an ``owner`` it is enqueued as claimed by that.
+    """
 
     payload: JobPayload
     dedupe_key: str
     priority: int = 0
     delay: timedelta = timedelta(0)
+    owner: UUID | None = None
 
 
 class Job(Struct, frozen=True):
@@ -169,19 +176,23 @@ def dedupe_key(install_id: UUID, schedule_id: UUID, slot: str, kind: str) -> str
     return f"extsched:{install_id}:{schedule_id}:{slot}{suffix}"
 
 
-async def enqueue(connection: Connection, jobs: Sequence[NewJob]) -> int:
-    """Enqueue within the connection's transaction; return how many were not queued already."""
+async def enqueue(connection: Connection, jobs: Sequence[NewJob]) -> dict[str, int]:
+    """Enqueue within the connection's transaction; return the ids by dedupe key.
+
+    Jobs that were queued already are left out.
+    """
     if not jobs:
-        return 0
-    ids = await _queries(connection).enqueue(
-        [ENTRYPOINT] * len(jobs),
-        [msgspec.json.encode(job.payload) for job in jobs],
+        return {}
+    rows = await connection.fetch(
+        ENQUEUE,
+        ENTRYPOINT,
         [job.priority for job in jobs],
+        [msgspec.json.encode(job.payload) for job in jobs],
         [job.delay for job in jobs],
         [job.dedupe_key for job in jobs],
-        on_conflict="skip",
+        [job.owner for job in jobs],
     )
-    return sum(id_ is not None for id_ in ids)
+    return {row[0]: row[1] for row in rows}
 
 
 async def depth(connection: Connection) -> int:
@@ -250,13 +261,3 @@ async def heartbeat(
 ) -> None:
     """Write the heartbeat of jobs that are being worked on, where the last is ``min_age`` old."""
     await connection.execute(HEARTBEAT, ids, owner, min_age)
-
-
-def _queries(connection: Connection) -> Queries:
-    """Return pgqueuer's repository over a connection, for our schema."""
-    # A pool's proxy is a connection in all but its type.
-    queries = Queries(AsyncpgDriver(cast("asyncpg.Connection", connection)))
-    queries.qbe = QueryBuilderEnvironment(SETTINGS)
-    queries.qbq = QUERIES
-    queries.qbs = QuerySchedulerBuilder(SETTINGS)
-    return queries
