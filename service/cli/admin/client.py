@@ -63,8 +63,13 @@ class AdminClient:
     def __init__(self, options: AdminOptions, key: Key, bus: "Bus") -> None:
         self.options = options
         self._key = key
-        self._bus = bus
+        self.bus = bus
         self._request_id = options.request_id
+
+    @property
+    def acts_for_all(self) -> bool:
+        """Whether the key may act for all tenants."""
+        return self._key.operator
 
     async def call(self, op: str, fields: Mapping[str, Any], activity: str = "") -> Any:  # noqa: ANN401 - the operation's output
         """Call an operation with wire ``fields``; return its output, which may be negative.
@@ -94,7 +99,7 @@ class AdminClient:
         default = BULK_REQUEST_TIMEOUT_S if op in BULK_OPERATIONS else REQUEST_TIMEOUT_S
         timeout = float(self.options.timeout or default)
         settings = RequestSettings(attempt_timeout_s=timeout, total_timeout_s=timeout)
-        return SignedRequests(self._bus.client, lambda: self._key, settings)
+        return SignedRequests(self.bus.client, lambda: self._key, settings)
 
     def _jti(self, operation: AdminOperation, fields: Mapping[str, Any]) -> UUID:
         """Use --request-id for the first change; generate an id for any other request."""
@@ -136,7 +141,7 @@ class AdminClient:
     def _command_error(self, op: str, error: ServiceError) -> CommandError:
         if self.options.as_json:
             print_json(error.body())
-        denied = str(self._bus.client.last_error or "")
+        denied = str(self.bus.client.last_error or "")
         if "permissions violation for publish" in denied.lower():
             message = f"this NATS user may not call {op}: {denied.removeprefix('nats: ')}"
             return CommandError(message, STATUS_OF[Code.DENIED])

@@ -5,15 +5,25 @@ positional arguments.
 """
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from msgspec import structs
 
 from contracts.admin import ADMIN_OPS
 from service.cli.admin import apply, documents, runs, why
+from service.cli.admin.client import AdminClient
 from service.cli.admin.command_spec import CommandSpec
 from service.cli.admin.install_commands import INSTALL_COMMANDS
 
 PREFIX = "ext-scheduler admin"
+
+
+async def watch(client: AdminClient, arguments: Mapping[str, Any]) -> None:
+    """Follow events and runs; what that needs of the bus is imported now, not for the help."""
+    from service.cli.admin.watch import watch as follow  # noqa: PLC0415 - see above
+
+    await follow(client, arguments)
 
 
 SPECS = [
@@ -78,6 +88,14 @@ SPECS = [
         examples=("run-now SCHEDULE", "run-now SCHEDULE --wait 60"),
         extra_parameters=runs.RUN_NOW_OPTIONS,
         action=runs.run_now,
+    ),
+    CommandSpec(
+        op="runHistory",  # and events; before `history`, which has the operation's wire name
+        name="watch",
+        summary="Follow events and runs as they happen, until Ctrl-C; JSON lines with --json.",
+        examples=("watch", "watch --tenant acme", "watch --json | jq ."),
+        own_parameters=(),
+        action=watch,
     ),
     CommandSpec(
         op="runHistory",
