@@ -94,14 +94,21 @@ def test_every_deployment_has_a_disruption_budget() -> None:
     for document in objects():
         if document["kind"] in kinds:
             kinds[document["kind"]].add(document["metadata"]["name"])
-    assert kinds["Deployment"] == kinds["PodDisruptionBudget"] == {"responder", "worker", "bridge"}
+    named = {"responder", "worker", "bridge", "console"}
+    assert kinds["Deployment"] == kinds["PodDisruptionBudget"] == named
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 def test_a_unit_names_existing_commands_and_settings(unit: Path) -> None:
     text = unit.read_text()
     [command] = re.findall(r"^ExecStart=/opt/\S+/ext-scheduler (.+)$", text, re.MULTILINE)
-    assert command in {"serve --role responder", "serve --role worker", "bridge", "migrate"}
+    assert command in {
+        "serve --role responder",
+        "serve --role worker",
+        "bridge",
+        "console",
+        "migrate",
+    }
     assert set(re.findall(rf"{PREFIX}\w+", text)) <= KNOWN
     readable = RawConfigParser(strict=False)
     readable.read_string(text)

@@ -307,7 +307,20 @@ SCHEDULE_FIELD = Recipe(
     ),
 )
 
-RECIPES = (HOST_OPERATION, ADMIN_OPERATION, METRIC, SETTING, SCHEDULE_FIELD)
+CONSOLE_PAGE = Recipe(
+    kind="page of the console",
+    source="console/routes.py",
+    names=lambda text: re.findall(
+        r"\w+", re.findall(r"^PAGES = \((.*?)\)", text, re.MULTILINE | re.DOTALL)[0]
+    ),
+    steps=(
+        Step("console/routes.py", "its module in PAGES", contains(r"\bNAME\b")),
+        Step("console/pages/*.py", "its routes, in ROUTES", contains(r"^ROUTES = ")),
+        Step("docs/console.md", "its row under Pages", contains(r"\| `console/pages/NAME\.py` \|")),
+    ),
+)
+
+RECIPES = (HOST_OPERATION, ADMIN_OPERATION, METRIC, SETTING, CONSOLE_PAGE, SCHEDULE_FIELD)
 
 
 def wit_name(op: str) -> str:
