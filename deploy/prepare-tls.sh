@@ -9,6 +9,10 @@ umask 022
 mkdir -p "$directory/tls/nats" "$directory/tls/postgres" "$directory/tls/public"
 chmod 700 "$directory"
 cd "$directory"
+for url in database_url database_url_owner
+do
+  sed 's#$#?sslmode=verify-full\&sslrootcert=/etc/ext-scheduler/tls/ca.crt#' "$url" > "${url}_tls"
+done
 [ ! -s tls/public/ca.crt ] || { echo "certificates are in $directory/tls"; exit 0; }
 
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 3650 \
@@ -27,5 +31,4 @@ certificate() { # directory, names
 }
 certificate nats DNS:nats-1,DNS:nats-2,DNS:nats-3,DNS:localhost,IP:127.0.0.1
 certificate postgres DNS:postgres
-sed 's#$#?sslmode=verify-full\&sslrootcert=/etc/ext-scheduler/tls/ca.crt#' database_url > database_url_tls
 echo "certificates are in $directory/tls"

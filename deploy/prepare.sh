@@ -29,15 +29,17 @@ key() { # name, issuer, audience, further options
   chmod 644 "$name/key.json" public/keys.json
 }
 
-for name in postgres grafana nats_service nats_runner nats_operator nats_platform nats_console \
+for name in postgres postgres_runtime grafana nats_service nats_runner nats_operator nats_platform nats_console \
   nats_sys nats_route
 do
   password "${name}_password"
 done
 password callback_token
-[ -s database_url ] ||
-  printf 'postgresql://ext_scheduler:%s@postgres:5432/ext_scheduler' "$(cat postgres_password)" \
-    > database_url
+url() { # file, role, its password
+  [ -s "$1" ] || printf 'postgresql://%s:%s@postgres:5432/ext_scheduler' "$2" "$3" > "$1"
+}
+url database_url_owner ext_scheduler "$(cat postgres_password)"
+url database_url ext_scheduler_runtime "$(cat postgres_runtime_password)"
 key runner runner host
 key worker ext-scheduler runner
 key operator operator admin --operator

@@ -23,6 +23,7 @@ from runner_bridge.requests import RequestSettings, SignedRequests
 from tests.support import schedule_rows
 from tests.support.bus_service import a_client
 from tests.support.composed import SERVICES, environment, prepare
+from tests.support.database_roles import PASSWORD, as_role
 from tests.support.eventually import eventually
 from tests.support.platform import TICK, install
 from tests.support.responders import START_WITHIN_S
@@ -30,6 +31,7 @@ from tests.support.sources import ROOT
 
 RUNNER_ANSWERED = """SELECT error FROM ext_scheduler.runs
 WHERE status = 'error' AND http_status IS NOT NULL"""
+RUNTIME = "ext_scheduler_runtime"
 NODES = ("nats-1", "nats-2", "nats-3")
 LASTING = RequestSettings(total_timeout_s=60.0)
 
@@ -96,6 +98,17 @@ async def routed(server: Nats) -> bool:
         return len({route["remote_id"] for route in routes}) == 2
 
 
+@pytest.fixture
+async def runtime_role(empty_database: str) -> AsyncIterator[None]:
+    """The role as the shipped script leaves it: without rights."""
+    admin = await asyncpg.connect(empty_database)
+    await admin.execute(f"CREATE ROLE {RUNTIME} LOGIN PASSWORD '{PASSWORD}'")
+    yield
+    await admin.execute(f"DROP OWNED BY {RUNTIME}")
+    await admin.execute(f"DROP ROLE {RUNTIME}")
+    await admin.close()
+
+
 class Composed:
     """Starts services with the settings that compose.yaml gives them."""
 
@@ -113,8 +126,9 @@ class Composed:
             "dev-runner:8080": self.runner,
             "0.0.0.0": "127.0.0.1",
         }
-        self._url = home / "database_url"
-        self._url.write_text(database)
+        urls = {"database_url_owner": database, "database_url": as_role(database, RUNTIME)}
+        for file, url in urls.items():
+            (home / file).write_text(url)
 
     def _here(self, text: str) -> str:
         for there, here in self._places.items():
@@ -142,8 +156,8 @@ class Composed:
         given = {
             variable: self._here(text) for variable, text in environment(name, self.secrets).items()
         }
-        if "EXT_SCHEDULER_DATABASE_URL_FILE" in given:
-            given["EXT_SCHEDULER_DATABASE_URL_FILE"] = str(self._url)
+        if file := given.get("EXT_SCHEDULER_DATABASE_URL_FILE"):
+            given["EXT_SCHEDULER_DATABASE_URL_FILE"] = str(self.home / Path(file).name)
         if name == "bridge":
             given["EXT_SCHEDULER_CALLBACK_PORT"] = str(free_port())
         return {**os.environ, **given, "EXT_SCHEDULER_HTTP_PORT": str(port)}
@@ -188,6 +202,7 @@ async def test_the_composed_system_answers_fires_and_survives_a_server(
     secrets: Path,
     cluster: dict[str, Nats],
     empty_database: str,
+    runtime_role: None,
 ) -> None:
     home = tmp_path / "home"
     home.mkdir()

@@ -20,6 +20,7 @@ from devstack.processes import Program, running
 from runner_bridge.dev_runner.build import build_extension
 from runner_bridge.dev_runner.components import install as install_component
 from tests.support.command_line import CommandLine, error_line
+from tests.support.database_roles import Roles, two_roles
 from tests.support.responders import PATIENT
 from tests.support.running_extensions import COMPILED, DEMO, ROOT
 
@@ -29,10 +30,16 @@ YEARLY = "0 0 1 1 *"
 
 
 @pytest.fixture
-def settings(tmp_path: Path, empty_database: str, nats_url: str) -> Settings:
-    """Return the settings of every process and command."""
+async def roles(empty_database: str) -> AsyncIterator[Roles]:
+    async with two_roles(empty_database, granted=False) as roles:
+        yield roles
+
+
+@pytest.fixture
+def settings(tmp_path: Path, roles: Roles, nats_url: str) -> Settings:
+    """Return the settings of every process and command; only `migrate` is run by the owner."""
     return {
-        "database_url": empty_database,
+        "database_url": roles.runtime_dsn,
         "nats_url": nats_url,
         "key_set_file": str(tmp_path / "keys.json"),
         "runner_key_file": str(tmp_path / "worker.json"),
@@ -108,7 +115,9 @@ def write_second_version(home: Path) -> None:
 
 
 @pytest.mark.timeout(600)
-async def test_a_tenant_passes_its_whole_life_cycle(tmp_path: Path, settings: Settings) -> None:
+async def test_a_tenant_passes_its_whole_life_cycle(
+    tmp_path: Path, settings: Settings, roles: Roles
+) -> None:
     line = CommandLine(tmp_path, settings)
     component = build_extension(DEMO, ROOT / ".cache" / "extensions")
     content_hash = install_component(component, tmp_path / "components")
@@ -116,9 +125,9 @@ async def test_a_tenant_passes_its_whole_life_cycle(tmp_path: Path, settings: Se
     shutil.copy(DEMO / "manifest.json", tmp_path)
     write_second_version(tmp_path)
 
-    await prepared(line)
+    await prepared(line, roles)
     async with everything(tmp_path, settings) as runner:
-        await line.ok("check")
+        assert "has what serve needs, and no more" in (await line.ok("check")).out
         acme = await installed(line, "acme", "manifest.json")
         assert await set_up(runner, acme, content_hash) == {
             "created": ["status", "heartbeat"],
@@ -133,7 +142,7 @@ async def test_a_tenant_passes_its_whole_life_cycle(tmp_path: Path, settings: Se
         await gone(line)
 
 
-async def prepared(line: CommandLine) -> None:
+async def prepared(line: CommandLine, roles: Roles) -> None:
     """New keys and tables."""
     (line.home / "keys.json").unlink()
     for name, issuer, audience in (
@@ -146,7 +155,9 @@ async def prepared(line: CommandLine) -> None:
         operator = ("--operator",) if name == "admin" else ()
         files = ("--private", f"{name}.json", "--public", "keys.json", "--add")
         await line.ok("keys", "generate", *files, *words, *operator)
-    assert "the database is up to date" in (await line.ok("migrate")).out
+    migrate = ("migrate", "--grants", roles.runtime)
+    out = (await line.ok(*migrate, database_url=roles.owner_dsn)).out
+    assert "the database is up to date" in out
 
 
 async def installed(line: CommandLine, tenant: str, manifest: str) -> dict[str, str]:

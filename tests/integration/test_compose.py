@@ -17,6 +17,7 @@ from service.runtime.settings import Settings, load
 from tests.support.composed import COMPOSE, PROGRAM, SECRETS, SERVICES, environment, mounts, prepare
 from tests.support.sources import ROOT
 
+ROLE_SCRIPT = ROOT / "deploy" / "postgres" / "create-runtime-role.sh"
 CONTAINERFILE = (ROOT / "deploy" / "Containerfile").read_text()
 
 
@@ -71,7 +72,7 @@ def test_every_defined_secret_is_used_by_a_service() -> None:
     assert given == set(COMPOSE["secrets"])
 
 
-ENDING_COMMANDS = (["migrate"],)
+ENDING_COMMANDS = (["migrate", "--grants", "ext_scheduler_runtime"],)
 """Of all that the program can do, what ends by itself, so that others can wait for its end."""
 
 
@@ -237,8 +238,20 @@ def test_a_second_preparation_changes_nothing(secrets: Path) -> None:
     before = contents()
     prepare(secrets)
     assert contents() == before
-    assert len(before) == 16
+    assert len(before) == 18
     assert secrets.stat().st_mode & 0o777 == 0o700
+
+
+def test_the_tables_belong_to_another_role_than_the_one_that_serves(secrets: Path) -> None:
+    role = SERVICES["migrate"]["command"][-1]
+    owner = load(environment("migrate", secrets)).database_url
+    assert f"//{SERVICES['postgres']['environment']['POSTGRES_USER']}:" in owner
+    for name in ("responder", "worker"):
+        assert f"//{role}:" in load(environment(name, secrets)).database_url
+    password = (secrets / "postgres_runtime_password").read_text()
+    assert password in (secrets / "database_url").read_text()
+    assert password not in owner
+    assert f"CREATE ROLE {role} LOGIN" in ROLE_SCRIPT.read_text()
 
 
 REACHES = {

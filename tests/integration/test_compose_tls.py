@@ -40,8 +40,11 @@ def test_every_mounted_file_exists_and_every_service_is_known(secrets: Path) -> 
                 assert (secrets / source.removeprefix("./deploy/secrets/")).is_dir()
             else:
                 assert (ROOT / source).is_file()
-    url = (secrets / "database_url_tls").read_text()
-    assert url.endswith("?sslmode=verify-full&sslrootcert=/etc/ext-scheduler/tls/ca.crt")
+    for name in ("database_url", "database_url_owner"):
+        assert OVERRIDE["secrets"][name]["file"] == f"./deploy/secrets/{name}_tls"
+        url = (secrets / f"{name}_tls").read_text()
+        assert url.startswith((secrets / name).read_text())
+        assert url.endswith("?sslmode=verify-full&sslrootcert=/etc/ext-scheduler/tls/ca.crt")
 
 
 async def test_clients_reach_the_server_by_tls_alone(secrets: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 from service.runtime.settings import PREFIX, SECRET_SETTINGS, Settings
 from tests.support.sources import ROOT
 
+MIGRATE = "migrate --grants ext_scheduler_runtime"
 UNITS = sorted((ROOT / "deploy" / "systemd").glob("*.service"))
 KUBERNETES = ROOT / "deploy" / "kubernetes"
 KUBERNETES_RELEASE = "1.34"
@@ -107,14 +108,14 @@ def test_a_unit_names_existing_commands_and_settings(unit: Path) -> None:
         "serve --role worker",
         "bridge",
         "console",
-        "migrate",
+        MIGRATE,
     }
     assert set(re.findall(rf"{PREFIX}\w+", text)) <= KNOWN
     readable = RawConfigParser(strict=False)
     readable.read_string(text)
     service = readable["Service"]
     assert service["NoNewPrivileges"] == "yes"
-    if command != "migrate":
+    if command != MIGRATE:
         assert service["Type"] == "notify"
         assert int(service["TimeoutStopSec"]) > Settings().drain_timeout_s + 10
 
