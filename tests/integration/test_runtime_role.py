@@ -63,10 +63,9 @@ class Prepared(Statement, frozen=True):
 
 
 async def prepared(connection: asyncpg.Connection) -> list[Prepared]:
-    """Prepare every statement of the service, and the library's own."""
-    enqueue = Statement("queue.ENQUEUE", queue.QUERIES.build_enqueue_query())
+    """Prepare every statement of the service."""
     result = []
-    for number, statement in enumerate([*statements(), enqueue]):
+    for number, statement in enumerate(statements()):
         if "{" in statement.sql or NOT_RUN.match(statement.name):
             continue
         count = max(map(int, re.findall(r"\$(\d+)", statement.sql)), default=0)

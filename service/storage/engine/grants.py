@@ -21,7 +21,7 @@ TABLES: Mapping[str, Sequence[str]] = MappingProxyType(
         "ext_scheduler.migrations": ("SELECT",),
         "ext_scheduler.outbox": ALL,
         "ext_scheduler.pgqueuer": ALL,
-        "ext_scheduler.pgqueuer_log": ("SELECT", "INSERT", "DELETE"),
+        "ext_scheduler.pgqueuer_log": ("SELECT", "DELETE"),
         "ext_scheduler.rate_windows": ALL,
         "ext_scheduler.run_attempts": ("SELECT", "INSERT", "DELETE"),
         "ext_scheduler.runs": ALL,
