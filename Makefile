@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv check test test-fast test-interop test-postgres15 bench-rpc bench-firing bench-retention bench-refusals fmt drill model demo dev api docs lock clean
+.PHONY: help venv check test test-fast test-interop test-postgres15 bench-rpc bench-firing bench-retention bench-refusals fmt drill model simulate demo dev api docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | \
@@ -46,6 +46,9 @@ drill: venv ## kill, freeze and cut off everything for minutes, then check every
 
 model: venv ## check the models of planning and attempts with spin, and their mutations (docs/model.md)
 	@$(BIN)/python -m model.check $(MODEL_ARGS)
+
+simulate: venv ## years of schedules under a moved clock and faults, each slot accounted for (SIMULATE_ARGS="--seed 1")
+	@$(BIN)/python -m tests.simulation $(SIMULATE_ARGS)
 
 demo: venv ## the whole path in about two minutes: an extension schedules itself and is called on time
 	@$(BIN)/ext-scheduler demo

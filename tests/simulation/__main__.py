@@ -1,0 +1,152 @@
+"""``make simulate``: simulated days and years of schedules under a moved clock and faults.
+
+The real worker runs on a real database and a real bus. An oracle that walks over every minute says
+what must become of each slot. Worlds follow each other until ``--slots`` had to be fired; the exit
+status is 1 on any violation, and the command that repeats its world is printed.
+"""
+
+import argparse
+import asyncio
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from devstack.embedded import embedded_nats, embedded_postgres, private_directory
+from service.storage.engine.migrate import migrate
+from tests.simulation.machine import WorldSize, run_world
+from tests.simulation.oracle import Fate
+from tests.simulation.planted import PLANTED, Plant
+from tests.simulation.process import make_task
+from tests.simulation.simulated_clock import SHADOW, SimulatedLoop
+from tests.simulation.violations import Tally, ViolationKind
+
+TEMPLATE = "simulated_template"
+SHOWN = 5
+TRACED = 60
+
+
+def main() -> int:
+    """Run; return the exit status."""
+    options = argparse.ArgumentParser(prog="make simulate", description=__doc__)
+    options.add_argument("--slots", type=int, default=1_000_000, help="slots to fire in all")
+    options.add_argument("--seed", type=int, default=int(time.time()) % 1_000_000_000)
+    options.add_argument("--schedules", type=int, default=1_000, help="schedules of a world")
+    options.add_argument("--world", type=int, default=50_000, help="slots to fire in a world")
+    options.add_argument("--seconds", type=float, default=1e9, help="stop after so long")
+    options.add_argument("--plant", choices=sorted(PLANTED), help="a fault to be found")
+    options.add_argument("--json", type=Path, help="file for the counts, as JSON")
+    chosen = options.parse_args()
+    size = WorldSize(
+        schedules=chosen.schedules,
+        slots=min(chosen.world, chosen.slots),
+        seconds=chosen.seconds,
+    )
+    plant = PLANTED[chosen.plant]() if chosen.plant else Plant()
+    print(f"seed {chosen.seed}", flush=True)
+    with plant.active(), asyncio.Runner(loop_factory=SimulatedLoop) as runner:
+        runner.get_loop().set_task_factory(make_task)  # type: ignore[arg-type]  # a generic one
+        document = runner.run(simulate(chosen.seed, chosen.slots, size, plant))
+    if chosen.json is not None:
+        chosen.json.write_bytes(msgspec.json.format(msgspec.json.encode(document)) + b"\n")
+    return 1 if any(document["violations"].values()) else 0
+
+
+async def simulate(seed: int, slots: int, size: WorldSize, plant: Plant) -> dict[str, Any]:
+    """Run world after world, each with the next seed; return the results."""
+    began, counts, violations, worlds = time.monotonic(), Counter[str](), Counter[str](), 0
+    with (
+        private_directory() as directory,
+        embedded_postgres(directory / "postgres", settings={"autovacuum": "off"}) as postgres,
+        embedded_nats(directory / "nats") as nats,
+    ):
+        await _make_template(postgres.dsn, postgres.dsn_of(TEMPLATE), plant)
+        while fired(counts) < slots and time.monotonic() - began < size.seconds and not violations:
+            database = f"world_{worlds}"
+            await _run(postgres.dsn, f"CREATE DATABASE {database} TEMPLATE {TEMPLATE}")
+            tally, trace = await run_world(
+                seed + worlds, size, postgres.dsn_of(database), nats.url, plant.rewrite
+            )
+            await _run(postgres.dsn, f"DROP DATABASE {database} WITH (FORCE)")
+            worlds += 1
+            counts.update(tally.counts)
+            violations.update(found.kind.value for found in tally.violations)
+            _report(seed + worlds - 1, size, tally, trace)
+            elapsed = time.monotonic() - began
+            print(
+                f"{worlds} worlds, {decided(counts):,} slots, {fired(counts):,} of them fired,"
+                f" {elapsed:.0f} s",
+                flush=True,
+            )
+    for name, count in sorted(counts.items()):
+        print(f"  {count:10,}  {name}")
+    return {
+        "seed": seed,
+        "commit": _commit(),
+        "worlds": worlds,
+        "schedules_of_a_world": size.schedules,
+        "slots": decided(counts),
+        "fired": fired(counts),
+        "seconds": round(time.monotonic() - began),
+        "counts": dict(sorted(counts.items())),
+        "violations": {kind.value: violations[kind.value] for kind in ViolationKind},
+    }
+
+
+def decided(counts: Counter[str]) -> int:
+    """Return how many slots were decided."""
+    return sum(count for name, count in counts.items() if name.startswith("slot: "))
+
+
+def fired(counts: Counter[str]) -> int:
+    """Return how many slots were fired."""
+    return sum(counts[f"slot: {fate.value}"] for fate in (Fate.FIRED, Fate.CAUGHT_UP))
+
+
+def _report(seed: int, size: WorldSize, tally: Tally, trace: list[str]) -> None:
+    if not tally.violations:
+        return
+    for line in trace[-TRACED:]:
+        print(f"  {line[:200]}")
+    for kind in ViolationKind:
+        of_kind = [found for found in tally.violations if found.kind is kind]
+        for found in of_kind[:SHOWN]:
+            print(f"VIOLATION {kind.value} ({len(of_kind)}): {found.about[:400]}")
+    print(
+        f"repeat: python -m tests.simulation --seed {seed} --schedules {size.schedules}"
+        f" --world {size.slots} --slots 1",
+        flush=True,
+    )
+
+
+async def _make_template(server: str, template: str, plant: Plant) -> None:
+    await _run(server, f"CREATE DATABASE {TEMPLATE}")
+    connection = await asyncpg.connect(template)
+    try:
+        await migrate(connection)
+        await connection.execute(SHADOW + plant.schema)
+    finally:
+        await connection.close()
+
+
+async def _run(server: str, statement: str) -> None:
+    connection = await asyncpg.connect(server)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+def _commit() -> str:
+    """Return the commit that was tested; with a mark where files are changed."""
+    words = ["git", "describe", "--always", "--abbrev=12", "--dirty", "--exclude=*"]
+    return subprocess.run(words, check=False, capture_output=True, text=True).stdout.strip()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,98 @@
+"""A clock that the simulation moves: for every statement of the database, and every timer here.
+
+The database's functions of time are shadowed for the sessions of the simulation, so that the
+service's own statements read the moved clock. The event loop's time moves with it, and otherwise
+only while nothing else can: a busy machine makes nothing time out.
+"""
+
+import asyncio
+import selectors
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+
+LONGEST_WAIT_S = 0.002
+PAUSE_S = 0.001
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+SHADOW = """
+CREATE SCHEMA simulated;
+CREATE SEQUENCE simulated.clock MINVALUE 0;
+CREATE FUNCTION simulated.now() RETURNS timestamptz LANGUAGE sql STABLE AS $$
+  SELECT 'epoch'::timestamptz + (SELECT last_value FROM simulated.clock) * interval '1 microsecond'
+$$;
+CREATE FUNCTION simulated.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS $$
+  SELECT 'epoch'::timestamptz + (SELECT last_value FROM simulated.clock) * interval '1 microsecond'
+$$;
+"""
+"""A sequence, because what is set in it is seen at once by all, whatever their transactions."""
+
+SEARCH_PATH = "simulated, pg_catalog, public"
+
+SET = "SELECT setval('simulated.clock', $1::bigint)"
+
+
+class _Impatient:
+    """Never waits for long: the loop's time moves by other means than waiting."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+
+    def select(self, timeout: float | None = None) -> Sequence[Any]:
+        return self._selector.select(
+            LONGEST_WAIT_S if timeout is None else min(timeout, LONGEST_WAIT_S)
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._selector, name)
+
+
+class SimulatedLoop(asyncio.SelectorEventLoop):
+    """An event loop whose time stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        super().__init__(_Impatient())  # type: ignore[arg-type]  # a selector in all but its class
+
+    def time(self) -> float:
+        """Return the loop's time in seconds."""
+        return self.now_s
+
+
+async def pause() -> None:
+    """Let the others work for a moment of real time."""
+    await asyncio.get_running_loop().run_in_executor(None, time.sleep, PAUSE_S)
+
+
+class SimulatedClock:
+    """The one clock of a simulation; ``now`` is what the database says."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+        self.now = EPOCH
+
+    async def set(self, now: datetime) -> None:
+        """Set the database's clock, in either direction; the loop's time only goes ahead."""
+        if self.now != EPOCH:
+            # After a step back, too, everything looks at the clock again.
+            pass_time(abs(now - self.now) / timedelta(seconds=1))
+        await self._write(now)
+
+    async def tick(self) -> None:
+        """Move on by a millisecond: what was enqueued for now can be claimed then."""
+        await self._write(self.now + timedelta(milliseconds=1))
+
+    async def _write(self, now: datetime) -> None:
+        self.now = now
+        await self._connection.execute(SET, (now - EPOCH) // MICROSECOND)
+
+
+def pass_time(seconds: float) -> None:
+    """Let time pass for the timers of the loop."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, SimulatedLoop)
+    loop.now_s += seconds
