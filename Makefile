@@ -82,7 +82,7 @@ LOCK = $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-vers
 
 lock: venv ## write deploy/lock: what the images install, with the hashes of the package index
 	@mkdir -p deploy/lock
-	@$(LOCK) --extra console --extra otel -o deploy/lock/service.txt pyproject.toml > /dev/null
+	@$(LOCK) --extra bridge --extra console --extra otel -o deploy/lock/service.txt pyproject.toml > /dev/null
 	@$(LOCK) --extra console --extra otel --extra dev-runner -o deploy/lock/dev-runner.txt pyproject.toml > /dev/null
 	@echo setuptools | $(LOCK) -o deploy/lock/build.txt - > /dev/null
 

@@ -56,7 +56,7 @@ def install(digest: str) -> None:
     # The build back end comes from the pins too: without isolation pip fetches no other one.
     subprocess.run([*pip, *pins, "setuptools"], check=True, cwd=ROOT)
     subprocess.run(
-        [*pip, *pins, "--no-build-isolation", "-e", f"{ROOT}[dev]"], check=True, cwd=ROOT
+        [*pip, *pins, "--no-build-isolation", "-e", f"{ROOT}[contributing]"], check=True, cwd=ROOT
     )
     fresh = MARKER.with_suffix(".new")
     fresh.write_text(digest)

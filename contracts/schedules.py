@@ -6,12 +6,14 @@ place of its output.
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType
 
 from contracts.errors import Outcome
+from contracts.times import read_time
 
 Payload = dict[str, Any] | list[Any]
 """A JSON object or array."""
@@ -21,6 +23,7 @@ class ScheduleInfo(Struct, frozen=True, rename="camel", kw_only=True):
     """A schedule as its owner sees it. Members are always there, ``null`` when empty.
 
     Times are RFC 3339 texts as ``wire_time`` writes them; ``next_run_at`` is null while disabled.
+    The properties give them as aware datetimes, in UTC.
     """
 
     id: str
@@ -38,6 +41,26 @@ class ScheduleInfo(Struct, frozen=True, rename="camel", kw_only=True):
     updated_at: str
     next_run_at: str | None
     revision: int
+
+    @property
+    def last_run(self) -> datetime | None:
+        """When the last run began."""
+        return None if self.last_run_at is None else read_time(self.last_run_at)
+
+    @property
+    def created(self) -> datetime:
+        """When the schedule was created."""
+        return read_time(self.created_at)
+
+    @property
+    def updated(self) -> datetime:
+        """When its owner or an administrator last changed it."""
+        return read_time(self.updated_at)
+
+    @property
+    def next_run(self) -> datetime | None:
+        """The slot it is due at next."""
+        return None if self.next_run_at is None else read_time(self.next_run_at)
 
 
 class EndpointInfo(Struct, frozen=True, rename="camel", kw_only=True):

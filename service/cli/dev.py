@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-from service.cli.development import development_libraries, run_stack_command
+from service.cli.development import run_stack_command
 
 START = "start"
 
@@ -60,8 +60,8 @@ def start(
       ext-scheduler dev hello --watch
       ext-scheduler dev hello --without bridge,dev-runner
     """
-    with development_libraries():
-        from devstack.dev import run  # noqa: PLC0415 - needs the libraries of an extra
+    from devstack.dev import run  # noqa: PLC0415 - needs the libraries of an extra
+
     programs = [name.strip() for name in without.split(",") if name.strip()]
     run_stack_command(lambda: run(path, watching=watch, without=programs))
 
@@ -78,8 +78,8 @@ def call(
     Examples:
       ext-scheduler dev call POST /api/report '{"month": 3}'
     """
-    with development_libraries():
-        from devstack.dev_commands import call as run  # noqa: PLC0415 - see start
+    from devstack.dev_commands import call as run  # noqa: PLC0415 - see start
+
     run_stack_command(lambda: run(method, path, body))
 
 
@@ -93,8 +93,8 @@ def fire(
     Examples:
       ext-scheduler dev fire report
     """
-    with development_libraries():
-        from devstack.dev_commands import fire as run  # noqa: PLC0415 - see start
+    from devstack.dev_commands import fire as run  # noqa: PLC0415 - see start
+
     run_stack_command(lambda: run(schedule))
 
 
@@ -109,6 +109,6 @@ def logs(
       ext-scheduler dev logs
       ext-scheduler dev logs worker
     """
-    with development_libraries():
-        from devstack.dev_commands import logs as run  # noqa: PLC0415 - see start
+    from devstack.dev_commands import logs as run  # noqa: PLC0415 - see start
+
     run_stack_command(lambda: run(program))

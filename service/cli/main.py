@@ -18,6 +18,7 @@ from service.cli.errors import (
     EXIT_USAGE,
     CommandError,
 )
+from service.cli.extras import missing_library
 from service.cli.lazy_group import LazyGroup
 from service.cli.output import print_notice
 from service.runtime.errors import CannotReachError, CannotServeError
@@ -93,6 +94,8 @@ def _run() -> int:
         status: object = program(prog_name=PROGRAM, standalone_mode=False)
     except (CommandError, SettingsError, CannotServeError) as error:
         return _report(str(error), _exit_status(error))
+    except ModuleNotFoundError as error:
+        status = _report_missing_library(error)
     except UnicodeEncodeError:
         return _report("the arguments are not valid UTF-8", EXIT_USAGE)
     except SystemExit as exit_:
@@ -106,6 +109,13 @@ def _run() -> int:
     if status == EXIT_INTERRUPTED:
         return _report("interrupted", EXIT_INTERRUPTED)
     return status if isinstance(status, int) else 0
+
+
+def _report_missing_library(error: ModuleNotFoundError) -> int:
+    line = missing_library(error)
+    if line is None:
+        raise error
+    return _report(line, EXIT_FAILED)
 
 
 def _exit_status(error: Exception) -> int:

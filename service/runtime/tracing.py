@@ -115,7 +115,7 @@ def exported_spans(service_name: str) -> Spans:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415 - an extra
     except ModuleNotFoundError as missing:
         raise TracingUnavailableError(
-            f"{missing.name} is not installed: pip install 'ext-scheduler[otel]'"
+            f"{missing.name} is not installed: pip install 'ext-scheduler[service,otel]'"
         ) from None
     provider = TracerProvider(resource=Resource.create({"service.name": service_name}))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))

@@ -9,7 +9,6 @@ import ssl
 from pathlib import Path
 
 import nkeys  # type: ignore[import-untyped]  # it has no types
-from nats.aio.client import RawCredentials
 
 _BLOCK = r"-----BEGIN {0}-----\s+(\S+)\s+-+END {0}-+"
 _JWT = re.compile(_BLOCK.format("NATS USER JWT"))
@@ -22,7 +21,7 @@ class CredentialsUnusableError(Exception):
     """A file cannot be used to connect; the message names it and shows nothing of it."""
 
 
-def read_creds(file: Path) -> RawCredentials:
+def read_creds(file: Path) -> str:
     """Return the JWT and seed of a ``.creds`` file. Raises CredentialsUnusableError."""
     text = _read(file)
     jwt, seed = _JWT.search(text), _SEED.search(text)
@@ -31,7 +30,7 @@ def read_creds(file: Path) -> RawCredentials:
             f"{file}: not a .creds file with a user JWT and an nkey seed"
         )
     _check_user_seed(file, seed[1])
-    return RawCredentials(CREDS_FORM.format(jwt[1], seed[1]))
+    return CREDS_FORM.format(jwt[1], seed[1])
 
 
 def read_nkey_seed(file: Path) -> str:
