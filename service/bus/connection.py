@@ -39,7 +39,7 @@ class BusSettings(Struct, frozen=True):
     user: str | None = None
     password: str | None = None
     token: str | None = None
-    creds: RawCredentials | None = None
+    creds: str | None = None
     nkey_seed: str | None = None
     inbox_prefix: str = "_INBOX_service"
     tls: ssl.SSLContext | None = None
@@ -101,7 +101,7 @@ class Bus:
             user=settings.user,
             password=settings.password,
             token=settings.token,
-            user_credentials=settings.creds,
+            user_credentials=RawCredentials(settings.creds) if settings.creds else None,
             nkeys_seed_str=settings.nkey_seed,
             tls=settings.tls,
             inbox_prefix=settings.inbox_prefix,

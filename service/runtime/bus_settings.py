@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from nats.aio.client import RawCredentials
-
 from contracts.credentials import (
     CredentialsUnusableError,
     read_creds,
@@ -32,7 +30,7 @@ def bus_settings(settings: Settings, name: str) -> BusSettings:
             user=settings.nats_user or login.user or None,
             password=settings.nats_password or login.password or None,
             token=settings.nats_token or login.token or None,
-            creds=RawCredentials(read_creds(Path(creds))) if creds else None,
+            creds=read_creds(Path(creds)) if creds else None,
             nkey_seed=read_nkey_seed(Path(nkey)) if nkey else None,
             inbox_prefix=settings.nats_inbox_prefix,
             tls=tls_context(ca_file, settings.nats_tls_cert_file, settings.nats_tls_key_file),
