@@ -6,6 +6,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from contracts.admin_explain import HoldCode
 from contracts.admin_installs import Problem
+from contracts.admin_reads import TenantPause
 from contracts.errors import Outcome
 from contracts.inputs import MAX_IMPORT_ROWS, Cursor, Id, IdPrefix, Limit, PreviewCount, TenantId
 from contracts.schedules import EndpointInfo, Payload, ScheduleInfo
@@ -52,10 +53,11 @@ class GetScheduleInput(Struct, frozen=True, rename="camel"):
     schedule_id: Id
 
 
-class GetScheduleOutput(Struct, frozen=True, rename="camel"):
-    """The schedule; an unknown one is ``NOT_FOUND``."""
+class GetScheduleOutput(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """The schedule; an unknown one is ``NOT_FOUND``. ``paused`` is its tenant's pause, if any."""
 
     schedule: AdminScheduleInfo
+    paused: TenantPause | None = None
 
 
 class CreateScheduleInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
@@ -152,11 +154,29 @@ class RunHistoryInput(Struct, frozen=True, rename="camel", omit_defaults=True, k
     cursor: Cursor | None = None
 
 
+class PausedPeriod(Struct, frozen=True, rename="camel", kw_only=True):
+    """A pause of a tenant, still going on where ``until`` is null.
+
+    ``slots`` are those of the schedule that fell into it, by the expression that it has now.
+    """
+
+    since: str
+    until: str | None
+    by: str
+    reason: str | None
+    slots: int
+
+
 class RunHistoryOutput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
-    """A page, newest first."""
+    """A page, newest first.
+
+    Of one schedule, ``pauses`` are those of its tenant in the time of the page, newest first: the
+    slots that fell into them have no run.
+    """
 
     runs: list[RunInfo]
     next_cursor: str | None = None
+    pauses: list[PausedPeriod] = field(default_factory=list)
 
 
 class PreviewCronInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):

@@ -460,7 +460,7 @@ declare module "ext-scheduler" {
    * is about. Members are always there, `null` when empty.
    */
   export interface Finding {
-    code: "capability_missing" | "cron_invalid" | "driven_by_other" | "endpoint_missing" | "install_disabled" | "install_missing" | "last_run_failed" | "no_worker_up" | "nothing_holds" | "retry_waiting" | "run_in_progress" | "run_waiting" | "schedule_disabled" | "slot_before_schedule" | "slot_during_install_disabled" | "slot_during_pause" | "slot_during_schedule_disabled" | "slot_expired" | "slot_failed" | "slot_in_future" | "slot_in_progress" | "slot_missed" | "slot_not_due" | "slot_ran" | "slot_skipped" | "slot_skipped_by_clock" | "slot_unaccounted" | "tenant_paused" | "timer_differs" | "timer_missing" | "timer_overdue";
+    code: "capability_missing" | "cron_invalid" | "driven_by_other" | "endpoint_missing" | "install_disabled" | "install_missing" | "last_run_failed" | "no_worker_up" | "nothing_holds" | "quota_used" | "rate_used" | "retry_waiting" | "run_in_progress" | "run_waiting" | "runner_away" | "schedule_disabled" | "slot_before_schedule" | "slot_during_install_disabled" | "slot_during_pause" | "slot_during_schedule_disabled" | "slot_expired" | "slot_failed" | "slot_in_future" | "slot_in_progress" | "slot_missed" | "slot_not_due" | "slot_ran" | "slot_skipped" | "slot_skipped_by_clock" | "slot_unaccounted" | "tenant_paused" | "timer_differs" | "timer_missing" | "timer_overdue";
     text: string;
     holds: boolean;
     since: string | null;
@@ -511,9 +511,10 @@ declare module "ext-scheduler" {
     /** A UUID */
     scheduleId: string;
   }
-  /** The schedule; an unknown one is `NOT_FOUND`. */
+  /** The schedule; an unknown one is `NOT_FOUND`. `paused` is its tenant's pause, if any. */
   export interface GetScheduleOutput {
     schedule: AdminScheduleInfo;
+    paused?: TenantPause | null;
   }
   /** All or nothing; `tenantId` is where to, not where from. */
   export interface ImportTenantInput {
@@ -649,6 +650,18 @@ declare module "ext-scheduler" {
     path: string;
     handler: string;
     schedulable?: boolean | null;
+  }
+  /**
+   * A pause of a tenant, still going on where `until` is null.
+   *
+   * `slots` are those of the schedule that fell into it, by the expression that it has now.
+   */
+  export interface PausedPeriod {
+    since: string;
+    until: string | null;
+    by: string;
+    reason: string | null;
+    slots: number;
   }
   /** An extension's schedules in one tenant. */
   export interface PortableExtension {
@@ -789,10 +802,16 @@ declare module "ext-scheduler" {
     limit?: number | null;
     cursor?: string | null;
   }
-  /** A page, newest first. */
+  /**
+   * A page, newest first.
+   *
+   * Of one schedule, `pauses` are those of its tenant in the time of the page, newest first: the
+   * slots that fell into them have no run.
+   */
   export interface RunHistoryOutput {
     runs: RunInfo[];
     nextCursor?: string | null;
+    pauses?: PausedPeriod[];
   }
   /** A run record. Members are always there, `null` when empty; times are RFC 3339. */
   export interface RunInfo {

@@ -8,6 +8,8 @@ from service.rules.planning import UnplannableError, read
 
 RECORDS_KEPT = timedelta(days=30)
 """How long run records are kept by default."""
+NO_RUNNER = "No Runner is listening"
+"""How the error begins where nobody took the call."""
 PLANNING_DELAY = timedelta(minutes=1)
 """A timer that is due for longer is not being planned."""
 RECENT = timedelta(days=400)
@@ -176,7 +178,24 @@ def _run_in_hand(schedule: ScheduleSituation) -> Findings:
         )
 
 
+def _runner_away(schedule: ScheduleSituation) -> bool:
+    """Return whether its latest call found no Runner."""
+    run = schedule.open_run
+    error = run.error if run is not None and run.attempts else schedule.last_error
+    return (error or "").startswith(NO_RUNNER)
+
+
 def _remarks(schedule: ScheduleSituation) -> Findings:
+    if schedule.enabled and _runner_away(schedule):
+        run = schedule.open_run
+        yield Explanation(
+            code="runner_away",
+            text=f"Its latest call found no Runner: {(run and run.error) or schedule.last_error}",
+            since=None if run is None else run.started_at,
+            advice="Start a bridge (`ext-scheduler bridge`) in the tenant's Runner pool; it is"
+            " called again at the next retry or slot",
+            run_id=None if run is None else run.id,
+        )
     if schedule.install_exists and not schedule.has_capability:
         yield Explanation(
             code="capability_missing",
@@ -184,7 +203,9 @@ def _remarks(schedule: ScheduleSituation) -> Findings:
             " its schedules, and those it has go on firing",
             advice="Grant the capability again, or disable the schedules",
         )
-    if schedule.last_run_status == "error" and schedule.enabled:
+    for limit in schedule.used_up:
+        yield Explanation(code=limit.code, text=limit.text, advice=limit.advice)
+    if schedule.last_run_status == "error" and schedule.enabled and not _runner_away(schedule):
         yield Explanation(
             code="last_run_failed",
             text=f"Its last run failed: {schedule.last_error or 'no error text'}",

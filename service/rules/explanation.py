@@ -1,6 +1,6 @@
 """What is known of a schedule and of a slot when it is asked why one did not fire."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TypeAlias
 from uuid import UUID
@@ -50,6 +50,14 @@ class RunState(Struct, frozen=True):
     error: str | None
 
 
+class UsedLimit(Struct, frozen=True):
+    """A limit that is used up, and what it keeps from happening."""
+
+    code: FindingCode
+    text: str
+    advice: str
+
+
 class ScheduleSituation(Struct, frozen=True, kw_only=True):
     """What is true of a schedule now.
 
@@ -76,6 +84,7 @@ class ScheduleSituation(Struct, frozen=True, kw_only=True):
     workers_up: int
     worker_seen: datetime | None
     open_run: RunState | None
+    used_up: Sequence[UsedLimit] = ()
 
 
 class SlotSituation(Struct, frozen=True, kw_only=True):

@@ -175,7 +175,10 @@ SCHEDULE_SAMPLES: dict[str, tuple[Struct, Struct]] = {
     ),
     "getSchedule": (
         admin.GetScheduleInput(SCHEDULE_ID),
-        admin.GetScheduleOutput(ADMIN_SCHEDULE),
+        admin.GetScheduleOutput(
+            ADMIN_SCHEDULE,
+            reads.TenantPause(since="2026-03-29T00:30:00.000Z", by="platform/user-7", reason=None),
+        ),
     ),
     "createSchedule": (
         admin.CreateScheduleInput(install_id=INSTALL_ID, endpoint_id=ENDPOINT_ID, cron="0 * * * *"),
@@ -197,7 +200,18 @@ SCHEDULE_SAMPLES: dict[str, tuple[Struct, Struct]] = {
         admin.RunHistoryInput(
             schedule_id=SCHEDULE_ID, status="error", since="2026-03-01T00:00:00.000Z"
         ),
-        admin.RunHistoryOutput(runs=[RUN]),
+        admin.RunHistoryOutput(
+            runs=[RUN],
+            pauses=[
+                admin.PausedPeriod(
+                    since="2026-03-29T00:30:00.000Z",
+                    until=None,
+                    by="platform/user-7",
+                    reason="billing",
+                    slots=3,
+                )
+            ],
+        ),
     ),
     "previewCron": (
         admin.PreviewCronInput(cron="0 9 * * 1", timezone="UTC", from_="2026-01-01T00:00:00Z"),

@@ -68,7 +68,7 @@ async def _fetch_pages(
     op: str, client: AdminClient, fields: Mapping[str, Any], arguments: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Fetch rows up to the limit; return them as one page."""
-    name, rows = _list_name(op), list[Any]()
+    name, rows, others = _list_name(op), list[Any](), dict[str, list[Any]]()
     limit = None if arguments["everything"] else arguments["limit"]
     cursor = arguments["cursor"]
     while True:
@@ -76,17 +76,21 @@ async def _fetch_pages(
         page = {**fields, "limit": size, **({"cursor": cursor} if cursor else {})}
         activity = f"fetched {len(rows)} {name} so far" if rows else ""
         output = to_builtins(await client.call(op, page, activity))
-        rows += output[name]
-        cursor = output.get("nextCursor")
+        rows += output.pop(name)
+        cursor = output.pop("nextCursor", None)
+        for other, found in output.items():
+            known = others.setdefault(other, [])
+            known += [value for value in found if value not in known]
         if not cursor or (limit is not None and len(rows) >= limit):
             break
     if cursor and not client.options.as_json:
         print_notice(f"there are more than {len(rows)} {name}: use --all or --limit to show them")
-    return {name: rows, **({"nextCursor": cursor} if cursor else {})}
+    return {name: rows, **({"nextCursor": cursor} if cursor else {}), **others}
 
 
 def _list_name(op: str) -> str:
     """Return the name of the list that is an operation's output, empty where it has others."""
     fields = structs.fields(ADMIN_OPS[op].output)
-    names = [field.encode_name for field in fields if field.name != "next_cursor"]
-    return names[0] if len(names) == 1 and len(fields) == 2 else ""
+    required = [field.encode_name for field in fields if field.required]
+    paged = any(field.name == "next_cursor" for field in fields)
+    return required[0] if paged and len(required) == 1 else ""

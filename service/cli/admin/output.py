@@ -69,9 +69,13 @@ def _print_values(
     if scalars:
         print_members(scalars, times)
     titled = titled or len(values) - len(scalars) > 1
+    dicts = [name for name, value in values.items() if isinstance(value, dict)]
     for name, value in values.items():
         if isinstance(value, dict):
-            print_members(with_words(value), times)
+            # What stands beside the object that was asked for is named by what it is.
+            beside = name != dicts[0]
+            members = {f"{name}.{member}": text for member, text in value.items()}
+            print_members(members if beside else with_words(value), times)
         elif isinstance(value, list):
             _print_list(name, value, options.columns, times, titled=titled)
 
@@ -86,7 +90,9 @@ def _print_list(
         print_line(f"{name} ({len(rows)}):")
     if isinstance(rows[0], dict):
         rows = [with_words(row) for row in rows] if "words" in columns else rows
-        print_table(rows, columns or list(rows[0]), times)
+        # The columns of a command are those of its first list; another one shows all of its own.
+        known = any(column.partition(".")[0] in rows[0] for column in columns)
+        print_table(rows, columns if known else list(rows[0]), times)
     else:
         print_table([{name: row} for row in rows], [name], times)
 

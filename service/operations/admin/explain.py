@@ -18,6 +18,7 @@ from service.rules import admin_fields
 from service.rules.capabilities import effective
 from service.rules.cron_words import describe
 from service.rules.explain import explain
+from service.rules.explain_limits import used_limits
 from service.rules.explain_slot import explain_slot
 from service.rules.explanation import (
     Change,
@@ -108,6 +109,9 @@ async def _situation(
         workers_up=sum(worker.is_up(now) for worker in seen),
         worker_seen=seen[0].seen_at if seen else None,
         open_run=_run(await explanation.open_run(connection, ref, now)),
+        used_up=used_limits(
+            call.policy.limits, structs.astuple(await explanation.usage(connection, ref)), now
+        ),
     )
 
 

@@ -20,6 +20,7 @@ from service.operations.admin.pages import (
     read_instant,
     time_errors,
 )
+from service.operations.admin.pauses import current_pause, pauses_between
 from service.operations.admin.slices import in_slices
 from service.operations.admin.transaction import INSTALL_NOT_FOUND, resolve_tenant
 from service.operations.admin.views import admin_schedule_info, audit_entry, run_info
@@ -72,7 +73,10 @@ async def get_schedule(call: Call, request: contract.GetScheduleInput) -> Answer
     )
     if schedule is None:
         return refusal(Code.NOT_FOUND, NOT_FOUND)
-    return contract.GetScheduleOutput(schedule=admin_schedule_info(schedule))
+    return contract.GetScheduleOutput(
+        schedule=admin_schedule_info(schedule),
+        paused=await current_pause(call, schedule.tenant_id),
+    )
 
 
 async def run_history(call: Call, request: contract.RunHistoryInput) -> Answer:
@@ -94,9 +98,15 @@ async def run_history(call: Call, request: contract.RunHistoryInput) -> Answer:
     limit = request.limit or DEFAULT_LIMIT
     rows = await history.page(call.connection, filter_, limit + 1)
     shown, more = fit_page(rows, limit, lambda row: len(row.error or "") + 1000)
+    pauses: list[contract.PausedPeriod] = []
+    if filter_.schedule_id is not None and tenant_id is not None:
+        first = shown[-1].slot if more else filter_.since
+        last = min(filter_.until, filter_.after[0])
+        pauses = await pauses_between(call, tenant_id, filter_.schedule_id, first, last)
     return contract.RunHistoryOutput(
         runs=[run_info(row) for row in shown],
         next_cursor=cursors.write(shown[-1].slot, shown[-1].id) if more else None,
+        pauses=pauses,
     )
 
 

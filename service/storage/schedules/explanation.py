@@ -1,5 +1,6 @@
 """What ``explain`` reads of a schedule: timer, runs, and when something was switched off."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -50,6 +51,17 @@ PAUSES_BEFORE, PAUSES_AFTER = f"SELECT {_PAUSES} {_BEFORE}", f"SELECT {_PAUSES} 
 SWITCHES_BEFORE, SWITCHES_AFTER = f"SELECT {_SWITCHES} {_BEFORE}", f"SELECT {_SWITCHES} {_AFTER}"
 SCHEDULE_BEFORE, SCHEDULE_AFTER = f"SELECT {_SCHEDULE} {_BEFORE}", f"SELECT {_SCHEDULE} {_AFTER}"
 
+PAUSES_UNTIL = f"SELECT {_PAUSES} {_BEFORE}"
+
+USAGE = """
+SELECT (SELECT count(*) FROM tenant_extension_schedule s
+    WHERE s.tenant_id = $1::text AND s.install_id = $2::uuid) AS schedules,
+  (SELECT w.accepted FROM ext_scheduler.rate_windows w
+    WHERE w.tenant_id = $1 AND w.scope = 'install:' || ($2::uuid)::text) AS changes,
+  (SELECT w.accepted FROM ext_scheduler.rate_windows w
+    WHERE w.tenant_id = $1 AND w.scope = 'manual') AS manual_runs
+"""
+
 MAX_ENTRIES = 50
 
 
@@ -94,6 +106,21 @@ class Entries(Struct, frozen=True):
     after: list[Entry]
 
 
+class Usage(Struct, frozen=True):
+    """What counts against the limits: schedules of the install, and recent changes and runs."""
+
+    schedules: int
+    changes: Sequence[datetime]
+    manual_runs: Sequence[datetime]
+
+
+async def usage(connection: Connection, of: ScheduleRef) -> Usage:
+    """Return what an install, and its tenant, have used of their limits."""
+    row = await connection.fetchrow(USAGE, of.tenant_id, of.install_id)
+    assert row is not None  # noqa: S101 -- a row without a table
+    return Usage(row["schedules"], row["changes"] or (), row["manual_runs"] or ())
+
+
 async def timer(connection: Connection, of: ScheduleRef) -> TimerRow | None:
     """Return a schedule's timer."""
     row = await connection.fetchrow(TIMER, of.tenant_id, of.schedule_id)
@@ -121,6 +148,12 @@ async def pauses(connection: Connection, of: ScheduleRef, at: datetime) -> Entri
     """Return when the tenant was paused and resumed."""
     values = (of.tenant_id, at, 1)
     return await _entries(connection, PAUSES_BEFORE, PAUSES_AFTER, values)
+
+
+async def latest_pauses(connection: Connection, tenant_id: str, until: datetime) -> list[Entry]:
+    """Return when the tenant was last paused and resumed before an instant, newest first."""
+    rows = await connection.fetch(PAUSES_UNTIL, tenant_id, until, MAX_ENTRIES)
+    return [_entry(*row) for row in rows]
 
 
 async def install_switches(connection: Connection, of: ScheduleRef, at: datetime) -> Entries:
