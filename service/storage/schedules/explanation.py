@@ -106,7 +106,7 @@ class Entries(Struct, frozen=True):
     after: list[Entry]
 
 
-class Usage(Struct, frozen=True):
+class UsageRow(Struct, frozen=True):
     """What counts against the limits: schedules of the install, and recent changes and runs."""
 
     schedules: int
@@ -114,11 +114,11 @@ class Usage(Struct, frozen=True):
     manual_runs: Sequence[datetime]
 
 
-async def usage(connection: Connection, of: ScheduleRef) -> Usage:
+async def usage(connection: Connection, of: ScheduleRef) -> UsageRow:
     """Return what an install, and its tenant, have used of their limits."""
     row = await connection.fetchrow(USAGE, of.tenant_id, of.install_id)
     assert row is not None  # noqa: S101 -- a row without a table
-    return Usage(row["schedules"], row["changes"] or (), row["manual_runs"] or ())
+    return UsageRow(row["schedules"], row["changes"] or (), row["manual_runs"] or ())
 
 
 async def timer(connection: Connection, of: ScheduleRef) -> TimerRow | None:
