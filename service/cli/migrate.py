@@ -6,13 +6,14 @@ from typing import Annotated
 import asyncpg
 import typer
 
-from service.cli.errors import EXIT_UNAVAILABLE, EXIT_USAGE, CommandError
+from service.cli.errors import EXIT_FAILED, EXIT_UNAVAILABLE, EXIT_USAGE, CommandError
 from service.cli.loop import run
 from service.cli.output import cell, progress
 from service.runtime import settings
 from service.storage.engine import grants as runtime_role
 from service.storage.engine import migrate as migrations
 from service.storage.engine.connect import SessionSettings, connect
+from service.storage.engine.errors import is_unavailable
 
 
 def migrate(
@@ -60,8 +61,9 @@ async def _migrate(url: str, role: str, script: str) -> list[migrations.Migratio
     try:
         connection = await connect(url, SessionSettings("ext-scheduler migrate"))
     except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise CommandError(f"database not reachable: {reason}", EXIT_UNAVAILABLE) from None
+        raise CommandError(
+            f"database not reachable: {_one_line(error)}", EXIT_UNAVAILABLE
+        ) from None
     try:
         async with progress(lambda: "migrating"):
             applied = await migrations.migrate(connection)
@@ -70,6 +72,9 @@ async def _migrate(url: str, role: str, script: str) -> list[migrations.Migratio
             return applied
     except migrations.MigrationError as error:
         raise CommandError(str(error)) from None
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        status = EXIT_UNAVAILABLE if is_unavailable(error) else EXIT_FAILED
+        raise CommandError(f"cannot migrate: {_one_line(error)}", status) from None
     finally:
         await connection.close()
 
@@ -83,10 +88,16 @@ async def _grant(connection: asyncpg.Connection, role: str, script: str) -> None
             f" CREATE ROLE … LOGIN PASSWORD '…'"
         ) from None
     except asyncpg.PostgresError as error:
-        raise CommandError(f"cannot grant: {' '.join(str(error).split())}") from None
+        if is_unavailable(error):
+            raise
+        raise CommandError(f"cannot grant: {_one_line(error)}") from None
     if lacks := await runtime_role.missing(connection, role):
         # PostgreSQL only warns where the one who grants is not the owner.
         raise CommandError(
             f"role {cell(role)} still lacks {'; '.join(lacks)}:"
             " let the owner run the SQL of `migrate --grants … --sql`"
         )
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

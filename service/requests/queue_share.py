@@ -11,7 +11,6 @@ import nats.errors
 from msgspec import Struct
 from nats.aio.client import Client
 
-from service.bus.connection import BusUnavailableError
 from service.bus.micro import DATABASE, Identity, group_ping
 
 log = getLogger(__name__)
@@ -52,8 +51,8 @@ async def keep_share(
                     await member.rejoin()
             elif member.joined:
                 await member.leave()
-        except (BusUnavailableError, nats.errors.Error, OSError) as error:
-            log.warning("place in the queue group not changed, trying again: %s", error)
+        except Exception as error:  # noqa: BLE001 - who stops asking may stay away for good
+            log.warning("place in the queue group not changed, trying again: %r", error)
         await asyncio.sleep(RECHECK_S)
 
 

@@ -22,6 +22,7 @@ from service.requests.responder import ResponderEvent
 from tests.support.bus_service import a_bus, a_client, identity, serving
 from tests.support.eventually import eventually
 from tests.support.raw_nats import Wire, a_wire, hpub, pub
+from tests.support.trouble import frozen
 
 LIST = "ext.scheduler.list"
 LISTENER_ONLY = """
@@ -238,3 +239,14 @@ async def test_subscriptions_that_are_allowed_are_confirmed(nats_url: str) -> No
     async with a_bus(nats_url) as bus:
         await bus.client.subscribe("anything")
         await confirm_subscriptions(bus)
+
+
+async def test_a_frozen_server_is_found_by_its_missing_pongs(nats_server: Nats) -> None:
+    assert BusSettings().ping_interval * (BusSettings().ping_limit + 1) < 10
+    events: list[BusEvent] = []
+    async with a_bus(nats_server.url, observe=events.append) as bus:
+        with frozen([nats_server.server.pid]):
+            await eventually(lambda: BusEvent.DISCONNECTED in events)
+            assert not bus.client.is_connected
+        await eventually(lambda: bus.client.is_connected)
+        await probe(bus, wait=60)

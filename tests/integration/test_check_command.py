@@ -9,7 +9,11 @@ from nats.aio.msg import Msg
 
 from contracts.context import generate_key, key_set_document
 from devstack.embedded import embedded_nats
+from service.cli.checks import database as database_checks
 from service.cli.checks.bus import PermissionRules, permitted
+from service.cli.checks.database import run_checks
+from service.cli.checks.result import CheckLevel, CheckResult
+from service.runtime.settings import Settings
 from tests.support.callers import connected
 from tests.support.command_line import CommandLine, CommandResult, command_line, error_line
 from tests.support.keys import JWKS, WORKER_JWK
@@ -267,3 +271,25 @@ def test_permissions_are_read_as_the_server_does(
     subject: str, rules: PermissionRules, allowed: bool
 ) -> None:
     assert permitted(subject, rules) is allowed
+
+
+@pytest.mark.parametrize(("bound", "offset"), [("OLDEST", 1), ("NEWEST", -1)])
+async def test_a_server_outside_the_supported_releases_is_an_error(
+    database: str, bound: str, offset: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = await asyncpg.connect(database)
+    release = connection.get_server_version().major
+    await connection.close()
+    settings = Settings(database_url=database)
+
+    async def about_the_server() -> CheckResult:
+        (result,) = [each async for each in run_checks(settings) if each.about == "database"]
+        return result
+
+    assert (await about_the_server()).state is CheckLevel.OK
+    monkeypatch.setattr(database_checks, bound, release + offset)
+    result = await about_the_server()
+    assert result.state is CheckLevel.ERROR
+    assert result.message.startswith(f"PostgreSQL {release}")
+    assert result.message.endswith(": unsupported")
+    assert result.remedy == (f"use PostgreSQL {database_checks.OLDEST} to {database_checks.NEWEST}")
