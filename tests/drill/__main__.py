@@ -9,6 +9,7 @@ violation. ``--plant`` puts a fault into the workers that the checker has to fin
 import argparse
 import asyncio
 import os
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -83,14 +84,22 @@ def main() -> int:
     results = check(found)
     report(found, results)
     if chosen.json is not None:
-        chosen.json.write_bytes(summary(chosen.seed, found, results))
+        chosen.json.write_bytes(summary(chosen, found, results))
     return 1 if results.violations else 0
 
 
-def summary(seed: int, history: History, results: CheckResults) -> bytes:
-    """Return the figures of a drill as JSON."""
+def summary(chosen: argparse.Namespace, history: History, results: CheckResults) -> bytes:
+    """Return the figures of a drill as JSON, with all that it takes to repeat it."""
     document = {
-        "seed": seed,
+        "commit": _of_git("rev-parse", "HEAD"),
+        "changed_since": bool(_of_git("status", "--porcelain", "--untracked-files=no")),
+        "seed": chosen.seed,
+        "minutes": chosen.minutes,
+        "gap_s": chosen.gap,
+        "schedules": chosen.schedules,
+        "postgres": chosen.postgres or "18",
+        "seconds": round(history.stopped - history.began),
+        "processors": os.cpu_count(),
         "faults": Counter(fault.kind for fault in history.faults),
         "changes": len(history.changes),
         "expected": {each.value: results.expected[each] for each in Expected},
@@ -99,6 +108,11 @@ def summary(seed: int, history: History, results: CheckResults) -> bytes:
         "not_injected": history.not_injected,
     }
     return msgspec.json.format(msgspec.json.encode(document))
+
+
+def _of_git(*arguments: str) -> str:
+    completed = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    return completed.stdout.strip()
 
 
 def report(history: History, results: CheckResults) -> None:
