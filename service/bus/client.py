@@ -63,8 +63,9 @@ class NatsConnection(Client):
     The library decodes an inline status and a reply subject without a guard: bytes that are not
     UTF-8 end its read loop, and the process hears nothing until the pings run out. And its ping
     goes past what still waits to be written, so that a subscription was not known to the server
-    when flush returned, and a drain could lose what came after. Subclassed because the library
-    offers no other place to mend it.
+    when flush returned, and a drain could lose what came after. And only the answer to a ping
+    proves the connection to it, where every message does. Subclassed because the library offers no
+    other place to mend it.
 
     ``subscribe_raw``, ``publish_raw`` and ``publish_all`` are for thousands of messages a second:
     queues, tasks and checks of each subject and header are most of what a message costs.
@@ -117,6 +118,8 @@ class NatsConnection(Client):
     async def _process_msg(
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None
     ) -> None:
+        # In a flood the answer to a ping is behind all that the server sent before: it shows life.
+        self._pings_outstanding = 0
         on_message = self._raw_subscriptions.get(sid)
         if on_message is None:
             await super()._process_msg(sid, subject, reply, data, headers)  # type: ignore[arg-type]  # it takes None

@@ -14,6 +14,10 @@ log = getLogger(__name__)
 
 Item = TypeVar("Item")
 
+HOLD_S = 0.005
+"""How long the queue works in one go, where no item waits for anything: a flood of such must not
+keep the event loop from reading, which is how what is beyond the bounds is refused in time."""
+
 
 class WorkQueueSettings(Struct, frozen=True):
     """How many items run at once; how many may wait, and of how many bytes together."""
@@ -40,6 +44,8 @@ class WorkQueue(Generic[Item]):
         self._tasks: set[asyncio.Task[None]] = set()
         self._queue: deque[tuple[Item, int]] = deque()
         self._waiting_bytes = 0
+        self._began_at = 0.0
+        self._resumption: asyncio.Future[None] | None = None
 
     @property
     def running(self) -> int:
@@ -115,6 +121,23 @@ class WorkQueue(Generic[Item]):
         try:
             await self._work(item)
             while self._queue and self._running <= self._settings.concurrency:
-                await self._work(self._next()[0])
+                if time.monotonic() - self._began_at > HOLD_S:
+                    await self._others_run()
+                else:
+                    await self._work(self._next()[0])
         finally:
             self._running -= 1  # in the same step as the look at the queue: nothing is left behind
+
+    async def _others_run(self) -> None:
+        """Wait until the event loop has run what else is ready; all tasks wait for the same."""
+        if self._resumption is None:
+            loop = asyncio.get_running_loop()
+            self._resumption = loop.create_future()
+            loop.call_soon(self._resume)
+        await asyncio.shield(self._resumption)
+
+    def _resume(self) -> None:
+        resumption, self._resumption = self._resumption, None
+        self._began_at = time.monotonic()
+        if resumption is not None:
+            resumption.set_result(None)

@@ -183,6 +183,45 @@ async def test_an_empty_reply_subject_means_no_reply_subject(nats_url: str) -> N
         await eventually(lambda: events == [ResponderEvent.NO_REPLY_SUBJECT])
 
 
+async def test_messages_prove_the_connection_while_answers_to_pings_wait_behind_them() -> None:
+    pings = 0
+
+    async def busy_server(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b'INFO {"server_id":"busy","max_payload":1048576,"headers":true}\r\n')
+
+        async def send() -> None:
+            while True:
+                writer.write(b"MSG x 1 2\r\nok\r\n")
+                await asyncio.sleep(0.01)
+
+        nonlocal pings
+        sending = None
+        while line := await reader.readline():
+            if line.startswith(b"SUB"):
+                sending = asyncio.create_task(send())
+            elif line.startswith(b"PING"):
+                pings += 1
+                if sending is None:
+                    writer.write(b"PONG\r\n")
+        if sending is not None:
+            sending.cancel()
+        writer.close()
+
+    async with await asyncio.start_server(busy_server, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        events: list[BusEvent] = []
+        settings = BusSettings(servers=(f"nats://127.0.0.1:{port}",), ping_interval=0.2)
+        bus = await connect(settings, observe=events.append)
+        await bus.client.subscribe("x", cb=_ignore)
+        await eventually(lambda: pings > 8)
+        assert events == [BusEvent.CONNECTED]
+        await bus.close()
+
+
+async def _ignore(_message: object) -> None:
+    """Do nothing."""
+
+
 async def test_flush_returns_after_the_server_read_everything_before_it() -> None:
     lines: list[bytes] = []
 

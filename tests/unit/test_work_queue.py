@@ -1,8 +1,10 @@
 """Bounded work, and standing aside while a request only waits for something of its own."""
 
 import asyncio
+import time
 
 from service.flow_control.work_queue import WorkQueue, WorkQueueSettings
+from tests.support.loop_watch import slowness, watched_loop
 
 
 class Work:
@@ -61,3 +63,41 @@ async def test_suspended_item_counts_as_waiting() -> None:
     assert not work.queue.put("b2", 25)
     work.through.set()
     await work.queue.finish(5)
+
+
+def busy(seconds: float) -> None:
+    """Compute for so long, without ever waiting."""
+    until = time.thread_time() + seconds
+    while time.thread_time() < until:
+        pass
+
+
+async def test_work_that_never_waits_does_not_hold_the_event_loop() -> None:
+    done = 0
+
+    async def work(_item: int) -> None:
+        nonlocal done
+        busy(0.001)
+        done += 1
+
+    queue = WorkQueue[int](work, WorkQueueSettings(concurrency=8, waiting=1000))
+    turns = 0
+    with watched_loop() as watch:
+        assert all(queue.put(item, 1) for item in range(400))
+        while queue.running or queue.waiting:
+            await asyncio.sleep(0)
+            turns += 1
+    assert done == 400
+    assert turns > 20
+    assert watch.longest_s < 0.05 * slowness()
+
+
+async def test_cancelled_while_others_run_it_leaves_what_waits_unbegun() -> None:
+    async def work(_item: int) -> None:
+        busy(0.006)
+
+    queue = WorkQueue[int](work, WorkQueueSettings(concurrency=2, waiting=1000))
+    assert all(queue.put(item, 1) for item in range(1000))
+    unbegun = await queue.finish(0.02)
+    assert 0 < len(unbegun) < 1000
+    assert queue.running == 0

@@ -1,0 +1,177 @@
+"""A flood of refused messages beside honest callers: each of them is answered, and in time.
+
+Figures are printed (``-s``). What is held is the outcome: an answer to every honest request, be it
+``UNAVAILABLE``; the responder on the bus throughout; its memory.
+"""
+
+import asyncio
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import count
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import asyncpg
+import psutil
+import pytest
+from msgspec import Struct, field
+
+from contracts.encoding import MAX_BODY_BYTES, Encoding, decode_map
+from contracts.schedules import CreateInput
+from tests.support.platform import Installed, install
+from tests.support.raw_nats import a_wire, hpub
+from tests.support.responders import responders
+from tests.support.trouble import metric
+from tests.support.wire_client import WireClient, WireReply, a_wire_client, header_block, signed
+
+SECONDS = 10.0
+PER_S = 3_600
+BURST = 60
+HONEST_EVERY_S = 0.05
+WAITS_S = 30.0
+"""For how long a caller waits here; those of the client give up after 6 s."""
+GROWTH_ALLOWED = 64 * 1024 * 1024
+"""What a responder may hold of messages that wait."""
+LARGE_PER_S = 100
+"""25 MB a second: the server ends the link of who is 64 MB behind, which may take a busy machine
+some seconds, not one."""
+LOSSES = (
+    "extension_scheduler_nats_reconnects_total",
+    'extension_scheduler_messages_dropped_total{reason="slow_consumer"}',
+)
+"""The link, and what the library drops because it waits for too long."""
+UNLIMITED = {"changes_per_minute": "1000000", "max_schedules": "1000000"}
+
+
+class Answers(Struct):
+    """What honest callers got, and the seconds that each waited."""
+
+    codes: Counter[str] = field(default_factory=Counter)
+    seconds: list[float] = field(default_factory=list)
+
+
+class Flood(Struct, frozen=True):
+    """A burst of messages, and how often in a second it is sent."""
+
+    name: str
+    messages: bytes
+    number: int
+    per_s: float
+
+
+def forged(installed: Installed, body: bytes = b"") -> bytes:
+    """A create with an honest token whose signature is of something else."""
+    fields = {"endpoint": "/api/heartbeat", "cron": "0 * * * *"}
+    subject, headers, own = signed("create", fields, installed, Encoding.MSGPACK, uuid4())
+    token = headers.partition(b"Ext-Context: ")[2].partition(b"\r\n")[0]
+    bad = token[:-6] + (b"AAAAAA" if token[-6:] != b"AAAAAA" else b"BBBBBB")
+    return hpub(subject, b"_INBOX.flood.1", headers.replace(token, bad), body or own)
+
+
+def malformed(body: bytes) -> bytes:
+    """A create with nothing like a token."""
+    headers = header_block(b"Ext-Context: " + b"x" * 300)
+    return hpub("ext.scheduler.create", b"_INBOX.flood.1", headers, body)
+
+
+def floods(installed: Installed) -> list[Flood]:
+    """The kinds of refused messages."""
+    small = b"".join(forged(installed) for _ in range(BURST))
+    body = bytes(MAX_BODY_BYTES)
+    large = b"".join(forged(installed, body) for _ in range(4))
+    return [
+        Flood("bad signatures", small, BURST, PER_S / BURST),
+        Flood("no tokens", malformed(b"{}") * BURST, BURST, PER_S / BURST),
+        Flood("bad signatures over 256 KiB", large, 4, LARGE_PER_S / 4),
+    ]
+
+
+@asynccontextmanager
+async def flooded(url: str, flood: Flood) -> AsyncIterator[Counter[str]]:
+    """Send bursts within the context, as many as the bus takes, up to the rate; count them."""
+    sent = Counter[str]()
+
+    async def send() -> None:
+        async with a_wire(url) as wire:
+            began = time.monotonic()
+            for number in count(1):
+                wire.writer.write(flood.messages)
+                await wire.writer.drain()
+                sent["messages"] += flood.number
+                await asyncio.sleep(max(0.0, began + number / flood.per_s - time.monotonic()))
+
+    sending = asyncio.create_task(send())
+    try:
+        yield sent
+        assert not sending.done(), "the flood ended early"
+    finally:
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+
+
+async def ask(client: WireClient, installed: Installed, number: int) -> WireReply:
+    """Make an honest request: a create, or a list."""
+    op, fields = (
+        ("list", {})
+        if number % 2
+        else ("create", CreateInput(endpoint="/api/heartbeat", cron="0 * * * *"))
+    )
+    subject, headers, body = signed(op, fields, installed, Encoding.MSGPACK, UUID(int=number))
+    return await client.request(subject, headers, body, within=WAITS_S)
+
+
+async def honest_callers(client: WireClient, installs: list[Installed]) -> Answers:
+    """Ask all the time, without waiting for one answer before the next question."""
+    answers = Answers()
+
+    async def call(number: int) -> None:
+        began = time.monotonic()
+        try:
+            reply = await ask(client, installs[number % len(installs)], number)
+        except TimeoutError:
+            answers.codes["no answer"] += 1
+            return
+        answers.seconds.append(time.monotonic() - began)
+        answers.codes[str(decode_map(reply.body, Encoding.MSGPACK).get("code", "ok"))] += 1
+
+    async with asyncio.TaskGroup() as calls:
+        until = time.monotonic() + SECONDS
+        while time.monotonic() < until:
+            calls.create_task(call(next(numbers)))
+            await asyncio.sleep(HONEST_EVERY_S)
+    return answers
+
+
+numbers = count(1)
+
+
+@pytest.mark.timeout(600)
+async def test_honest_callers_are_answered_beside_a_flood(
+    tmp_path: Path, database: str, pool: asyncpg.Pool, nats_url: str
+) -> None:
+    installs = [await install(pool, tenant_id=f"tenant-{number}") for number in range(20)]
+    async with (
+        responders(1, tmp_path, database, nats_url, **UNLIMITED) as (process,),
+        a_wire_client(nats_url) as client,
+    ):
+        memory = psutil.Process(process.popen.pid).memory_info
+        for flood in floods(installs[0]):
+            before = memory().rss
+            began = time.monotonic()
+            async with flooded(nats_url, flood) as sent:
+                answers = await honest_callers(client, installs)
+            grown, waited = memory().rss - before, sorted(answers.seconds)
+            rate = sent["messages"] / (time.monotonic() - began)
+            lost = {name: await metric(process, name) for name in LOSSES}
+            sys.stdout.write(
+                f"\n{flood.name}: {rate:,.0f} a second; honest callers: "
+                f"{dict(answers.codes)}, median {waited[len(waited) // 2]:.3f} s, longest "
+                f"{waited[-1]:.3f} s; {grown / 2**20:+.1f} MiB; {lost}\n"
+            )
+            assert set(answers.codes) <= {"ok", "UNAVAILABLE"}
+            assert answers.codes["ok"] > 0
+            assert grown < GROWTH_ALLOWED
+            assert set(lost.values()) == {0.0}
