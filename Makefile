@@ -35,8 +35,8 @@ test-interop: venv ## guests and clients in other languages (needs node and npm)
 
 POSTGRES15 ?= /usr/lib/postgresql/15/bin
 POSTGRES15_TESTS = $(addprefix tests/integration/test_, $(addsuffix .py, admin_schedules concurrent_creates connect consumer \
-	create_batch create_plans firing_calls firing_takeover host_operations maintenance migrate outbox \
-	planner planner_plans pool_recovery queue_cost queue_listener request_pool runtime_role session_defaults))
+	create_batch create_plans firing_calls firing_takeover host_operations lost_commit_answers maintenance migrate outbox \
+	planner planner_plans pool_recovery queue_cost queue_listener request_pool runtime_role scarce_resources session_defaults))
 
 test-postgres15: venv ## storage, planning, firing and operations on PostgreSQL 15 (POSTGRES15 names its programs)
 	DEVSTACK_POSTGRES_BIN=$(POSTGRES15) $(BIN)/pytest -n 3 --dist worksteal $(POSTGRES15_TESTS) $(PYTEST_ARGS)
