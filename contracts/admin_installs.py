@@ -189,11 +189,13 @@ SchemaName = Annotated[str, Meta(pattern="^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
 class AdoptInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
     """Take over rows that another job runner drove, its pg-boss schema included where named.
 
-    Only an operator's key names a schema: its rows belong to no tenant.
+    Only an operator's key names a schema: its rows belong to no tenant. ``scheduleIds`` leaves all
+    other schedules as they are.
     """
 
     tenant_id: TenantId | None = None
     install_id: Id | None = None
+    schedule_ids: Annotated[list[Id], Meta(max_length=1000)] | None = None
     pg_boss_schema: SchemaName | None = None
     dry_run: bool = False
 

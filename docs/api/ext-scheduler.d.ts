@@ -98,11 +98,13 @@ declare module "ext-scheduler" {
   /**
    * Take over rows that another job runner drove, its pg-boss schema included where named.
    *
-   * Only an operator's key names a schema: its rows belong to no tenant.
+   * Only an operator's key names a schema: its rows belong to no tenant. `scheduleIds` leaves all
+   * other schedules as they are.
    */
   export interface AdoptInput {
     tenantId?: string | null;
     installId?: string | null;
+    scheduleIds?: string[] | null;
     pgBossSchema?: string | null;
     dryRun?: boolean;
   }

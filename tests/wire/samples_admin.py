@@ -134,7 +134,7 @@ INSTALL_SAMPLES: dict[str, tuple[Struct, Struct]] = {
         installs.DisableSchedulesOutput(success=True, disabled=2),
     ),
     "adopt": (
-        installs.AdoptInput(pg_boss_schema="pgboss", dry_run=True),
+        installs.AdoptInput(pg_boss_schema="pgboss", schedule_ids=[SCHEDULE_ID], dry_run=True),
         installs.AdoptOutput(
             success=True,
             adopted=2,

@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import structs
 
 from contracts.admin import ADMIN_OPS
-from service.cli.admin import apply, documents, runs, why
+from service.cli.admin import adopt, apply, documents, runs, why
 from service.cli.admin.client import AdminClient
 from service.cli.admin.command_spec import CommandSpec
 from service.cli.admin.install_commands import INSTALL_COMMANDS
@@ -204,7 +204,13 @@ SPECS = [
         op="adopt",
         name="adopt",
         summary="Take over schedules from another job runner, without firing any twice.",
-        examples=("adopt --pg-boss-schema pgboss --dry-run", "adopt --tenant acme"),
+        examples=(
+            "adopt --pg-boss-schema pgboss --dry-run",
+            "adopt --tenant acme",
+            "adopt --temporal-command 'temporal schedule delete --schedule-id {id}' --dry-run",
+        ),
+        extra_parameters=adopt.ADOPT_OPTIONS,
+        action=adopt.adopt,
     ),
     CommandSpec(
         op="release",

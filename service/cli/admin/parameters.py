@@ -46,6 +46,7 @@ FIELD_HELP = {
     "count": "Number of slots.",
     "dryRun": "Report the result without making changes.",
     "disableMissingSchedules": "Disable schedules whose endpoint is missing, and continue.",
+    "scheduleIds": "Id of a schedule to adopt, and no others; repeatable.",
     "pgBossSchema": "Schema of the pg-boss that currently runs the schedules.",
     "tenantId": "The tenant.",
 }

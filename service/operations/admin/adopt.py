@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
 from msgspec import Struct
@@ -61,11 +61,12 @@ async def adopt(context: AdminContext, request: contract.AdoptInput) -> AppliedA
     if schema is not None and not await pg_boss.has_schedules(connection, schema):
         return field_refusal({"pgBossSchema": NO_SCHEDULES})
     installs = await adoption.installs_with_unmanaged(connection, tenant_id, install_id)
-    result = await adopt_installs(context, installs, from_others=True)
+    only = None if request.schedule_ids is None else {UUID(id_) for id_ in request.schedule_ids}
+    result = await adopt_installs(context, installs, from_others=True, only=only)
     removed, queues = list[str](), list[str]()
     rows = 0
     if schema is not None:
-        removed = await _names_to_remove(context, schema, tenant_id, install_id, result)
+        removed = await _names_to_remove(context, schema, tenant_id, install_id, result, only)
         rows = await pg_boss.remove(connection, schema, removed)
         queues = await pg_boss.remove_queues(connection, schema, removed)
     left = [
@@ -90,11 +91,16 @@ async def adopt(context: AdminContext, request: contract.AdoptInput) -> AppliedA
 
 
 async def adopt_installs(
-    context: AdminContext, installs: Sequence[TenantKey], *, from_others: bool = False
+    context: AdminContext,
+    installs: Sequence[TenantKey],
+    *,
+    from_others: bool = False,
+    only: Collection[UUID] | None = None,
 ) -> AdoptionResult:
     """Claim the enabled schedules of these installs, and add the timers that they lack.
 
-    Those of other job runners, disabled ones included, only where they are taken ``from_others``.
+    Those of other job runners, disabled ones included, only where they are taken ``from_others``;
+    with ``only``, no schedules but these.
     """
     connection, slot_cache = context.call.connection, SlotCache()
     existing = await adoption.lock_installs(connection, installs)
@@ -103,6 +109,8 @@ async def adopt_installs(
     async for schedule in in_slices(await adoption.unmanaged_schedules(connection, installs)):
         key = (schedule.tenant_id, schedule.install_id)
         if schedule.driven_by_other and not from_others:
+            continue
+        if only is not None and schedule.id not in only:
             continue
         try:
             timer = _timer(context, schedule, slot_cache) if schedule.enabled else None
@@ -138,6 +146,7 @@ async def _names_to_remove(
     tenant_id: str | None,
     install_id: UUID | None,
     result: AdoptionResult,
+    only: Collection[UUID] | None,
 ) -> list[str]:
     """Return the names to remove from pg-boss: those in scope whose schedule was not refused.
 
@@ -148,7 +157,7 @@ async def _names_to_remove(
     owners = await adoption.owners(
         context.call.connection, tenant_id, [UUID(schedule) for _, schedule in parsed.values()]
     )
-    includes_missing = tenant_id is None and install_id is None
+    includes_missing = tenant_id is None and install_id is None and only is None
     names_to_remove = []
     for name, (_, schedule) in parsed.items():
         owner = owners.get(UUID(schedule))
@@ -156,6 +165,7 @@ async def _names_to_remove(
             chosen = includes_missing
         else:
             chosen = install_id in {None, owner[1]} and UUID(schedule) not in result.refused
+            chosen = chosen and (only is None or UUID(schedule) in only)
         if chosen:
             names_to_remove.append(name)
     return names_to_remove
