@@ -873,6 +873,7 @@ declare module "ext-scheduler" {
    * A schedule as its owner sees it. Members are always there, `null` when empty.
    *
    * Times are RFC 3339 texts as `wire_time` writes them; `next_run_at` is null while disabled.
+   * The properties give them as aware datetimes, in UTC.
    */
   export interface ScheduleInfo {
     id: string;
