@@ -17,6 +17,7 @@ from service.runtime.settings import Settings
 from tests.support.callers import connected
 from tests.support.command_line import CommandLine, CommandResult, command_line, error_line
 from tests.support.keys import JWKS, WORKER_JWK
+from tests.support.platform import install
 from tests.support.responders import responders
 from tests.support.shipped_nats import CONFIG, ENVIRONMENT, PASSWORDS
 
@@ -77,6 +78,24 @@ async def test_faults_of_a_runner_are_recognised_by_its_runs(
     out = (await line("check", "--role", "worker")).out
     assert "error    runs: 1 of the last hour: type mismatch with async" in out
     assert "warning  runs: 1 of 3 in the last hour took over half of 30 s" in out
+
+
+async def test_schedules_of_another_job_runner_are_counted(
+    line: CommandLine, pool: asyncpg.Pool
+) -> None:
+    made = await install(pool, tenant_id="acme")
+    assert "drivenBy" not in (await line("check", "--role", "worker")).out
+    for handle in ("temporal:1", None):
+        await pool.execute(
+            """INSERT INTO tenant_extension_schedule
+                 (id, install_id, tenant_id, endpoint_id, cron, timezone, enabled, runner_schedule_id)
+               SELECT gen_random_uuid(), $1, $2, gen_random_uuid(), '0 3 * * *', 'UTC', true, $3""",
+            made.install_id,
+            made.tenant_id,
+            handle,
+        )
+    out = (await line("check", "--role", "worker")).out
+    assert "warning  schedules: 1 with drivenBy: other, left to another job runner" in out
 
 
 async def test_a_responder_that_is_busy_for_a_moment_is_counted(
@@ -247,6 +266,9 @@ async def test_the_shipped_users_have_the_permissions_of_their_role(
     permitted_role = (role, user) not in {("admin", "runner"), ("worker", "operator")}
     assert results_by_name(result)["permissions"][0] == ("ok" if permitted_role else "wrong")
     assert results_by_name(result)["NATS"][0] == "ok"
+    counted = results_by_name(result)["responders"][1]
+    may_count = "none answered" if user != "runner" else "this user may not ask for them: "
+    assert counted.startswith(may_count)
     assert result.status == (0 if permitted_role else 1)
 
 

@@ -190,7 +190,10 @@ async def _count_responders(client: Client) -> CheckResult:
         while reply := (await subscription.next_msg(timeout=timeout)).data:
             responder_ids.add(msgspec.json.decode(reply, type=PingReply).id)
             timeout = NEXT_PONG_TIMEOUT_S
+    if not responder_ids and "permissions violation" in str(client.last_error).lower():
+        denied = str(client.last_error).removeprefix("nats: ")
+        remedy = "count them as operator: `ext-scheduler check --role admin`"
+        return warning("responders", f"this user may not ask for them: {denied}", remedy)
     if not responder_ids:
-        remedy = "start `ext-scheduler serve`; or this user may not publish $SRV.PING"
-        return warning("responders", "none answered", remedy)
+        return warning("responders", "none answered", "start `ext-scheduler serve`")
     return ok("responders", f"{len(responder_ids)} running")

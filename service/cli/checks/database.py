@@ -12,6 +12,7 @@ from service.storage.engine import grants
 from service.storage.engine.connect import SessionSettings, connect
 from service.storage.engine.migrate import MigrationError, pending
 from service.storage.runs import runner_symptoms
+from service.storage.schedules import adoption
 
 ABOUT = "database"
 MIGRATIONS = "migrations"
@@ -52,6 +53,12 @@ async def run_checks(settings: Settings) -> AsyncIterator[CheckResult]:
             yield await _check_rights(connection)
             for result in await _check_runs(connection, settings.runner_timeout_s):
                 yield result
+            if others := await adoption.count_driven_by_other(connection):
+                yield warning(
+                    "schedules",
+                    f"{others} with drivenBy: other, left to another job runner",
+                    "see them with `ext-scheduler admin list`; `admin adopt` takes them over",
+                )
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as failure:
         yield error(ABOUT, f"stopped responding: {_one_line(failure)}", "see the server's log")
     finally:

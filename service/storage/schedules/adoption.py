@@ -23,6 +23,10 @@ WHERE ($1::text IS NULL OR s.tenant_id = $1) AND ($2::uuid IS NULL OR s.install_
     AND (s.job_id IS NULL OR s.runner_schedule_id IS NULL OR t.schedule_id IS NULL))
 """
 
+COUNT_DRIVEN_BY_OTHER = f"""
+SELECT count(*) FROM tenant_extension_schedule s WHERE {DRIVEN_BY_OTHER}
+"""
+
 LOCK_INSTALLS = """
 SELECT i.tenant_id::text AS tenant_id, i.id FROM tenant_extension_install i
 WHERE i.tenant_id = $1::text AND i.id = ANY ($2::uuid[])
@@ -188,3 +192,9 @@ def _by_tenant(keys: Sequence[TenantKey]) -> list[tuple[str, list[UUID]]]:
     for tenant_id, id_ in keys:
         ids[tenant_id].append(id_)
     return sorted(ids.items())
+
+
+async def count_driven_by_other(connection: Connection) -> int:
+    """Return how many schedules another job runner drives."""
+    count: int = await connection.fetchval(COUNT_DRIVEN_BY_OTHER)
+    return count
