@@ -88,7 +88,8 @@ async def test_schedules_of_another_job_runner_are_counted(
     for handle in ("temporal:1", None):
         await pool.execute(
             """INSERT INTO tenant_extension_schedule
-                 (id, install_id, tenant_id, endpoint_id, cron, timezone, enabled, runner_schedule_id)
+                 (id, install_id, tenant_id, endpoint_id, cron, timezone, enabled,
+                  runner_schedule_id)
                SELECT gen_random_uuid(), $1, $2, gen_random_uuid(), '0 3 * * *', 'UTC', true, $3""",
             made.install_id,
             made.tenant_id,
