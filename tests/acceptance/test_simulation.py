@@ -4,22 +4,41 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tests.support.sources import ROOT
 
+SMALL = ("--schedules", "60", "--world", "300")
+
 
 def test_every_slot_of_a_simulated_world_is_accounted_for(tmp_path: Path) -> None:
-    results = tmp_path / "results.json"
-    words = ("--slots", "400", "--schedules", "80", "--world", "400", "--seconds", "12")
-    simulated = subprocess.run(
-        [sys.executable, "-m", "tests.simulation", *words, "--json", str(results)],
-        cwd=ROOT,
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert simulated.returncode == 0, simulated.stdout + simulated.stderr[-2_000:]
-    document = json.loads(results.read_text())
-    assert document["slots"] > 0
-    assert document["counts"]["call"] > 0
-    assert set(document["violations"].values()) == {0}
+    said, document = simulated(tmp_path, "--slots", "300", "--seconds", "12")
+    assert document["slots"] > 0, said
+    assert document["counts"]["call"] > 0, said
+    assert set(document["violations"].values()) == {0}, said
+
+
+@pytest.mark.parametrize(
+    ("planted", "found"),
+    [
+        ("forgotten-slot", "slot without its run"),
+        ("no-hold", "two calls of a schedule at once"),
+    ],
+)
+def test_a_planted_fault_is_found(tmp_path: Path, planted: str, found: str) -> None:
+    words = ("--plant", planted, "--seed", "5", "--slots", "6000")
+    said, document = simulated(tmp_path, *words)
+    assert document["violations"][found] > 0, said
+    assert "repeat: python -m tests.simulation --seed" in said
+
+
+def simulated(directory: Path, *words: str) -> tuple[str, dict[str, Any]]:
+    """Run a simulation; return what it printed, and its results."""
+    results = directory / "results.json"
+    command = [sys.executable, "-m", "tests.simulation", *SMALL, *words, "--json", str(results)]
+    run = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    said = run.stdout + run.stderr[-2_000:]
+    assert results.exists(), said
+    return said, json.loads(results.read_text())

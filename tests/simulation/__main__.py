@@ -7,6 +7,7 @@ status is 1 on any violation, and the command that repeats its world is printed.
 
 import argparse
 import asyncio
+import logging
 import subprocess
 import sys
 import time
@@ -25,8 +26,11 @@ from tests.simulation.planted import PLANTED, Plant
 from tests.simulation.process import make_task
 from tests.simulation.simulated_clock import SHADOW, SimulatedLoop
 from tests.simulation.violations import Tally, ViolationKind
+from tests.support.sources import ROOT
 
 TEMPLATE = "simulated_template"
+SMALL = WorldSize(schedules=60, slots=300)
+PROOF = ROOT / "docs" / "proof" / "simulation.json"
 SHOWN = 5
 TRACED = 60
 
@@ -37,24 +41,47 @@ def main() -> int:
     options.add_argument("--slots", type=int, default=1_000_000, help="slots to fire in all")
     options.add_argument("--seed", type=int, default=int(time.time()) % 1_000_000_000)
     options.add_argument("--schedules", type=int, default=1_000, help="schedules of a world")
-    options.add_argument("--world", type=int, default=50_000, help="slots to fire in a world")
-    options.add_argument("--seconds", type=float, default=1e9, help="stop after so long")
+    options.add_argument("--world", type=int, default=20_000, help="slots to fire in a world")
+    options.add_argument("--seconds", type=float, default=1e9, help="begin nothing after so long")
     options.add_argument("--plant", choices=sorted(PLANTED), help="a fault to be found")
-    options.add_argument("--json", type=Path, help="file for the counts, as JSON")
+    options.add_argument("--json", type=Path, help="file for the results, as JSON")
+    options.add_argument(
+        "--proof", action="store_true", help=f"plant each fault, too; write {PROOF.name}"
+    )
     chosen = options.parse_args()
     size = WorldSize(
         schedules=chosen.schedules,
         slots=min(chosen.world, chosen.slots),
         seconds=chosen.seconds,
     )
-    plant = PLANTED[chosen.plant]() if chosen.plant else Plant()
+    logging.disable(logging.CRITICAL)  # the workers report every fault
     print(f"seed {chosen.seed}", flush=True)
+    document = run(chosen.seed, chosen.slots, size, chosen.plant)
+    failed = any(document["violations"].values())
+    if chosen.proof:
+        document["planted"] = {name: found_in(chosen.seed, name) for name in PLANTED}
+        failed = failed or not all(document["planted"].values())
+    file = PROOF if chosen.proof else chosen.json
+    if file is not None:
+        file.write_bytes(msgspec.json.format(msgspec.json.encode(document)) + b"\n")
+    return 1 if failed else 0
+
+
+def run(seed: int, slots: int, size: WorldSize, planted: str | None = None) -> dict[str, Any]:
+    """Run worlds with a planted fault, or none; return the results."""
+    plant = PLANTED[planted]() if planted else Plant()
     with plant.active(), asyncio.Runner(loop_factory=SimulatedLoop) as runner:
         runner.get_loop().set_task_factory(make_task)  # type: ignore[arg-type]  # a generic one
-        document = runner.run(simulate(chosen.seed, chosen.slots, size, plant))
-    if chosen.json is not None:
-        chosen.json.write_bytes(msgspec.json.format(msgspec.json.encode(document)) + b"\n")
-    return 1 if any(document["violations"].values()) else 0
+        document: dict[str, Any] = runner.run(simulate(seed, slots, size, plant))
+    assert planted is None or plant.struck, f"{planted} was not planted anywhere"
+    return document
+
+
+def found_in(seed: int, planted: str) -> list[str]:
+    """Return by which violations a planted fault is found."""
+    print(f"planted: {planted}", flush=True)
+    violations = run(seed, 20_000, SMALL, planted)["violations"]
+    return [kind for kind, count in violations.items() if count]
 
 
 async def simulate(seed: int, slots: int, size: WorldSize, plant: Plant) -> dict[str, Any]:
@@ -66,21 +93,22 @@ async def simulate(seed: int, slots: int, size: WorldSize, plant: Plant) -> dict
         embedded_nats(directory / "nats") as nats,
     ):
         await _make_template(postgres.dsn, postgres.dsn_of(TEMPLATE), plant)
-        while fired(counts) < slots and time.monotonic() - began < size.seconds and not violations:
+        elapsed_s = 0.0
+        while fired(counts) < slots and elapsed_s < size.seconds and not violations:
             database = f"world_{worlds}"
-            await _run(postgres.dsn, f"CREATE DATABASE {database} TEMPLATE {TEMPLATE}")
+            await _execute(postgres.dsn, f"CREATE DATABASE {database} TEMPLATE {TEMPLATE}")
             tally, trace = await run_world(
                 seed + worlds, size, postgres.dsn_of(database), nats.url, plant.rewrite
             )
-            await _run(postgres.dsn, f"DROP DATABASE {database} WITH (FORCE)")
-            worlds += 1
+            await _execute(postgres.dsn, f"DROP DATABASE {database} WITH (FORCE)")
             counts.update(tally.counts)
             violations.update(found.kind.value for found in tally.violations)
-            _report(seed + worlds - 1, size, tally, trace)
-            elapsed = time.monotonic() - began
+            _report(seed + worlds, size, tally, trace)
+            worlds += 1
+            elapsed_s = time.monotonic() - began
             print(
                 f"{worlds} worlds, {decided(counts):,} slots, {fired(counts):,} of them fired,"
-                f" {elapsed:.0f} s",
+                f" {elapsed_s:.0f} s",
                 flush=True,
             )
     for name, count in sorted(counts.items()):
@@ -92,8 +120,8 @@ async def simulate(seed: int, slots: int, size: WorldSize, plant: Plant) -> dict
         "schedules_of_a_world": size.schedules,
         "slots": decided(counts),
         "fired": fired(counts),
-        "seconds": round(time.monotonic() - began),
-        "counts": dict(sorted(counts.items())),
+        "seconds": round(elapsed_s),
+        "counts": {name: count for name, count in sorted(counts.items()) if count},
         "violations": {kind.value: violations[kind.value] for kind in ViolationKind},
     }
 
@@ -125,7 +153,7 @@ def _report(seed: int, size: WorldSize, tally: Tally, trace: list[str]) -> None:
 
 
 async def _make_template(server: str, template: str, plant: Plant) -> None:
-    await _run(server, f"CREATE DATABASE {TEMPLATE}")
+    await _execute(server, f"CREATE DATABASE {TEMPLATE}")
     connection = await asyncpg.connect(template)
     try:
         await migrate(connection)
@@ -134,7 +162,7 @@ async def _make_template(server: str, template: str, plant: Plant) -> None:
         await connection.close()
 
 
-async def _run(server: str, statement: str) -> None:
+async def _execute(server: str, statement: str) -> None:
     connection = await asyncpg.connect(server)
     try:
         await connection.execute(statement)

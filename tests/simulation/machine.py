@@ -103,8 +103,8 @@ class Machine:
             self.walk: 60,
             self.change: 20,
             self.change_what_is_due: 6,
-            self.be_late: 4,
-            self.be_out: 3,
+            self.be_late: 6,
+            self.be_out: 4,
             self.step_back: 3,
             self.change_zones: 0 if self._zones_changed or world.frozen else 1,
         }

@@ -35,6 +35,7 @@ from tests.support.keys import WORKER_KEY
 T = TypeVar("T")
 
 FOR_EVER = timedelta(days=36_500)
+KEPT = Retention(runs=FOR_EVER, audit=FOR_EVER)
 RULES = PlanningRules()
 OWNER = re.compile(r"queue_manager_id = \$(\d+)")
 _owner: ContextVar["Process | None"] = ContextVar("_owner", default=None)
@@ -145,7 +146,9 @@ class Process:
             WorkerSettings(
                 planner=PlannerSettings(rules=RULES, acquire_timeout_s=100),
                 firing=FiringSettings(worker=self.name, batch_wait_s=0.02, acquire_timeout_s=100),
-                maintenance=MaintenanceSettings(retention=Retention(runs=FOR_EVER), batch=100_000),
+                maintenance=MaintenanceSettings(
+                    retention=Retention(runs=FOR_EVER, audit=FOR_EVER), batch=100_000
+                ),
             ),
         )
         await worker.run(self.stopping)

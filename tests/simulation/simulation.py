@@ -199,6 +199,8 @@ class Simulation:
                 error = process.work.exception()
                 self.note(f"{process.name} ended: {error!r}")
                 self.tally.counts["worker ended by itself"] += 1
+                if not isinstance(error, TimeoutError) and "lost" not in str(error):
+                    self.tally.found(ViolationKind.ENDED, f"{process.name}: {error!r}")
                 process.kill()
             if process.dead:
                 self.processes.remove(process)
