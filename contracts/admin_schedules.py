@@ -8,12 +8,36 @@ from contracts.admin_explain import HoldCode
 from contracts.admin_installs import Problem
 from contracts.admin_reads import TenantPause
 from contracts.errors import Outcome
-from contracts.inputs import MAX_IMPORT_ROWS, Cursor, Id, IdPrefix, Limit, PreviewCount, TenantId
+from contracts.inputs import (
+    MAX_IMPORT_ROWS,
+    Cursor,
+    Id,
+    IdPrefix,
+    Label,
+    Limit,
+    PreviewCount,
+    RecentCount,
+    TenantId,
+)
 from contracts.schedules import EndpointInfo, Payload, ScheduleInfo
+
+RunStatus = Literal["queued", "running", "success", "error", "skipped", "skipped_overlap"]
+
+
+class RunMark(Struct, frozen=True, rename="camel", kw_only=True):
+    """A run in short."""
+
+    run_id: str
+    slot: str
+    status: RunStatus
 
 
 class AdminScheduleInfo(ScheduleInfo, frozen=True, rename="camel", kw_only=True):
-    """A schedule as administrators see it; ``adopt`` takes over one ``drivenBy`` ``other``."""
+    """A schedule as administrators see it; ``adopt`` takes over one ``drivenBy`` ``other``.
+
+    ``extension`` is ``publisher/name``, ``words`` the expression in English where it can be read;
+    ``recentRuns`` are as many as ``listSchedules`` was asked for, oldest first.
+    """
 
     tenant_id: str
     install_id: str
@@ -23,12 +47,18 @@ class AdminScheduleInfo(ScheduleInfo, frozen=True, rename="camel", kw_only=True)
     """The first thing that keeps it from firing; ``explain`` says more."""
     job_id: str | None = None
     driven_by: Literal["scheduler", "other"] = "scheduler"
+    extension: str | None = None
+    words: str | None = None
+    recent_runs: list[RunMark] = field(default_factory=list)
 
 
 class ListSchedulesInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
-    """Filters; ``failing`` means that the last run ended in an error.
+    """Filters; ``failing`` means that the last run ended in an error, ``held`` that something
+    keeps it from firing, ``text`` that it is in the name, endpoint path, extension or tenant.
 
-    With ``idPrefix`` there is one page, at most.
+    With ``text``, ``cron`` or ``held`` a page may hold none and still have a ``nextCursor``: a
+    request looks at a bounded number. ``sort``, by next or last run, goes with ``tenantId`` and
+    ``installId`` alone; ``last`` needs a tenant. With ``idPrefix`` there is one page, at most.
     """
 
     tenant_id: TenantId | None = None
@@ -36,6 +66,11 @@ class ListSchedulesInput(Struct, frozen=True, rename="camel", omit_defaults=True
     enabled: bool | None = None
     failing: bool | None = None
     id_prefix: IdPrefix | None = None
+    text: Label | None = None
+    cron: Label | None = None
+    held: bool | None = None
+    sort: Literal["next", "last"] | None = None
+    recent_runs: RecentCount | None = None
     limit: Limit | None = None
     cursor: Cursor | None = None
 
@@ -77,7 +112,7 @@ class UpdateScheduleInput(Struct, frozen=True, rename="camel", kw_only=True):
     """As the host's ``update``, plus the install; the endpoint by selector or by id.
 
     ``adopt`` takes over a schedule that another job runner drives, which is otherwise a conflict;
-    cancelling the job there is left to the caller.
+    cancelling the job there is left to the caller. ``reason`` is for people, in the audit.
     """
 
     install_id: Id
@@ -91,6 +126,7 @@ class UpdateScheduleInput(Struct, frozen=True, rename="camel", kw_only=True):
     payload: Payload | UnsetType | None = UNSET
     expected_revision: int | UnsetType = UNSET
     adopt: bool | UnsetType = UNSET
+    reason: Label | UnsetType = UNSET
 
 
 class DeleteScheduleInput(Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -111,9 +147,6 @@ class RunNowOutput(Outcome, frozen=True, kw_only=True):
     """The run record to watch."""
 
     run_id: str | None = None
-
-
-RunStatus = Literal["queued", "running", "success", "error", "skipped", "skipped_overlap"]
 
 
 class RunInfo(Struct, frozen=True, rename="camel", kw_only=True):

@@ -9,6 +9,7 @@ from contracts.subjects import RUNNER_POOL_PATTERN
 UUID_PATTERN = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 MAX_LIMIT = 200
 MAX_PREVIEW = 50
+MAX_RECENT = 20
 MAX_CAPABILITIES = 100
 MAX_ENDPOINTS = 1000
 MAX_IMPORT_ROWS = 1000
@@ -36,6 +37,9 @@ Limit = Annotated[int, Meta(ge=1, le=MAX_LIMIT, description="Rows of a page")]
 Cursor = Annotated[str, Meta(max_length=2048, description="The nextCursor of the page before")]
 
 PreviewCount = Annotated[int, Meta(ge=1, le=MAX_PREVIEW)]
+
+RecentCount = Annotated[int, Meta(ge=0, le=MAX_RECENT)]
+"""Runs in short, of each schedule of a list."""
 
 Capabilities = Annotated[list[Name], Meta(max_length=MAX_CAPABILITIES)]
 """Names of capabilities; unknown ones have no effect."""

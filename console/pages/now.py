@@ -16,7 +16,7 @@ from contracts.admin_schedules import (
     RunHistoryInput,
     RunHistoryOutput,
 )
-from contracts.times import read_time
+from contracts.times import read_time, wire_time
 
 HOUR = 60
 PROMISED_LATENESS_MS = 1_000
@@ -42,8 +42,10 @@ async def show(visit: Visit) -> web.Response:
     failing = await visit.read(
         "listSchedules", ListSchedulesInput(failing=True, limit=SHOWN), ListSchedulesOutput
     )
+    # Of the hour: without a bound, where none failed, all history would be searched.
+    since = wire_time(visit.now.replace(second=0, microsecond=0) - timedelta(minutes=HOUR))
     errors = await visit.read(
-        "runHistory", RunHistoryInput(status="error", limit=SHOWN), RunHistoryOutput
+        "runHistory", RunHistoryInput(status="error", since=since, limit=SHOWN), RunHistoryOutput
     )
     responders = visit.parts.responders.current()
     return visit.page(

@@ -1,5 +1,6 @@
 """Runs: which were there; and one of them: what happened?"""
 
+from datetime import datetime, timedelta
 from typing import get_args
 
 import msgspec
@@ -18,8 +19,10 @@ from contracts.admin_schedules import (
     RunStatus,
 )
 from contracts.errors import Code, ServiceError
+from contracts.times import wire_time
 
 LIMIT = 50
+STATUS_PERIOD = timedelta(days=1)
 STATUSES: tuple[RunStatus, ...] = get_args(RunStatus)
 
 
@@ -29,7 +32,11 @@ async def show_all(visit: Visit) -> web.Response:
     history = await visit.read("runHistory", fields, RunHistoryOutput)
     file = visit.table("runs", RUN_COLUMNS, history.runs, history.next_cursor)
     return file or visit.page(
-        "runs.html", runs=history.runs, next_cursor=history.next_cursor, statuses=STATUSES
+        "runs.html",
+        runs=history.runs,
+        next_cursor=history.next_cursor,
+        statuses=STATUSES,
+        since=fields.since,
     )
 
 
@@ -42,11 +49,16 @@ def read_filter(visit: Visit) -> RunHistoryInput:
         tenant_id=visit.query("tenant"),
         install_id=visit.query("install"),
         status=msgspec.convert(status, RunStatus | None),
-        since=visit.query("since"),
+        since=visit.query("since") or (since_default(visit.now) if status else None),
         until=visit.query("until"),
         limit=LIMIT,
         cursor=visit.query("cursor"),
     )
+
+
+def since_default(now: datetime) -> str:
+    """Return since when runs of one status are shown: a bound, where few or none have it."""
+    return wire_time(now.replace(minute=0, second=0, microsecond=0) - STATUS_PERIOD)
 
 
 async def show(visit: Visit) -> web.Response:

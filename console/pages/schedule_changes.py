@@ -39,12 +39,13 @@ async def run_now(visit: Visit) -> web.Response:
 
 
 async def set_enabled(visit: Visit) -> web.Response:
-    """Pause or resume the schedule."""
+    """Pause the schedule, with a reason, or resume it."""
     schedule = await load(visit)
     change = UpdateScheduleInput(
         install_id=schedule.install_id,
         schedule_id=schedule.id,
         enabled=visit.form.get("enabled") == "yes",
+        reason=visit.form.get("reason", "").strip() or UNSET,
     )
     await visit.change("updateSchedule", change, UpdateOutput)
     return see_other(_address(schedule))

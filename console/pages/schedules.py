@@ -1,6 +1,9 @@
 """Schedules: which are there, which are ill?"""
 
+from typing import Literal
+
 from aiohttp import web
+from msgspec import structs
 
 from console import tables
 from console.people import WRITE
@@ -18,16 +21,22 @@ from contracts.errors import Code, ServiceError
 from contracts.schedules import UpdateOutput
 
 LIMIT = 50
+MARKS = 20
+MAX_STEPS = 3
+"""Searches that a page makes until one finds something; the next page goes on behind them."""
+SORTS: tuple[Literal["next", "last"], ...] = ("next", "last")
 MAX_CHOSEN = 200
 COLUMNS = tables.attributes(
     "id",
     "tenant_id",
     "install_id",
     "name",
+    "extension",
     "endpoint_method",
     "endpoint_path",
     "cron",
     "timezone",
+    "words",
     "enabled",
     "held_by",
     "next_run_at",
@@ -41,14 +50,26 @@ COLUMNS = tables.attributes(
 
 async def show(visit: Visit) -> web.Response:
     """Show a page of schedules, or its rows as a file."""
-    listed = await visit.read("listSchedules", read_filter(visit), ListSchedulesOutput)
+    listed = await _search(visit, read_filter(visit))
     file = visit.table("schedules", COLUMNS, listed.schedules, listed.next_cursor)
     return file or visit.page(
         "schedules.html",
         schedules=listed.schedules,
         next_cursor=listed.next_cursor,
+        marks=MARKS,
         filtered=bool(set(visit.request.query) - {"cursor", "as"}),
     )
+
+
+async def _search(visit: Visit, fields: ListSchedulesInput) -> ListSchedulesOutput:
+    """Return the first page with schedules; a search looks at a bounded number at a time."""
+    listed = await visit.read("listSchedules", fields, ListSchedulesOutput)
+    for _ in range(MAX_STEPS - 1):
+        if listed.schedules or listed.next_cursor is None:
+            break
+        fields = structs.replace(fields, cursor=listed.next_cursor)
+        listed = await visit.read("listSchedules", fields, ListSchedulesOutput)
+    return listed
 
 
 def read_filter(visit: Visit) -> ListSchedulesInput:
@@ -58,6 +79,11 @@ def read_filter(visit: Visit) -> ListSchedulesInput:
         install_id=visit.query("install"),
         enabled=visit.choice("enabled"),
         failing=visit.choice("failing"),
+        text=visit.query("text"),
+        cron=visit.query("cron"),
+        held=visit.choice("held"),
+        sort=next((sort for sort in SORTS if sort == visit.query("sort")), None),
+        recent_runs=MARKS,
         limit=LIMIT,
         cursor=visit.query("cursor"),
     )

@@ -70,7 +70,12 @@ declare module "alga:extension/scheduler" {
 
 /** What crosses the bus. */
 declare module "ext-scheduler" {
-  /** A schedule as administrators see it; `adopt` takes over one `drivenBy` `other`. */
+  /**
+   * A schedule as administrators see it; `adopt` takes over one `drivenBy` `other`.
+   *
+   * `extension` is `publisher/name`, `words` the expression in English where it can be read;
+   * `recentRuns` are as many as `listSchedules` was asked for, oldest first.
+   */
   export interface AdminScheduleInfo {
     id: string;
     endpointPath: string;
@@ -94,6 +99,9 @@ declare module "ext-scheduler" {
     heldBy?: "driven_by_other" | "endpoint_missing" | "install_disabled" | "install_missing" | "schedule_disabled" | "tenant_paused" | "timer_missing" | null;
     jobId?: string | null;
     drivenBy?: "other" | "scheduler";
+    extension?: string | null;
+    words?: string | null;
+    recentRuns?: RunMark[];
   }
   /**
    * Take over rows that another job runner drove, its pg-boss schema included where named.
@@ -601,9 +609,12 @@ declare module "ext-scheduler" {
     schedules: ScheduleInfo[];
   }
   /**
-   * Filters; `failing` means that the last run ended in an error.
+   * Filters; `failing` means that the last run ended in an error, `held` that something
+   * keeps it from firing, `text` that it is in the name, endpoint path, extension or tenant.
    *
-   * With `idPrefix` there is one page, at most.
+   * With `text`, `cron` or `held` a page may hold none and still have a `nextCursor`: a
+   * request looks at a bounded number. `sort`, by next or last run, goes with `tenantId` and
+   * `installId` alone; `last` needs a tenant. With `idPrefix` there is one page, at most.
    */
   export interface ListSchedulesInput {
     tenantId?: string | null;
@@ -611,6 +622,11 @@ declare module "ext-scheduler" {
     enabled?: boolean | null;
     failing?: boolean | null;
     idPrefix?: string | null;
+    text?: string | null;
+    cron?: string | null;
+    held?: boolean | null;
+    sort?: "last" | "next" | null;
+    recentRuns?: number | null;
     limit?: number | null;
     cursor?: string | null;
   }
@@ -834,6 +850,12 @@ declare module "ext-scheduler" {
     error: string | null;
     missed: number;
     worker: string | null;
+  }
+  /** A run in short. */
+  export interface RunMark {
+    runId: string;
+    slot: string;
+    status: "error" | "queued" | "running" | "skipped" | "skipped_overlap" | "success";
   }
   /** The runs of the slots of a minute, by status. */
   export interface RunMinute {
@@ -1064,7 +1086,7 @@ declare module "ext-scheduler" {
    * As the host's `update`, plus the install; the endpoint by selector or by id.
    *
    * `adopt` takes over a schedule that another job runner drives, which is otherwise a conflict;
-   * cancelling the job there is left to the caller.
+   * cancelling the job there is left to the caller. `reason` is for people, in the audit.
    */
   export interface UpdateScheduleInput {
     /** A UUID */
@@ -1081,6 +1103,7 @@ declare module "ext-scheduler" {
     payload?: Record<string, unknown> | unknown[] | null;
     expectedRevision?: number;
     adopt?: boolean;
+    reason?: string;
   }
   /** A worker: the runs it has in flight, and the most it takes at once. */
   export interface WorkerInfo {

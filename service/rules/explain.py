@@ -77,10 +77,11 @@ def _switches(schedule: ScheduleSituation) -> Findings:
             schedule.install_off,
         )
     if not schedule.enabled:
-        error = f": {schedule.last_error}" if schedule.last_error else ""
+        reason = None if schedule.schedule_off is None else schedule.schedule_off.reason
+        cause = reason or schedule.last_error
         yield _hold(
             "schedule_disabled",
-            f"The schedule is disabled{error}",
+            f"The schedule is disabled{f': {cause}' if cause else ''}",
             "Enable the schedule; it then fires from its next slot on",
             schedule.schedule_off,
         )

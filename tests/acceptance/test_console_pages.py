@@ -129,6 +129,7 @@ async def test_a_schedule_is_paused_edited_and_deleted_by_name(
     await ada.submit(home, f"{home}/enabled", {"enabled": "no", "reason": "too loud"})
     page = await ada.get(home)
     assert "Resume" in page.words
+    assert "The schedule is disabled: too loud" in page.words
     await ada.submit(home, f"{home}/enabled", {"enabled": "yes"})
     edit = await ada.get(f"{home}/edit")
     form = {
@@ -187,7 +188,9 @@ async def test_hostile_texts_are_shown_as_what_they_are(
         assert page.status == 200
         assert "<script>alert" not in page.text
         assert not {"\u202e", "\x07"} & set(page.text)
-    page = await ada.get("/schedules")
+    page = await ada.get("/schedules?text=script")
+    assert "1 runs: 0 succeeded, 1 failed" in page.text
+    assert (await ada.get("/schedules?text=nothing")).words.count("No schedule fits") == 1
     assert "&lt;script&gt;alert(1)&lt;/script&gt;⟨U+202E⟩" in page.text
 
 

@@ -56,7 +56,12 @@ PAGES = {
     ),
     "one schedule": (admin_search.ONE, (ID, "tenant-7")),
 }
-SMALL = {"extension_api_endpoint", "tenant_extension_install", "tenant_pauses"}
+SMALL = {
+    "extension_api_endpoint",
+    "extension_registry",
+    "tenant_extension_install",
+    "tenant_pauses",
+}
 """Empty here, and so read whole."""
 
 

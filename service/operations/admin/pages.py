@@ -8,7 +8,8 @@ from uuid import UUID
 from contracts.times import Instant, read_time
 from service.rules import admin_fields, cursors
 
-BY_ID, BY_TIME, BY_TENANT = tuple[str, UUID], tuple[Instant, UUID], tuple[str]
+BY_ID, BY_TIME = tuple[str, UUID], tuple[Instant, UUID]
+BY_TENANT, BY_RUN = tuple[str], tuple[Instant, str, UUID]
 """Keys of cursors."""
 
 DEFAULT_LIMIT = 50

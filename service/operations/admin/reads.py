@@ -10,12 +10,10 @@ from contracts.errors import Code
 from contracts.schedules import EndpointInfo
 from contracts.times import wire_time
 from service.operations.admin.pages import (
-    BY_ID,
     BY_TIME,
     DEFAULT_LIMIT,
     cursor_errors,
     fit_page,
-    id_range,
     read_cursor,
     read_instant,
     time_errors,
@@ -41,29 +39,6 @@ from service.storage.runs import history
 from service.storage.schedules import admin_search
 
 DEFAULT_PREVIEW_COUNT = 10
-
-
-async def list_schedules(call: Call, request: contract.ListSchedulesInput) -> Answer:
-    """Answer a page of schedules by tenant, then id."""
-    tenant_id = resolve_tenant(call, request.tenant_id)
-    install_id = None if request.install_id is None else UUID(request.install_id)
-    if install_id is not None and tenant_id is None:
-        tenant_id = await admin_search.tenant_of(call.connection, None, install_id) or ""
-    filter_ = admin_search.ScheduleFilter(
-        tenant_id=tenant_id,
-        install_id=install_id,
-        enabled=request.enabled,
-        failing=request.failing,
-        id_range=id_range(request.id_prefix),
-        after=read_cursor(request.cursor, BY_ID),
-    )
-    limit = request.limit or DEFAULT_LIMIT
-    rows = await admin_search.page(call.connection, filter_, limit + 1)
-    shown, more = fit_page(rows, limit, lambda row: len(row.schedule.payload or "") + 1000)
-    return contract.ListSchedulesOutput(
-        schedules=[admin_schedule_info(row) for row in shown],
-        next_cursor=cursors.write(shown[-1].tenant_id, shown[-1].schedule.id) if more else None,
-    )
 
 
 async def get_schedule(call: Call, request: contract.GetScheduleInput) -> Answer:
@@ -196,11 +171,6 @@ def _checked_cron(call: Call) -> CheckedCreate:
 def cron_errors(call: Call, values: Mapping[str, Any]) -> Mapping[str, str]:
     """Return the errors of ``previewCron`` that its field types do not cover."""
     return {**_checked_cron(call).errors, **time_errors(values, "from")}
-
-
-def schedule_page_errors(_: Call, values: Mapping[str, Any]) -> Mapping[str, str]:
-    """Return the errors of ``listSchedules`` that its field types do not cover."""
-    return cursor_errors(values, BY_ID)
 
 
 def run_page_errors(_: Call, values: Mapping[str, Any]) -> Mapping[str, str]:

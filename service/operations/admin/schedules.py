@@ -44,6 +44,7 @@ from service.storage.schedules import admin_search, bulk
 from service.storage.schedules import rows as schedules
 from service.storage.schedules.adoption import RunnerHandle
 
+REASON = "reason"
 ONE_ENDPOINT = "Give endpoint or endpointId, not both"
 
 Checked = TypeVar("Checked", CheckedCreate, CheckedUpdate)
@@ -68,7 +69,18 @@ async def insert_new(
 async def update(context: AdminContext) -> AppliedAdminChange | Answer:
     """Change a schedule as its extension would."""
     checked = check_update(context.call.raw, context.call.policy.limits)
-    return await _with_endpoint(context, checked, partial(update_schedule, adopt=_adopts(context)))
+    return await _with_endpoint(context, checked, partial(_update_with_reason, context))
+
+
+async def _update_with_reason(
+    context: AdminContext, checked: CheckedUpdate, change: change_context.ChangeContext
+) -> change_context.AppliedChange | ErrorBody:
+    """Update a schedule; the audit entry has the reason that was given."""
+    outcome = await update_schedule(checked, change, adopt=_adopts(context))
+    reason = context.call.raw.get(REASON)
+    if isinstance(outcome, ErrorBody) or not reason:
+        return outcome
+    return structs.replace(outcome, changes={**outcome.changes, REASON: reason})
 
 
 async def delete(context: AdminContext) -> AppliedAdminChange | Answer:
@@ -157,7 +169,7 @@ async def _with_endpoint(
 ) -> AppliedAdminChange | Answer:
     """Resolve ``endpointId`` to a selector, and apply the change of the host operation."""
     raw = context.call.raw
-    own = _own_errors(context, ("installId", "endpointId", "adopt"))
+    own = _own_errors(context, ("installId", "endpointId", "adopt", REASON))
     by_id = raw.get("endpointId") is not None
     errors = dict(checked.errors)
     if by_id and errors.get("endpoint") == REQUIRED:
@@ -243,7 +255,7 @@ def applied_change(
     if isinstance(outcome, ErrorBody):
         return outcome
     tenant_id, id_ = install.tenant_id, outcome.schedule_id
-    data: Mapping[str, Any] = {"fields": sorted(outcome.changes)}
+    data: Mapping[str, Any] = {"fields": sorted(outcome.changes.keys() - {REASON})}
     return AppliedAdminChange(
         answer=outcome.answer,
         install_id=install.id,

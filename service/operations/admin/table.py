@@ -12,6 +12,7 @@ from service.operations.admin import (
     reconcile,
     release,
     runner_pools,
+    schedule_pages,
     schedules,
     tenant_export,
     tenant_import,
@@ -37,7 +38,9 @@ ADMIN_FUNCTIONS = {
     "reconcile": write_operation(reconcile.run),
     "listTenants": read_operation(directory.list_tenants, directory.tenant_page_errors),
     "listInstalls": read_operation(directory.list_installs, directory.install_page_errors),
-    "listSchedules": read_operation(reads.list_schedules, reads.schedule_page_errors),
+    "listSchedules": read_operation(
+        schedule_pages.list_schedules, schedule_pages.schedule_page_errors
+    ),
     "getSchedule": read_operation(reads.get_schedule),
     "createSchedule": raw_write_operation(schedules.create),
     "updateSchedule": raw_write_operation(schedules.update),

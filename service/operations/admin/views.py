@@ -9,7 +9,10 @@ from contracts.admin_schedules import AdminScheduleInfo, RunInfo
 from contracts.times import wire_time
 from service.operations.views import schedule_info
 from service.rules.columns import read_container
+from service.rules.cron_words import describe
 from service.rules.explain import first_hold
+from service.rules.planning import UnplannableError
+from service.rules.planning import read as read_stored
 from service.storage.records.audit import AuditRow
 from service.storage.runs.history import RunRow
 from service.storage.schedules.admin_search import OwnedSchedule
@@ -40,7 +43,17 @@ def admin_schedule_info(owned: OwnedSchedule) -> AdminScheduleInfo:
         ),
         job_id=None if row.job_id is None else str(row.job_id),
         driven_by="other" if row.driven_by_other else "scheduler",
+        extension=owned.extension,
+        words=_words(row.cron, row.timezone),
     )
+
+
+def _words(cron: str | None, timezone: str | None) -> str | None:
+    try:
+        expression, _ = read_stored(cron, timezone)
+    except UnplannableError:
+        return None  # another program wrote the row
+    return describe(expression, timezone or "UTC")
 
 
 def foreign_handle(handle: RunnerHandle) -> ForeignHandle:

@@ -1,5 +1,6 @@
 """Schedules as administrators search them: across installs, and for operators across tenants."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 import asyncpg
@@ -11,12 +12,14 @@ from service.storage.schedules.rows import COLUMNS, JOINS, Schedule, from_column
 _COLUMNS = f"""{COLUMNS},
   p.tenant_id IS NOT NULL AS paused, i.id IS NOT NULL AS install_exists,
   coalesce(i.is_enabled AND i.status = 'enabled', false) AS install_enabled,
-  coalesce(e.version_id = i.version_id, false) AS endpoint_valid
+  coalesce(e.version_id = i.version_id, false) AS endpoint_valid,
+  r.publisher || '/' || r.name AS extension
 """
 
 _JOINS = f"""{JOINS}
   LEFT JOIN tenant_extension_install i ON i.tenant_id = s.tenant_id AND i.id = s.install_id
   LEFT JOIN ext_scheduler.tenant_pauses p ON p.tenant_id = s.tenant_id
+  LEFT JOIN extension_registry r ON r.id = i.registry_id
 """
 
 _FILTERS = """
@@ -77,6 +80,14 @@ FROM tenant_extension_schedule s
 WHERE s.id = $1::uuid AND ($2::text IS NULL OR s.tenant_id = $2)
 """
 
+SEVERAL = f"""
+SELECT s.tenant_id::text AS tenant_id, s.install_id, {_COLUMNS}
+FROM unnest($1::text[], $2::uuid[]) WITH ORDINALITY AS k (tenant_id, id, place)
+JOIN tenant_extension_schedule s ON s.tenant_id = k.tenant_id AND s.id = k.id
+{_JOINS}
+ORDER BY k.place
+"""
+
 TENANT_OF_INSTALL = """
 SELECT i.tenant_id::text FROM tenant_extension_install i
 WHERE i.id = $1::uuid AND ($2::text IS NULL OR i.tenant_id = $2)
@@ -93,12 +104,13 @@ class Surroundings(Struct, frozen=True):
 
 
 class OwnedSchedule(Struct, frozen=True):
-    """A schedule with its tenant and install."""
+    """A schedule with its tenant, its install and ``publisher/name`` of its extension."""
 
     tenant_id: str
     install_id: UUID
     schedule: Schedule
     surroundings: Surroundings
+    extension: str | None
 
 
 class ScheduleFilter(Struct, frozen=True, kw_only=True):
@@ -159,6 +171,14 @@ async def one(
     return None if row is None else _owned(row)
 
 
+async def several(connection: Connection, keys: Sequence[tuple[str, UUID]]) -> list[OwnedSchedule]:
+    """Return the schedules of these (tenant, id), in their order; those that exist."""
+    rows = await connection.fetch(
+        SEVERAL, [tenant_id for tenant_id, _ in keys], [id_ for _, id_ in keys]
+    )
+    return [owned for row in rows if (owned := _owned(row)) is not None]
+
+
 async def tenant_of(connection: Connection, tenant_id: str | None, install_id: UUID) -> str | None:
     """Return the tenant of an install; None unless it is the given one."""
     owner: str | None = await connection.fetchval(TENANT_OF_INSTALL, install_id, tenant_id)
@@ -170,4 +190,6 @@ def _owned(row: asyncpg.Record) -> OwnedSchedule | None:
     if schedule is None:
         return None
     surroundings = Surroundings(*(row[name] for name in Surroundings.__struct_fields__))
-    return OwnedSchedule(row["tenant_id"], row["install_id"], schedule, surroundings)
+    return OwnedSchedule(
+        row["tenant_id"], row["install_id"], schedule, surroundings, row["extension"]
+    )
