@@ -10,14 +10,13 @@ from msgspec import Struct
 from console import tables
 from console.durations import DurationChart, duration_bars
 from console.visit import ConsoleRoute, Visit
+from contracts.admin_cron import PreviewCronInput, PreviewCronOutput
 from contracts.admin_explain import ExplainInput, ExplainOutput
 from contracts.admin_reads import AuditLogInput, AuditLogOutput
 from contracts.admin_schedules import (
     AdminScheduleInfo,
     GetScheduleInput,
     GetScheduleOutput,
-    PreviewCronInput,
-    PreviewCronOutput,
     RunHistoryInput,
     RunHistoryOutput,
     RunInfo,

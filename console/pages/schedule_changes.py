@@ -12,13 +12,12 @@ from console.pages.schedule import load
 from console.people import WRITE
 from console.text import visible
 from console.visit import ConsoleRoute, Visit, see_other
+from contracts.admin_cron import PreviewCronInput, PreviewCronOutput
 from contracts.admin_schedules import (
     AdminScheduleInfo,
     DeleteScheduleInput,
     ListEndpointsInput,
     ListEndpointsOutput,
-    PreviewCronInput,
-    PreviewCronOutput,
     RunNowInput,
     RunNowOutput,
     UpdateScheduleInput,

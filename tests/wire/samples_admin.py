@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from contracts import admin_apply as apply
+from contracts import admin_cron
 from contracts import admin_explain as explain
 from contracts import admin_insight as insight
 from contracts import admin_installs as installs
@@ -214,12 +215,12 @@ SCHEDULE_SAMPLES: dict[str, tuple[Struct, Struct]] = {
         ),
     ),
     "previewCron": (
-        admin.PreviewCronInput(cron="0 9 * * 1", timezone="UTC", from_="2026-01-01T00:00:00Z"),
-        admin.PreviewCronOutput(
+        admin_cron.PreviewCronInput(cron="0 9 * * 1", timezone="UTC", from_="2026-01-01T00:00:00Z"),
+        admin_cron.PreviewCronOutput(
             ["2026-01-05T09:00:00.000Z"],
             "At 09:00, only on Monday, UTC",
             [
-                admin.CronSlot(
+                admin_cron.CronSlot(
                     utc="2026-01-05T09:00:00.000Z",
                     local="2026-01-05T09:00:00+00:00",
                     remark=None,

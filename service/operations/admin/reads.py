@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from contracts import admin_reads
+from contracts import admin_cron, admin_reads
 from contracts import admin_schedules as contract
 from contracts.errors import Code
 from contracts.schedules import EndpointInfo
@@ -85,7 +85,7 @@ async def run_history(call: Call, request: contract.RunHistoryInput) -> Answer:
     )
 
 
-async def preview_cron(call: Call, request: contract.PreviewCronInput) -> Answer:
+async def preview_cron(call: Call, request: admin_cron.PreviewCronInput) -> Answer:
     """Answer the next slots of an expression, or its field errors."""
     checked = _checked_cron(call)
     start = read_instant(request.from_) or call.policy.clock(await clock.read(call.connection))
@@ -100,11 +100,11 @@ async def preview_cron(call: Call, request: contract.PreviewCronInput) -> Answer
             slots += preview(checked.cron, zone, after, 1)
     except (ValueError, OverflowError):  # beyond the last year of the calendar
         return field_refusal({"from": admin_fields.invalid("from")})
-    return contract.PreviewCronOutput(
+    return admin_cron.PreviewCronOutput(
         slots=[wire_time(slot.utc) for slot in slots],
         words=describe(checked.cron, checked.timezone),
         details=[
-            contract.CronSlot(
+            admin_cron.CronSlot(
                 utc=wire_time(slot.utc), local=slot.local.isoformat(), remark=slot.remark
             )
             for slot in slots
