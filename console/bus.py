@@ -14,6 +14,8 @@ from contracts.errors import Code, Outcome, ServiceError
 
 FRESH_S = 1.0
 """For so long an answer is given to everyone who asks the same."""
+AWAY_S = 2.0
+"""For so long after a read without an answer nobody else waits for one."""
 MAX_KNOWN = 256
 """Answers kept for when the bus is away."""
 
@@ -50,6 +52,7 @@ class BusReads:
         self._known: dict[ReadKey, KnownAnswer] = {}
         self._in_flight: dict[ReadKey, asyncio.Task[KnownAnswer]] = {}
         self._changed_at = 0.0
+        self._away_until = 0.0
 
     async def read(
         self, person: Person, op: str, fields: Struct, output: type[T]
@@ -85,6 +88,8 @@ class BusReads:
 
     async def _join(self, key: ReadKey, person: Person, op: str, fields: Struct) -> KnownAnswer:
         """Wait for the same question that another page has asked, or ask it."""
+        if self._clock() < self._away_until:
+            raise ServiceError(Code.UNAVAILABLE, "The service does not answer")
         task = self._in_flight.get(key)
         if task is None:
             task = asyncio.create_task(self._answer(key, person, op, fields))
@@ -94,7 +99,12 @@ class BusReads:
 
     async def _answer(self, key: ReadKey, person: Person, op: str, fields: Struct) -> KnownAnswer:
         began = self._clock()
-        answer = KnownAnswer(await self._ask(person, op, fields), began)
+        try:
+            answer = KnownAnswer(await self._ask(person, op, fields), began)
+        except ServiceError as error:
+            if error.code is Code.UNAVAILABLE:
+                self._away_until = self._clock() + AWAY_S
+            raise
         self._known.pop(key, None)
         self._known[key] = answer
         if len(self._known) > MAX_KNOWN:
