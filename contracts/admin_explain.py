@@ -37,6 +37,7 @@ FindingCode = Literal[
     "quota_used",
     "rate_used",
     "last_run_failed",
+    "schedule_failing",
     "nothing_holds",
     "slot_ran",
     "slot_failed",

@@ -236,7 +236,7 @@ ended:      busy[w] = NONE; stood_still[w] = 0; lost = 0; fires = 0; blocked = 0
            impl: service.worker.firing.attempt_store._written_before
            impl: service.storage.runs.results.lock_schedules | service.storage.runs.results.LOCK_SCHEDULES
            impl: service.storage.runs.updates.write_updates | service.storage.runs.attempts.RELEASE_ACTIVE_RUNS, service.storage.runs.updates.EXTEND_ACTIVE_RUNS, service.storage.runs.updates.WRITE_UPDATES
-           impl: service.storage.runs.results.record | service.storage.runs.results.LAST_RUN */
+           impl: service.storage.runs.results.record | service.storage.runs.failure_series.LAST_RUN */
 write:  atomic {
             !frozen[w] ->
             if

@@ -7,7 +7,7 @@ from socket import gethostname
 from service.operations.context import Policy
 from service.requests.settings import ResponderSettings
 from service.rules.limits import Limits
-from service.rules.outcomes import RetryRules
+from service.rules.outcomes import FailureRules, RetryRules
 from service.rules.planning import PlanningRules
 from service.runtime.settings import Settings
 from service.storage.records.expiry import Retention
@@ -65,6 +65,9 @@ def worker_settings(settings: Settings, *, sharded: bool = False) -> WorkerSetti
             sharded=sharded,
             retries=RetryRules(
                 delays=tuple(timedelta(seconds=delay) for delay in settings.retry_delays_s)
+            ),
+            failures=FailureRules(
+                failing_after=settings.failing_after, disable_after=settings.disable_after
             ),
         ),
         maintenance=MaintenanceSettings(

@@ -365,7 +365,7 @@ declare module "ext-scheduler" {
     data: Record<string, unknown>;
   }
   /** What happened; the dot stays in the subject. */
-  export type EventType = "install.removed" | "install.updated" | "run.failed" | "run.succeeded" | "schedule.created" | "schedule.deleted" | "schedule.disabled" | "schedule.updated";
+  export type EventType = "install.removed" | "install.updated" | "run.failed" | "run.succeeded" | "schedule.created" | "schedule.deleted" | "schedule.disabled" | "schedule.failing" | "schedule.missed" | "schedule.recovered" | "schedule.updated";
   /**
    * The install that is called, and why.
    *
@@ -470,7 +470,7 @@ declare module "ext-scheduler" {
    * is about. Members are always there, `null` when empty.
    */
   export interface Finding {
-    code: "capability_missing" | "cron_invalid" | "driven_by_other" | "endpoint_missing" | "install_disabled" | "install_missing" | "last_run_failed" | "no_worker_up" | "nothing_holds" | "quota_used" | "rate_used" | "retry_waiting" | "run_in_progress" | "run_waiting" | "runner_away" | "schedule_disabled" | "slot_before_schedule" | "slot_during_install_disabled" | "slot_during_pause" | "slot_during_schedule_disabled" | "slot_expired" | "slot_failed" | "slot_in_future" | "slot_in_progress" | "slot_missed" | "slot_not_due" | "slot_ran" | "slot_skipped" | "slot_skipped_by_clock" | "slot_unaccounted" | "tenant_paused" | "timer_differs" | "timer_missing" | "timer_overdue";
+    code: "capability_missing" | "cron_invalid" | "driven_by_other" | "endpoint_missing" | "install_disabled" | "install_missing" | "last_run_failed" | "no_worker_up" | "nothing_holds" | "quota_used" | "rate_used" | "retry_waiting" | "run_in_progress" | "run_waiting" | "runner_away" | "schedule_disabled" | "schedule_failing" | "slot_before_schedule" | "slot_during_install_disabled" | "slot_during_pause" | "slot_during_schedule_disabled" | "slot_expired" | "slot_failed" | "slot_in_future" | "slot_in_progress" | "slot_missed" | "slot_not_due" | "slot_ran" | "slot_skipped" | "slot_skipped_by_clock" | "slot_unaccounted" | "tenant_paused" | "timer_differs" | "timer_missing" | "timer_overdue";
     text: string;
     holds: boolean;
     since: string | null;

@@ -79,10 +79,12 @@ def _switches(schedule: ScheduleSituation) -> Findings:
     if not schedule.enabled:
         reason = None if schedule.schedule_off is None else schedule.schedule_off.reason
         cause = reason or schedule.last_error
+        mend = "Mend what fails (its history has each error), then enable"
         yield _hold(
             "schedule_disabled",
             f"The schedule is disabled{f': {cause}' if cause else ''}",
-            "Enable the schedule; it then fires from its next slot on",
+            ("Enable" if schedule.failures.disabled_after is None else mend)
+            + " the schedule; it then fires from its next slot on",
             schedule.schedule_off,
         )
     if schedule.install_exists and not schedule.endpoint_valid:
@@ -206,7 +208,16 @@ def _remarks(schedule: ScheduleSituation) -> Findings:
         )
     for limit in schedule.used_up:
         yield Explanation(code=limit.code, text=limit.text, advice=limit.advice)
-    if schedule.last_run_status == "error" and schedule.enabled and not _runner_away(schedule):
+    failing_since = schedule.failures.failing_since
+    if failing_since is not None:
+        yield Explanation(
+            code="schedule_failing",
+            text=f"It is failing: its last {schedule.failures.failures} runs failed, the latest"
+            f" with: {schedule.last_error or 'no error text'}",
+            since=failing_since,
+            advice="Look at its history; the extension or its Runner has to be mended",
+        )
+    elif schedule.last_run_status == "error" and schedule.enabled and not _runner_away(schedule):
         yield Explanation(
             code="last_run_failed",
             text=f"Its last run failed: {schedule.last_error or 'no error text'}",

@@ -34,6 +34,14 @@ class TimerState(Struct, frozen=True):
     missed: int
 
 
+class FailureCount(Struct, frozen=True):
+    """Failed runs in a row, since when they are many, and how many had the schedule disabled."""
+
+    failures: int = 0
+    failing_since: datetime | None = None
+    disabled_after: int | None = None
+
+
 class RunState(Struct, frozen=True):
     """A run record, as far as it explains anything."""
 
@@ -84,6 +92,7 @@ class ScheduleSituation(Struct, frozen=True, kw_only=True):
     workers_up: int
     worker_seen: datetime | None
     open_run: RunState | None
+    failures: FailureCount
     used_up: Sequence[UsedLimit] = ()
 
 

@@ -27,6 +27,13 @@ class RetryRules(Struct, frozen=True):
         return 1 + len(self.delays)
 
 
+class FailureRules(Struct, frozen=True):
+    """After how many failed runs in a row a schedule is failing, and is disabled (0: never)."""
+
+    failing_after: int = 3
+    disable_after: int = 0
+
+
 class CallOutcome(Struct, frozen=True):
     """The outcome of a call; ``error`` is None for a success, ``final`` rules out a retry."""
 

@@ -36,6 +36,7 @@ MIN_VALUES = {
     "callback_port": 0,
     "console_port": 0,
     "statement_cache_size": 0,
+    "disable_after": 0,
     "catchup_window_s": 0,
     "rate_window_retention_s": 60,
 }
@@ -191,6 +192,10 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Time without a heartbeat after which a worker's jobs are taken over."""
     retry_delays_s: tuple[int, ...] = (5, 20, 80)
     """Delay before each further attempt; there is one more attempt than delays."""
+    failing_after: int = 3
+    """Failed runs in a row after which a schedule is reported as failing."""
+    disable_after: int = 0
+    """Failed runs in a row after which a schedule is disabled; 0 means never."""
     catchup_window_s: int = 3_600
     """Greatest age of a missed slot that is still fired; 0 means never."""
     catchup_spread_s: int = 30

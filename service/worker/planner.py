@@ -1,7 +1,6 @@
 """Turns due timers into queued occurrences. Any number of planners may run concurrently."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from logging import getLogger
@@ -19,15 +18,13 @@ from service.storage.engine.acquire import acquired
 from service.storage.engine.connection import Connection
 from service.storage.engine.errors import is_refusal, is_unavailable
 from service.storage.runs import occurrences
-from service.storage.runs.occurrences import Occurrence
-from service.storage.schedules import firing_state, timers
+from service.storage.runs.occurrences import Occurrence, prioritised
+from service.storage.schedules import firing_state, missed_slots, timers
 from service.storage.schedules.firing_state import ScheduleState
 from service.storage.schedules.timers import Timer
 from service.worker.outage import Outage
 
 log = getLogger(__name__)
-
-LOWEST_PRIORITY = -1_000_000
 
 
 class PlannerSettings(Struct, frozen=True):
@@ -131,13 +128,17 @@ async def _plan(
             unplannable[timer.key] = str(error)
         else:
             plans.append(plan if plans_run else missing_run(plan))
-    planned = await occurrences.plan(connection, prioritised(plans), now)
+    planned = await occurrences.plan(
+        connection, prioritised([plan.occurrence for plan in plans if plan.occurrence]), now
+    )
     before = {timer.key: timer for timer in due}
     after = [next_timer(plan, planned) for plan in plans if plan.timer]
     await timers.advance(connection, [t for t in after if t.same_but_when(before[t.key])])
     await timers.move(connection, [t for t in after if not t.same_but_when(before[t.key])])
     kept = {plan.timer.key for plan in plans if plan.timer}
     await timers.remove(connection, [timer.key for timer in due if timer.key not in kept])
+    missed = [(plan.timer, plan.missed) for plan in plans if plan.timer and plan.missed]
+    await missed_slots.report(connection, missed, now)
     return PlanSummary(
         timers=len(due),
         occurrences=len(planned),
@@ -197,22 +198,6 @@ def _moved(timer: Timer, state: ScheduleState, due_at: datetime, missed: int) ->
         due_at=due_at,
         missed=missed,
     )
-
-
-def prioritised(plans: Sequence[TimerPlan]) -> list[Occurrence]:
-    """Return the occurrences, each with its rank within its tenant as priority.
-
-    So the first of every tenant goes before the second of any.
-    """
-    ranks: Counter[str] = Counter()
-    result = []
-    for plan in plans:
-        occurrence = plan.occurrence
-        if occurrence is not None:
-            priority = max(-ranks[occurrence.tenant_id], LOWEST_PRIORITY)
-            result.append(structs.replace(occurrence, priority=priority))
-            ranks[occurrence.tenant_id] += 1
-    return result
 
 
 def next_timer(plan: TimerPlan, planned: set[tuple[str, UUID]]) -> Timer:

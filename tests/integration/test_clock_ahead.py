@@ -8,6 +8,7 @@ import pytest
 from msgspec import Struct
 
 from service.rules.limits import Limits
+from service.rules.outcomes import FailureRules
 from service.rules.planning import SlotCache
 from service.storage.runs import results
 from service.storage.runs.attempts import RunRecord
@@ -134,7 +135,7 @@ async def test_a_last_run_of_the_future_does_not_freeze_the_last_run_fields(
     async with setting.pool.acquire() as connection:
         now: datetime = await connection.fetchval("SELECT date_trunc('minute', now())")
         for slot, error in ((now + YEAR, "ahead"), (now, "now"), (now - timedelta(hours=1), "old")):
-            await results.record(connection, [update(setting, slot, error)], now)
+            await results.record(connection, [update(setting, slot, error)], now, FailureRules())
         row = await connection.fetchrow("SELECT * FROM tenant_extension_schedule")
     assert row is not None
     assert (row["last_error"], row["last_run_slot"]) == ("now", now)

@@ -18,10 +18,10 @@ from service.rules.planning import (
     spread,
 )
 from service.rules.slots import slots_between
-from service.storage.runs.occurrences import Occurrence, occurrence_id, slot_text
+from service.storage.runs.occurrences import Occurrence, occurrence_id, prioritised, slot_text
 from service.storage.schedules.firing_state import ScheduleState
 from service.storage.schedules.timers import Timer
-from service.worker.planner import TimerPlan, next_timer, plan_timer, prioritised
+from service.worker.planner import TimerPlan, next_timer, plan_timer
 
 SLOT = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 RULES = PlanningRules()
@@ -155,14 +155,11 @@ def test_a_run_record_takes_the_missed_count_of_the_timer() -> None:
 
 
 def test_rank_within_the_tenant_is_the_priority() -> None:
-    def due(tenant_id: str) -> TimerPlan:
-        occurrence = Occurrence(
-            tenant_id=tenant_id, install_id=INSTALL, schedule_id=uuid4(), slot=SLOT
-        )
-        return TimerPlan(None, occurrence)
+    def due(tenant_id: str) -> Occurrence:
+        return Occurrence(tenant_id=tenant_id, install_id=INSTALL, schedule_id=uuid4(), slot=SLOT)
 
-    plans = [due("a"), due("a"), due("b"), TimerPlan(None), due("a"), due("b")]
-    assert [each.priority for each in prioritised(plans)] == [0, -1, 0, -2, -1]
+    occurrences = [due("a"), due("a"), due("b"), due("a"), due("b")]
+    assert [each.priority for each in prioritised(occurrences)] == [0, -1, 0, -2, -1]
 
 
 def test_spread_is_steady_and_covers_its_time() -> None:

@@ -23,6 +23,7 @@ from service.rules.explain_slot import explain_slot
 from service.rules.explanation import (
     Change,
     Explanation,
+    FailureCount,
     RunState,
     ScheduleSituation,
     SlotSituation,
@@ -112,6 +113,7 @@ async def _situation(
         used_up=used_limits(
             call.policy.limits, structs.astuple(await explanation.usage(connection, ref)), now
         ),
+        failures=FailureCount(*structs.astuple(await explanation.failures(connection, ref))),
     )
 
 

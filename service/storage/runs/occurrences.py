@@ -1,17 +1,20 @@
 """Occurrences: a run record and a queued job for it, written together, once per slot."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from uuid import UUID, uuid5
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from service.storage.engine.connection import Connection
 from service.storage.runs import queue
 
 NAMESPACE = UUID("6f3b9d52-8c1e-5b7a-9e44-2d0c7f6a1b35")
 """Fixed for ever: every attempt anywhere derives the same idempotency key from it."""
+
+LOWEST_PRIORITY = -1_000_000
 
 INSERT_RUNS = """
 INSERT INTO ext_scheduler.runs
@@ -63,6 +66,20 @@ def slot_text(slot: datetime) -> str:
 def occurrence_id(schedule_id: UUID, slot: datetime, kind: str) -> UUID:
     """Return the id of an occurrence."""
     return uuid5(NAMESPACE, f"{schedule_id}:{slot_text(slot)}:{kind}")
+
+
+def prioritised(occurrences: Sequence[Occurrence]) -> list[Occurrence]:
+    """Return the occurrences, each with its rank within its tenant as priority.
+
+    So the first of every tenant goes before the second of any.
+    """
+    ranks: Counter[str] = Counter()
+    result = []
+    for occurrence in occurrences:
+        priority = max(-ranks[occurrence.tenant_id], LOWEST_PRIORITY)
+        result.append(structs.replace(occurrence, priority=priority))
+        ranks[occurrence.tenant_id] += 1
+    return result
 
 
 async def plan(

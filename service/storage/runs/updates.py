@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from msgspec import Struct
 
@@ -61,6 +62,11 @@ class RunUpdate(Struct, frozen=True, kw_only=True):
     disable: bool = False
     handed_back: bool = False
     """Whether the attempt made no call: it does not count, and the run may be claimed at once."""
+
+    @property
+    def schedule(self) -> tuple[str, UUID]:
+        """Return tenant and schedule id."""
+        return self.run.tenant_id, self.run.schedule_id
 
     @property
     def finished_at(self) -> datetime | None:

@@ -36,6 +36,7 @@ REENABLE = """
 UPDATE tenant_extension_schedule s
 SET enabled = true, job_id = s.id,
   runner_schedule_id = 'extsched:' || s.install_id::text || ':' || s.id::text,
+  failures = NULL, failing_since = NULL, disabled_after = NULL,
   missing_endpoint = false, last_error = NULLIF(s.last_error, $4::text),
   revision = coalesce(s.revision, 1) + 1, updated_at = $5::timestamptz
 WHERE s.tenant_id = $1::text AND s.install_id = $2::uuid AND s.id = ANY ($3::uuid[])

@@ -14,6 +14,7 @@ _DISABLING = """
 UPDATE tenant_extension_schedule s
 SET enabled = false, job_id = NULL, runner_schedule_id = NULL,
   missing_endpoint = coalesce($5::boolean, s.missing_endpoint),
+  disabled_after = CASE WHEN $7::integer IS NOT NULL THEN s.failures END,
   last_error = coalesce(d.error, s.last_error),
   revision = CASE WHEN $6::boolean THEN coalesce(s.revision, 1) + 1 ELSE s.revision END,
   updated_at = $4::timestamptz
@@ -31,7 +32,13 @@ _WITHOUT_ENDPOINT = f"""
     WHERE i.id = s.install_id AND i.tenant_id = s.tenant_id AND p.id = s.endpoint_id)
 """
 
+# Likewise: a later run of the same batch may have succeeded.
+_FAILING = f"""
+  AND s.enabled AND NOT {DRIVEN_BY_OTHER} AND coalesce(s.failures, 0) >= $7
+"""
+
 DISABLE = _DISABLING.format(condition="")
+DISABLE_FAILING = _DISABLING.format(condition=_FAILING)
 DISABLE_WITHOUT_ENDPOINT = _DISABLING.format(condition=_WITHOUT_ENDPOINT)
 
 
@@ -49,6 +56,7 @@ async def disable(
     now: datetime,
     *,
     only_without_endpoint: bool = False,
+    after_failures: int | None = None,
     missing_endpoint: bool | None = None,
     raise_revision: bool = True,
 ) -> list[ScheduleRef]:
@@ -56,19 +64,21 @@ async def disable(
 
     ``errors`` maps (tenant, schedule) to the new ``last_error``, None to keep the stored one.
     ``only_without_endpoint`` disables enabled schedules of this service alone, and of those the
-    ones whose endpoint is not one of their install's version; ``missing_endpoint`` is the mark to
-    set, None to keep it.
+    ones whose endpoint is not one of their install's version; ``after_failures`` those that failed
+    so often in a row, and marks them. ``missing_endpoint`` is the mark to set, None to keep it.
     """
     if not errors:
         return []
+    statement = DISABLE_WITHOUT_ENDPOINT if only_without_endpoint else DISABLE
     rows = await connection.fetch(
-        DISABLE_WITHOUT_ENDPOINT if only_without_endpoint else DISABLE,
+        statement if after_failures is None else DISABLE_FAILING,
         [tenant_id for tenant_id, _ in errors],
         [schedule_id for _, schedule_id in errors],
         list(errors.values()),
         now,
         missing_endpoint,
         raise_revision,
+        after_failures,
     )
     disabled = [ScheduleRef(*row) for row in rows]
     await timers.remove(connection, [(ref.tenant_id, ref.schedule_id) for ref in disabled])

@@ -16,6 +16,12 @@ SELECT t.cron, t.timezone, t.due_at, t.missed FROM ext_scheduler.timers t
 WHERE t.tenant_id = $1::text AND t.schedule_id = $2::uuid
 """
 
+FAILURES = """
+SELECT coalesce(s.failures, 0) AS failures, s.failing_since, s.disabled_after
+FROM tenant_extension_schedule s
+WHERE s.tenant_id = $1::text AND s.id = $2::uuid
+"""
+
 _RUN = """
 SELECT r.id, r.slot, r.status, r.attempts, r.missed, r.queued_at, r.started_at, r.finished_at,
   r.retry_at, r.worker, r.error
@@ -74,6 +80,14 @@ class TimerRow(Struct, frozen=True):
     missed: int
 
 
+class FailuresRow(Struct, frozen=True):
+    """A schedule's failures in a row; ``disabled_after`` where they had it disabled."""
+
+    failures: int = 0
+    failing_since: datetime | None = None
+    disabled_after: int | None = None
+
+
 class RunStateRow(Struct, frozen=True):
     """A run record, as far as it explains anything."""
 
@@ -125,6 +139,12 @@ async def timer(connection: Connection, of: ScheduleRef) -> TimerRow | None:
     """Return a schedule's timer."""
     row = await connection.fetchrow(TIMER, of.tenant_id, of.schedule_id)
     return None if row is None else TimerRow(*row)
+
+
+async def failures(connection: Connection, of: ScheduleRef) -> FailuresRow:
+    """Return a schedule's failures in a row."""
+    row = await connection.fetchrow(FAILURES, of.tenant_id, of.schedule_id)
+    return FailuresRow() if row is None else FailuresRow(*row)
 
 
 async def open_run(connection: Connection, of: ScheduleRef, now: datetime) -> RunStateRow | None:

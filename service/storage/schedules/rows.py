@@ -77,6 +77,9 @@ UPDATE tenant_extension_schedule s SET
     CASE WHEN $10 THEN 'extsched:' || s.install_id::text || ':' || s.id::text END,
   released = NULL,
   missing_endpoint = s.missing_endpoint AND NOT 'enabled' = ANY ($4),
+  failures = CASE WHEN 'enabled' = ANY ($4) AND $10 THEN NULL ELSE s.failures END,
+  failing_since = CASE WHEN 'enabled' = ANY ($4) AND $10 THEN NULL ELSE s.failing_since END,
+  disabled_after = CASE WHEN 'enabled' = ANY ($4) THEN NULL ELSE s.disabled_after END,
   revision = coalesce(s.revision, 1) + 1,
   updated_at = $11::timestamptz
 WHERE s.tenant_id = $1::text AND s.install_id = $2::uuid AND s.id = $3::uuid

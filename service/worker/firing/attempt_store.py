@@ -166,7 +166,10 @@ class AttemptStore:
                     await results.lock_schedules(connection, updates)
                 written = await write_updates(connection, updates)
                 await results.record(
-                    connection, [update for update in updates if update.run.key in written], now
+                    connection,
+                    [update for update in updates if update.run.key in written],
+                    now,
+                    self._settings.failures,
                 )
                 unwritten = [update for update in updates if update.run.key not in written]
                 waiting = await _written_before(connection, unwritten)

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from msgspec import Struct
 
-from service.rules.outcomes import RetryRules
+from service.rules.outcomes import FailureRules, RetryRules
 
 TIMEOUT_STEP_S = 3.0
 """By how much each outer timeout is longer than the one inside it."""
@@ -30,6 +30,7 @@ class FiringSettings(Struct, frozen=True, kw_only=True):
     sharded: bool = False
     """Whether tenants' rows are on several nodes, where no statement can lock those of many."""
     retries: RetryRules = RetryRules()
+    failures: FailureRules = FailureRules()
     acquire_timeout_s: float = 5.0
 
     @property
