@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv check test test-fast test-interop test-postgres15 bench-rpc bench-firing bench-retention bench-refusals fmt drill model simulate demo dev api docs lock clean
+.PHONY: help venv check test test-fast test-interop test-postgres15 bench-rpc bench-firing bench-retention bench-refusals fmt drill rehearsal model simulate demo dev api docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | \
@@ -30,7 +30,10 @@ test: venv ## all tests, on embedded PostgreSQL and NATS (PYTEST_ARGS="-k name" 
 test-fast: venv ## unit and wire tests without the sweeps over all zones (one file: .venv/bin/pytest FILE)
 	$(BIN)/pytest -n 2 --dist worksteal -m "not sweep" tests/unit tests/wire $(PYTEST_ARGS)
 
-test-interop: venv ## guests and clients in other languages (needs node and npm)
+rehearsal: venv ## cut over from the platform's job runners under load and back, and count the slots (about eight minutes)
+	@$(BIN)/python -m tests.rehearsal $(REHEARSAL_ARGS)
+
+test-interop: venv ## guests and clients in other languages, the real nats program (needs node, npm and go)
 	$(BIN)/pytest tests/interop $(PYTEST_ARGS)
 
 POSTGRES15 ?= /usr/lib/postgresql/15/bin
