@@ -1,7 +1,8 @@
 """``make bench-refusals``: what a flood of refused requests leaves in a responder's memory.
 
-Bad tokens over the largest body, then messages as large as the bus takes; the responder is a
-process of its own, started as in production. Ends with status 1 where it grew too much.
+Bad tokens over the largest body, messages as large as a bus takes that was not configured, and
+those of 15 MiB that the shipped ``nats.conf`` lets pass; the responder is a process of its own,
+started as in production. Ends with status 1 where it grew too much.
 """
 
 import asyncio
@@ -19,21 +20,21 @@ from contracts.subjects import CONTEXT_HEADER, HOST_AUDIENCE, host_subject
 from devstack.embedded import embedded_nats, embedded_postgres, private_directory
 from service.storage.engine.migrate import migrate
 
-BAD_TOKENS, LARGE_MESSAGES = 3_600, 173
-AT_ONCE = 16
+MAX_PAYLOAD = 16 * 1024 * 1024
+FLOODS = ((3_600, MAX_BODY_BYTES, 16), (173, 1_000_000, 16), (173, 15 * 1024 * 1024, 2))
+"""How many messages of how many bytes, and how many of them at once: what waits for a client may be
+64 MiB, or the server ends its connection."""
 GROWTH_ALLOWED = 20 * 1024 * 1024
-HEADERS_BYTES = 8 * 1024
 
 
 async def flood(url: str, pid: int) -> int:
-    """Send both kinds; return by how many bytes the responder grew after a first tenth."""
+    """Send all kinds; return by how many bytes the responder grew after a first tenth."""
     client = Client()
     await client.connect(url)
     headers = {CONTEXT_HEADER: "e30.e30.e30"}
-    large = client.max_payload - HEADERS_BYTES
     memory = psutil.Process(pid).memory_info
 
-    async def send(count: int, size: int) -> None:
+    async def send(count: int, size: int, at_once: int) -> None:
         left = iter(range(count))
 
         async def caller() -> None:
@@ -42,13 +43,13 @@ async def flood(url: str, pid: int) -> int:
                     host_subject("create"), bytes(size), timeout=60, headers=headers
                 )
 
-        await asyncio.gather(*(caller() for _ in range(AT_ONCE)))
+        await asyncio.gather(*(caller() for _ in range(at_once)))
 
-    await send(BAD_TOKENS // 10, MAX_BODY_BYTES)
-    await send(LARGE_MESSAGES // 10, large)
+    for count, size, at_once in FLOODS:
+        await send(count // 10, size, at_once)
     before = memory().rss
-    for count, size in ((BAD_TOKENS, MAX_BODY_BYTES), (LARGE_MESSAGES, large)):
-        await send(count, size)
+    for count, size, at_once in FLOODS:
+        await send(count, size, at_once)
         sys.stdout.write(
             f"{count} refusals of {size >> 10} KiB: {memory().rss - before:+,} bytes resident, "
             f"of {before:,}\n"
@@ -71,9 +72,11 @@ def run(directory: Path) -> int:
     """Return how many bytes the responder grew."""
     key = generate_key("EdDSA", kid="bench", issuer="bench", audiences=[HOST_AUDIENCE])
     (directory / "keys.json").write_bytes(key_set_document([key]))
+    config = directory / "nats.conf"
+    config.write_text(f"max_payload: {MAX_PAYLOAD}\n")
     with (
         embedded_postgres(directory / "postgres") as database,
-        embedded_nats(directory / "nats") as bus,
+        embedded_nats(directory / "nats", config=config) as bus,
     ):
         asyncio.run(migrated(database.dsn))
         stage = RequestBench(directory, database.dsn, bus.url, {}, [], [], 0, 0)

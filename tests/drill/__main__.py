@@ -24,6 +24,7 @@ from tests.drill.fault_injection import KINDS
 from tests.drill.healing import healing, lines
 from tests.drill.history import History
 from tests.drill.planted_faults import PlantedFault
+from tests.drill.previous_release import install, latest_tag
 from tests.drill.results import CheckResults, Expected, Violation
 
 SHOWN = 5
@@ -56,6 +57,13 @@ def main() -> int:
     options.add_argument(
         "--postgres", choices=["15"], help="release to test instead of the wheel's"
     )
+    options.add_argument(
+        "--previous",
+        nargs="?",
+        const="",
+        metavar="COMMIT",
+        help="upgrade from this commit's program, or the latest tag's",
+    )
     options.add_argument("--judge", type=Path, help="judge a history that was kept; run nothing")
     chosen = options.parse_args()
     if chosen.postgres is not None:
@@ -64,6 +72,9 @@ def main() -> int:
         found = msgspec.json.decode(chosen.judge.read_bytes(), type=History)
     else:
         say(f"seed {chosen.seed}")
+        previous = latest_tag() if chosen.previous == "" else chosen.previous
+        if chosen.previous == "" and previous is None:
+            options.error("there is no tag yet: name a commit after --previous")
         found = asyncio.run(
             run(
                 Options(
@@ -74,6 +85,7 @@ def main() -> int:
                     slow=chosen.slow,
                     least_faults=chosen.faults,
                     only=tuple(chosen.only),
+                    previous=None if previous is None else install(previous),
                     planted_fault=chosen.plant,
                 ),
                 say,
@@ -98,6 +110,7 @@ def summary(chosen: argparse.Namespace, history: History, results: CheckResults)
         "gap_s": chosen.gap,
         "schedules": chosen.schedules,
         "postgres": chosen.postgres or "18",
+        "previous": chosen.previous,
         "seconds": round(history.stopped - history.began),
         "processors": os.cpu_count(),
         "faults": Counter(fault.kind for fault in history.faults),

@@ -4,6 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import asyncpg
 import msgspec
@@ -42,6 +43,7 @@ class Options(Struct, frozen=True, kw_only=True):
     ``slow``: runs wait behind a slow Runner, while what they are for is changed, and more often.
     The injection of faults goes on until there were ``least_faults``, however long those take.
     ``only``: no kinds of faults but these, and neither outage nor failover.
+    ``previous``: the program of an earlier release, from which the system is upgraded meanwhile.
     """
 
     seed: int = 1
@@ -55,6 +57,7 @@ class Options(Struct, frozen=True, kw_only=True):
     slow: bool = False
     failover: bool = True
     only: tuple[str, ...] = ()
+    previous: Path | None = None
     planted_fault: PlantedFault | None = None
 
 
@@ -62,7 +65,10 @@ async def run(options: Options, tell: Callable[[str], None]) -> History:
     """Run a drill. Raises AssertionError when the system does not settle afterwards."""
     chance = random.Random(options.seed)
     async with drill_environment(
-        options.installs, options.planted_fault, slow=options.slow
+        options.installs,
+        options.planted_fault,
+        slow=options.slow,
+        previous=options.previous,
     ) as environment:
         began = time.time()
         every_s = OFTEN_S if options.slow else CHANGED_EVERY_S
@@ -86,6 +92,8 @@ async def run(options: Options, tell: Callable[[str], None]) -> History:
             injections.append(injection.fail_over(options.faults_for_s / 3))
         if options.calm and not options.only:
             injections.append(injection.outage(options.faults_for_s / 2))
+        if options.previous is not None:
+            injections.append(injection.upgrade(options.faults_for_s / 2))
         await asyncio.gather(*injections)
         tell(f"{len(injection.faults)} faults; now all comes back")
         await environment.all_ready()

@@ -1,6 +1,8 @@
 """Everything a drill runs on: servers that may be killed, and processes that are kept running."""
 
 import asyncio
+import os
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -92,11 +94,17 @@ class DrillEnvironment(Struct):
 
 @asynccontextmanager
 async def drill_environment(
-    installs: int, planted_fault: PlantedFault | None, *, slow: bool = False
+    installs: int,
+    planted_fault: PlantedFault | None,
+    *,
+    slow: bool = False,
+    previous: Path | None = None,
 ) -> AsyncIterator[DrillEnvironment]:
     """Start everything; afterwards nothing is left. PostgreSQL keeps its durable settings.
 
     ``slow``: what is due waits for its turn, behind a slow Runner and few calls at a time.
+    ``previous``: the program of an earlier release, which migrated the database, and which all
+    processes run at first.
     """
     async with AsyncExitStack() as stack:
         directory = stack.enter_context(private_directory())
@@ -107,7 +115,7 @@ async def drill_environment(
             synchronous_standby(postgres, directory / "standby", disks[1])
         )
         bus = await stack.enter_async_context(nats_cluster(directory))
-        installed = await prepared(postgres, installs, planted_fault)
+        installed = await prepared(postgres, installs, planted_fault, previous)
         proxy = await stack.enter_async_context(faulty_proxy(postgres.dsn))
         standby_proxy = await stack.enter_async_context(faulty_proxy(standby.dsn))
         runner = await stack.enter_async_context(recording_runner(bus.url, slow=slow))
@@ -124,13 +132,16 @@ async def drill_environment(
         clocks = host_clocks(directory, not_injected)
         of_hosts = [each.variables for each in clocks]
         of_hosts += [{}] * (WORKERS - len(clocks))
+        command = program(planted_fault) if previous is None else (str(previous),)
         processes = [
             *(
-                SupervisedProcess(f"worker {n}", program(planted_fault), settings, variables)
+                SupervisedProcess(f"worker {n}", command, settings, variables)
                 for n, variables in enumerate(of_hosts, 1)
             ),
             *(
-                SupervisedProcess(f"responder {n}", program(None), settings)
+                SupervisedProcess(
+                    f"responder {n}", command if previous else program(None), settings
+                )
                 for n in range(1, RESPONDERS + 1)
             ),
         ]
@@ -206,12 +217,18 @@ async def stop(processes: list[SupervisedProcess], within: float = STOP_WITHIN_S
 
 
 async def prepared(
-    postgres: Postgres, installs: int, planted_fault: PlantedFault | None
+    postgres: Postgres,
+    installs: int,
+    planted_fault: PlantedFault | None,
+    previous: Path | None,
 ) -> list[Installed]:
-    """Migrate and install; three installs share a tenant."""
+    """Migrate, as an earlier release does if one is given, and install; three share a tenant."""
+    if previous is not None:
+        await asyncio.to_thread(migrate_as, previous, postgres)
     connection = await asyncpg.connect(postgres.dsn)
     try:
-        await migrate(connection)
+        if previous is None:
+            await migrate(connection)
         if planted_fault is not None:
             await prepare(connection, planted_fault)
         return [
@@ -220,6 +237,12 @@ async def prepared(
         ]
     finally:
         await connection.close()
+
+
+def migrate_as(previous: Path, postgres: Postgres) -> None:
+    """Migrate with the program of an earlier release. Raises CalledProcessError."""
+    environment = {**os.environ, "EXT_SCHEDULER_DATABASE_URL": postgres.dsn}
+    subprocess.run([str(previous), "migrate"], check=True, env=environment, capture_output=True)
 
 
 def two_hosts(first: FaultyProxy, second: FaultyProxy) -> str:

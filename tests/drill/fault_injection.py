@@ -10,6 +10,7 @@ from msgspec import Struct
 from tests.drill import faults_of_bus, faults_of_database, faults_of_processes
 from tests.drill.environment import DrillEnvironment
 from tests.drill.history import Fault
+from tests.drill.rolling_upgrade import upgrade
 
 MINUTE = 60.0
 AWAY_S = 75.0
@@ -84,6 +85,10 @@ class FaultInjection:
         await faults_of_database.fail_over(self._environment, frozen_first=frozen_first)
         what = "frozen" if frozen_first else "killed"
         self._note(f"primary {what}, standby promoted", began)
+
+    async def upgrade(self, duration_s: float) -> None:
+        """Replace an earlier release; both work side by side for so many seconds."""
+        self.faults += await upgrade(self._environment, duration_s)
 
     async def inject(self, until: float, gap_s: float, least: int = 0) -> None:
         """One fault after another until then (Unix seconds), on average that many seconds apart.

@@ -1,0 +1,43 @@
+"""Replace the processes of an earlier release one after another, while everything goes on."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+import asyncpg
+
+from service.storage.engine.migrate import migrate
+from tests.drill.environment import DrillEnvironment
+from tests.drill.history import Fault
+from tests.drill.planted_faults import program
+from tests.drill.supervisor import SupervisedProcess
+
+
+async def upgrade(environment: DrillEnvironment, duration_s: float) -> list[Fault]:
+    """Migrate, then replace a half of the processes at once and the others at the end.
+
+    In between, for so many seconds, both releases work on the database that the present one
+    migrated. Returns what happened, in the form of faults.
+    """
+    began = time.time()
+    connection = await asyncpg.connect(environment.database.postgres.dsn)
+    try:
+        await migrate(connection)
+    finally:
+        await connection.close()
+    faults = [Fault("migrated under the earlier release", began, time.time())]
+    processes = environment.processes
+    faults += await _replace(processes[::2])
+    await asyncio.sleep(duration_s)
+    return faults + await _replace(processes[1::2])
+
+
+async def _replace(processes: Sequence[SupervisedProcess]) -> list[Fault]:
+    faults = []
+    for process in processes:
+        process.command = program(None)
+        began = time.time()
+        process.terminate()
+        await process.ready.wait()
+        faults.append(Fault(f"{process.role} upgraded", began, time.time()))
+    return faults
