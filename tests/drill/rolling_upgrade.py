@@ -37,7 +37,10 @@ async def _replace(processes: Sequence[SupervisedProcess]) -> list[Fault]:
     for process in processes:
         process.command = program(None)
         began = time.time()
-        process.terminate()
+        if process.ready.is_set():
+            process.terminate()
+        else:
+            process.kill()  # one that starts has not yet learnt to end well
         await process.ready.wait()
         faults.append(Fault(f"{process.role} upgraded", began, time.time()))
     return faults
