@@ -134,8 +134,8 @@ async def test_every_example_of_the_guides_works(shell: Shell) -> None:
     assert [check[:2] for check in checks] == ["OK"] * (len(checks) or 1), checks
     infos = [text for example, text in printed.items() if "micro info" in example]
     described = next(text for text in infos if text.startswith("{"))
-    endpoints = {each["name"]: each for each in json.loads(described)["endpoints"]}
-    assert "request_schema" in str(endpoints["create"]), endpoints["create"]
+    endpoints = {each["name"]: each for each in json.loads(described)["info"]["endpoints"]}
+    assert "revision" in str(endpoints["list"]["metadata"]), endpoints["list"]
     for example, text in printed.items():
         if example.startswith("nats req ext.scheduler.list"):
             assert '"schedules"' in text, text
