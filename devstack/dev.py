@@ -13,8 +13,9 @@ from devstack import state as state_file
 from devstack.demo import EVERY_MINUTE, run_interruptible, run_while_alive
 from devstack.embedded.postgres import install_directory
 from devstack.errors import StackError
-from devstack.extension import SAMPLE, read_manifest
+from devstack.extension import SAMPLE
 from devstack.extension_calls import execute_request
+from devstack.manifest import read_manifest
 from devstack.progress import step
 from devstack.stack import PROGRAMS, TENANT, DevStack, nats_user, running_stack
 from devstack.watch import watch

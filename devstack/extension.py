@@ -8,6 +8,7 @@ from msgspec import Struct, structs
 
 from contracts.admin_installs import Manifest
 from devstack.errors import StackError
+from devstack.manifest import MANIFEST, directory_of, read_manifest
 from runner_bridge.dev_runner.build import BuildFailed, build_extension
 from runner_bridge.dev_runner.components import install as install_component
 from service.storage.platform.registry import Registered
@@ -16,7 +17,6 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 SAMPLE = CHECKOUT / "examples" / "scheduler_demo"
 CACHE = CHECKOUT / ".cache"
 COMPILED_CACHE = CACHE / "compiled"
-MANIFEST = "manifest.json"
 PYTHON_SOURCE = "extension.py"
 WATCHED = (MANIFEST, "*.py", "*.wasm", "wit/**/*.wit")
 _REVISION_CHARACTERS = 12
@@ -38,24 +38,6 @@ def build_source(source: Path, components: Path) -> tuple[Manifest, str]:
     """
     manifest = read_manifest(source)
     return manifest, install_component(_component(source), components)
-
-
-def read_manifest(source: Path) -> Manifest:
-    """Return the manifest of an extension. Raises StackError."""
-    if not source.exists():
-        raise StackError(f"{source} does not exist")
-    file = directory_of(source) / MANIFEST
-    try:
-        return msgspec.json.decode(file.read_bytes(), type=Manifest)
-    except OSError as error:
-        raise StackError(f"{file}: {error.strerror}") from None
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise StackError(f"{file}: {error}") from None
-
-
-def directory_of(source: Path) -> Path:
-    """Return the directory that holds the manifest."""
-    return source if source.is_dir() else source.parent
 
 
 def _component(source: Path) -> Path:

@@ -14,7 +14,7 @@ from contracts.subjects import HOST_AUDIENCE
 from service.operations.context import Answer, Call
 from service.operations.materialise import materialise_missing
 from service.rules.endpoints import EndpointManifest, Selector, choose, read_manifest
-from service.rules.limits import check_rate
+from service.rules.limits import check_rate, too_many_changes
 from service.storage.platform.installs import Install
 from service.storage.records.replay import Replay
 from service.storage.schedules import change_context
@@ -71,7 +71,8 @@ def check_change_rate(context: ChangeContext) -> None:
     limit = context.call.policy.limits.changes_per_minute
     wait = check_rate(context.lookup.accepted, context.now, limit)
     if wait is not None:
-        raise ServiceError(Code.RATE_LIMITED, "Too many schedule changes", retry_after_ms=wait)
+        message = too_many_changes(limit, context.now, wait)
+        raise ServiceError(Code.RATE_LIMITED, message, retry_after_ms=wait)
 
 
 def replayed(call: Call, replay: Replay) -> Answer:

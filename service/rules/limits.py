@@ -6,6 +6,8 @@ from math import ceil
 
 from msgspec import Struct
 
+from contracts.times import wire_time
+
 WINDOW = timedelta(minutes=1)
 
 
@@ -27,6 +29,12 @@ class Limits(Struct, frozen=True, kw_only=True):
 def too_many_schedules(max_schedules: int) -> str:
     """Return the message for a create beyond the quota."""
     return f"Too many schedules (max {max_schedules} per extension install)"
+
+
+def too_many_changes(limit: int, now: datetime, wait_ms: int) -> str:
+    """Return the message for a change beyond the rate, with the moment when the next may pass."""
+    next_at = now + timedelta(milliseconds=wait_ms)
+    return f"Too many schedule changes (max {limit} a minute; the next from {wire_time(next_at)})"
 
 
 def check_rate(accepted: Sequence[datetime], now: datetime, limit: int) -> int | None:

@@ -114,7 +114,10 @@ def test_every_public_type_has_a_name_of_its_own() -> None:
     modules = [
         source
         for source in sources()
-        if is_python(source) and source.path.partition("/")[0] in PACKAGES
+        if is_python(source)
+        and source.path.partition("/")[0] in PACKAGES
+        # Named by the compiler, for extensions alone.
+        and source.path != "devstack/testing/wit_types.py"
     ]
     assert len(modules) > 100
     assert doubly_defined(modules) == []

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from devstack.errors import StackError
-from devstack.extension import development_version, read_manifest
+from devstack.extension import development_version
+from devstack.manifest import read_manifest
 from devstack.new import write_extension
 
 
