@@ -1,7 +1,9 @@
 """Every metric of the service, in one place. Labels come from closed sets: never an id."""
 
 from collections.abc import Iterable
+from importlib.metadata import version
 from itertools import product
+from platform import python_version
 
 from prometheus_client import (
     CollectorRegistry,
@@ -33,6 +35,12 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
+        Gauge(
+            "ext_scheduler_build_info",
+            "1, with the release of the program and of Python.",
+            ("version", "python"),
+            registry=registry,
+        ).labels(version("ext-scheduler"), python_version()).set(1)
         self.api_calls = Counter(
             "extension_scheduler_api_calls_total",
             "Requests answered: ok, refused (a negative result) or failed (a service error).",
@@ -102,6 +110,11 @@ class Metrics:
         self.queue_depth = Gauge(
             "extension_scheduler_queue_depth",
             "Jobs in the queue, retries included: take the maximum over workers.",
+            registry=registry,
+        )
+        self.oldest_xmin = Gauge(
+            "extension_scheduler_oldest_xmin_transactions",
+            "Age of the oldest snapshot that vacuum must respect: take the maximum over workers.",
             registry=registry,
         )
         self.inflight = Gauge(

@@ -15,7 +15,7 @@ from service.rules.planning import SlotCache, UnplannableError
 from service.runtime.logs import fields
 from service.runtime.metrics import Metrics
 from service.storage import consistency
-from service.storage.engine import clock
+from service.storage.engine import clock, vacuum
 from service.storage.engine.acquire import acquired
 from service.storage.engine.advisory_lock import try_lock
 from service.storage.engine.connection import Connection
@@ -244,6 +244,7 @@ class Maintenance:
             now = await self._now(connection)
             self._metrics.due_timers.set(await timers.count_due(connection, now))
             self._metrics.queue_depth.set(await queue.depth(connection))
+            self._metrics.oldest_xmin.set(await vacuum.oldest_xmin(connection))
 
     async def expire(self) -> None:
         """Delete expired rows, a batch at a time, unless another worker is doing it."""

@@ -243,3 +243,24 @@ async def test_maintenance_repairs_only_while_no_other_worker_does(
     await maintenance.measure()
     assert metrics.registry.get_sample_value("extension_scheduler_due_timers") == 1
     assert metrics.registry.get_sample_value("extension_scheduler_queue_depth") == 0
+
+
+async def test_an_old_snapshot_shows_in_the_metric_as_long_as_it_is_held(
+    connection: asyncpg.Connection, pool: asyncpg.Pool
+) -> None:
+    metrics = Metrics()
+    maintenance = Maintenance(pool, metrics)
+
+    async def age() -> float:
+        await maintenance.measure()
+        value = metrics.registry.get_sample_value("extension_scheduler_oldest_xmin_transactions")
+        assert value is not None
+        return value
+
+    async with pool.acquire() as writer:
+        async with connection.transaction(isolation="repeatable_read"):
+            await connection.execute("SELECT 1")
+            for _ in range(50):
+                await writer.execute("SELECT pg_current_xact_id()")
+            assert await age() >= 50
+        assert await age() < 50

@@ -26,7 +26,7 @@ from service.runtime import settings as settings_module
 from service.runtime.metrics import Metrics
 from service.runtime.settings import Settings
 from service.worker.firing.settings import FiringSettings
-from tests.support.observed import PREFIX, SPECIFIED
+from tests.support.observed import BUILD_INFO, PREFIX, SPECIFIED
 from tests.support.sources import ROOT
 
 REGION = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end: \2 -->)", re.DOTALL)
@@ -83,7 +83,8 @@ def settings_table() -> str:
 def metrics_table() -> str:
     """Return every metric of ours with its labels and meaning."""
     families = {family.name: family for family in Metrics().registry.collect()}
-    rows = []
+    build = families[BUILD_INFO]
+    rows = [[f"`{BUILD_INFO}`", build.type, "`version`, `python`", build.documentation]]
     for short, labels in SPECIFIED.items():
         family = families[PREFIX + short.removesuffix("_total")]
         names = ", ".join(f"`{label}`" for label in labels)

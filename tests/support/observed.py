@@ -25,6 +25,7 @@ SPECIFIED: dict[str, dict[str, set[str]]] = {
     "missed_slots_total": {},
     "due_timers": {},
     "queue_depth": {},
+    "oldest_xmin_transactions": {},
     "inflight": {"kind": {"request", "waiting", "invocation", "execution"}},
     "pool_connections": {"pool": {"responder", "worker"}, "state": {"open", "idle", "limit"}},
     "nats_connected": {},
@@ -32,3 +33,5 @@ SPECIFIED: dict[str, dict[str, set[str]]] = {
 }
 """Every metric without its prefix, its labels, and the closed set of values of each."""
 PREFIX = "extension_scheduler_"
+BUILD_INFO = "ext_scheduler_build_info"
+"""The one metric with another prefix, which names the program as scrape jobs do."""

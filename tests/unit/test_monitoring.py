@@ -3,6 +3,8 @@
 import json
 import re
 from collections.abc import Iterator
+from importlib.metadata import version
+from platform import python_version
 from typing import Any
 
 import promql_parser
@@ -11,22 +13,27 @@ from promql_parser import AggregateExpr, Expr, MatchOp, VectorSelector
 from ruamel.yaml import YAML
 
 from service.runtime.metrics import Metrics
-from tests.support.observed import PREFIX, SPECIFIED
+from tests.support.observed import BUILD_INFO, PREFIX, SPECIFIED
 from tests.support.sources import ROOT
 
 DEPLOY = ROOT / "deploy"
 RULES = YAML(typ="safe").load(DEPLOY / "prometheus" / "alerts.yml")
 SCRAPES = YAML(typ="safe").load(DEPLOY / "prometheus" / "prometheus.yml")
 DASHBOARD = json.loads((DEPLOY / "grafana" / "dashboards" / "ext-scheduler.json").read_text())
-OPERATIONS_GUIDE = (ROOT / "docs" / "operations.md").read_text()
+RUNBOOKS = (ROOT / "docs" / "alerts.md").read_text()
 OWN_LABELS = {"job", "instance"}
 """What Prometheus itself puts on every series."""
 
 
 def known() -> dict[str, set[str]]:
     """The labels of every series that the registry can give, and of Prometheus' own."""
-    found: dict[str, set[str]] = {"up": OWN_LABELS}
+    found: dict[str, set[str]] = {
+        "up": OWN_LABELS,
+        BUILD_INFO: {"version", "python", *OWN_LABELS},
+    }
     for family in Metrics().registry.collect():
+        if family.name == BUILD_INFO:
+            continue
         short = family.name.removeprefix(PREFIX)
         labels = SPECIFIED.get(short, SPECIFIED.get(f"{short}_total", {}))
         series = {*labels, *OWN_LABELS}
@@ -99,12 +106,24 @@ def test_the_documented_metrics_are_those_of_the_registry() -> None:
     assert listed == set(SPECIFIED)
 
 
+def test_the_build_is_a_metric_of_every_process() -> None:
+    (sample,) = next(
+        family.samples for family in Metrics().registry.collect() if family.name == BUILD_INFO
+    )
+    assert sample.labels == {"version": version("ext-scheduler"), "python": python_version()}
+    assert sample.value == 1
+
+
 @pytest.mark.parametrize("rule", alerts(), ids=lambda rule: rule["alert"])
 def test_every_alert_uses_existing_metrics_and_is_explained(rule: dict[str, Any]) -> None:
     assert list(complaints(rule["expr"])) == []
     assert rule["labels"]["severity"] in {"critical", "warning", "info"}
-    assert set(rule["annotations"]) == {"summary", "description"}
-    assert f"`{rule['alert']}`" in OPERATIONS_GUIDE
+    annotations = rule["annotations"]
+    assert set(annotations) == {"summary", "description", "runbook_url"}
+    section = f"alerts.md#{rule['alert'].lower()}"
+    assert annotations["runbook_url"] == "{{ $externalLabels.docs }}/" + section
+    assert f"\n## {rule['alert']}\n\n" in RUNBOOKS
+    assert "docs" in SCRAPES["global"]["external_labels"]
 
 
 @pytest.mark.parametrize(("title", "expression"), queries())
