@@ -3,10 +3,14 @@
 import logging
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from functools import partial
 
 import asyncpg
 import pytest
 
+from service.storage.runs import attempts
+from service.storage.runs.attempts import ClaimRequest
+from service.storage.runs.updates import RunUpdate, write_updates
 from tests.support.firing_stack import SLOT, Stack, firing_stack
 from tests.support.runner_double import ReceivedCall
 
@@ -42,6 +46,21 @@ async def test_run_of_a_disabled_schedule_install_or_tenant_is_skipped(
     assert await stack.events() == []
     rows = await stack.pool.fetch("SELECT last_run_status FROM tenant_extension_schedule")
     assert [row["last_run_status"] for row in rows] in ([], [None])
+
+
+async def test_run_handed_back_since_it_was_read_is_not_claimed_as_lost(stack: Stack) -> None:
+    job = await stack.planned()
+    async with stack.pool.acquire() as connection, connection.transaction():
+        now = await connection.fetchval("SELECT clock_timestamp()")
+        claim = partial(attempts.claim, connection, worker="one", now=now, lease_until=now)
+        (run,) = (await attempts.load(connection, [job])).values()
+        (claimed,), _ = await claim([ClaimRequest(run)])
+        (read,) = (await attempts.load(connection, [job])).values()
+        assert read.status == "running"
+        back = RunUpdate(run=claimed, status="queued", now=now, handed_back=True)
+        assert await write_updates(connection, [back]) == {claimed.key}
+        assert await claim([ClaimRequest(read, lost=attempts.WORKER_LOST)]) == ([], set())
+    assert (await stack.run(job))["status"] == "queued"
 
 
 async def test_manual_run_of_a_disabled_schedule_is_called(stack: Stack) -> None:

@@ -37,17 +37,19 @@ WHERE (a.run_id = excluded.run_id AND a.fence = excluded.fence - 1)
 RETURNING tenant_id, run_id
 """
 
-# The conditions on status and fence stand in a CASE: PostgreSQL would take them for very selective,
-# on a partition without statistics, and start from there instead of from the keys.
+# A run whose status changed was handed back, or waits for a retry: it is not lost, though its fence
+# is still that of the attempt. The conditions stand in a CASE: PostgreSQL would take them for very
+# selective, on a partition without statistics, and start from there instead of from the keys.
 CLAIM_RUNS = """
 UPDATE ext_scheduler.runs r
 SET status = 'running', attempts = r.attempts + w.begins, fence = r.fence + 1, retry_at = NULL,
   lease_until = $6::timestamptz, worker = $8::text,
   started_at = CASE WHEN w.begins = 1 THEN $7::timestamptz ELSE r.started_at END
-FROM unnest($1::text[], $2::uuid[], $3::timestamptz[], $4::bigint[], $5::integer[])
-  AS w (tenant_id, id, slot, fence, begins)
+FROM unnest($1::text[], $2::uuid[], $3::timestamptz[], $4::bigint[], $5::integer[], $9::text[])
+  AS w (tenant_id, id, slot, fence, begins, status)
 WHERE r.tenant_id = w.tenant_id AND r.id = w.id AND r.slot = w.slot
-  AND CASE WHEN r.status IN ('queued', 'running') THEN r.fence = w.fence - 1 END
+  AND CASE WHEN r.status IN ('queued', 'running') AND r.status = w.status
+    THEN r.fence = w.fence - 1 END
 RETURNING r.tenant_id, r.id
 """
 
@@ -185,6 +187,7 @@ async def claim(
         lease_until,
         now,
         worker,
+        [request.run.status for request in requests],
     )
     claimed = {(row[0], row[1]) for row in rows}
     if changed := [run for run in runs if run.key in owners - claimed]:
