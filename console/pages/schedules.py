@@ -1,5 +1,6 @@
 """Schedules: which are there, which are ill?"""
 
+import time
 from typing import Literal
 
 from aiohttp import web
@@ -22,8 +23,8 @@ from contracts.schedules import UpdateOutput
 
 LIMIT = 50
 MARKS = 20
-MAX_STEPS = 3
-"""Searches that a page makes until one finds something; the next page goes on behind them."""
+SEARCH_BUDGET_S = 0.1
+"""No further search begins after this; the next page goes on behind the last one."""
 SORTS: tuple[Literal["next", "last"], ...] = ("next", "last")
 MAX_CHOSEN = 200
 COLUMNS = tables.attributes(
@@ -63,9 +64,10 @@ async def show(visit: Visit) -> web.Response:
 
 async def _search(visit: Visit, fields: ListSchedulesInput) -> ListSchedulesOutput:
     """Return the first page with schedules; a search looks at a bounded number at a time."""
+    deadline = time.monotonic() + SEARCH_BUDGET_S
     listed = await visit.read("listSchedules", fields, ListSchedulesOutput)
-    for _ in range(MAX_STEPS - 1):
-        if listed.schedules or listed.next_cursor is None:
+    while not listed.schedules and listed.next_cursor is not None:
+        if time.monotonic() > deadline:
             break
         fields = structs.replace(fields, cursor=listed.next_cursor)
         listed = await visit.read("listSchedules", fields, ListSchedulesOutput)

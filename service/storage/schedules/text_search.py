@@ -14,7 +14,7 @@ from service.storage.schedules import admin_search
 from service.storage.schedules.admin_search import OwnedSchedule, ScheduleFilter
 from service.storage.schedules.ownership import driven_by_other
 
-SCANNED_ROWS = 20_000
+SCANNED_ROWS = 10_000
 MAX_MATCHING_ROWS = 10_000
 """Endpoints and installs that a text may match; of more, the others' schedules are not found."""
 
