@@ -102,10 +102,11 @@ class AuditEntry(Struct, frozen=True, rename="camel", kw_only=True):
 
 
 class AuditLogInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
-    """``since`` is RFC 3339."""
+    """``since`` is RFC 3339; ``scheduleId`` goes with its ``installId``."""
 
     tenant_id: TenantId | None = None
     install_id: Id | None = None
+    schedule_id: Id | None = None
     since: str | None = None
     limit: Limit | None = None
     cursor: Cursor | None = None

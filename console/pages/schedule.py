@@ -27,6 +27,7 @@ from contracts.times import read_time
 
 NEXT_SLOTS = 10
 LIMIT = 50
+AUDIT_LIMIT = 20
 RUN_COLUMNS = tables.attributes(
     "id",
     "tenant_id",
@@ -156,13 +157,12 @@ async def _expected(
 async def audit_of(visit: Visit, schedule: AdminScheduleInfo) -> AuditLogOutput:
     """Return who changed the schedule lately."""
     fields = AuditLogInput(
-        tenant_id=schedule.tenant_id, install_id=schedule.install_id, limit=LIMIT
+        tenant_id=schedule.tenant_id,
+        install_id=schedule.install_id,
+        schedule_id=schedule.id,
+        limit=AUDIT_LIMIT,
     )
-    log = await visit.read("auditLog", fields, AuditLogOutput)
-    entries = [
-        entry for entry in log.entries if entry.changes.get("scheduleId") in {None, schedule.id}
-    ]
-    return AuditLogOutput(entries=entries)
+    return await visit.read("auditLog", fields, AuditLogOutput)
 
 
 ROUTES = (ConsoleRoute("GET", "/schedules/{id:[0-9a-fA-F-]{36}}", show),)

@@ -187,10 +187,11 @@ declare module "ext-scheduler" {
     changes: Record<string, unknown>;
     requestId: string | null;
   }
-  /** `since` is RFC 3339. */
+  /** `since` is RFC 3339; `scheduleId` goes with its `installId`. */
   export interface AuditLogInput {
     tenantId?: string | null;
     installId?: string | null;
+    scheduleId?: string | null;
     since?: string | null;
     limit?: number | null;
     cursor?: string | null;

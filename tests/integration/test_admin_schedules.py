@@ -321,6 +321,10 @@ async def test_the_audit_log_names_actor_and_changes(setting: Setting) -> None:
     assert answer["fieldErrors"] == {"since": "Invalid since"}
     everything = await operator(setting.admin.dispatcher)("auditLog")
     assert everything["entries"] == page["entries"]
+    ids = {"installId": setting.install_id, "scheduleId": identity}
+    assert (await setting.admin("auditLog", **ids))["entries"] == page["entries"][:1]
+    answer = await setting.admin("auditLog", scheduleId=identity)
+    assert answer["fieldErrors"] == {"installId": "Invalid installId"}
 
 
 async def test_a_preview_answers_slots_or_field_errors(setting: Setting) -> None:

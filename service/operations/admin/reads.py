@@ -125,6 +125,7 @@ async def audit_log(call: Call, request: admin_reads.AuditLogInput) -> Answer:
     filter_ = audit.AuditFilter(
         tenant_id=resolve_tenant(call, request.tenant_id),
         install_id=None if request.install_id is None else UUID(request.install_id),
+        schedule_id=None if request.schedule_id is None else UUID(request.schedule_id),
         since=read_instant(request.since) or EARLIEST,
         after=read_cursor(request.cursor, BY_TIME) or NEWEST,
     )
@@ -180,4 +181,6 @@ def run_page_errors(_: Call, values: Mapping[str, Any]) -> Mapping[str, str]:
 
 def audit_page_errors(_: Call, values: Mapping[str, Any]) -> Mapping[str, str]:
     """Return the errors of ``auditLog`` that its field types do not cover."""
-    return {**cursor_errors(values, BY_TIME), **time_errors(values, "since")}
+    alone = values.get("scheduleId") is not None and values.get("installId") is None
+    own = {"installId": admin_fields.invalid("installId")} if alone else {}
+    return {**own, **cursor_errors(values, BY_TIME), **time_errors(values, "since")}

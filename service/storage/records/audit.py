@@ -50,6 +50,7 @@ LIMIT $5::integer
 OF_INSTALL = f"""
 SELECT {COLUMNS} FROM ext_scheduler.audit a
 WHERE ($1::text IS NULL OR a.tenant_id = $1) AND a.install_id = $6::uuid AND {_AFTER}
+  AND ($7::uuid IS NULL OR a.schedule_id = $7)
 ORDER BY a.at DESC, a.id DESC
 LIMIT $5::integer
 """
@@ -91,10 +92,14 @@ class AuditRow(Struct, frozen=True):
 
 
 class AuditFilter(Struct, frozen=True, kw_only=True):
-    """Filters, None for any value; ``after`` is (at, id) of the last entry seen."""
+    """Filters, None for any value; ``after`` is (at, id) of the last entry seen.
+
+    ``schedule_id`` is looked for within ``install_id``.
+    """
 
     tenant_id: str | None
     install_id: UUID | None
+    schedule_id: UUID | None = None
     since: datetime = EARLIEST
     after: tuple[datetime, UUID] = NEWEST
 
@@ -110,7 +115,7 @@ async def page(connection: Connection, filter_: AuditFilter, limit: int) -> list
     """Return at most ``limit`` entries, newest first."""
     values = (filter_.tenant_id, filter_.since, *filter_.after, limit)
     if filter_.install_id is not None:
-        rows = await connection.fetch(OF_INSTALL, *values, filter_.install_id)
+        rows = await connection.fetch(OF_INSTALL, *values, filter_.install_id, filter_.schedule_id)
     else:
         rows = await connection.fetch(OF_TENANT if filter_.tenant_id else OF_ALL, *values)
     return [AuditRow(*row) for row in rows]
