@@ -72,11 +72,14 @@ bit owned[RUNS];                        /* the last claim owned the schedule's a
 #define OPEN(r) (status[r] == QUEUED || status[r] == RUNNING)
 #define DONE(r) (status[r] == ENDED || status[r] == GONE)
 #define CLAIMABLE(r) ((job[r] == QUEUED && !(delayed[r] && leased[r])) || (job[r] == PICKED && silent[r]))
+#define DUE(r) (status[r] == ABSENT && clock > (r) % 2)
 #if SCHEDULES == 1
 #define ALL_DONE (DONE(0) && DONE(1))
+#define ANY_DUE (DUE(0) || DUE(1))
 #define ANY_CLAIMABLE (CLAIMABLE(0) || CLAIMABLE(1))
 #else
 #define ALL_DONE (DONE(0) && DONE(1) && DONE(2) && DONE(3))
+#define ANY_DUE (DUE(0) || DUE(1) || DUE(2) || DUE(3))
 #define ANY_CLAIMABLE (CLAIMABLE(0) || CLAIMABLE(1) || CLAIMABLE(2) || CLAIMABLE(3))
 #endif
 
@@ -111,6 +114,67 @@ proctype Worker(byte w) {
 start:
     {
     end: do
+    ::  /* A worker with room claims what it plans, in one transaction. A timer is locked from its read on.
+           impl: service.worker.planner.plan_due
+           impl: service.worker.direct_claims.ClaimBatch.choose */
+        atomic {
+            !frozen[w] && ANY_DUE ->
+            if
+            :: DUE(0) -> r = 0
+            :: DUE(1) -> r = 1
+#if SCHEDULES > 1
+            :: DUE(2) -> r = 2
+            :: DUE(3) -> r = 3
+#endif
+            fi;
+            if
+            :: !FIRES(SCHEDULE(r)) -> status[r] = GONE; forget(); goto next
+            :: else
+            fi;
+#ifdef M_PLAN_EARLY_LOOK
+            fires = 1
+#endif
+        }
+        /* impl: service.storage.runs.direct_claims.hold_schedules | service.storage.runs.direct_claims.HOLD_SCHEDULES
+           impl: service.storage.runs.occurrences.plan | service.storage.runs.occurrences.INSERT_RUNS
+           impl: service.storage.runs.queue.enqueue | service.storage.runs.queue.ENQUEUE
+           impl: service.worker.direct_claims.ClaimBatch.load | service.storage.runs.invocations.LOAD
+           impl: service.worker.direct_claims.DirectClaims.batch
+           impl: service.worker.job_consumer.JobConsumer.start */
+        atomic {
+            !frozen[w] ->
+            if
+            :: status[r] != ABSENT -> forget(); goto next   /* planned by another, or removed */
+            :: else
+            fi;
+            if
+            :: outages > 0 -> outages--; forget(); goto next    /* rolled back */
+            :: true
+            fi;
+            if
+#ifndef M_PLAN_OVER_ACTIVE
+            :: holder[SCHEDULE(r)] != NONE ->   /* it is in the way: what was planned waits in the queue */
+                status[r] = QUEUED; job[r] = QUEUED; forget(); goto next
+#endif
+            :: else
+            fi;
+            holder[SCHEDULE(r)] = r; holder_fence[SCHEDULE(r)] = 1; held[SCHEDULE(r)] = 1; owns = 1;
+            assert(!(owned[SIBLING(r)] && leased[SIBLING(r)] && status[SIBLING(r)] == RUNNING));
+            status[r] = RUNNING; attempts[r] = 1; fence[r] = 1; leased[r] = 1; claimer[r] = w; owned[r] = 1;
+            mine = 1; tries = 1;
+            job[r] = PICKED; job_owner[r] = w; silent[r] = 0; delayed[r] = 0;
+            blocked = !FIRES(SCHEDULE(r));
+#ifndef M_PLAN_EARLY_LOOK
+            fires = FIRES(SCHEDULE(r));
+#endif
+            stood_still[w] = 0; busy[w] = r;
+            if
+            ::  /* committed, but the answer is lost, and that the job is there is not found out in time
+                   impl: service.worker.job_consumer.JobConsumer.start_if_owned */
+                outages > 0 -> outages--; busy[w] = NONE; job_owner[r] = NOBODY; forget(); goto next
+            :: true -> goto call
+            fi
+        }
     ::  /* impl: service.worker.job_consumer.JobConsumer._claim_batch
            impl: service.storage.runs.queue.claim | service.storage.runs.queue.CLAIM_JOBS */
         atomic {
@@ -201,7 +265,7 @@ start:
            impl: service.worker.firing.decision.decide
            impl: service.worker.firing.run_executor.RunExecutor._call
            impl: service.worker.runner_client.RunnerClient.call */
-        atomic {
+call:   atomic {
             !frozen[w] ->
             if
             :: lost -> result = FINAL; goto ended
@@ -362,7 +426,6 @@ active proctype World() {
 #define HOLD_CAN_END(s) (held[s] && holder[s] != NONE && !leased[holder[s]])
 #define HEARTBEAT_CAN_STOP(r) (job[r] == PICKED && !silent[r] && (job_owner[r] == NOBODY || frozen[job_owner[r]]))
 #define ORPHAN(r) (OPEN(r) && job[r] == ABSENT && !leased[r])
-#define DUE(r) (status[r] == ABSENT && clock > (r) % 2)
 
 /* impl: service.storage.runs.occurrences.plan | service.storage.runs.occurrences.INSERT_RUNS
    impl: service.storage.runs.queue.enqueue | service.storage.runs.queue.ENQUEUE */

@@ -98,6 +98,10 @@ MUTATIONS = [
     mutation("no look at the active run", A, attempts(0, 0, 0, 0), "M_NO_OVERLAP_CHECK"),
     mutation("call although paused or deleted", A, attempts(0, 0, 0, 1), "M_CALL_WHEN_PAUSED"),
     mutation("schedule read before the claim", A, attempts(0, 0, 0, 1), "M_EARLY_LOOK"),
+    mutation(
+        "planned and claimed over an active run", A, attempts(0, 0, 0, 0), "M_PLAN_OVER_ACTIVE"
+    ),
+    mutation("schedule read before it is planned", A, attempts(0, 0, 0, 1), "M_PLAN_EARLY_LOOK"),
     mutation("attempts without a limit", A, attempts(1, 0, 0, 0), "M_NO_LIMIT"),
     mutation("no takeover", A, attempts(1, 0, 0, 0), "M_NO_TAKEOVER", liveness=True),
     # Nothing else in the model leaves a run without a job.

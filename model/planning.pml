@@ -72,7 +72,7 @@ inline insert_run(s, slot) {
 }
 
 /* One timer of a batch, at its planner's own now.
-   impl: service.worker.planner.plan_timer
+   impl: service.worker.timer_plan.plan_timer
    impl: service.rules.planning.evaluate_due
    impl: service.storage.schedules.timers.advance | service.storage.schedules.timers.ADVANCE
    impl: service.storage.schedules.timers.move | service.storage.schedules.timers.MOVE

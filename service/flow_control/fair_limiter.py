@@ -37,12 +37,24 @@ class FairLimiter:
         self._with_waiters: dict[str, _Tenant] = {}
         """The tenants with waiting callers, the longest waiting first."""
 
+    @property
+    def room(self) -> int:
+        """Return how many permits are free, for one tenant or another."""
+        return self.capacity - self.in_use
+
+    def try_acquire(self, tenant_id: str) -> bool:
+        """Acquire a permit if one is free for this tenant, and none of its callers waits."""
+        tenant = self._tenants.setdefault(tenant_id, _Tenant())
+        if tenant.waiting or not self._has_room(tenant):
+            return False
+        self._grant(tenant)
+        return True
+
     async def acquire(self, tenant_id: str, timeout_s: float) -> bool:
         """Acquire a permit; False when none became free for this tenant in time."""
-        tenant = self._tenants.setdefault(tenant_id, _Tenant())
-        if not tenant.waiting and self._has_room(tenant):
-            self._grant(tenant)
+        if self.try_acquire(tenant_id):
             return True
+        tenant = self._tenants[tenant_id]
         loop = asyncio.get_running_loop()
         future: asyncio.Future[bool] = loop.create_future()
         tenant.waiting.append(future)
@@ -87,7 +99,7 @@ class FairLimiter:
         return tenant.backlog_until - now
 
     def _has_room(self, tenant: _Tenant) -> bool:
-        return tenant.in_use < self.capacity - self.in_use
+        return tenant.in_use < self.room
 
     def _grant(self, tenant: _Tenant) -> None:
         tenant.in_use += 1

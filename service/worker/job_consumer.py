@@ -5,9 +5,10 @@ of what an occurrence costs a worker. Here a job is one task, and a statement se
 """
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from logging import getLogger
 from typing import Any
 from uuid import uuid4
@@ -21,19 +22,20 @@ from service.storage.engine.connection import Connection
 from service.storage.engine.errors import is_refusal, is_unavailable
 from service.storage.runs import queue
 from service.storage.runs.queue import Job, JobDelay, JobPayload, UnreadablePayloadError
-from service.storage.runs.queue_listener import Listener, ListenerLostError, listening
-from service.worker.outage import RESTORE_S, Outage
+from service.worker.job_notifications import keep_listening
+from service.worker.outage import Outage
 
 log = getLogger(__name__)
 
 FAILED_JOB_DELAY = timedelta(seconds=5)
 MIN_POLL_S = 0.1
-PROBE_INTERVAL_S = 3.0
-PROBE_TIMEOUT_S = 5.0
 MAX_WRITE_ATTEMPTS = 6
 
 JobHandler = Callable[[JobPayload], Awaitable[JobDelay]]
 """Carries out a job; returns the delay before it may be claimed again, None to end it."""
+
+Work = Callable[[], Awaitable[JobDelay]]
+"""What carries out a job that is running."""
 
 
 class JobConsumerSettings(Struct, frozen=True, kw_only=True):
@@ -62,6 +64,8 @@ class JobConsumer:
         self._handler = handler
         self._settings = settings
         self._running: dict[int, asyncio.Task[None]] = {}
+        self._expecting = False
+        self._doubtful: dict[int, Work] = {}
         self._wake = asyncio.Event()
         self._outage = Outage()
         self._unanswered = False
@@ -74,6 +78,34 @@ class JobConsumer:
     def running(self) -> int:
         """Return the number of jobs that are claimed and neither ended nor released."""
         return len(self._running)
+
+    @property
+    def room(self) -> int:
+        """Return how many more jobs may run."""
+        return self._settings.capacity - len(self._running)
+
+    @contextmanager
+    def expecting(self) -> Iterator[None]:
+        """Keep ``run`` from ending within the context, at whose end jobs may be started."""
+        self._expecting = True
+        try:
+            yield
+        finally:
+            self._expecting = False
+            self._wake.set()
+
+    def start(self, id_: int, work: Work) -> None:
+        """Run a job that is the owner's already."""
+        # One of ours that was thought lost, because this process stood still, is not started a
+        # second time.
+        if id_ not in self._running:
+            self._running[id_] = asyncio.create_task(self._run_job(id_, work))
+
+    def start_if_owned(self, work: Mapping[int, Work]) -> None:
+        """Run jobs that a COMMIT without an answer may have enqueued as the owner's, if it has."""
+        self._doubtful.update(work)
+        self._unanswered = True
+        self._wake.set()
 
     def stop(self) -> None:
         """Claim no more; ``run`` ends once the running jobs have ended."""
@@ -90,7 +122,7 @@ class JobConsumer:
         """Claim jobs until stopped. Raises ListenerLostError, and what the database raises."""
         watchers = {
             self._watcher(self._send_heartbeats()),
-            self._watcher(self._listen()),
+            self._watcher(keep_listening(self._pool, self._wake.set)),
         }
         try:
             while not self.stopping:
@@ -101,8 +133,12 @@ class JobConsumer:
         finally:
             try:
                 # Heartbeats continue until the last job has ended.
-                while self._running:
-                    await asyncio.wait(self._running.values())
+                while self._running or self._expecting:
+                    if self._running:
+                        await asyncio.wait(self._running.values())
+                    else:
+                        self._wake.clear()
+                        await self._wake.wait()
             finally:
                 for watcher in watchers:
                     watcher.cancel()
@@ -116,7 +152,7 @@ class JobConsumer:
     async def _claim_batch(self) -> None:
         settings = self._settings
         self._wake.clear()
-        room = settings.capacity - len(self._running)
+        room = self.room
         if room < min(settings.batch, settings.capacity) // 2:
             await self._wake.wait()  # a job that ends wakes it, and so does a watcher that ends
             return
@@ -124,9 +160,11 @@ class JobConsumer:
         heartbeat_timeout = timedelta(seconds=settings.heartbeat_s)
         try:
             async with acquired(self._pool) as connection:
-                if self._unanswered:
+                # Not while a transaction enqueues jobs that are ours: it starts them itself.
+                if self._unanswered and not self._expecting:
                     self._start(await queue.held(connection, self.owner, list(self._running)))
                     self._unanswered = False
+                    self._doubtful.clear()
                 claimed = await queue.claim(connection, self.owner, limit, heartbeat_timeout)
             self._outage.over()
         except Exception as error:
@@ -144,10 +182,7 @@ class JobConsumer:
 
     def _start(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
-            # One of ours that was thought lost, because this process stood still, is not started
-            # a second time.
-            if job.id not in self._running:
-                self._running[job.id] = asyncio.create_task(self._run_job(job))
+            self.start(job.id, self._doubtful.get(job.id) or partial(self._handle, job.payload))
 
     async def _claim_singly(self, limit: int, heartbeat_timeout: timedelta) -> queue.ClaimedJobs:
         async with acquired(self._pool) as connection:
@@ -168,29 +203,32 @@ class JobConsumer:
         except TimeoutError:
             return
 
-    async def _run_job(self, job: Job) -> None:
+    def _handle(self, payload: bytes | None) -> Awaitable[JobDelay]:
+        return self._handler(queue.read_payload(payload))
+
+    async def _run_job(self, id_: int, work: Work) -> None:
         try:
-            delay = await self._handler(queue.read_payload(job.payload))
+            delay = await work()
         except UnreadablePayloadError as error:
-            log.warning("job %d has an unreadable payload: %s", job.id, error)
+            log.warning("job %d has an unreadable payload: %s", id_, error)
             delay = None
         except asyncio.CancelledError:
             # Abandoned while stopping: the run is free when its lease ends.
             delay = self._settings.abandoned
         except Exception:
             # The run record decides how often that may happen.
-            log.exception("job %d failed", job.id)
+            log.exception("job %d failed", id_)
             delay = FAILED_JOB_DELAY
         try:
             if delay is None:
-                await self._ends.add(job.id)
+                await self._ends.add(id_)
             else:
-                await self._releases.add((job.id, delay))
+                await self._releases.add((id_, delay))
         except Exception:
             # Another worker claims it when its heartbeat is old.
-            log.exception("failed to release job %d", job.id)
+            log.exception("failed to release job %d", id_)
         finally:
-            del self._running[job.id]
+            del self._running[id_]
             if self._settings.capacity - len(self._running) == self._settings.batch // 2:
                 self._wake.set()
 
@@ -236,35 +274,3 @@ class JobConsumer:
             log.warning("heartbeat of %d jobs deferred, first %d: %r", len(ids), ids[0], error)
             return not is_refusal(error)
         return True
-
-    async def _listen(self) -> None:
-        """Listen, on a new connection where one is lost; until then jobs are found by polling.
-
-        Raises ListenerLostError when none has listened for ``RESTORE_S``.
-        """
-        heard = time.monotonic()
-        while True:
-            try:
-                async with listening(self._pool, self._wake.set) as listener:
-                    self._wake.set()  # what came before was not heard of
-                    while True:
-                        await listener.probe(PROBE_TIMEOUT_S)
-                        heard = time.monotonic()
-                        await _lost_within(listener, PROBE_INTERVAL_S)
-            except Exception as error:
-                if not isinstance(error, ListenerLostError) and not is_unavailable(error):
-                    raise
-                if time.monotonic() - heard > RESTORE_S:
-                    raise ListenerLostError from error
-                log.warning("the listener is lost and reconnects: %r", error)
-                await asyncio.sleep(MIN_POLL_S)
-
-
-async def _lost_within(listener: Listener, timeout_s: float) -> None:
-    """Wait while the listener is there. Raises ListenerLostError as soon as it is not."""
-    try:
-        async with asyncio.timeout(timeout_s):
-            await listener.lost.wait()
-    except TimeoutError:
-        return
-    raise ListenerLostError

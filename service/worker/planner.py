@@ -9,20 +9,26 @@ from uuid import UUID
 import asyncpg
 from msgspec import Struct, structs
 
-from service.rules.planning import PlanningRules, SlotCache, UnplannableError, spread
+from service.rules.planning import PlanningRules, SlotCache, UnplannableError
 from service.runtime.logs import fields
 from service.runtime.metrics import Metrics
 from service.storage import consistency
 from service.storage.engine import clock
-from service.storage.engine.acquire import acquired
+from service.storage.engine.acquire import acquired, index_only_transaction
 from service.storage.engine.connection import Connection
 from service.storage.engine.errors import is_refusal, is_unavailable
 from service.storage.runs import occurrences
-from service.storage.runs.occurrences import Occurrence, prioritised
+from service.storage.runs.occurrences import prioritised
 from service.storage.schedules import firing_state, missed_slots, timers
-from service.storage.schedules.firing_state import ScheduleState
 from service.storage.schedules.timers import Timer
+from service.worker.direct_claims import ClaimBatch, DirectClaims
 from service.worker.outage import Outage
+from service.worker.timer_plan import (
+    TimerPlan,
+    missing_run,
+    next_timer,
+    plan_timer,
+)
 
 log = getLogger(__name__)
 
@@ -52,26 +58,28 @@ class PlanSummary(Struct, frozen=True):
     """Timers that stay due, because the database refuses every write of theirs."""
 
 
-class TimerPlan(Struct, frozen=True):
-    """What becomes of one timer: the timer as it will be, removed where ``timer`` is None."""
-
-    timer: Timer | None
-    occurrence: Occurrence | None = None
-    missed: int = 0
-
-
 async def plan_due(
-    connection: Connection, now: datetime, settings: PlannerSettings, slot_cache: SlotCache
+    connection: Connection,
+    now: datetime,
+    settings: PlannerSettings,
+    slot_cache: SlotCache,
+    claims: ClaimBatch | None = None,
 ) -> PlanSummary:
-    """Plan one batch of due timers in one transaction; singly where the database refuses it."""
+    """Plan one batch of due timers in one transaction; singly where the database refuses it.
+
+    ``claims`` is filled with what is claimed at once, which is started after the COMMIT; nothing of
+    what is planned singly is.
+    """
     try:
-        async with connection.transaction():
+        async with index_only_transaction(connection):
             due = await timers.take_due(connection, now, settings.batch)
-            return await _plan(connection, due, now, settings.rules, slot_cache)
+            return await _plan(connection, due, now, settings.rules, slot_cache, claims=claims)
     except asyncpg.PostgresError as error:
         if not is_refusal(error):
             raise
         log.warning("batch refused by the database, planning its timers singly: %r", error)
+        if claims is not None:
+            claims.attempts.clear()
     async with connection.transaction():
         due = await timers.take_due(connection, now, settings.batch)
         summaries = [
@@ -114,6 +122,7 @@ async def _plan(
     slot_cache: SlotCache,
     *,
     plans_run: bool = True,
+    claims: ClaimBatch | None = None,
 ) -> PlanSummary:
     if not due:
         return PlanSummary()
@@ -128,85 +137,25 @@ async def _plan(
             unplannable[timer.key] = str(error)
         else:
             plans.append(plan if plans_run else missing_run(plan))
-    planned = await occurrences.plan(
-        connection, prioritised([plan.occurrence for plan in plans if plan.occurrence]), now
-    )
+    runs = prioritised([plan.occurrence for plan in plans if plan.occurrence])
+    claim = None if claims is None else claims.choose(runs)
+    planned = await occurrences.plan(connection, runs, now, claim)
     before = {timer.key: timer for timer in due}
-    after = [next_timer(plan, planned) for plan in plans if plan.timer]
+    after = [next_timer(plan, planned.new) for plan in plans if plan.timer]
     await timers.advance(connection, [t for t in after if t.same_but_when(before[t.key])])
     await timers.move(connection, [t for t in after if not t.same_but_when(before[t.key])])
     kept = {plan.timer.key for plan in plans if plan.timer}
     await timers.remove(connection, [timer.key for timer in due if timer.key not in kept])
     missed = [(plan.timer, plan.missed) for plan in plans if plan.timer and plan.missed]
     await missed_slots.report(connection, missed, now)
+    if claims is not None:
+        await claims.load(connection, planned.claimed, now)
     return PlanSummary(
         timers=len(due),
-        occurrences=len(planned),
+        occurrences=len(planned.new),
         missed=sum(plan.missed for plan in plans),
         unplannable=unplannable,
     )
-
-
-def plan_timer(
-    timer: Timer,
-    state: ScheduleState | None,
-    now: datetime,
-    rules: PlanningRules,
-    slot_cache: SlotCache,
-) -> TimerPlan:
-    """Plan a due timer by its schedule's current state. Raises UnplannableError."""
-    if state is None:
-        return TimerPlan(None)
-    cron, timezone = state.cron or "", state.timezone or "UTC"
-    if (cron, timezone) != (timer.cron, timer.timezone) or not state.fires:
-        following = slot_cache.following(cron, timezone, now)
-        return TimerPlan(_moved(timer, state, following, timer.missed))
-    decision = slot_cache.evaluate_due(cron, timezone, timer.due_at, now, rules)
-    missed = timer.missed + decision.missed
-    occurrence = None
-    if decision.slot is not None:
-        occurrence = Occurrence(
-            tenant_id=timer.tenant_id,
-            install_id=state.install_id,
-            schedule_id=timer.schedule_id,
-            slot=decision.slot.replace(second=0, microsecond=0),
-            trigger="catchup" if decision.catchup else "schedule",
-            missed=missed,
-            next_slot=decision.following,
-            delay=spread(timer.schedule_id, rules.catchup_spread)
-            if decision.catchup
-            else timedelta(0),
-        )
-    return TimerPlan(_moved(timer, state, decision.following, missed), occurrence, decision.missed)
-
-
-def missing_run(plan: TimerPlan) -> TimerPlan:
-    """Return the plan without its occurrence, whose slot counts as missed."""
-    timer = plan.timer
-    if timer is None or plan.occurrence is None:
-        return plan
-    return TimerPlan(structs.replace(timer, missed=timer.missed + 1), None, plan.missed + 1)
-
-
-def _moved(timer: Timer, state: ScheduleState, due_at: datetime, missed: int) -> Timer:
-    return Timer(
-        tenant_id=timer.tenant_id,
-        schedule_id=timer.schedule_id,
-        install_id=state.install_id,
-        cron=state.cron or "",
-        timezone=state.timezone or "UTC",
-        due_at=due_at,
-        missed=missed,
-    )
-
-
-def next_timer(plan: TimerPlan, planned: set[tuple[str, UUID]]) -> Timer:
-    """Return the timer as it will be: a new run record takes over its count of missed slots."""
-    timer = plan.timer
-    assert timer is not None  # noqa: S101 - the caller filtered
-    if timer.missed and plan.occurrence is not None and timer.key in planned:
-        return structs.replace(timer, missed=0)
-    return timer
 
 
 class Planner:
@@ -218,13 +167,17 @@ class Planner:
         metrics: Metrics,
         settings: PlannerSettings | None = None,
         now: clock.Clock = clock.read,
+        claims: DirectClaims | None = None,
     ) -> None:
         self._pool = pool
+        self._claims = claims
         self._metrics = metrics
         self._settings = settings or PlannerSettings()
         self._now = now
         self._slot_cache = SlotCache()
         self._limit = self._settings.initial_batch
+        self._behind = False
+        """Whether the last batch was full."""
         self._outage = Outage()
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -251,16 +204,16 @@ class Planner:
     async def plan_once(self) -> timedelta:
         """Plan one batch if a timer is due; return the time to wait before the next."""
         settings = self._settings
+        await self._wait_for_room()
         async with acquired(self._pool, settings.acquire_timeout_s) as connection:
             now = await self._now(connection)
             due_at = await timers.next_due(connection)
             if due_at is None or due_at > now:
                 self._metrics.due_timers.set(0)
                 self._limit = settings.initial_batch
+                self._behind = False
                 return min(due_at - now, settings.poll) if due_at else settings.poll
-            limited = structs.replace(settings, batch=min(self._limit, settings.batch))
-            self._limit = 2 * limited.batch
-            summary = await plan_due(connection, now, limited, self._slot_cache)
+            summary = await self._plan(connection, now)
             await self._report_unplannable(connection, summary)
         self._metrics.missed_slots.inc(summary.missed)
         if summary.timers == 0:
@@ -272,6 +225,26 @@ class Planner:
             ),
         )
         return settings.poll if summary.refused else timedelta(0)
+
+    async def _wait_for_room(self) -> None:
+        """Wait a little for calls to end, where more is due than was planned."""
+        if self._behind and self._claims is not None:
+            await self._claims.wait_for_room(self._settings.initial_batch)
+
+    async def _plan(self, connection: Connection, now: datetime) -> PlanSummary:
+        """Plan a batch: as many as this worker has room for, and more where that is too little."""
+        batch = min(self._limit, self._settings.batch)
+        if self._claims is not None and self._claims.room >= self._settings.initial_batch:
+            batch = min(batch, self._claims.room)
+        limited = structs.replace(self._settings, batch=batch)
+        self._limit = 2 * batch
+        if self._claims is None:
+            summary = await plan_due(connection, now, limited, self._slot_cache)
+        else:
+            with self._claims.batch() as claims:
+                summary = await plan_due(connection, now, limited, self._slot_cache, claims)
+        self._behind = summary.timers == batch
+        return summary
 
     async def _report_unplannable(self, connection: Connection, summary: PlanSummary) -> None:
         # After the planning, and without it: schedule rows are locked before timers.

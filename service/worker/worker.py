@@ -15,6 +15,7 @@ from service.runtime.metrics import Metrics
 from service.storage.engine import clock
 from service.storage.engine.errors import describe, is_unavailable
 from service.storage.runs.queue_listener import ListenerLostError
+from service.worker.direct_claims import DirectClaims
 from service.worker.firing import FiringSettings, RunExecutor
 from service.worker.job_consumer import JobConsumer, JobConsumerSettings
 from service.worker.maintenance import Maintenance, MaintenanceSettings
@@ -64,7 +65,6 @@ class Worker:
         now: clock.Clock = clock.read,
     ) -> None:
         self._settings = settings = settings or WorkerSettings()
-        self._planner = Planner(pool, metrics, settings.planner, now)
         self._maintenance = Maintenance(pool, metrics, settings.maintenance, now)
         self._executor = RunExecutor(
             pool, client, metrics, settings.firing, on_finished=on_finished, now=now
@@ -79,6 +79,8 @@ class Worker:
             now,
         )
         self._consumer = JobConsumer(pool, self._executor.execute, _consumer_settings(settings))
+        claims = DirectClaims(self._consumer, self._executor, settings.firing)
+        self._planner = Planner(pool, metrics, settings.planner, now, claims)
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until ``stopping`` is set, then finish the calls in flight and release other jobs.

@@ -18,9 +18,9 @@ from service.storage.engine.connection import Connection
 from service.storage.runs import attempts, invocations, occurrences
 from service.storage.runs.invocations import Invocation
 from service.storage.schedules import timers
-from service.worker import planner
-from service.worker.planner import TimerPlan
+from service.worker import planner, timer_plan
 from service.worker.runner_client import RunnerCall, RunnerClient
+from service.worker.timer_plan import TimerPlan
 
 IGNORED_EVERY = 200
 
@@ -72,7 +72,7 @@ def plan_twice() -> None:
 
 def skip_slots() -> None:
     """Move some timers on without an occurrence."""
-    honest = planner.plan_timer
+    honest = timer_plan.plan_timer
 
     def plan_timer(*arguments: object) -> TimerPlan:
         made: TimerPlan = honest(*arguments)  # type: ignore[arg-type]  # passed through

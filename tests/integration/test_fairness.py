@@ -77,10 +77,11 @@ async def due(pool: asyncpg.Pool, tenant_id: str, slot: datetime) -> tuple[Insta
 
 
 async def lateness(pool: asyncpg.Pool, tenant_id: str, schedule_id: UUID) -> float:
-    async def started() -> float | None:
-        return await pool.fetchval(LATENESS, tenant_id, schedule_id)  # type: ignore[no-any-return]  # seconds
+    async def started() -> list[float]:
+        rows = await pool.fetch(LATENESS, tenant_id, schedule_id)
+        return [row[0] for row in rows if row[0] is not None]
 
-    return float(await eventually(started))
+    return float((await eventually(started))[0])
 
 
 async def run_now(pool: asyncpg.Pool, number: int) -> float:

@@ -20,6 +20,7 @@ WITH_ASYNCPG = (
     "service/operations/context.py",
     "service/app.py",
     "service/worker/job_consumer.py",
+    "service/worker/job_notifications.py",
     "service/worker/outbox_publisher.py",
     "service/worker/firing/*",
     "service/worker/maintenance.py",

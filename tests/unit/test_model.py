@@ -13,7 +13,7 @@ from types import ModuleType
 import pytest
 
 from model.check import BEGIN, END, PAGE, RESULTS, table
-from service.storage.runs import attempts, occurrences, queue
+from service.storage.runs import attempts, direct_claims, occurrences, queue
 from service.storage.schedules import timers
 
 MODELS = sorted((Path(__file__).parents[2] / "model").glob("*.pml"))
@@ -71,7 +71,9 @@ def test_a_missing_name_is_reported(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", [attempts, occurrences, queue, timers], ids=lambda module: module.__name__
+    "module",
+    [attempts, direct_claims, occurrences, queue, timers],
+    ids=lambda module: module.__name__,
 )
 def test_every_writing_statement_is_in_a_model_or_left_out_by_name(module: ModuleType) -> None:
     texts = [path.read_text() for path in MODELS]

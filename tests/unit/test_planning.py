@@ -21,7 +21,7 @@ from service.rules.slots import slots_between
 from service.storage.runs.occurrences import Occurrence, occurrence_id, prioritised, slot_text
 from service.storage.schedules.firing_state import ScheduleState
 from service.storage.schedules.timers import Timer
-from service.worker.planner import TimerPlan, next_timer, plan_timer
+from service.worker.timer_plan import TimerPlan, next_timer, plan_timer
 
 SLOT = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 RULES = PlanningRules()

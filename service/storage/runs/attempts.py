@@ -190,9 +190,14 @@ async def claim(
         [request.run.status for request in requests],
     )
     claimed = {(row[0], row[1]) for row in rows}
-    if changed := [run for run in runs if run.key in owners - claimed]:
-        await connection.execute(RELEASE_ACTIVE_RUNS, *fence_columns(changed))
+    await release_schedules(connection, [run for run in runs if run.key in owners - claimed])
     return [run for run in runs if run.key in claimed], owners & claimed
+
+
+async def release_schedules(connection: Connection, runs: Sequence[RunRecord]) -> None:
+    """Release the schedules of runs, as far as these hold them by the given fence or before."""
+    if runs:
+        await connection.execute(RELEASE_ACTIVE_RUNS, *fence_columns(runs))
 
 
 async def _acquire_active_runs(

@@ -9,7 +9,9 @@ from uuid import UUID, uuid5
 from msgspec import Struct, structs
 
 from service.storage.engine.connection import Connection
-from service.storage.runs import queue
+from service.storage.runs import direct_claims, queue
+from service.storage.runs.attempts import RunRecord, release_schedules
+from service.storage.runs.direct_claims import ClaimedJob, DirectClaim
 
 NAMESPACE = UUID("6f3b9d52-8c1e-5b7a-9e44-2d0c7f6a1b35")
 """Fixed for ever: every attempt anywhere derives the same idempotency key from it."""
@@ -17,11 +19,14 @@ NAMESPACE = UUID("6f3b9d52-8c1e-5b7a-9e44-2d0c7f6a1b35")
 LOWEST_PRIORITY = -1_000_000
 
 INSERT_RUNS = """
-INSERT INTO ext_scheduler.runs
-  (tenant_id, id, install_id, schedule_id, slot, kind, trigger, missed, next_slot, queued_at)
-SELECT o.*, $10::timestamptz
+INSERT INTO ext_scheduler.runs (tenant_id, id, install_id, schedule_id, slot, kind, trigger, missed,
+  next_slot, attempts, fence, status, queued_at, started_at, lease_until, worker)
+SELECT o.*, o.attempts, CASE o.attempts WHEN 0 THEN 'queued' ELSE 'running' END, $11::timestamptz,
+  CASE o.attempts WHEN 1 THEN $11::timestamptz END,
+  CASE o.attempts WHEN 1 THEN $12::timestamptz END, CASE o.attempts WHEN 1 THEN $13::text END
 FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::uuid[], $5::timestamptz[], $6::text[],
-  $7::text[], $8::integer[], $9::timestamptz[]) AS o
+  $7::text[], $8::integer[], $9::timestamptz[], $10::integer[])
+  AS o (tenant_id, id, install_id, schedule_id, slot, kind, trigger, missed, next_slot, attempts)
 ON CONFLICT (tenant_id, schedule_id, slot, kind) DO NOTHING
 RETURNING tenant_id, schedule_id
 """
@@ -57,6 +62,13 @@ class Occurrence(Struct, frozen=True, kw_only=True):
         return occurrence_id(self.schedule_id, self.slot, self.kind)
 
 
+class PlannedOccurrences(Struct, frozen=True):
+    """What was planned: ``new`` (tenant, schedule), and of those what was ``claimed`` at once."""
+
+    new: set[tuple[str, UUID]] = set()
+    claimed: list[ClaimedJob] = []
+
+
 @lru_cache(maxsize=1024)
 def slot_text(slot: datetime) -> str:
     """Return the slot as ``YYYY-MM-DDTHH:MM:SSZ``."""
@@ -83,16 +95,23 @@ def prioritised(occurrences: Sequence[Occurrence]) -> list[Occurrence]:
 
 
 async def plan(
-    connection: Connection, occurrences: Sequence[Occurrence], now: datetime
-) -> set[tuple[str, UUID]]:
+    connection: Connection,
+    occurrences: Sequence[Occurrence],
+    now: datetime,
+    claim: DirectClaim | None = None,
+) -> PlannedOccurrences:
     """Write run records and enqueue their jobs, in the connection's transaction.
 
-    Returns (tenant, schedule) of those that are new: the others have been planned before. At most
-    one occurrence per schedule may be given.
+    Those that were planned before are not written again. Occurrences of the claim's schedules are
+    written as claimed, where nothing of the schedule is running or waits for a retry. At most one
+    occurrence per schedule may be given.
     """
     if not occurrences:
-        return set()
+        return PlannedOccurrences()
     ids = [occurrence.id for occurrence in occurrences]
+    runs = _claimed_runs(occurrences, ids, claim, now) if claim else []
+    held = await direct_claims.hold_schedules(connection, runs, now)
+    claimed = {run.id: run for run in held}
     rows = await connection.fetch(
         INSERT_RUNS,
         [occurrence.tenant_id for occurrence in occurrences],
@@ -104,20 +123,61 @@ async def plan(
         [occurrence.trigger for occurrence in occurrences],
         [occurrence.missed for occurrence in occurrences],
         [occurrence.next_slot for occurrence in occurrences],
+        [int(id_ in claimed) for id_ in ids],
         now,
+        claim and now + claim.lease,
+        claim and claim.worker,
     )
     new = {(row[0], row[1]) for row in rows}
-    jobs = [
-        job(occurrence, run_id)
-        for occurrence, run_id in zip(occurrences, ids, strict=True)
+    if len(new) < len(ids):
+        planned_before = [run for run in held if (run.tenant_id, run.schedule_id) not in new]
+        await release_schedules(connection, planned_before)
+    jobs = {
+        id_: job(occurrence, id_, claim.owner if claim and id_ in claimed else None)
+        for occurrence, id_ in zip(occurrences, ids, strict=True)
         if (occurrence.tenant_id, occurrence.schedule_id) in new
+    }
+    job_ids = await queue.enqueue(connection, list(jobs.values()))
+    return PlannedOccurrences(
+        new,
+        [
+            ClaimedJob(job_ids[jobs[id_].dedupe_key], run)
+            for id_, run in claimed.items()
+            if id_ in jobs and jobs[id_].dedupe_key in job_ids
+        ],
+    )
+
+
+def _claimed_runs(
+    occurrences: Sequence[Occurrence], ids: Sequence[UUID], claim: DirectClaim, now: datetime
+) -> list[RunRecord]:
+    """Return the runs of the claim's schedules as they will be written: the first attempt begun."""
+    return [
+        RunRecord(
+            tenant_id=occurrence.tenant_id,
+            id=id_,
+            slot=occurrence.slot,
+            install_id=occurrence.install_id,
+            schedule_id=occurrence.schedule_id,
+            kind=occurrence.kind,
+            trigger=occurrence.trigger,
+            status="running",
+            attempts=1,
+            fence=1,
+            lease_until=now + claim.lease,
+            retry_at=None,
+            next_slot=occurrence.next_slot,
+            started_at=now,
+            http_status=None,
+            error=None,
+        )
+        for occurrence, id_ in zip(occurrences, ids, strict=True)
+        if (occurrence.tenant_id, occurrence.schedule_id) in claim.schedules
     ]
-    await queue.enqueue(connection, jobs)
-    return new
 
 
-def job(occurrence: Occurrence, run_id: UUID) -> queue.NewJob:
-    """Return the job that carries an occurrence out."""
+def job(occurrence: Occurrence, run_id: UUID, owner: UUID | None = None) -> queue.NewJob:
+    """Return the job that carries an occurrence out; with an owner, as claimed by that."""
     return queue.NewJob(
         payload=queue.JobPayload(
             occurrence.tenant_id, run_id, occurrence.schedule_id, occurrence.slot
@@ -130,6 +190,7 @@ def job(occurrence: Occurrence, run_id: UUID) -> queue.NewJob:
         ),
         priority=occurrence.priority,
         delay=occurrence.delay,
+        owner=owner,
     )
 
 
@@ -154,5 +215,5 @@ async def plan_manual_run(
         trigger="run_now",
         next_slot=await connection.fetchval(NEXT_SLOT, tenant_id, schedule_id, now),
     )
-    new = await plan(connection, [occurrence], now)
-    return occurrence.id, bool(new)
+    planned = await plan(connection, [occurrence], now)
+    return occurrence.id, bool(planned.new)

@@ -8,12 +8,12 @@ from msgspec import Struct
 
 from service.storage.engine.connection import Connection
 from service.storage.runs.attempts import (
-    RELEASE_ACTIVE_RUNS,
     KeptAttempt,
     RunKey,
     RunRecord,
     fence_columns,
     keep,
+    release_schedules,
 )
 
 EXTEND_ACTIVE_RUNS = """
@@ -88,8 +88,7 @@ async def write_updates(connection: Connection, updates: Sequence[RunUpdate]) ->
     """
     ended = [update.run for update in updates if update.retry_at is None]
     retried = [update for update in updates if update.retry_at is not None]
-    if ended:
-        await connection.execute(RELEASE_ACTIVE_RUNS, *fence_columns(ended))
+    await release_schedules(connection, ended)
     if retried:
         await connection.execute(
             EXTEND_ACTIVE_RUNS,

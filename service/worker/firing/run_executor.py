@@ -69,31 +69,54 @@ class RunExecutor:
         self._settings = settings
         self._on_finished = on_finished
 
-    async def execute(self, job: JobPayload) -> JobDelay:
-        """Carry out an attempt of a run; return what becomes of the job."""
-        if self.stopping:
-            return timedelta(0)
-        if not self._client.connected:
-            return BUS_RETRY_DELAY
-        if not await self.limiter.acquire(job.tenant_id, self._settings.permit_timeout_s):
-            return timedelta(seconds=self.limiter.retry_delay(job.tenant_id))
+    @property
+    def room(self) -> int:
+        """Return for how many more runs there are permits, for one tenant or another."""
+        return 0 if self.stopping or not self._client.connected else self.limiter.room
+
+    async def execute(self, work: JobPayload | ClaimedAttempt) -> JobDelay:
+        """Carry out an attempt of a run; return what becomes of the job.
+
+        An attempt that was claimed already comes with a permit of its tenant.
+        """
+        if isinstance(work, ClaimedAttempt):
+            tenant_id = work.run.tenant_id
+        else:
+            tenant_id, delay = work.tenant_id, await self._delay_without_permit(work.tenant_id)
+            if delay is not None:
+                return delay
         acquired_at_s = monotonic()
         try:
-            result = await self._attempt(job)
+            result = await self._attempt(work)
         except Exception as error:
-            if not is_unavailable(error):
+            if not is_unavailable(error) or isinstance(work, ClaimedAttempt):
                 raise
-            log.warning("could not claim run: %r", error, extra=fields(run=job.run_id))
+            log.warning("could not claim run: %r", error, extra=fields(run=work.run_id))
             return DATABASE_RETRY_DELAY
         finally:
-            self.limiter.release(job.tenant_id, monotonic() - acquired_at_s)
+            self.limiter.release(tenant_id, monotonic() - acquired_at_s)
         if not isinstance(result, AttemptResult):
             return result
         return self._account(result, await self._writes.add(result))
 
-    async def _attempt(self, job: JobPayload) -> AttemptResult | JobDelay:
+    async def _delay_without_permit(self, tenant_id: str) -> timedelta | None:
+        """Acquire a permit; return the delay before the next try where there is none."""
+        if self.stopping:
+            return timedelta(0)
+        if not self._client.connected:
+            return BUS_RETRY_DELAY
+        if not await self.limiter.acquire(tenant_id, self._settings.permit_timeout_s):
+            return timedelta(seconds=self.limiter.retry_delay(tenant_id))
+        return None
+
+    async def _attempt(self, work: JobPayload | ClaimedAttempt) -> AttemptResult | JobDelay:
         # The permit may have come long after it was asked for: no attempt begins while stopping.
-        attempt = timedelta(0) if self.stopping else await self._claims.add(job)
+        if isinstance(work, ClaimedAttempt):
+            attempt: ClaimedAttempt | JobDelay = work
+            if self.stopping:
+                return AttemptResult(attempt=work, handed_back=True)
+        else:
+            attempt = timedelta(0) if self.stopping else await self._claims.add(work)
         if not isinstance(attempt, ClaimedAttempt):
             return attempt
         if attempt.lost is not None:

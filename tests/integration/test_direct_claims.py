@@ -1,0 +1,232 @@
+"""Runs that are claimed in the transaction that plans them: their share, and what faults leave."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from time import monotonic
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+
+from service.flow_control.fair_limiter import FairLimiter
+from service.rules.planning import PlanningRules, SlotCache
+from service.runtime.metrics import Metrics
+from service.storage.runs import occurrences
+from service.storage.runs.queue import JobPayload
+from service.worker.direct_claims import ClaimBatch
+from service.worker.firing import FiringSettings
+from service.worker.planner import PlannerSettings, plan_due
+from service.worker.runner_client import RunnerClient
+from service.worker.worker import Worker, WorkerSettings
+from tests.support import schedule_rows
+from tests.support.eventually import eventually
+from tests.support.faulty_proxy import Disturbance, FaultyProxy, faulty_proxy
+from tests.support.firing_stack import SLOT, Stack, firing_stack
+from tests.support.firing_stack import job as job_of
+from tests.support.keys import WORKER_KEY
+from tests.support.runner_double import ReceivedCall
+
+JOBS = """
+SELECT r.status, r.attempts, r.fence, r.worker, q.status::text AS job, q.queue_manager_id AS owner
+FROM ext_scheduler.runs r LEFT JOIN ext_scheduler.pgqueuer q
+  ON convert_from(q.payload, 'UTF8')::jsonb ->> 'run_id' = r.id::text
+ORDER BY r.status, r.id
+"""
+NEVER_LATE = PlannerSettings(rules=PlanningRules(late_after=timedelta(minutes=10)))
+
+
+@pytest.fixture
+async def stack(pool: asyncpg.Pool, nats_url: str) -> AsyncIterator[Stack]:
+    async with firing_stack(pool, nats_url) as stack:
+        yield stack
+
+
+def batch(stack: Stack, limiter: FairLimiter | None = None, room: int = 100) -> ClaimBatch:
+    """What the planner gets of the worker called worker-1."""
+    return ClaimBatch(
+        owner=uuid4(),
+        settings=stack.settings,
+        limiter=limiter or stack.executor.limiter,
+        room=room,
+        began_at_s=monotonic(),
+    )
+
+
+async def planned(stack: Stack, claims: ClaimBatch, count: int = 1) -> list[JobPayload]:
+    """Plan that many schedules of one tenant, and commit; nothing of it is started."""
+    async with stack.pool.acquire() as connection:
+        ids = [
+            await schedule_rows.schedule(connection, stack.made, due_at=SLOT) for _ in range(count)
+        ]
+        await plan_due(connection, stack.clock.now, PlannerSettings(), SlotCache(), claims)
+    return [job_of(stack.made.tenant_id, id_, SLOT) for id_ in ids]
+
+
+async def test_a_planned_run_is_written_as_claimed(stack: Stack) -> None:
+    claims = batch(stack)
+    (job,) = await planned(stack, claims)
+    (row,) = await stack.pool.fetch(JOBS)
+    assert dict(row) == {
+        "status": "running",
+        "attempts": 1,
+        "fence": 1,
+        "worker": "worker-1",
+        "job": "picked",
+        "owner": claims.owner,
+    }
+    (attempt,) = claims.attempts.values()
+    run = await stack.run(job)
+    assert (attempt.run.lease_until, attempt.run.started_at) == (
+        run["lease_until"],
+        run["started_at"],
+    )
+    assert run["lease_until"] == stack.clock.now + stack.settings.lease
+    assert await stack.executor.execute(attempt) is None
+    assert (await stack.run(job))["status"] == "success"
+    assert len(stack.runner.calls) == 1
+    assert await stack.pool.fetchval("SELECT count(*) FROM ext_scheduler.active_runs") == 0
+
+
+async def test_a_tenant_gets_its_share_and_the_rest_waits_in_the_queue(stack: Stack) -> None:
+    claims = batch(stack, FairLimiter(20))
+    await planned(stack, claims, 30)
+    rows = await stack.pool.fetch(JOBS)
+    assert [row["job"] for row in rows if row["status"] == "running"] == ["picked"] * 10
+    assert [row["job"] for row in rows if row["status"] == "queued"] == ["queued"] * 20
+    assert len(claims.attempts) == claims.limiter.in_use == 10
+
+
+async def test_no_more_is_claimed_than_there_is_room_for(stack: Stack) -> None:
+    claims = batch(stack, room=3)
+    await planned(stack, claims, 5)
+    assert len(claims.attempts) == 3
+
+
+async def test_a_run_beside_an_active_one_is_queued(stack: Stack) -> None:
+    async with stack.pool.acquire() as connection:
+        id_ = await schedule_rows.schedule(connection, stack.made)
+    manual = await stack.manual(id_)
+    release = asyncio.Event()
+
+    async def held(_: ReceivedCall) -> bytes:
+        await release.wait()
+        return b'{"status":200}'
+
+    stack.runner.script = held
+    running = asyncio.create_task(stack.executor.execute(manual))
+    await eventually(lambda: stack.runner.calls)
+    await stack.pool.execute(
+        "INSERT INTO ext_scheduler.timers (tenant_id, schedule_id, install_id, cron, timezone,"
+        " due_at) SELECT tenant_id, id, install_id, cron, timezone, $1 FROM"
+        " tenant_extension_schedule",
+        SLOT,
+    )
+    claims = batch(stack)
+    async with stack.pool.acquire() as connection:
+        await plan_due(connection, stack.clock.now, PlannerSettings(), SlotCache(), claims)
+    assert claims.attempts == {}
+    job = job_of(stack.made.tenant_id, id_, SLOT)
+    assert (await stack.run(job))["status"] == "queued"
+    assert await stack.another(worker="worker-2").execute(job) is None
+    assert (await stack.run(job))["status"] == "skipped_overlap"
+    release.set()
+    await running
+
+
+async def test_an_occurrence_that_was_planned_before_holds_nothing(stack: Stack) -> None:
+    first = batch(stack)
+    (job,) = await planned(stack, first)
+    await stack.executor.execute(next(iter(first.attempts.values())))
+    await stack.pool.execute("UPDATE ext_scheduler.timers SET due_at = $1", SLOT)
+    again = batch(stack)
+    async with stack.pool.acquire() as connection:
+        await plan_due(connection, stack.clock.now, PlannerSettings(), SlotCache(), again)
+    assert again.attempts == {}
+    assert await stack.pool.fetchval("SELECT count(*) FROM ext_scheduler.active_runs") == 0
+    assert (await stack.run(job))["attempts"] == 1
+
+
+async def test_a_worker_that_dies_before_the_call_is_succeeded_after_the_lease(
+    stack: Stack,
+) -> None:
+    (job,) = await planned(stack, batch(stack))
+    second = stack.another(worker="worker-2")
+    wait = await second.execute(job)
+    assert wait is not None
+    assert wait >= stack.settings.lease
+    assert stack.runner.calls == []
+    stack.clock.forward(wait.total_seconds())
+    assert await second.execute(job) is None
+    run = await stack.run(job)
+    assert (run["status"], run["attempts"], run["fence"]) == ("success", 2, 2)
+    assert [call.key for call in stack.runner.calls] == [str(job.run_id)]
+
+
+async def test_an_attempt_that_comes_too_late_is_handed_back_uncounted(stack: Stack) -> None:
+    claims = batch(stack)
+    claims.began_at_s -= 60.0
+    (job,) = await planned(stack, claims)
+    (attempt,) = claims.attempts.values()
+    assert await stack.executor.execute(attempt) == timedelta(0)
+    run = await stack.run(job)
+    assert (run["status"], run["attempts"]) == ("queued", 0)
+    assert stack.runner.calls == []
+    assert await stack.another().execute(job) is None
+    assert (await stack.run(job))["status"] == "success"
+
+
+@pytest.fixture
+async def proxy(database: str) -> AsyncIterator[FaultyProxy]:
+    async with faulty_proxy(database) as proxy:
+        yield proxy
+
+
+async def test_what_an_unanswered_commit_claimed_is_called_once_by_the_same_worker(
+    stack: Stack, proxy: FaultyProxy, pool: asyncpg.Pool
+) -> None:
+    # A heartbeat is old only after an hour: nobody else would take the job.
+    settings = WorkerSettings(
+        planner=NEVER_LATE,
+        firing=FiringSettings(worker="worker-1"),
+        heartbeat_s=3600.0,
+        dequeue_timeout_s=0.2,
+    )
+
+    async def ended() -> list[Any]:
+        return await pool.fetch("SELECT * FROM ext_scheduler.runs WHERE status = 'success'")
+
+    async def lost() -> bool:
+        return proxy.answers_lost > 0 and await pool.fetchval(
+            "SELECT EXISTS (SELECT FROM ext_scheduler.runs)"
+        )
+
+    stopping = asyncio.Event()
+    async with asyncpg.create_pool(proxy.dsn, min_size=1, max_size=8) as own:
+        client = RunnerClient(stack.client, lambda: WORKER_KEY)
+        worker = Worker(own, client, Metrics(), settings)
+        running = asyncio.create_task(worker.run(stopping))
+        await eventually(lambda: pool.fetchval("SELECT EXISTS (SELECT FROM ext_scheduler.workers)"))
+        proxy.disturb(Disturbance.LOST_COMMITS)
+        await due_now(pool, stack)
+        await eventually(lost)
+        proxy.disturb(Disturbance.NONE)
+        await eventually(ended)
+        stopping.set()
+        await running
+    assert len({call.key for call in stack.runner.calls}) == 1
+
+
+async def due_now(pool: asyncpg.Pool, stack: Stack) -> UUID:
+    async with pool.acquire() as connection:
+        now = await connection.fetchval("SELECT date_trunc('minute', now())")
+        return await schedule_rows.schedule(connection, stack.made, cron="0 0 1 1 *", due_at=now)
+
+
+async def test_planning_without_claims_leaves_everything_to_the_queue(stack: Stack) -> None:
+    job = await stack.planned()
+    run = await stack.run(job)
+    assert (run["status"], run["attempts"], run["fence"], run["worker"]) == ("queued", 0, 0, None)
+    assert run["lease_until"] is run["started_at"] is None
+    assert job.run_id == occurrences.occurrence_id(job.schedule_id, SLOT, "scheduled")
