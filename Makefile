@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv check test test-fast test-interop test-postgres15 bench-rpc bench-firing bench-retention bench-refusals bench-console fmt drill rehearsal model simulate demo dev api docs lock clean
+.PHONY: help venv check test test-fast test-interop test-postgres15 bench-rpc bench-firing bench-retention bench-refusals bench-console fmt drill rehearsal model simulate mutation demo dev api docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | \
@@ -52,6 +52,9 @@ model: venv ## check the models of planning and attempts with spin, and their mu
 
 simulate: venv ## years of schedules under a moved clock and faults, each slot accounted for (SIMULATE_ARGS="--seed 1")
 	@$(BIN)/python -m tests.simulation $(SIMULATE_ARGS)
+
+mutation: venv ## change one small thing at a time and see whether a test notices (MUTATION_ARGS="rules/slots")
+	@$(BIN)/python -m tests.mutation $(MUTATION_ARGS)
 
 demo: venv ## the whole path in about two minutes: an extension schedules itself and is called on time
 	@$(BIN)/ext-scheduler demo

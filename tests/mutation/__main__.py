@@ -1,0 +1,112 @@
+"""``make mutation``: change one small thing at a time, and see whether a test notices.
+
+Runs the tests that are about a module against each of its mutants, and tells which survived. Those
+that are explained in ``explained.json`` change nothing that anybody could see.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import msgspec
+
+from tests.mutation.mutants import Mutant, mutants
+from tests.mutation.targets import Target, targets
+from tests.mutation.tried import Fate, try_all
+from tests.support.sources import ROOT
+
+PROOF = ROOT / "docs" / "proof" / "mutation.json"
+EXPLAINED = Path(__file__).parent / "explained.json"
+
+
+def main() -> int:
+    """Run; return the exit status: 1 where an unexplained mutant survived."""
+    options = argparse.ArgumentParser(prog="make mutation", description=__doc__)
+    options.add_argument("modules", nargs="*", help="part of the paths of the modules")
+    options.add_argument("--share", type=float, default=1.0, help="share of the mutants, at random")
+    options.add_argument("--seed", type=int, default=1, help="which share")
+    options.add_argument("--proof", action="store_true", help=f"write {PROOF.name}")
+    chosen = options.parse_args()
+    results = {
+        target.module: mutate(target, chosen.share, chosen.seed)
+        for target in targets()
+        if not chosen.modules or any(part in target.module for part in chosen.modules)
+    }
+    if chosen.proof:
+        write(results, chosen.share, chosen.seed)
+    return 1 if any(result["survived"] for result in results.values()) else 0
+
+
+def mutate(target: Target, share: float, seed: int) -> dict[str, Any]:
+    """Try the mutants of a module; return the counts, and those that survived."""
+    module, began = ROOT / target.module, time.monotonic()
+    explained = json.loads(EXPLAINED.read_text()).get(target.module, {})
+    random, fates, survived = Random(seed), Counter[str](), list[str]()
+    chosen = [each for each in mutants(module.read_text()) if random.random() < share]
+
+    def note(mutant: Mutant, fate: Fate) -> None:
+        if fate is Fate.SURVIVED and described(module, mutant) in explained:
+            fates["explained"] += 1
+            return
+        fates[fate.value] += 1
+        if fate is Fate.SURVIVED:
+            survived.append(described(module, mutant))
+            print(f"{target.module}:{mutant.line}: {survived[-1]}", flush=True)
+
+    name = target.module.removesuffix(".py").replace("/", ".")
+    try_all(name, target.tests, chosen, note)
+    tested, seconds = sum(fates.values()), time.monotonic() - began
+    assert tested == len(chosen), f"{target.module}: only {tested} of {len(chosen)} were tried"
+    print(f"{target.module}: {tested} mutants in {seconds:.0f} s, {dict(fates)}", flush=True)
+    return {"group": target.group, "mutants": tested, "fates": dict(fates), "survived": survived}
+
+
+def described(module: Path, mutant: Mutant) -> str:
+    """Return the line as it is, and what was changed in it."""
+    lines = module.read_text().splitlines()
+    return f"{lines[mutant.line - 1].strip()} | {mutant.what}"
+
+
+def write(results: dict[str, dict[str, Any]], share: float, seed: int) -> None:
+    """Write the results, those of modules that were left out kept as they were."""
+    document: dict[str, Any] = {"modules": {}}
+    if PROOF.exists():
+        document = json.loads(PROOF.read_text())
+    for module, result in results.items():
+        document["modules"][module] = {**result, "commit": commit(), "share": share, "seed": seed}
+    document["modules"] = dict(sorted(document["modules"].items()))
+    document["groups"] = groups(document["modules"])
+    PROOF.write_bytes(msgspec.json.format(msgspec.json.encode(document)) + b"\n")
+
+
+def groups(modules: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the counts of each group, and the share of the mutants that were killed."""
+    counted: dict[str, dict[str, Any]] = {}
+    for group in sorted({each["group"] for each in modules.values()}):
+        of_group = [each for each in modules.values() if each["group"] == group]
+        mutants_of_group = sum(each["mutants"] for each in of_group)
+        survived = sum(len(each["survived"]) for each in of_group)
+        explained = sum(each["fates"].get("explained", 0) for each in of_group)
+        counted[group] = {
+            "mutants": mutants_of_group,
+            "explained": explained,
+            "survived": survived,
+            "killed_percent": round(100 * (1 - survived / max(mutants_of_group - explained, 1)), 1),
+        }
+    return counted
+
+
+def commit() -> str:
+    """Return the commit that was tested; with a mark where files are changed."""
+    words = ["git", "describe", "--always", "--abbrev=12", "--dirty", "--exclude=*"]
+    return subprocess.run(words, check=False, capture_output=True, text=True).stdout.strip()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
