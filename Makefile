@@ -70,6 +70,7 @@ api: venv ## write the contract to docs/api: AsyncAPI, TypeScript, WIT
 
 docs: venv ## write the tables of docs/*.md that come from the code
 	@$(BIN)/python -m tests.support.guide_tables
+	@$(BIN)/python -m tests.support.proof_page
 
 bench-rpc: venv ## what a responder answers a second, next to the bus and the database alone (BENCH_ARGS="--others 1000000")
 	@$(BIN)/python -m bench.rpc $(BENCH_ARGS)

@@ -1,0 +1,224 @@
+"""Writes the tables of ``docs/proof.md`` from the results that the runs left.
+
+``python -m tests.support.proof_page``. Nothing in those tables is written by hand.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from tests.support.sources import ROOT
+
+PAGE = ROOT / "docs" / "proof.md"
+PROOF = ROOT / "docs" / "proof"
+MODEL = ROOT / "model" / "results.json"
+NOT_YET = "not run"
+
+
+class Promise(Struct, frozen=True):
+    """What is promised, and what of each check would have shown that it is broken.
+
+    ``model`` is (model, property); the others are kinds of violations.
+    """
+
+    text: str
+    model: tuple[str, str] | None
+    simulation: tuple[str, ...]
+    drill: tuple[str, ...]
+
+
+PROMISES = (
+    Promise(
+        "a slot has at most one run",
+        ("planning", "assertion at the insert"),
+        ("slot with two runs",),
+        ("slot with two occurrences",),
+    ),
+    Promise(
+        "a slot that is due is fired, or counted as missed",
+        ("planning", "`ltl every_slot_is_accounted_for`"),
+        ("slot without its run", "missed count is not the number of missed slots"),
+        ("slot missing", "missed count without missed slots"),
+    ),
+    Promise(
+        "nothing fires that is not due",
+        None,
+        ("run for a slot that was not due", "run with the wrong trigger", "call without a run"),
+        (
+            "run for a slot that was not due",
+            "run or call before its slot",
+            "call without a run record",
+        ),
+    ),
+    Promise(
+        "a run ends",
+        ("attempts", "`ltl every_slot_ends`"),
+        ("run never ended", "work that is never done"),
+        ("run never ended",),
+    ),
+    Promise(
+        "an attempt is called once, and there are four at most",
+        ("attempts", "assertion at the claim"),
+        ("attempt called twice", "more attempts than allowed"),
+        ("attempt called twice", "more attempts than allowed"),
+    ),
+    Promise(
+        "what a worker writes that has lost its run changes nothing",
+        ("attempts", "assertion at the write"),
+        ("run that does not show its last attempt", "two events for the end of one run"),
+        ("last-run fields wrong",),
+    ),
+    Promise(
+        "a schedule is not called twice at once",
+        ("attempts", "assertion at the claim"),
+        ("two calls of a schedule at once",),
+        ("two calls of a schedule at once",),
+    ),
+    Promise(
+        "no call after an acknowledged pause, disabling or deletion, but of an attempt under way",
+        ("attempts", "assertion at the call"),
+        ("call although paused, disabled or deleted",),
+        ("call for a deleted schedule", "call for a disabled schedule"),
+    ),
+    Promise(
+        "an acknowledged change is kept, and its timer is right",
+        None,
+        ("timer that is wrong, missing or left over", "change refused without a reason"),
+        (
+            "acknowledged change lost",
+            "schedule there that was deleted, or never made",
+            "timer wrong, missing or left over",
+        ),
+    ),
+)
+
+
+def tables() -> dict[str, str]:
+    """Return the tables of the page, by the names of their places."""
+    simulation, drill, mutation = (_read(PROOF / f"{name}.json") for name in SOURCES)
+    cases = [case for case in json.loads(MODEL.read_text()) if not case["case"]["finds"]]
+    return {
+        "runs": _runs(cases, simulation, drill, mutation),
+        "promises": _promises(cases, simulation, drill),
+        "planted": _planted(simulation),
+        "mutation": _mutation(mutation),
+    }
+
+
+SOURCES = ("simulation", "drill", "mutation")
+
+
+def _read(file: Path) -> dict[str, Any]:
+    return json.loads(file.read_text()) if file.exists() else {}
+
+
+def _runs(
+    cases: list[dict[str, Any]],
+    simulation: dict[str, Any],
+    drill: dict[str, Any],
+    mutation: dict[str, Any],
+) -> str:
+    states = sum(case["states"] for case in cases)
+    lines = ["| check | size | seed | commit |", "|---|---|---|---|"]
+    lines.append(
+        f"| [model](model.md) | {len(cases)} runs without an error, {states:,} states"
+        " | all states, or by hash | as in `model/results.json` |"
+    )
+    if simulation:
+        counts = simulation["counts"]
+        lines.append(
+            f"| [simulation](#the-simulation) | {simulation['slots']:,} slots,"
+            f" {simulation['fired']:,} of them fired, {counts.get('call', 0):,} calls,"
+            f" {simulation['worlds']} worlds, {simulation['seconds']:,} s"
+            f" | {simulation['seed']} | `{simulation['commit'][:12]}` |"
+        )
+    if drill:
+        faults, calls = sum(drill["faults"].values()), drill["expected"]["call"]
+        lines.append(
+            f"| [drill](drill.md) | {faults} faults, {drill['changes']:,} changes, {calls:,} calls,"
+            f" {drill['seconds']:,} s | {drill['seed']} | `{drill['commit'][:12]}` |"
+        )
+    if mutation:
+        tried = sum(group["mutants"] for group in mutation["groups"].values())
+        commits = sorted({module["commit"][:12] for module in mutation["modules"].values()})
+        shown = ", ".join(f"`{commit}`" for commit in commits)
+        lines.append(f"| [mutation](#mutation-of-the-code) | {tried:,} mutants | — | {shown} |")
+    return "\n".join(lines)
+
+
+def _promises(
+    cases: list[dict[str, Any]], simulation: dict[str, Any], drill: dict[str, Any]
+) -> str:
+    lines = ["| promise | model | simulation | drill |", "|---|---|---|---|"]
+    lines += [
+        f"| {promise.text} | {_model(promise, cases)}"
+        f" | {_violations(promise.simulation, simulation)} | {_violations(promise.drill, drill)} |"
+        for promise in PROMISES
+    ]
+    return "\n".join(lines)
+
+
+def _model(promise: Promise, cases: list[dict[str, Any]]) -> str:
+    if promise.model is None:
+        return "—"
+    model, checked = promise.model
+    liveness = "ltl" in checked
+    of_kind = [
+        case
+        for case in cases
+        if case["case"]["model"] == model and case["case"]["liveness"] == liveness
+    ]
+    errors = sum(case["error"] for case in of_kind)
+    states = sum(case["states"] for case in of_kind)
+    return f"{checked}: {errors} errors in {states:,} states"
+
+
+def _violations(kinds: tuple[str, ...], results: dict[str, Any]) -> str:
+    if not results:
+        return NOT_YET
+    found = results["violations"]
+    return "; ".join(f"{kind}: {found[kind]}" for kind in kinds)
+
+
+def _planted(simulation: dict[str, Any]) -> str:
+    lines = ["| planted in the simulation | found as |", "|---|---|"]
+    for name, kinds in simulation.get("planted", {}).items():
+        lines.append(f"| `{name}` | {'; '.join(kinds) or 'NOT FOUND'} |")
+    return "\n".join(lines)
+
+
+def _mutation(mutation: dict[str, Any]) -> str:
+    lines = [
+        "| module | mutants | killed | explained | survived | share tried |",
+        "|---|--:|--:|--:|--:|--:|",
+    ]
+    for name, module in mutation.get("modules", {}).items():
+        explained, survived = module["fates"].get("explained", 0), len(module["survived"])
+        killed = module["mutants"] - explained - survived
+        lines.append(
+            f"| `{name}` | {module['mutants']} | {killed} | {explained} | {survived}"
+            f" | {module['share']:.0%} |"
+        )
+    for name, group in mutation.get("groups", {}).items():
+        lines.append(
+            f"| **{name}** | {group['mutants']} | {group['killed_percent']} %"
+            f" | {group['explained']} | {group['survived']} | |"
+        )
+    return "\n".join(lines)
+
+
+def written(page: str) -> str:
+    """Return the page with its tables as the results have them."""
+    for name, table in tables().items():
+        begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
+        head, _, rest = page.partition(begin)
+        _, found, tail = rest.partition(end)
+        assert found, name
+        page = f"{head}{begin}{table}\n{end}{tail}"
+    return page
+
+
+if __name__ == "__main__":
+    PAGE.write_text(written(PAGE.read_text()))
