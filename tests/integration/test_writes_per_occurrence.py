@@ -1,0 +1,68 @@
+"""What one occurrence writes, from its timer to its published event."""
+
+import asyncpg
+import pytest
+
+from service.rules.planning import SlotCache
+from service.storage.runs import queue
+from service.worker.outbox_publisher import OutboxPublisher
+from service.worker.planner import PlannerSettings, plan_due
+from tests.integration.test_direct_claims import batch
+from tests.support import schedule_rows
+from tests.support.firing_stack import SLOT, Stack, firing_stack
+
+COUNT = 50
+
+# Of an update that is not heap-only, and of an insert, each index may get an entry. A partial index
+# counts like any other: this is an upper bound.
+WRITTEN = """
+SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::integer AS rows,
+  coalesce(sum((n_tup_ins + n_tup_upd - n_tup_hot_upd)
+    * (SELECT count(*) FROM pg_index i WHERE i.indrelid = s.relid)), 0)::integer AS entries
+FROM pg_stat_user_tables s
+"""
+
+MAX_ROWS = 10
+"""Run, job, hold and event are inserted, the last three deleted again; run, schedule and timer are
+updated."""
+MAX_ENTRIES = 22
+
+
+@pytest.fixture
+async def only_connection(database: str) -> asyncpg.Pool:
+    """A pool of one: a session knows at once what it has written itself."""
+    return await asyncpg.create_pool(database, min_size=1, max_size=1)
+
+
+async def written(pool: asyncpg.Pool) -> asyncpg.Record:
+    await pool.execute("SELECT pg_stat_force_next_flush()")
+    row = await pool.fetchrow(WRITTEN)
+    assert row is not None
+    return row
+
+
+async def test_an_occurrence_writes_ten_rows(only_connection: asyncpg.Pool, nats_url: str) -> None:
+    async with only_connection as pool, firing_stack(pool, nats_url) as stack:
+        async with pool.acquire() as connection:
+            for _ in range(COUNT):
+                await schedule_rows.schedule(connection, stack.made, due_at=SLOT)
+        before = await written(pool)
+        await fire(stack)
+        after = await written(pool)
+        assert len(stack.runner.calls) == COUNT
+        assert await pool.fetchval("SELECT count(*) FROM ext_scheduler.outbox") == 0
+    assert (after["rows"] - before["rows"]) / COUNT == MAX_ROWS
+    assert (after["entries"] - before["entries"]) / COUNT <= MAX_ENTRIES
+
+
+async def fire(stack: Stack) -> None:
+    """Plan and claim, call, write the results, end the jobs, publish the events."""
+    claims = batch(stack)
+    async with stack.pool.acquire() as connection:
+        await plan_due(connection, stack.clock.now, PlannerSettings(), SlotCache(), claims)
+    assert len(claims.attempts) == COUNT
+    for attempt in claims.attempts.values():
+        assert await stack.executor.execute(attempt) is None
+    async with stack.pool.acquire() as connection:
+        await queue.end(connection, list(claims.attempts), claims.owner)
+    assert await OutboxPublisher(stack.pool, stack.client).publish_batch() == COUNT
