@@ -18,9 +18,19 @@ if (zone && known !== "timezone=" + encodeURIComponent(zone)) {
 // The stream says that something changed; the page asks what, but not while it is hidden.
 const stream = document.body.dataset.live;
 if (stream && window.EventSource) {
+  // What a person has opened stays open.
+  window.Idiomorph.defaults.callbacks.beforeAttributeUpdated = (name, node) =>
+    !(name === "open" && node instanceof HTMLDetailsElement);
+  // What a person has typed or chosen stays: nothing is exchanged until it is sent or taken back.
+  const isFilledIn = (field) =>
+    field.type === "checkbox"
+      ? field.checked !== field.defaultChecked
+      : field.value !== field.defaultValue;
+  const isBusy = () =>
+    [...document.querySelectorAll("#live input, #live textarea")].some(isFilledIn);
   let missed = false;
   const announce = () => {
-    missed = document.hidden;
+    missed = document.hidden || isBusy();
     if (!missed) {
       window.htmx.trigger(document.body, "changed");
     }
