@@ -7,14 +7,17 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from html import unescape
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import aiohttp
+import msgspec
 from msgspec import Struct
 
 from console.links import sign_link
 from console.people import PERMISSIONS, Person, normalised
 from contracts.context import Key, key_set_document
+from contracts.events import Event, EventType
+from contracts.subjects import event_subject
 from devstack.embedded import Nats, embedded_nats
 from devstack.embedded.servers import free_port
 from devstack.processes import Program, running
@@ -22,7 +25,7 @@ from service.storage.engine.connection import Connection
 from tests.support.keys import OPERATOR_JWK, OPERATOR_KEY, write_key_set
 from tests.support.platform import Installed
 from tests.support.responders import PATIENT, responders
-from tests.support.shipped_nats import CONFIG, ENVIRONMENT, PASSWORDS
+from tests.support.shipped_nats import CONFIG, ENVIRONMENT, PASSWORDS, connected
 
 HTML = {"Accept": "text/html"}
 RUN = """
@@ -159,3 +162,20 @@ async def add_run(
         RUN, made.tenant_id, made.install_id, schedule_id, slot, status, error
     )
     return run_id
+
+
+async def publish(console: ConsoleStack, tenant_id: str) -> None:
+    """Publish the event of a run of a tenant, as a worker does."""
+    install_id = str(uuid4())
+    event = Event(
+        id=str(uuid4()),
+        type=EventType.RUN_SUCCEEDED,
+        tenant_id=tenant_id,
+        install_id=install_id,
+        at="2026-03-29T00:30:00.000Z",
+        data={},
+    )
+    async with connected(console.nats, "service") as (client, _):
+        subject = event_subject(tenant_id, install_id, event.type)
+        await client.publish(subject, msgspec.json.encode(event))
+        await client.flush()
