@@ -9,6 +9,9 @@ from tests.support.sources import ROOT
 FAR = ("test_guides", "test_request_batcher", "test_hostile_bodies")
 """Tests that import a rule, and are about something else."""
 
+BEHIND = {"text": ("test_fields", "test_payload"), "columns": ("test_capabilities",)}
+"""Tests that use a rule by way of another one."""
+
 UNIT = ROOT / "tests" / "unit"
 RULES = sorted(
     str(file.relative_to(ROOT))
@@ -36,6 +39,7 @@ def rules() -> list[Target]:
             for file in sorted(UNIT.glob("test_*.py"))
             if _imports(file, parent, last)
         ]
+        tests += [f"tests/unit/{more}.py" for more in BEHIND.get(last, ())]
         found.append(Target(module, tuple(_own_first(last, tests)), "rules"))
     return found
 

@@ -15,8 +15,12 @@ from typing import Any
 
 import pytest
 from _pytest.main import pytest_runtestloop as run_collected
+from hypothesis import is_hypothesis_test, settings
 
 from tests.mutation.mutants import Mutant
+
+EXAMPLES = 30
+"""Of each property; they are tried after all other tests."""
 
 
 class Fate(StrEnum):
@@ -36,6 +40,14 @@ class _Trial:
         self._name = name
         self._mutants = mutants
         self._on_fate = on_fate
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self) -> None:
+        settings.register_profile("mutation", parent=settings(), max_examples=EXAMPLES)
+        settings.load_profile("mutation")
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items.sort(key=lambda item: is_hypothesis_test(getattr(item, "obj", None)))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
