@@ -29,10 +29,11 @@ from tests.simulation.violations import Tally, ViolationKind
 from tests.support.sources import ROOT
 
 TEMPLATE = "simulated_template"
+LARGE = 20_000
 SMALL = WorldSize(schedules=60, slots=300)
 PROOF = ROOT / "docs" / "proof" / "simulation.json"
 SHOWN = 5
-TRACED = 60
+TRACED = 200
 
 
 def main() -> int:
@@ -41,7 +42,7 @@ def main() -> int:
     options.add_argument("--slots", type=int, default=1_000_000, help="slots to fire in all")
     options.add_argument("--seed", type=int, default=int(time.time()) % 1_000_000_000)
     options.add_argument("--schedules", type=int, default=1_000, help="schedules of a world")
-    options.add_argument("--world", type=int, default=20_000, help="slots to fire in a world")
+    options.add_argument("--world", type=int, help="slots to fire in a world")
     options.add_argument("--seconds", type=float, default=1e9, help="begin nothing after so long")
     options.add_argument("--plant", choices=sorted(PLANTED), help="a fault to be found")
     options.add_argument("--json", type=Path, help="file for the results, as JSON")
@@ -51,7 +52,7 @@ def main() -> int:
     chosen = options.parse_args()
     size = WorldSize(
         schedules=chosen.schedules,
-        slots=min(chosen.world, chosen.slots),
+        slots=chosen.world or min(LARGE, chosen.slots),
         seconds=chosen.seconds,
     )
     logging.disable(logging.CRITICAL)  # the workers report every fault

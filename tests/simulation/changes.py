@@ -123,7 +123,6 @@ class Population:
         enabled = not schedule.enabled
         missing = schedule.path not in PATHS[self.versions[schedule.tenant_id]]
         self.doubt([schedule])
-        await self.world.hold_claimed()
         answer = await self._update(id_, schedule, refused=enabled and missing, enabled=enabled)
         if answer is not None:
             schedule.restart(self.now)
@@ -135,7 +134,6 @@ class Population:
         if schedule is None:
             return
         self.doubt([schedule])
-        await self.world.hold_claimed()
         install = str(schedule.install_id)
         if await self._ask("deleteSchedule", installId=install, scheduleId=str(id_)) is not None:
             schedule.restart(self.now)
@@ -158,7 +156,6 @@ class Population:
         paused = tenant not in oracle.paused
         of = [each for each in oracle.schedules.values() if each.tenant_id == tenant]
         self.doubt(of)
-        await self.world.hold_claimed()
         if await self._ask("setTenantPaused", tenantId=tenant, paused=paused) is None:
             return
         if paused:
@@ -175,7 +172,6 @@ class Population:
         enabled = install in oracle.disabled
         of = [each for each in oracle.schedules.values() if each.install_id == install]
         self.doubt(of)
-        await self.world.hold_claimed()
         id_ = str(install)
         if await self._ask("setInstallEnabled", installId=id_, enabled=enabled) is None:
             return
@@ -196,7 +192,6 @@ class Population:
             if each.install_id == install and not each.deleted
         ]
         self.doubt(of)
-        await self.world.hold_claimed()
         answer = await self._ask(
             "updateInstall",
             installId=str(install),
@@ -252,5 +247,7 @@ class Population:
         done = bool(answer.get("success"))
         if done == refused:
             self.world.tally.found(ViolationKind.REFUSED, f"{op} {body}: {answer}")
+        # What was claimed before it was done may still be called: nothing stops to fire earlier.
+        await self.world.hold_claimed()
         self.world.note(f"{op} {body} {'' if done else answer}")
         return answer if done else None

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.admin import ADMIN_OPS
+from contracts.inputs import MAX_CAPABILITIES
 from contracts.times import Instant
 from service.rules import cursors
 from service.rules.admin_fields import check, in_order
@@ -118,3 +119,48 @@ def test_a_page_ends_at_its_limit_or_when_it_is_large() -> None:
     assert cursors.fitting([6, 6, 6], 3, budget=12) == 2
     assert cursors.fitting([20, 1], 3, budget=12) == 1
     assert cursors.fitting([], 3) == 0
+
+
+@pytest.mark.parametrize(
+    ("op", "raw"),
+    [
+        ("listSchedules", {"limit": 1}),
+        ("listSchedules", {"limit": 200}),
+        ("runHistory", {"status": "error"}),
+        ("purgeTenant", {"tenantId": "t" * 255}),
+        ("disableSchedules", {"installId": ID}),
+        ("createSchedule", {"installId": ID, "cron": "* * * * *", "payload": {"a": 1}}),
+        ("createSchedule", {"installId": ID, "cron": "* * * * *", "payload": [1]}),
+    ],
+)
+def test_a_value_at_its_bound_is_kept(op: str, raw: dict[str, Any]) -> None:
+    checked = check(raw, ADMIN_OPS[op].input)
+    assert checked.errors == {}
+    assert checked.values == raw
+
+
+def test_a_value_of_several_types_names_them() -> None:
+    wrong = errors("createSchedule", installId=ID, cron="* * * * *", payload="text")
+    assert wrong == {"payload": "Wrong type (expected object or array)"}
+
+
+def test_a_list_is_as_long_as_it_may_be_and_no_longer() -> None:
+    body = {"tenantId": "t", "contentHash": "h"}
+    manifest = {"name": "n", "publisher": "p", "version": "1"}
+
+    def granting(count: int) -> dict[str, str]:
+        grants = [f"cap:{number}" for number in range(count)]
+        return errors("registerInstall", **body, manifest=manifest, grants=grants)
+
+    assert granting(MAX_CAPABILITIES) == {}
+    message = f"Too many entries (max {MAX_CAPABILITIES})"
+    assert granting(MAX_CAPABILITIES + 1) == {"grants": message}
+
+
+def test_no_more_than_a_hundred_errors_are_told() -> None:
+    api = {"endpoints": [{"method": 1, "path": 1} for _ in range(80)]}
+    manifest = {"name": "n", "publisher": "p", "version": "1", "api": api}
+    body = {"tenantId": "t", "contentHash": "h", "manifest": manifest}
+    assert len(errors("registerInstall", **body)) == 100
+    many = errors("registerInstall", **{**body, "grants": [1] * 60, "manifest": {}})
+    assert "grants[59]" in many
