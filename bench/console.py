@@ -33,6 +33,8 @@ from service.storage.runs import partitions
 
 SCHEDULES_EACH, RUNS_EACH, DAYS = 50, 5, 30
 PREFIX = "bench"
+MINUTES_EACH = DAYS * 24 * 60 // RUNS_EACH
+"""One run of each schedule lies in each such period."""
 TARGET_MS = 300
 STATES = "ARRAY['success', 'success', 'success', 'success', 'error']"
 INSTALLS = """
@@ -68,11 +70,12 @@ RUNS = f"""
 INSERT INTO ext_scheduler.runs (tenant_id, id, install_id, schedule_id, slot, kind, trigger, status,
   attempts, queued_at, started_at, finished_at, duration_ms, http_status, worker)
 SELECT s.tenant_id, gen_random_uuid(), s.install_id, s.id, t.slot, 'scheduled', 'schedule',
-  ({STATES})[1 + $1::integer % 5], 1, t.slot, t.slot + interval '8 milliseconds',
+  ({STATES})[1 + t.minute % 5], 1, t.slot, t.slot + interval '8 milliseconds',
   t.slot + interval '20 milliseconds', 12, 200, 'worker'
 FROM tenant_extension_schedule s,
-  LATERAL (SELECT date_trunc('minute', now()) - $1 * interval '6 days'
-    - split_part(s.cron, ' ', 1)::integer * interval '1 minute' AS slot) t
+  LATERAL (SELECT ($1::integer * {MINUTES_EACH} + (hashtext(s.id::text) & 2147483647)
+    % {MINUTES_EACH}) AS minute) m,
+  LATERAL (SELECT m.minute, date_trunc('minute', now()) - m.minute * interval '1 minute' AS slot) t
 """
 TABLES = (
     "tenant_extension_schedule, tenant_extension_install, ext_scheduler.timers, ext_scheduler.runs"
