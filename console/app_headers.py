@@ -19,6 +19,7 @@ SECURITY_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Referrer-Policy": "no-referrer",
+    "Server": "ext-scheduler",
     "X-Content-Type-Options": "nosniff",
 }
 HTTPS_HEADERS = {"Strict-Transport-Security": "max-age=31536000"}

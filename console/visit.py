@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import unquote, urlencode
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -64,7 +64,7 @@ class Visit:
         self.csrf = csrf
         self.request_id = request_id
         self.now: datetime = times.utc_now()
-        self.zone: ZoneInfo = times.zone_of(request.cookies.get("timezone"))
+        self.zone: ZoneInfo = times.zone_of(unquote(request.cookies.get("timezone", "")))
         self.form: Mapping[str, str] = {}
         self.chosen: Sequence[str] = ()
         self._known_since: float | None = None

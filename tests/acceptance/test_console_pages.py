@@ -10,6 +10,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 import pytest
+from yarl import URL
 
 from tests.support import schedule_rows
 from tests.support.console_stack import ADA, Page, Visitor, add_run, running_console, visitor
@@ -175,6 +176,17 @@ async def test_chosen_schedules_are_disabled_together(
     assert (await ada.post("/schedules", form)).status == 303
     rows = await connection.fetch("SELECT id FROM tenant_extension_schedule WHERE enabled")
     assert [row["id"] for row in rows] == [third]
+
+
+async def test_times_are_on_the_clock_of_the_browser(
+    ada: Visitor, connection: asyncpg.Connection
+) -> None:
+    _, id_ = await a_schedule(connection)
+    assert "Times in UTC" in (await ada.get("/")).words
+    ada.session.cookie_jar.update_cookies({"timezone": "Asia%2FKolkata"}, URL(ada.url))
+    page = await ada.get(f"/schedules/{id_}")
+    assert "Times in Asia/Kolkata" in page.words
+    assert "In yours (Asia/Kolkata)" in page.words
 
 
 async def test_hostile_texts_are_shown_as_what_they_are(
