@@ -40,24 +40,27 @@ def main() -> int:
     }
     if chosen.proof:
         write(results, chosen.share, chosen.seed)
-    return 1 if any(result["survived"] for result in results.values()) else 0
+    unexplained = [
+        module
+        for module, result in results.items()
+        if len(result["survived"]) > explained(module, result)
+    ]
+    return 1 if unexplained else 0
 
 
 def mutate(target: Target, share: float, seed: int) -> dict[str, Any]:
     """Try the mutants of a module; return the counts, and those that survived."""
     module, began = ROOT / target.module, time.monotonic()
-    explained = json.loads(EXPLAINED.read_text()).get(target.module, {})
+    explained = explanations(target.module)
     random, fates, survived = Random(seed), Counter[str](), list[str]()
     chosen = [each for each in mutants(module.read_text()) if random.random() < share]
 
     def note(mutant: Mutant, fate: Fate) -> None:
-        if fate is Fate.SURVIVED and described(module, mutant) in explained:
-            fates["explained"] += 1
-            return
         fates[fate.value] += 1
         if fate is Fate.SURVIVED:
             survived.append(described(module, mutant))
-            print(f"{target.module}:{mutant.line}: {survived[-1]}", flush=True)
+            if survived[-1] not in explained:
+                print(f"{target.module}:{mutant.line}: {survived[-1]}", flush=True)
 
     name = target.module.removesuffix(".py").replace("/", ".")
     try_all(name, target.tests, chosen, note)
@@ -65,6 +68,17 @@ def mutate(target: Target, share: float, seed: int) -> dict[str, Any]:
     assert tested == len(chosen), f"{target.module}: only {tested} of {len(chosen)} were tried"
     print(f"{target.module}: {tested} mutants in {seconds:.0f} s, {dict(fates)}", flush=True)
     return {"group": target.group, "mutants": tested, "fates": dict(fates), "survived": survived}
+
+
+def explanations(module: str) -> dict[str, str]:
+    """Return why mutants of a module change nothing that anybody could see."""
+    found: dict[str, str] = json.loads(EXPLAINED.read_text()).get(module, {})
+    return found
+
+
+def explained(module: str, result: dict[str, Any]) -> int:
+    """Return how many of a module's surviving mutants are explained."""
+    return sum(each in explanations(module) for each in result["survived"])
 
 
 def described(module: Path, mutant: Mutant) -> str:
@@ -89,15 +103,15 @@ def groups(modules: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Return the counts of each group, and the share of the mutants that were killed."""
     counted: dict[str, dict[str, Any]] = {}
     for group in sorted({each["group"] for each in modules.values()}):
-        of_group = [each for each in modules.values() if each["group"] == group]
-        mutants_of_group = sum(each["mutants"] for each in of_group)
-        survived = sum(len(each["survived"]) for each in of_group)
-        explained = sum(each["fates"].get("explained", 0) for each in of_group)
+        of_group = {name: each for name, each in modules.items() if each["group"] == group}
+        tried = sum(each["mutants"] for each in of_group.values())
+        without_effect = sum(explained(name, each) for name, each in of_group.items())
+        survived = sum(len(each["survived"]) for each in of_group.values()) - without_effect
         counted[group] = {
-            "mutants": mutants_of_group,
-            "explained": explained,
+            "mutants": tried,
+            "explained": without_effect,
             "survived": survived,
-            "killed_percent": round(100 * (1 - survived / max(mutants_of_group - explained, 1)), 1),
+            "killed_percent": round(100 * (1 - survived / max(tried - without_effect, 1)), 1),
         }
     return counted
 

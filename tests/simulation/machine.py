@@ -130,10 +130,10 @@ class Machine:
         await self.world.move(self._within_minute(self.world.clock.now + late))
 
     async def be_out(self) -> None:
-        """Go on after hours, days or months in which nothing worked."""
+        """Go on after hours, days or weeks in which nothing worked."""
         hours = self.random.choice((1, 2, 8, 26, 26, 75))
         if self.random.random() < 0.03:
-            hours = 24 * self.random.choice((31, 190, 366))
+            hours = 24 * self.random.choice((7, 14, 31))
         away = timedelta(hours=hours * self.random.uniform(0.5, 1))
         self.world.note(f"nothing works for {away}")
         await self.world.move(self._within_minute(self.world.clock.now + away))

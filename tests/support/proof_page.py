@@ -9,6 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from tests.mutation.__main__ import explained as without_effect
 from tests.support.sources import ROOT
 
 PAGE = ROOT / "docs" / "proof.md"
@@ -195,7 +196,8 @@ def _mutation(mutation: dict[str, Any]) -> str:
         "|---|--:|--:|--:|--:|--:|",
     ]
     for name, module in mutation.get("modules", {}).items():
-        explained, survived = module["fates"].get("explained", 0), len(module["survived"])
+        explained = without_effect(name, module)
+        survived = len(module["survived"]) - explained
         killed = module["mutants"] - explained - survived
         lines.append(
             f"| `{name}` | {module['mutants']} | {killed} | {explained} | {survived}"
