@@ -177,7 +177,7 @@ class Planner:
         self._slot_cache = SlotCache()
         self._limit = self._settings.initial_batch
         self._behind = False
-        """Whether the last batch was full."""
+        """Whether the last batch was full, and the next may wait for room."""
         self._outage = Outage()
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -213,7 +213,7 @@ class Planner:
                 self._limit = settings.initial_batch
                 self._behind = False
                 return min(due_at - now, settings.poll) if due_at else settings.poll
-            summary = await self._plan(connection, now)
+            summary = await self._plan(connection, now, due_at)
             await self._report_unplannable(connection, summary)
         self._metrics.missed_slots.inc(summary.missed)
         if summary.timers == 0:
@@ -231,10 +231,14 @@ class Planner:
         if self._behind and self._claims is not None:
             await self._claims.wait_for_room(self._settings.initial_batch)
 
-    async def _plan(self, connection: Connection, now: datetime) -> PlanSummary:
-        """Plan a batch: as many as this worker has room for, and more where that is too little."""
+    async def _plan(self, connection: Connection, now: datetime, due_at: datetime) -> PlanSummary:
+        """Plan a batch: as many as this worker has room for, and more where that is too little.
+
+        It keeps pace with the calls for a while only: what is planned too late is catch-up.
+        """
         batch = min(self._limit, self._settings.batch)
-        if self._claims is not None and self._claims.room >= self._settings.initial_batch:
+        keeps_pace = now - due_at < self._settings.rules.late_after / 3
+        if keeps_pace and self._claims and self._claims.room >= self._settings.initial_batch:
             batch = min(batch, self._claims.room)
         limited = structs.replace(self._settings, batch=batch)
         self._limit = 2 * batch
@@ -243,7 +247,7 @@ class Planner:
         else:
             with self._claims.batch() as claims:
                 summary = await plan_due(connection, now, limited, self._slot_cache, claims)
-        self._behind = summary.timers == batch
+        self._behind = keeps_pace and summary.timers == batch
         return summary
 
     async def _report_unplannable(self, connection: Connection, summary: PlanSummary) -> None:
