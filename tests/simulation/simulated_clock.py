@@ -28,6 +28,17 @@ $$;
 CREATE FUNCTION simulated.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS $$
   SELECT 'epoch'::timestamptz + (SELECT last_value FROM simulated.clock) * interval '1 microsecond'
 $$;
+DO $$
+DECLARE place record;
+BEGIN
+  FOR place IN
+    SELECT format('%I.%I', table_schema, table_name) AS relation, column_name, column_default
+    FROM information_schema.columns WHERE column_default LIKE '%now()%'
+  LOOP
+    EXECUTE format('ALTER TABLE %s ALTER COLUMN %I SET DEFAULT %s', place.relation,
+      place.column_name, replace(place.column_default, 'now()', 'simulated.now()'));
+  END LOOP;
+END $$;
 """
 """A sequence, because what is set in it is seen at once by all, whatever their transactions."""
 
