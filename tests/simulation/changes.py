@@ -88,6 +88,7 @@ class Population:
         )
         if answer is not None:
             self.world.oracle.schedules[UUID(answer["scheduleId"])] = Expectation(
+                number=len(self.world.oracle.schedules),
                 tenant_id=tenant,
                 install_id=self.installs[tenant],
                 cron=cron,
@@ -152,7 +153,7 @@ class Population:
     async def pause_tenant(self) -> None:
         """Pause a tenant, or resume one that is paused."""
         oracle = self.world.oracle
-        tenant = self.random.choice([*self.tenants, *oracle.paused, *oracle.paused])
+        tenant = self.random.choice([*self.tenants, *2 * sorted(oracle.paused)])
         paused = tenant not in oracle.paused
         of = [each for each in oracle.schedules.values() if each.tenant_id == tenant]
         self.doubt(of)
@@ -168,7 +169,8 @@ class Population:
         """Disable an install, or enable one that is disabled."""
         oracle = self.world.oracle
         installs = [self.installs[tenant] for tenant in self.tenants]
-        install = self.random.choice([*installs, *oracle.disabled, *oracle.disabled])
+        disabled = [install for install in installs if install in oracle.disabled]
+        install = self.random.choice([*installs, *disabled, *disabled])
         enabled = install in oracle.disabled
         of = [each for each in oracle.schedules.values() if each.install_id == install]
         self.doubt(of)

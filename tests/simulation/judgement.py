@@ -100,7 +100,7 @@ def _judge_ends(world: Simulation, runs: list[asyncpg.Record], ends: Counter[UUI
             continue
         if attempts > MOST_ATTEMPTS:
             world.tally.found(ViolationKind.TOO_OFTEN, about)
-        answer = scripted(world.seed, run["id"], attempts)
+        answer = scripted(world.seed, world.number(run["schedule_id"]), run["slot"], attempts)
         if status == "success":
             if (run["id"], attempts) not in called:
                 world.tally.found(ViolationKind.UNCALLED, about)
@@ -123,7 +123,7 @@ def _failures(
 ) -> set[int | None]:
     """Return the statuses of the failures that a run was answered."""
     answers = [
-        scripted(world.seed, run["id"], attempt)
+        scripted(world.seed, world.number(run["schedule_id"]), run["slot"], attempt)
         for attempt in range(1, run["attempts"] + 1)
         if (run["id"], attempt) in called
     ]

@@ -86,6 +86,7 @@ class Expectation(Struct):
     the bounds of the other counts, ``carried`` what the timer carries at most.
     """
 
+    number: int
     tenant_id: str
     install_id: UUID
     cron: str

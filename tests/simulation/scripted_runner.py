@@ -68,9 +68,9 @@ class CallRecord(Struct):
     ended: int | None = None
 
 
-def scripted(seed: int, key: UUID, attempt: int) -> ScriptedAnswer:
-    """Return the answer to an attempt."""
-    chance = random.Random(zlib.crc32(f"{seed}:{key}:{attempt}".encode()))
+def scripted(seed: int, number: int, slot: datetime, attempt: int) -> ScriptedAnswer:
+    """Return the answer to an attempt at a slot of the schedule that was made as ``number``."""
+    chance = random.Random(zlib.crc32(f"{seed}:{number}:{slot.timestamp():.0f}:{attempt}".encode()))
     kinds = {
         AnswerKind.OK: 88,
         AnswerKind.FAILED: 6,
@@ -100,6 +100,7 @@ class ScriptedRunner:
         seed: int,
         senders: dict[str, Process],
         is_active: Callable[[UUID, UUID, int], bool],
+        number: Callable[[UUID], int],
     ) -> None:
         self.calls: list[CallRecord] = []
         self._client = client
@@ -107,6 +108,7 @@ class ScriptedRunner:
         self._seed = seed
         self._senders = senders
         self._is_active = is_active
+        self._number = number
         self._order = 0
         self._random = random.Random(seed)
         self._waiting: dict[str, CallRecord] = {}
@@ -121,12 +123,13 @@ class ScriptedRunner:
         document = msgspec.json.decode(message.data)["context"]
         key, attempt = UUID(headers[IDEMPOTENCY_HEADER]), int(document["attempt"])
         schedule_id = UUID(document["schedule_id"])
-        answer = scripted(self._seed, key, attempt)
+        slot = datetime.fromisoformat(document["scheduled_for"])
+        answer = scripted(self._seed, self._number(schedule_id), slot, attempt)
         self._order += 1
         call = CallRecord(
             key=key,
             schedule_id=schedule_id,
-            slot=datetime.fromisoformat(document["scheduled_for"]),
+            slot=slot,
             attempt=attempt,
             at=now,
             began=self._order,

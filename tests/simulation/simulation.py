@@ -116,6 +116,11 @@ class Simulation:
             return True
         return run_id in self.manual and self.oracle.runs_by_hand(schedule)
 
+    def number(self, schedule_id: UUID) -> int:
+        """Return as which one of all schedules this one was made; its id is not the seed's."""
+        schedule = self.oracle.schedules.get(schedule_id)
+        return -1 if schedule is None else schedule.number
+
     async def start_worker(self) -> Process:
         """Start one more worker."""
         self._started += 1
@@ -295,7 +300,9 @@ async def simulated(
         client = await stack.enter_async_context(connected(bus_url))
         world = Simulation(seed, database_url, bus_url, control, began, rewrite)
         world.admin = operator(dispatcher(pool, LIMITS))
-        world.runner = ScriptedRunner(client, world.clock, seed, world.senders, world.is_active)
+        world.runner = ScriptedRunner(
+            client, world.clock, seed, world.senders, world.is_active, world.number
+        )
         await world.runner.start()
         await world.clock.set(began)
         try:
