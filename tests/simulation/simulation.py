@@ -1,5 +1,6 @@
 """One simulated world: a database, workers, a Runner, and a clock that is moved step by step."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
@@ -36,6 +37,9 @@ MOST_WORKERS = 2
 LIMITS = Limits(
     changes_per_minute=1_000_000, max_schedules=100_000, manual_runs_per_minute=1_000_000
 )
+
+DATABASE = re.compile(r"\b(lost|unavailable)\b")
+"""In the reason of a worker that ended because its database did."""
 
 DUE = """
 SELECT (SELECT count(*) FROM ext_scheduler.timers WHERE due_at <= simulated.now()) AS due,
@@ -204,7 +208,7 @@ class Simulation:
                 error = process.work.exception()
                 self.note(f"{process.name} ended: {error!r}")
                 self.tally.counts["worker ended by itself"] += 1
-                if not isinstance(error, TimeoutError) and "lost" not in str(error):
+                if not isinstance(error, TimeoutError) and not DATABASE.search(str(error)):
                     self.tally.found(ViolationKind.ENDED, f"{process.name}: {error!r}")
                 process.kill()
             if process.dead:
