@@ -11,7 +11,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from contracts import admin_apply, admin_cron, admin_explain
+from contracts import admin_account, admin_apply, admin_cron, admin_explain
 from contracts import admin_insight as insight
 from contracts import admin_installs as installs
 from contracts import admin_reads as reads
@@ -80,6 +80,7 @@ ADMIN_OPS: Mapping[str, AdminOperation] = MappingProxyType(
         "getRun": _read(insight.GetRunInput, insight.GetRunOutput),
         "stats": _read(insight.StatsInput, insight.StatsOutput),
         "explain": _read(admin_explain.ExplainInput, admin_explain.ExplainOutput),
+        "account": _read(admin_account.AccountInput, admin_account.AccountOutput),
         "previewCron": _read(admin_cron.PreviewCronInput, admin_cron.PreviewCronOutput),
         "listEndpoints": _read(schedules.ListEndpointsInput, schedules.ListEndpointsOutput),
         "backfillEndpoints": _write(

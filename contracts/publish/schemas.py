@@ -67,6 +67,7 @@ ADMIN_REFUSALS: Mapping[str, tuple[Code, ...]] = MappingProxyType(
         "getRun": _ONE,
         "stats": _ONE,
         "explain": _ONE,
+        "account": _ONE,
         "previewCron": _FIELDS,
         "listEndpoints": _ONE,
         "backfillEndpoints": _ONE,

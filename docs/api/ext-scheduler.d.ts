@@ -71,6 +71,25 @@ declare module "alga:extension/scheduler" {
 /** What crosses the bus. */
 declare module "ext-scheduler" {
   /**
+   * The window (`from`, `to`], at most 31 days; by default the latest hour that is planned.
+   *
+   * A `cursor` keeps the window of its first page.
+   */
+  export interface AccountInput {
+    tenantId?: string | null;
+    from?: string | null;
+    to?: string | null;
+    limit?: number | null;
+    cursor?: string | null;
+  }
+  /** A page, by tenant and id; after the existing schedules those that were deleted meanwhile. */
+  export interface AccountOutput {
+    from: string;
+    to: string;
+    schedules: ScheduleSlots[];
+    nextCursor?: string | null;
+  }
+  /**
    * A schedule as administrators see it; `adopt` takes over one `drivenBy` `other`.
    *
    * `extension` is `publisher/name`, `words` the expression in English where it can be read;
@@ -915,6 +934,35 @@ declare module "ext-scheduler" {
     nextRunAt: string | null;
     revision: number;
   }
+  /**
+   * What became of the slots of a schedule; `fired` to `unaccounted` add up to `slots`.
+   *
+   * `skipped` counts by the run's reason; `swallowed` by `tenant_paused`,
+   * `install_disabled`, `schedule_disabled`; `superseded` slots had not been planned when
+   * the schedule was changed; `waiting` ones are due and about to be planned.
+   * `unaccountedSlots` are the first 20. `absent` slots did not exist, because the schedule was
+   * `created`, `updated` or `deleted` within the window, or `driven_by_other`.
+   * `deletedAt` is null where the schedule exists.
+   */
+  export interface ScheduleSlots {
+    scheduleId: string;
+    tenantId: string;
+    installId: string;
+    name: string | null;
+    cron: string;
+    timezone: string;
+    deletedAt: string | null;
+    slots: number;
+    fired: number;
+    missed: number;
+    skipped: Record<string, number>;
+    swallowed: Record<string, number>;
+    superseded: number;
+    waiting: number;
+    unaccounted: number;
+    unaccountedSlots: string[];
+    absent: Record<string, number>;
+  }
   /** A schedule and the endpoint it is for, by method and path. */
   export interface ScheduleTarget {
     scheduleId: string;
@@ -1307,6 +1355,12 @@ declare module "ext-scheduler" {
     explain: {
       input: ExplainInput;
       output: ExplainOutput;
+      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
+      error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE">;
+    };
+    account: {
+      input: AccountInput;
+      output: AccountOutput;
       refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
       error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE">;
     };

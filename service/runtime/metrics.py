@@ -112,6 +112,11 @@ class Metrics:
             "Jobs in the queue, retries included: take the maximum over workers.",
             registry=registry,
         )
+        self.unaccounted_slots = Gauge(
+            "extension_scheduler_unaccounted_slots",
+            "Slots of the latest hour accounted for that nothing on record explains: must be 0.",
+            registry=registry,
+        )
         self.oldest_xmin = Gauge(
             "extension_scheduler_oldest_xmin_transactions",
             "Age of the oldest snapshot that vacuum must respect: take the maximum over workers.",

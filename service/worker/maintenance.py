@@ -25,6 +25,7 @@ from service.storage.records.expiry import Retention
 from service.storage.runs import occurrences, partitions, queue
 from service.storage.schedules import stale_timers, timers
 from service.storage.schedules.timers import Timer
+from service.worker import slot_audit
 
 log = getLogger(__name__)
 
@@ -40,6 +41,8 @@ class MaintenanceSettings(Struct, frozen=True):
     expiry_every: timedelta = timedelta(seconds=30)
     reconcile_every: timedelta = timedelta(minutes=3)
     partitions_every: timedelta = timedelta(hours=1)
+    account_every: timedelta = timedelta(minutes=10)
+    """How often a worker looks whether the past hour is accounted for."""
     retention: Retention = Retention()
     batch: int = 1000
     max_batches: int = 50
@@ -217,6 +220,7 @@ class Maintenance:
             self._every(settings.expiry_every, self.expire, stopping),
             self._every(settings.reconcile_every, self.repair, stopping),
             self._every(settings.partitions_every, self.prepare, stopping),
+            self._every(settings.account_every, self.account, stopping),
         )
 
     async def _every(
@@ -244,6 +248,8 @@ class Maintenance:
             now = await self._now(connection)
             self._metrics.due_timers.set(await timers.count_due(connection, now))
             self._metrics.queue_depth.set(await queue.depth(connection))
+            audit = await slot_audit.latest(connection)
+            self._metrics.unaccounted_slots.set(0 if audit is None else audit.unaccounted)
             self._metrics.oldest_xmin.set(await vacuum.oldest_xmin(connection))
 
     async def expire(self) -> None:
@@ -253,6 +259,10 @@ class Maintenance:
             removed = await remove_expired(connection, now, self._settings)
         if removed:
             log.info("expired rows deleted", extra=fields(**removed))
+
+    async def account(self) -> None:
+        """Account for the past hour, unless another worker is doing it, or has."""
+        await slot_audit.run(self._pool, self._now)
 
     async def repair(self) -> None:
         """Repair inconsistencies, unless another worker is doing it."""

@@ -118,6 +118,7 @@ def bodies(other: Side) -> dict[str, list[dict[str, Any]]]:
         "getRun": [{"runId": other.run_id}],
         "stats": [tenant, {}],
         "explain": [schedule, {**schedule, "at": "02:30"}],
+        "account": [tenant, {}],
         "previewCron": [{"cron": "0 * * * *"}],
         "listEndpoints": [install],
         "backfillEndpoints": [{"versionId": other.version_id}],
@@ -178,7 +179,7 @@ async def test_a_foreign_tenant_id_is_denied(sides: tuple[Side, Side]) -> None:
         for op, each in bodies(theirs).items()
         if "tenantId" in each[0] and not ADMIN_OPS[op].operator_only
     }
-    assert len(asked) == 14
+    assert len(asked) == 15
     for op, each in asked.items():
         reply = await mine.admin.send(op, each[0])
         assert reply.error == (403, "Token is for another tenant"), op

@@ -29,7 +29,10 @@ COLUMNS = """
 SELECT table_name, column_name, data_type, column_default, is_nullable
 FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 2
 """
-OURS = {"revision", "missing_endpoint", "last_run_slot", "released"}
+OURS = {
+    *("revision", "missing_endpoint", "last_run_slot", "released"),
+    *("failures", "failing_since", "failing_run", "disabled_after"),
+}
 
 
 @pytest.fixture
@@ -160,6 +163,8 @@ async def test_every_operation_works_on_the_platforms_own_tables(
     assert (await ask(admin, "stats"))["queued"] == 2
     why = await ask(admin, "explain", scheduleId=second, at="05:00")
     assert why["findings"][-1]["code"] == "slot_before_schedule"
+    accounts = (await ask(admin, "account"))["schedules"]
+    assert [row["unaccounted"] for row in accounts] == [0, 0]
     assert len((await ask(admin, "listSchedules", limit=1))["schedules"]) == 1
     (tenant,) = (await ask(walk.operator, "listTenants"))["tenants"]
     assert (tenant["tenantId"], tenant["installs"], tenant["schedules"]) == ("tenant-1", 1, 2)

@@ -27,6 +27,7 @@ WITH_ASYNCPG = (
     "service/runtime/health.py",
     "service/worker/planner.py",
     "service/worker/presence.py",
+    "service/worker/slot_audit.py",
     "service/runtime/resources.py",
     "service/worker/worker.py",
     "service/cli/*",

@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from contracts import admin_account as account
 from contracts import admin_apply as apply
 from contracts import admin_cron
 from contracts import admin_explain as explain
@@ -397,6 +398,37 @@ READ_SAMPLES: dict[str, tuple[Struct, Struct]] = {
                     run_id=None,
                 )
             ],
+        ),
+    ),
+    "account": (
+        account.AccountInput(
+            tenant_id=TENANT_ID, from_="2026-03-29T00:00:00Z", to="2026-03-29T01:00:00Z", limit=50
+        ),
+        account.AccountOutput(
+            from_="2026-03-29T00:00:00.000Z",
+            to="2026-03-29T01:00:00.000Z",
+            schedules=[
+                account.ScheduleSlots(
+                    schedule_id=SCHEDULE_ID,
+                    tenant_id=TENANT_ID,
+                    install_id=INSTALL_ID,
+                    name="Heartbeat",
+                    cron="*/5 * * * *",
+                    timezone="UTC",
+                    deleted_at=None,
+                    slots=12,
+                    fired=6,
+                    missed=1,
+                    skipped={"overlap": 1},
+                    swallowed={"tenant_paused": 3},
+                    superseded=0,
+                    waiting=0,
+                    unaccounted=1,
+                    unaccounted_slots=["2026-03-29T00:30:00.000Z"],
+                    absent={},
+                )
+            ],
+            next_cursor="W10",
         ),
     ),
     "stats": (

@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import structs
 
 from contracts.admin import ADMIN_OPS
-from service.cli.admin import adopt, apply, documents, runs, why
+from service.cli.admin import account, adopt, apply, documents, runs, why
 from service.cli.admin.client import AdminClient
 from service.cli.admin.command_spec import CommandSpec
 from service.cli.admin.install_commands import INSTALL_COMMANDS
@@ -142,6 +142,14 @@ SPECS = [
             "why SCHEDULE --at 2026-03-29T01:30:00Z --json",
         ),
         action=why.why,
+    ),
+    CommandSpec(
+        op="account",
+        name="account",
+        summary="Account for every slot of a window; fails where one is unaccounted for.",
+        examples=("account", "account --tenant acme --from 7d", "account --from 24h --json"),
+        own_parameters=account.OPTIONS,
+        action=account.account,
     ),
     CommandSpec(
         op="previewCron",

@@ -1,6 +1,7 @@
 """Which function answers which admin operation."""
 
 from service.operations.admin import (
+    account,
     adopt,
     apply,
     directory,
@@ -50,6 +51,7 @@ ADMIN_FUNCTIONS = {
     "getRun": read_operation(insight.get_run),
     "stats": read_operation(insight.stats),
     "explain": read_operation(explain.explain_schedule, explain.moment_errors),
+    "account": read_operation(account.account, account.account_errors),
     "previewCron": read_operation(reads.preview_cron, reads.cron_errors),
     "listEndpoints": read_operation(reads.list_endpoints),
     "backfillEndpoints": write_operation(endpoints.backfill),

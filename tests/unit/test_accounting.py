@@ -1,0 +1,297 @@
+"""The account of a schedule's slots, against a world that is lived through minute by minute.
+
+The world has a planner of its own, in the plainest form, and remembers what it did with each slot.
+The account sees only what would be on record.
+"""
+
+import random
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec import Struct, structs
+
+from service.rules.accounting import (
+    FAR,
+    Off,
+    RecordedTime,
+    SlotCounts,
+    SlotRun,
+    StateSpan,
+    account,
+)
+from service.rules.recorded_states import (
+    History,
+    StateChange,
+    StateValues,
+    read_change,
+    states,
+    times_off,
+)
+from tests.support import slot_walk
+
+START = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+MINUTES = 240
+AFTER, UNTIL = START + timedelta(minutes=60), START + timedelta(minutes=180)
+CRONS = ("*/5 * * * *", "*/7 * * * *", "0,30 * * * *", "17 13 * * *")
+CATCHUP = timedelta(minutes=20)
+ID = UUID(int=7)
+WALKED = slot_walk.moments(ZoneInfo("UTC"), START, START + timedelta(minutes=MINUTES + 60))
+SLOTS = {cron: slot_walk.walk(cron, WALKED, START - timedelta(minutes=1)) for cron in CRONS}
+EVENTS = (
+    "planner stops",
+    "planner goes on",
+    "pause",
+    "resume",
+    "switch off",
+    "switch on",
+    "disable",
+    "enable",
+    "set cron",
+    "delete",
+)
+
+
+def minute(number: float) -> datetime:
+    return START + timedelta(minutes=number)
+
+
+def slots(cron: str, timezone: str, after: datetime, until: datetime) -> list[datetime]:
+    assert timezone == "UTC"
+    return [slot for slot in SLOTS[cron] if after < slot <= until]
+
+
+class World(Struct):
+    """A schedule's life: what is true now, what is on record, what really became of slots."""
+
+    cron: str = CRONS[0]
+    enabled: bool = True
+    planning: bool = True
+    paused: bool = False
+    off: bool = False
+    created_at: datetime | None = None
+    deleted_at: datetime | None = None
+    due: datetime | None = None
+    missed: int = 0
+    runs: list[SlotRun] = []
+    changes: list[StateChange] = []
+    pauses: list[tuple[datetime, bool]] = []
+    switches: list[tuple[datetime, bool]] = []
+
+    def create(self, at: datetime) -> None:
+        self.created_at, self.due = at, self.following(at)
+        values = StateValues(self.cron, "UTC", True)
+        self.changes.append(StateChange(at, values, creates=True))
+
+    def following(self, at: datetime) -> datetime:
+        return next(slot for slot in [*SLOTS[self.cron], FAR] if slot > at)
+
+    def reset(self, at: datetime) -> None:
+        self.due, self.missed = (self.following(at) if self.enabled else None), 0
+
+    def happens(self, event: str, at: datetime, cron: str) -> None:
+        if self.deleted_at is not None or self.created_at is None:
+            return
+        if event.startswith("planner"):
+            self.planning = event == "planner goes on"
+        elif event in {"pause", "resume"}:
+            self.paused = event == "pause"
+            self.pauses.append((at, self.paused))
+        elif event.startswith("switch"):
+            self.off = event == "switch off"
+            self.switches.append((at, self.off))
+        elif event in {"disable", "enable"}:
+            changed = self.enabled != (event == "enable")
+            self.enabled = event == "enable"
+            self.changes.append(StateChange(at, StateValues(enabled=self.enabled)))
+            if changed:
+                self.reset(at)
+        elif event == "set cron":
+            changed = self.cron != cron
+            self.cron = cron
+            self.changes.append(StateChange(at, StateValues(cron=cron)))
+            if changed:
+                self.reset(at)
+        else:
+            self.deleted_at, self.due = at, None
+
+    def plan(self, at: datetime, skips: bool) -> None:
+        """What a planner does with a timer that is due."""
+        if self.due is None or self.due > at or not self.planning:
+            return
+        due = self.due
+        self.due = self.following(at)
+        if self.paused or self.off:
+            return
+        passed = [slot for slot in SLOTS[self.cron] if due <= slot <= at]
+        fires = at - passed[-1] <= CATCHUP
+        missed = self.missed + len(passed) - fires
+        self.missed = missed
+        if fires:
+            status, reason = ("skipped", "tenant paused") if skips else ("success", None)
+            self.runs.append(SlotRun(passed[-1], status, reason, missed))
+            self.missed = 0
+
+
+def lived(seed: int, events: list[tuple[int, str, str]], created: int | None) -> World:
+    """A world after all these events, each at half past its minute."""
+    world, chance = World(), random.Random(seed)
+    if created is None:
+        world.create(START - timedelta(minutes=1))
+    for number in range(MINUTES):
+        if number == created:
+            world.create(minute(number) - timedelta(seconds=20))
+        if world.created_at is not None:
+            world.plan(minute(number) + timedelta(seconds=1), skips=chance.random() < 0.1)
+        for when, event, cron in events:
+            if when == number:
+                world.happens(
+                    event, minute(number) + timedelta(seconds=chance.choice((30, 0.4))), cron
+                )
+    return world
+
+
+def recorded(world: World) -> RecordedTime:
+    """What is on record of the world about (AFTER, UNTIL]."""
+    within = [run for run in world.runs if AFTER < run.slot <= UNTIL]
+    earlier = StateValues()
+    for change in world.changes:
+        if change.at <= AFTER:
+            earlier = earlier.then(change.values)
+    history = History(
+        now=StateValues(world.cron, "UTC", world.enabled, True),
+        earlier=earlier,
+        changes=[change for change in world.changes if change.at > AFTER],
+        created_at=None if world.deleted_at else world.created_at,
+        deleted_at=world.deleted_at,
+        first_run=within[0].slot if within else UNTIL,
+    )
+    return RecordedTime(
+        after=AFTER,
+        until=UNTIL,
+        states=states(AFTER, history),
+        paused=off_times(world.pauses),
+        install_off=off_times(world.switches),
+        runs=within,
+        later_run=next((run for run in world.runs if run.slot > UNTIL), None),
+        timer_due=world.due,
+        timer_missed=world.missed,
+    )
+
+
+def off_times(switches: list[tuple[datetime, bool]]) -> list[Off]:
+    earlier = [is_off for at, is_off in switches if at <= AFTER]
+    later = [(at, is_off) for at, is_off in switches if at > AFTER]
+    return times_off(later, off_at_start=bool(earlier) and earlier[-1], start=AFTER)
+
+
+LIVES: dict[str, Any] = {
+    "seed": st.integers(0, 10_000),
+    "events": st.lists(
+        st.tuples(st.integers(0, MINUTES - 1), st.sampled_from(EVENTS), st.sampled_from(CRONS)),
+        max_size=14,
+    ),
+    "created": st.one_of(st.none(), st.integers(0, MINUTES - 1)),
+}
+
+
+@settings(max_examples=600, deadline=None)
+@given(**LIVES)
+def test_every_slot_of_every_life_is_accounted_for(
+    seed: int, events: list[tuple[int, str, str]], created: int | None
+) -> None:
+    world = lived(seed, events, created)
+    if world.created_at is None or (world.deleted_at and world.deleted_at <= AFTER):
+        return
+    counts = account(recorded(world), slots)
+    assert counts.unaccounted == []
+    assert counts.accounted == counts.slots
+    statuses = Counter(run.status for run in world.runs if AFTER < run.slot <= UNTIL)
+    assert counts.fired == statuses["success"]
+    assert counts.skipped.total() == statuses["skipped"]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data(), st.integers(0, 10_000))
+def test_a_run_that_is_gone_leaves_one_slot_unaccounted(data: st.DataObject, seed: int) -> None:
+    world = lived(seed, [], None)
+    within = [run for run in world.runs if AFTER < run.slot <= UNTIL]
+    lost = data.draw(st.sampled_from(within))
+    world.runs.remove(lost)
+    assert account(recorded(world), slots).unaccounted == [lost.slot]
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        ([], {"fired": 24}),
+        ([(70, "disable", "")], {"fired": 2, "swallowed": {"schedule_disabled": 22}}),
+        (
+            [(70, "pause", ""), (81, "resume", "")],
+            {"fired": 22, "swallowed": {"tenant_paused": 2}},
+        ),
+        ([(70, "switch off", "")], {"fired": 2, "swallowed": {"install_disabled": 22}}),
+        ([(71, "planner stops", ""), (92, "planner goes on", "")], {"fired": 21, "missed": 3}),
+        ([(71, "planner stops", ""), (178, "set cron", CRONS[2])], {"fired": 2}),
+        ([(70, "delete", "")], {"slots": 2, "fired": 2}),
+    ],
+)
+def test_what_became_of_slots_is_told_apart(
+    events: list[tuple[int, str, str]], expected: dict[str, Any]
+) -> None:
+    steady = structs.replace(lived(0, events, None))
+    steady.runs = [structs.replace(run, status="success") for run in steady.runs]
+    counts = account(recorded(steady), slots)
+    found = {name: getattr(counts, name) for name in expected}
+    assert {
+        name: dict(value) if isinstance(value, Counter) else value for name, value in found.items()
+    } == expected
+    assert counts.unaccounted == []
+
+
+def test_slots_of_another_time_do_not_exist() -> None:
+    def absent(events: list[tuple[int, str, str]], created: int | None = None) -> dict[Any, int]:
+        return dict(account(recorded(lived(0, events, created)), slots).absent)
+
+    assert absent([], created=100) == {"created": 7}
+    assert absent([(120, "delete", "")]) == {"deleted": 12}
+    assert absent([(120, "set cron", CRONS[2])]) == {"updated": 2}
+
+
+def test_an_entry_is_read_by_what_it_says_of_the_schedule() -> None:
+    def values(of_schedule: bool, changes: dict[str, Any]) -> StateValues | None:
+        change = read_change(AFTER, ID, of_schedule, changes)
+        return None if change is None else change.values
+
+    assert values(True, {"cron": "0 0 * * *", "name": None}) == StateValues(cron="0 0 * * *")
+    assert values(True, {"enabled": [True, False], "failures": 3}) == StateValues(enabled=False)
+    assert values(True, {"name": "x"}) is None
+    assert values(False, {"disabled": [str(ID)]}) == StateValues(enabled=False)
+    assert values(False, {"reenabled": [str(ID)]}) == StateValues(enabled=True)
+    assert values(False, {"released": [str(ID)]}) == StateValues(ours=False)
+    assert values(False, {"disabled": [str(UUID(int=8))]}) is None
+    assert values(False, {"disabled": 3}) is None
+
+
+def test_a_row_of_another_program_begins_with_its_first_run() -> None:
+    history = History(
+        now=StateValues(CRONS[0], "UTC", True, True),
+        earlier=StateValues(),
+        changes=(),
+        created_at=minute(62),
+        deleted_at=None,
+        first_run=minute(75),
+    )
+    assert states(AFTER, history) == [
+        StateSpan(AFTER, CRONS[0], "UTC", True, "created"),
+        StateSpan(minute(74), CRONS[0], "UTC", True),
+    ]
+
+
+def test_an_empty_account_adds_up() -> None:
+    assert SlotCounts().accounted == 0
