@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv check test test-fast test-interop test-postgres15 bench-rpc bench-firing bench-retention bench-refusals bench-console fmt drill rehearsal model simulate mutation demo dev api docs lock clean
+.PHONY: help venv check test test-fast test-interop test-postgres15 bench-rpc bench-firing bench-retention bench-account bench-refusals bench-console fmt drill rehearsal model simulate mutation demo dev api docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | \
@@ -80,6 +80,9 @@ bench-firing: venv ## how fast due schedules are fired, next to pgqueuer's no-op
 
 bench-retention: venv ## removing half of 5,000,000 run records, and pages of history (about five minutes)
 	@$(BIN)/python -m bench.retention $(BENCH_ARGS)
+
+bench-account: venv ## what accounting for the past hour of every schedule costs (BENCH_ARGS="--schedules 1000000")
+	@$(BIN)/python -m bench.account $(BENCH_ARGS)
 
 bench-console: venv ## the time to the first byte of each page of the console (BENCH_ARGS="--schedules 20000")
 	@$(BIN)/python -m bench.console $(BENCH_ARGS)
