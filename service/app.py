@@ -63,10 +63,12 @@ from service.runtime.shutdown import (
 )
 from service.runtime.supervision import supervised
 from service.runtime.tracing import Spans, TracingUnavailableError, exported_spans
+from service.runtime.webhooks_file import read_webhooks
 from service.storage.engine import citus
 from service.storage.engine.acquire import acquired
 from service.worker.outbox_publisher import OutboxPublisher, OutboxPublisherSettings
 from service.worker.runner_client import RunnerClient
+from service.worker.webhook_sender import WebhookSender
 from service.worker.worker import Worker, WorkerEndedError
 
 log = getLogger(__name__)
@@ -84,6 +86,7 @@ async def serve(settings: Settings, role: Role) -> None:
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         keys = key_ring(settings.key_set_file)
+        webhooks = read_webhooks(settings.webhooks_file)
         spans = await enter(_spans(settings))
         port = await enter(health(settings, metrics, checks))
         reached = await unless_stopped(stopping, _reach(stack, settings, role, metrics))
@@ -106,6 +109,9 @@ async def serve(settings: Settings, role: Role) -> None:
             parts.append(
                 await enter(running(worker.run, stop_event=stopping, timeout_s=stop_timeout_s))
             )
+            if webhooks:
+                sender = WebhookSender(pools[Role.WORKER].pool, webhooks, metrics)
+                parts.append(await enter(running(sender.run)))
         if role in {Role.RESPONDER, Role.ALL}:
             identity = _identity()
             checks["bus"] = bus_check(bus, own_ping(identity))

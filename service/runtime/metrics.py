@@ -20,6 +20,7 @@ from contracts.errors import Code
 API_STATUSES = ("ok", "refused", "failed")
 TRIGGERS = ("schedule", "catchup", "run_now")
 FINAL_STATUSES = ("success", "error", "skipped", "skipped_overlap")
+DELIVERY_OUTCOMES = ("delivered", "failed", "dropped")
 WATCHED_CODES = (Code.INTERNAL.value, Code.UNAVAILABLE.value)
 """Codes that alerts watch, so that the first of them must appear as a rise."""
 API_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -112,6 +113,12 @@ class Metrics:
             "Jobs in the queue, retries included: take the maximum over workers.",
             registry=registry,
         )
+        self.webhook_deliveries = Counter(
+            "extension_scheduler_webhook_deliveries_total",
+            "Attempts to deliver an event: delivered, failed (tried again) or dropped after a day.",
+            ("outcome",),
+            registry=registry,
+        )
         self.unaccounted_slots = Gauge(
             "extension_scheduler_unaccounted_slots",
             "Slots of the latest hour accounted for that nothing on record explains: must be 0.",
@@ -176,6 +183,7 @@ class Metrics:
     def expect_runs(self) -> None:
         """Expose a worker's counters as zero from the start."""
         _zero(self.runs, TRIGGERS, FINAL_STATUSES)
+        _zero(self.webhook_deliveries, DELIVERY_OUTCOMES)
 
 
 def _zero(metric: Counter, *values: Iterable[str]) -> None:

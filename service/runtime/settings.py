@@ -196,6 +196,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Failed runs in a row after which a schedule is reported as failing."""
     disable_after: int = 0
     """Failed runs in a row after which a schedule is disabled; 0 means never."""
+    webhooks_file: str = ""
+    """Worker: TOML list of webhooks to which failing schedules are reported."""
     catchup_window_s: int = 3_600
     """Greatest age of a missed slot that is still fired; 0 means never."""
     catchup_spread_s: int = 30

@@ -102,6 +102,12 @@ DELETE FROM ext_scheduler.outbox
 WHERE tenant_id = $1::text AND install_id = ANY ($2::uuid[]) AND type <> 'install.removed'
 """
 
+# Handed over before the removal; the event of an earlier removal does not go to webhooks.
+WEBHOOK_DELIVERIES = """
+DELETE FROM ext_scheduler.webhook_deliveries
+WHERE tenant_id = $1::text AND install_id = ANY ($2::uuid[])
+"""
+
 CONFIG = """
 DELETE FROM tenant_extension_install_config
 WHERE tenant_id = $1::text AND install_id = ANY ($2::uuid[])
@@ -181,7 +187,7 @@ async def remove(connection: Connection, tenant_id: str, install_ids: Sequence[U
     scopes = [f"install:{id_}" for id_ in install_ids]
     await connection.execute(RATE_WINDOWS, tenant_id, scopes)
     await connection.execute(IDEMPOTENCY, tenant_id, scopes)
-    for statement in (ATTEMPTS, ADMIN_IDEMPOTENCY, OUTBOX, CONFIG, SECRETS):
+    for statement in (ATTEMPTS, ADMIN_IDEMPOTENCY, OUTBOX, WEBHOOK_DELIVERIES, CONFIG, SECRETS):
         await connection.execute(statement, tenant_id, install_ids)
     installs = affected(await connection.execute(INSTALLS, tenant_id, install_ids))
     return Removed(installs, len(schedules), runs)

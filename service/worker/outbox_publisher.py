@@ -16,12 +16,15 @@ from contracts.subjects import event_subject
 from contracts.times import wire_time
 from service.bus.client import NatsConnection
 from service.rules.outcomes import sanitise_error
+from service.rules.webhooks import NOTABLE
 from service.runtime.logs import fields
+from service.storage.engine import clock
 from service.storage.engine.acquire import acquired
 from service.storage.engine.connection import Connection
 from service.storage.engine.errors import is_refusal, is_unavailable
-from service.storage.records import outbox
+from service.storage.records import outbox, webhook_deliveries
 from service.storage.records.outbox import PendingEvent
+from service.storage.records.webhook_deliveries import NewDelivery
 
 log = getLogger(__name__)
 
@@ -110,6 +113,7 @@ class OutboxPublisher:
             pending = await outbox.take(connection, settings.batch, sharded=settings.sharded)
             if pending:
                 await self._publish(pending)
+                await _hand_over(connection, pending)
                 await self._remove(connection, pending)
         return len(pending)
 
@@ -141,6 +145,24 @@ class OutboxPublisher:
         if self._client.stats["reconnects"] != reconnects:
             # The flush was confirmed by another connection than the one the events were sent on.
             raise nats.errors.ConnectionReconnectingError
+
+
+async def _hand_over(connection: Connection, pending: list[PendingEvent]) -> None:
+    """Hand over what goes to webhooks: it leaves the outbox in the same transaction."""
+    notable = [event for event in pending if event.type in NOTABLE]
+    if not notable:
+        return
+    try:
+        async with connection.transaction():
+            deliveries = [
+                NewDelivery(event.tenant_id, event.id, event.install_id, body(event).decode())
+                for event in notable
+            ]
+            await webhook_deliveries.hand_over(connection, deliveries, await clock.read(connection))
+    except (asyncpg.PostgresError, ValueError, msgspec.MsgspecError, RecursionError) as error:
+        if isinstance(error, asyncpg.PostgresError) and not is_refusal(error):
+            raise
+        log.error("events not handed over to webhooks: %r", error)  # noqa: TRY400 - the reason says it all
 
 
 def _message(event: PendingEvent, max_bytes: int) -> tuple[str, bytes] | None:

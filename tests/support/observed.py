@@ -25,6 +25,7 @@ SPECIFIED: dict[str, dict[str, set[str]]] = {
     "missed_slots_total": {},
     "due_timers": {},
     "queue_depth": {},
+    "webhook_deliveries_total": {"outcome": {"delivered", "failed", "dropped"}},
     "unaccounted_slots": {},
     "oldest_xmin_transactions": {},
     "inflight": {"kind": {"request", "waiting", "invocation", "execution"}},

@@ -28,6 +28,7 @@ WITH_ASYNCPG = (
     "service/worker/planner.py",
     "service/worker/presence.py",
     "service/worker/slot_audit.py",
+    "service/worker/webhook_sender.py",
     "service/runtime/resources.py",
     "service/worker/worker.py",
     "service/cli/*",

@@ -26,7 +26,7 @@ DISTRIBUTED = (
 )
 """By ``tenant_id``, in this order."""
 
-LOCAL = ("ext_scheduler.timers",)
+LOCAL = ("ext_scheduler.timers", "ext_scheduler.webhook_deliveries")
 """Per tenant, but on the coordinator."""
 
 PRESENT = "SELECT to_regclass('pg_dist_partition') IS NOT NULL"

@@ -29,6 +29,7 @@ TABLES: Mapping[str, Sequence[str]] = MappingProxyType(
         "ext_scheduler.tenant_pauses": ALL,
         "ext_scheduler.tenant_pools": ALL,
         "ext_scheduler.timers": ALL,
+        "ext_scheduler.webhook_deliveries": ALL,
         "ext_scheduler.workers": ALL,
         "public.extension_api_endpoint": ("SELECT", "INSERT"),
         "public.extension_bundle": ("SELECT", "INSERT"),

@@ -57,6 +57,13 @@ DELETE FROM ext_scheduler.pgqueuer_log t USING (
 WHERE t.id = o.id
 """
 
+WEBHOOK_DELIVERIES = """
+DELETE FROM ext_scheduler.webhook_deliveries t USING (
+  SELECT tenant_id, id FROM ext_scheduler.webhook_deliveries
+  WHERE created_at < $1::timestamptz LIMIT $2::integer) o
+WHERE t.tenant_id = o.tenant_id AND t.id = o.id
+"""
+
 HOLDS = """
 DELETE FROM ext_scheduler.active_runs t USING (
   SELECT tenant_id, schedule_id FROM ext_scheduler.active_runs
@@ -77,6 +84,8 @@ class Retention(Struct, frozen=True):
     queue_log: timedelta = timedelta(days=1)
     holds: timedelta = timedelta(days=1)
     workers: timedelta = timedelta(days=1)
+    webhooks: timedelta = timedelta(days=2)
+    """Longer than a sender tries: what no sender takes any more."""
 
 
 def rules(retention: Retention) -> dict[str, tuple[str, timedelta]]:
@@ -89,6 +98,7 @@ def rules(retention: Retention) -> dict[str, tuple[str, timedelta]]:
         "run_attempts": (RUN_ATTEMPTS, retention.runs),
         "workers": (WORKERS, retention.workers),
         "queue_log": (QUEUE_LOG, retention.queue_log),
+        "webhook_deliveries": (WEBHOOK_DELIVERIES, retention.webhooks),
         "active_runs": (HOLDS, retention.holds),
     }
 
