@@ -99,15 +99,17 @@ EARLIER_ENABLED = _EARLIER.format(
     ELSE a.schedule_id = $3 AND a.changes ? 'enabled' END"""
 )
 
-_SWITCHES = "SELECT a.at, a.changes::text AS changes FROM ext_scheduler.audit a"
-_OF_TENANT = "a.tenant_id = $1::text AND a.op = 'setTenantPaused'"
-_OF_INSTALL = "a.tenant_id = $1::text AND a.install_id = $3::uuid AND a.op = 'setInstallEnabled'"
+_SWITCHES = """
+SELECT a.at, a.changes::text AS changes FROM ext_scheduler.audit a WHERE a.tenant_id = $1::text AND
+"""
+_OF_TENANT = "a.op = 'setTenantPaused'"
+_OF_INSTALL = "a.install_id = $3::uuid AND a.op = 'setInstallEnabled'"
 _BEFORE = "AND a.at <= $2::timestamptz ORDER BY a.at DESC, a.id DESC LIMIT 1"
 _AFTER = "AND a.at > $2::timestamptz ORDER BY a.at, a.id LIMIT 10000"
-PAUSE_BEFORE = f"{_SWITCHES} WHERE {_OF_TENANT} {_BEFORE}"
-PAUSES_AFTER = f"{_SWITCHES} WHERE {_OF_TENANT} {_AFTER}"
-SWITCH_BEFORE = f"{_SWITCHES} WHERE {_OF_INSTALL} {_BEFORE}"
-SWITCHES_AFTER = f"{_SWITCHES} WHERE {_OF_INSTALL} {_AFTER}"
+PAUSE_BEFORE = f"{_SWITCHES} {_OF_TENANT} {_BEFORE}"
+PAUSES_AFTER = f"{_SWITCHES} {_OF_TENANT} {_AFTER}"
+SWITCH_BEFORE = f"{_SWITCHES} {_OF_INSTALL} {_BEFORE}"
+SWITCHES_AFTER = f"{_SWITCHES} {_OF_INSTALL} {_AFTER}"
 
 IS_ENABLED = """
 SELECT i.is_enabled AND i.status = 'enabled' FROM tenant_extension_install i

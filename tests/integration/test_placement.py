@@ -24,6 +24,7 @@ ACROSS_TENANTS = {
     "timers.COUNT_DUE",
     "partitions.IN_DEFAULT",
     "runner_symptoms.SYMPTOMS",
+    "adoption.COUNT_DRIVEN_BY_OTHER",
 }
 # On Citus requests are answered one by one, what an ending will write is not locked ahead, and one
 # process at a time publishes.
