@@ -100,16 +100,16 @@ EARLIER_ENABLED = _EARLIER.format(
 )
 
 _SWITCHES = """
-SELECT a.at, a.changes::text AS changes FROM ext_scheduler.audit a WHERE a.tenant_id = $1::text AND
+a.at, a.changes::text AS changes FROM ext_scheduler.audit a WHERE a.tenant_id = $1::text
 """
-_OF_TENANT = "a.op = 'setTenantPaused'"
-_OF_INSTALL = "a.install_id = $3::uuid AND a.op = 'setInstallEnabled'"
+_OF_TENANT = "AND a.op = 'setTenantPaused'"
+_OF_INSTALL = "AND a.install_id = $3::uuid AND a.op = 'setInstallEnabled'"
 _BEFORE = "AND a.at <= $2::timestamptz ORDER BY a.at DESC, a.id DESC LIMIT 1"
 _AFTER = "AND a.at > $2::timestamptz ORDER BY a.at, a.id LIMIT 10000"
-PAUSE_BEFORE = f"{_SWITCHES} {_OF_TENANT} {_BEFORE}"
-PAUSES_AFTER = f"{_SWITCHES} {_OF_TENANT} {_AFTER}"
-SWITCH_BEFORE = f"{_SWITCHES} {_OF_INSTALL} {_BEFORE}"
-SWITCHES_AFTER = f"{_SWITCHES} {_OF_INSTALL} {_AFTER}"
+PAUSE_BEFORE = f"SELECT {_SWITCHES} {_OF_TENANT} {_BEFORE}"
+PAUSES_AFTER = f"SELECT {_SWITCHES} {_OF_TENANT} {_AFTER}"
+SWITCH_BEFORE = f"SELECT {_SWITCHES} {_OF_INSTALL} {_BEFORE}"
+SWITCHES_AFTER = f"SELECT {_SWITCHES} {_OF_INSTALL} {_AFTER}"
 
 IS_ENABLED = """
 SELECT i.is_enabled AND i.status = 'enabled' FROM tenant_extension_install i
