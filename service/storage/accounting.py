@@ -207,6 +207,9 @@ def _by_schedule(
             change = recorded_states.read_change(entry.at, key[1], own, entry.changes)
             if key in keys and change is not None:
                 found.setdefault(key, []).append(change)
+    for of_key in found.values():
+        # Entries of one instant have no order of their own: a creation comes first.
+        of_key.sort(key=lambda change: (change.at, not change.creates))
     return found
 
 
@@ -269,10 +272,9 @@ async def _earlier(
             own = entry.schedule_id is not None
             change = recorded_states.read_change(entry.at, key[1], own, entry.changes)
             if change is not None:
-                # Of three entries each is the latest that has its member: they agree on no other.
-                name = {EARLIER_CRON: "cron", EARLIER_TIMEZONE: "timezone"}.get(
-                    statement, "enabled"
-                )
+                # Each of the three entries is the latest that has its own member alone.
+                names = {EARLIER_CRON: "cron", EARLIER_TIMEZONE: "timezone"}
+                name = names.get(statement, "enabled")
                 value = StateValues(**{name: getattr(change.values, name)})
                 found[key] = found[key].then(value)
     return found

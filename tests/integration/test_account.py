@@ -226,3 +226,14 @@ async def test_an_imported_schedule_that_was_deleted_is_accounted_for(hours: Hou
     page = await hours.admin("account", **{"from": text(0), "to": text(120)})
     (deleted,) = (await hours.admin("account", cursor=page["nextCursor"]))["schedules"]
     assert parts(deleted) == {"slots": 6, "fired": 6, "absent": {"created": 6, "deleted": 12}}
+
+
+async def test_entries_of_one_instant_begin_with_the_creation(hours: Hours) -> None:
+    await hours.until(31)
+    made = [await hours.create() for _ in range(8)]
+    await hours.admin("disableSchedules", installId=hours.install_id)
+    await hours.until(130)
+    accounts = await hours.account()
+    for id_ in made:
+        found = {"slots": 18, "swallowed": {"schedule_disabled": 18}, "absent": {"created": 6}}
+        assert parts(accounts[id_]) == found
