@@ -47,6 +47,7 @@ WITH_NATS = (
 )
 HOMES = {
     "asyncpg": WITH_ASYNCPG,
+    "axe_playwright_python": (),
     "cron_descriptor": ("service/rules/*",),
     "croniter": ("service/rules/*",),
     "jinja2": ("console/*",),
@@ -55,6 +56,7 @@ HOMES = {
     "nats": WITH_NATS,
     "pgqueuer": ("service/worker/worker.py", "service/storage/runs/queue.py"),
     "opentelemetry": ("service/runtime/tracing.py",),
+    "playwright": (),
     "prometheus_client": ("service/runtime/metrics.py", "service/runtime/health.py"),
     "psutil": ("devstack/*",),
     "humanize": ("service/cli/*",),
