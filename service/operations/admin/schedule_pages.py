@@ -18,6 +18,7 @@ from service.operations.admin.pages import (
     id_range,
     read_cursor,
 )
+from service.operations.admin.slices import in_slices
 from service.operations.admin.transaction import resolve_tenant
 from service.operations.admin.views import admin_schedule_info
 from service.operations.context import Answer, Call, field_refusal
@@ -92,7 +93,7 @@ async def _page(
     shown: Sequence[OwnedSchedule],
     after: tuple[Any, ...] | None,
 ) -> contract.ListSchedulesOutput:
-    infos = [admin_schedule_info(row) for row in shown]
+    infos = [admin_schedule_info(row) async for row in in_slices(shown)]
     if request.recent_runs:
         keys = [_key(row) for row in shown]
         runs = await recent.load(call.connection, keys, request.recent_runs)
