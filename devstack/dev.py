@@ -29,7 +29,9 @@ CALLS = {
 """Calls of the sample, by name, that are written to files to be sent."""
 
 
-def run(source: Path | None, *, watching: bool, without: Collection[str]) -> None:
+def run(
+    source: Path | None, *, watching: bool, without: Collection[str], compile_timeout_s: float
+) -> None:
     """Run the system with an extension, by default the sample, until Ctrl-C.
 
     ``watching`` installs each change of the sources. Raises StackError when a component ends.
@@ -38,28 +40,34 @@ def run(source: Path | None, *, watching: bool, without: Collection[str]) -> Non
         raise StackError(f"no program {', '.join(sorted(unknown))}; there is {', '.join(PROGRAMS)}")
     extension = SAMPLE if source is None else source.resolve()
     read_manifest(extension)
-    run_interruptible(_dev(extension, watching=watching, without=without))
+    work = _dev(extension, watching=watching, without=without, compile_timeout_s=compile_timeout_s)
+    run_interruptible(work)
 
 
-async def _dev(source: Path, *, watching: bool, without: Collection[str]) -> None:
-    async with running_stack(min_interval_minutes=1, source=source, without=without) as stack:
+async def _dev(
+    source: Path, *, watching: bool, without: Collection[str], compile_timeout_s: float
+) -> None:
+    async with running_stack(
+        min_interval_minutes=1, source=source, without=without, compile_timeout_s=compile_timeout_s
+    ) as stack:
         if source == SAMPLE:
             write_calls(stack)
         state_file.write(stack.state)
         try:
             step("Everything is running. Commands to try:\n")
             typer.echo(example_commands(stack, own=source != SAMPLE))
-            await run_while_alive(_until_stopped(stack, source if watching else None), stack)
+            work = _until_stopped(stack, source if watching else None, compile_timeout_s)
+            await run_while_alive(work, stack)
         finally:
             state_file.remove(stack.home)
         typer.echo()
 
 
-async def _until_stopped(stack: DevStack, source: Path | None) -> None:
+async def _until_stopped(stack: DevStack, source: Path | None, compile_timeout_s: float) -> None:
     """Wait for a stop signal, and install the changes of ``source`` until then."""
     tasks = [asyncio.create_task(_wait_for_stop_signal())]
     if source is not None:
-        tasks.append(asyncio.create_task(watch(stack, source)))
+        tasks.append(asyncio.create_task(watch(stack, source, compile_timeout_s)))
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:

@@ -8,8 +8,9 @@ from msgspec import Struct, structs
 
 from contracts.admin_installs import Manifest
 from devstack.errors import StackError
+from devstack.javascript import PACKAGE, SOURCES, build_package
 from devstack.manifest import MANIFEST, directory_of, read_manifest
-from runner_bridge.dev_runner.build import BuildFailed, build_extension
+from runner_bridge.dev_runner.build import BUILD_TIMEOUT_S, BuildFailed, build_extension
 from runner_bridge.dev_runner.components import install as install_component
 from service.storage.platform.registry import Registered
 
@@ -19,6 +20,7 @@ CACHE = CHECKOUT / ".cache"
 COMPILED_CACHE = CACHE / "compiled"
 PYTHON_SOURCE = "extension.py"
 WATCHED = (MANIFEST, "*.py", "*.wasm", "wit/**/*.wit")
+COMPILE_TIMEOUT_S = BUILD_TIMEOUT_S
 _REVISION_CHARACTERS = 12
 
 
@@ -30,34 +32,40 @@ class InstalledExtension(Struct, frozen=True):
     rows: Registered
 
 
-def build_source(source: Path, components: Path) -> tuple[Manifest, str]:
+def build_source(
+    source: Path, components: Path, timeout_s: float = COMPILE_TIMEOUT_S
+) -> tuple[Manifest, str]:
     """Compile an extension into ``components``; return its manifest and content hash.
 
-    ``source`` is a directory with a manifest and ``extension.py`` or one ``.wasm`` file, or such a
-    file with a manifest next to it. Raises StackError.
+    ``source`` is a directory with a manifest and ``extension.py``, a ``package.json`` or one
+    ``.wasm`` file, or such a file with a manifest next to it. Raises StackError.
     """
     manifest = read_manifest(source)
-    return manifest, install_component(_component(source), components)
+    return manifest, install_component(_component(source, timeout_s), components)
 
 
-def _component(source: Path) -> Path:
+def _component(source: Path, timeout_s: float) -> Path:
     if source.is_file():
         return source
     if (source / PYTHON_SOURCE).is_file():
         try:
-            return build_extension(source, CACHE / "extensions")
+            return build_extension(source, CACHE / "extensions", timeout_s)
         except BuildFailed as failure:
             raise StackError(str(failure)) from None
+    if (source / PACKAGE).is_file():
+        return build_package(source, CACHE / "extensions", timeout_s)
     ready = sorted(source.glob("*.wasm"))
     if len(ready) != 1:
-        raise StackError(f"{source} needs {PYTHON_SOURCE}, or exactly one .wasm file")
+        raise StackError(f"{source} needs {PYTHON_SOURCE}, {PACKAGE} or exactly one .wasm file")
     return ready[0]
 
 
 def fingerprint(source: Path) -> frozenset[tuple[str, int, int]]:
     """Return name, time of change and size of every file that the component depends on."""
     directory = directory_of(source)
-    files = (path for pattern in WATCHED for path in directory.glob(pattern))
+    # What the build of a package writes must not be taken for a change.
+    patterns = SOURCES if source.is_dir() and (source / PACKAGE).is_file() else WATCHED
+    files = (path for pattern in patterns for path in directory.glob(pattern))
     return frozenset(_stat(path) for path in files if path.is_file())
 
 

@@ -15,7 +15,14 @@ from contracts.subjects import ADMIN_AUDIENCE, HOST_AUDIENCE, RUNNER_AUDIENCE
 from devstack.embedded import Nats, Postgres, embedded_nats, embedded_postgres, private_directory
 from devstack.embedded.servers import HOST, ServerFailed, free_port
 from devstack.errors import StackError
-from devstack.extension import CHECKOUT, COMPILED_CACHE, SAMPLE, InstalledExtension, build_source
+from devstack.extension import (
+    CHECKOUT,
+    COMPILE_TIMEOUT_S,
+    COMPILED_CACHE,
+    SAMPLE,
+    InstalledExtension,
+    build_source,
+)
 from devstack.processes import Program, RunningProgram, running
 from devstack.progress import detail, step
 from devstack.state import DevState
@@ -67,7 +74,11 @@ class DevStack(Struct, frozen=True):
 
 @asynccontextmanager
 async def running_stack(
-    *, min_interval_minutes: int, source: Path = SAMPLE, without: Collection[str] = ()
+    *,
+    min_interval_minutes: int,
+    source: Path = SAMPLE,
+    without: Collection[str] = (),
+    compile_timeout_s: float = COMPILE_TIMEOUT_S,
 ) -> AsyncIterator[DevStack]:
     """Run the system within the context, in a private directory and on free ports.
 
@@ -95,7 +106,9 @@ async def running_stack(
         detail(f"{postgres.server.host}:{postgres.server.port} and {nats.url}, in {home}")
         named = "the sample extension" if source == SAMPLE else str(source)
         step(f"Compiling {named} to a WebAssembly component (once; then cached).")
-        manifest, content_hash = await asyncio.to_thread(build_source, source, home / "components")
+        manifest, content_hash = await asyncio.to_thread(
+            build_source, source, home / "components", compile_timeout_s
+        )
         detail(f"{manifest.publisher}/{manifest.name} {manifest.version}, {content_hash[:19]}…")
         step("Migrating the database, and installing the extension for a tenant.")
         extension = await prepare_database(postgres.dsn, manifest, content_hash)

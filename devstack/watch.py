@@ -11,6 +11,7 @@ from devstack import state as state_file
 from devstack.administration import administration
 from devstack.errors import StackError
 from devstack.extension import (
+    COMPILE_TIMEOUT_S,
     COMPILED_CACHE,
     InstalledExtension,
     build_source,
@@ -25,7 +26,7 @@ from runner_bridge.dev_runner.components import Components, UnusableComponent
 POLL_INTERVAL_S = 0.2
 
 
-async def watch(stack: DevStack, source: Path) -> None:
+async def watch(stack: DevStack, source: Path, compile_timeout_s: float) -> None:
     """Install each change of ``source``, until cancelled; print why where that fails."""
     state = stack.state
     seen = fingerprint(source)
@@ -37,12 +38,14 @@ async def watch(stack: DevStack, source: Path) -> None:
         seen = current
         step(f"{source} has changed.")
         try:
-            state = await update(state, source)
+            state = await update(state, source, compile_timeout_s)
         except StackError as failure:
             detail(f"{failure}\nThe install remains as it was.")
 
 
-async def update(state: DevState, source: Path) -> DevState:
+async def update(
+    state: DevState, source: Path, compile_timeout_s: float = COMPILE_TIMEOUT_S
+) -> DevState:
     """Compile ``source``, register it as a new version, and update the install to it.
 
     The install keeps its id and its schedules; those whose endpoint is missing are disabled.
@@ -50,7 +53,9 @@ async def update(state: DevState, source: Path) -> DevState:
     """
     began = time.monotonic()
     components = Path(state.home) / "components"
-    manifest, content_hash = await asyncio.to_thread(build_source, source, components)
+    manifest, content_hash = await asyncio.to_thread(
+        build_source, source, components, compile_timeout_s
+    )
     running = state.extension
     if (manifest.publisher, manifest.name) != (running.manifest.publisher, running.manifest.name):
         raise StackError("publisher or name has changed, which makes it another extension")

@@ -1,6 +1,6 @@
-"""The contract as TypeScript declarations: two modules in one file.
+"""The contract as TypeScript declarations, several modules in one file.
 
-``alga:extension/scheduler`` is what an extension imports, from the same source as the WIT;
+``alga:extension/…`` are what an extension imports, the scheduler from the same source as the WIT;
 ``ext-scheduler`` is what crosses the bus. A copy is in ``docs/api``.
 """
 
@@ -10,13 +10,14 @@ from typing import Any
 
 from contracts.admin import ADMIN_OPS
 from contracts.errors import NUMBERS, Code
-from contracts.publish import wit
+from contracts.publish import typescript_extension, wit
 from contracts.publish.schemas import (
     AnyOperation,
     refusals,
     schemas,
     service_errors,
 )
+from contracts.publish.typescript_extension import comment, union
 from contracts.schedules import HOST_OPS
 from contracts.subjects import ADMIN_AUDIENCE, HOST_AUDIENCE
 
@@ -27,7 +28,6 @@ _JSON_SCALARS = {
     "boolean": "boolean",
     "null": "null",
 }
-_WIT_SCALARS = {"string": "string", "bool": "boolean"}
 
 
 def declarations() -> str:
@@ -36,10 +36,7 @@ def declarations() -> str:
         [
             "// Made by `ext-scheduler asyncapi --as typescript`.",
             "",
-            "/** What an extension imports. Reads throw an error whose `payload` is the code. */",
-            f'declare module "{wit.PACKAGE}/scheduler" {{',
-            *_indented(_extension()),
-            "}",
+            *typescript_extension.modules(),
             "",
             "/** What crosses the bus. */",
             'declare module "ext-scheduler" {',
@@ -48,46 +45,6 @@ def declarations() -> str:
             "",
         ]
     )
-
-
-def _extension() -> Iterator[str]:
-    yield f"export type SchedulerError = {_union(wit.error_names())};"
-    for name, fields in wit.records().items():
-        yield f"export interface {_pascal(name)} {{"
-        for field in fields:
-            yield from _comment(field.doc, "  ")
-            optional = "?" if field.type.startswith("option<") else ""
-            written = from_wit(field.type, f"{name}.{field.name}")
-            yield f"  {_camel(field.name)}{optional}: {written};"
-        yield "}"
-    for function in wit.functions():
-        parameters = ", ".join(
-            f"{_camel(field.name)}: {from_wit(field.type, f'{function.name}.{field.name}')}"
-            for field in function.parameters
-        )
-        result = from_wit(function.result, f"the result of {function.name}")
-        if function.result.startswith("option<"):
-            result += " | undefined"
-        yield f"export function {_camel(function.name)}({parameters}): {result};"
-
-
-def from_wit(text: str, member: str) -> str:
-    """Write a WIT type as TypeScript; an option is the type itself.
-
-    Raises:
-        UnknownType: it is none of those that the interface has; the message names ``member``.
-    """
-    if "<" in text:
-        outer, _, inner = text.removesuffix(">").partition("<")
-        written = from_wit(inner, member)
-        if outer not in {"list", "option"}:
-            raise wit.UnknownType(f"{member}: {text} has no TypeScript type")
-        return f"{written}[]" if outer == "list" else written
-    if text in _WIT_SCALARS:
-        return _WIT_SCALARS[text]
-    if text not in wit.records():
-        raise wit.UnknownType(f"{member}: {text} has no TypeScript type")
-    return _pascal(text)
 
 
 def _bus() -> Iterator[str]:
@@ -121,18 +78,18 @@ def _table(
 
 
 def _codes(codes: Sequence[Code]) -> str:
-    return _union(code.value for code in codes) if codes else "never"
+    return union(code.value for code in codes) if codes else "never"
 
 
 def _type(name: str, schema: Mapping[str, Any]) -> Iterator[str]:
-    yield from _comment(schema.get("description", ""))
+    yield from comment(schema.get("description", ""))
     if "properties" not in schema and schema.get("type") != "object":
         yield f"export type {name} = {from_schema(schema, name)};"
         return
     required = set(schema.get("required", ()))
     yield f"export interface {name} {{"
     for member, part in schema.get("properties", {}).items():
-        yield from _comment(part.get("description", ""), "  ")
+        yield from comment(part.get("description", ""), "  ")
         optional = "" if member in required else "?"
         yield f"  {member}{optional}: {from_schema(part, f'{name}.{member}')};"
     yield "}"
@@ -152,7 +109,7 @@ def from_schema(schema: Mapping[str, Any], member: str) -> str:
         case {"const": value}:
             written = json.dumps(value)
         case {"enum": [*values]}:
-            written = _union(values)
+            written = union(values)
         case {"type": "array"}:
             inner = from_schema(schema.get("items", {}), member)
             written = f"({inner})[]" if " " in inner else f"{inner}[]"
@@ -168,26 +125,5 @@ def from_schema(schema: Mapping[str, Any], member: str) -> str:
     return written
 
 
-def _union(values: Iterable[object]) -> str:
-    return " | ".join(json.dumps(value) for value in values)
-
-
-def _comment(text: str, indent: str = "") -> list[str]:
-    lines = text.splitlines()
-    if len(lines) <= 1:
-        return [f"{indent}/** {line} */" for line in lines]
-    body = [f"{indent} * {line}".rstrip() for line in lines]
-    return [f"{indent}/**", *body, f"{indent} */"]
-
-
 def _indented(lines: Iterable[str]) -> Iterator[str]:
     return (f"  {line}" for line in lines)
-
-
-def _camel(kebab: str) -> str:
-    first, *others = kebab.split("-")
-    return first + "".join(word.capitalize() for word in others)
-
-
-def _pascal(kebab: str) -> str:
-    return "".join(word.capitalize() for word in kebab.split("-"))

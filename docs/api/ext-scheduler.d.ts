@@ -1,6 +1,70 @@
 // Made by `ext-scheduler asyncapi --as typescript`.
 
-/** What an extension imports. Reads throw an error whose `payload` is the code. */
+/** The records of the interfaces, and what an extension exports. */
+declare module "alga:extension/types" {
+  export type StorageError = "missing" | "conflict" | "denied" | "internal";
+  export interface ContextData {
+    requestId?: string;
+    tenantId: string;
+    extensionId: string;
+    installId?: string;
+    versionId?: string;
+  }
+  export interface HttpHeader {
+    name: string;
+    value: string;
+  }
+  export interface HttpRequest {
+    method: string;
+    /** Path and query, without scheme and host. */
+    url: string;
+    headers: HttpHeader[];
+    body?: Uint8Array;
+  }
+  export interface ExecuteRequest {
+    context: ContextData;
+    http: HttpRequest;
+  }
+  export interface ExecuteResponse {
+    status: number;
+    headers: HttpHeader[];
+    body?: Uint8Array;
+  }
+  export interface StorageEntry {
+    namespace: string;
+    key: string;
+    value: Uint8Array;
+    /** On put: absent writes whatever is there, a number only over that revision. */
+    revision?: bigint;
+  }
+  /** The export `handler`: answers every request. */
+  export type Handler = (request: ExecuteRequest) => ExecuteResponse;
+}
+
+/** The caller. Throws where `cap:context.read` is not granted. */
+declare module "alga:extension/context" {
+  import type { ContextData } from "alga:extension/types";
+  export function getContext(): ContextData;
+}
+
+/** Lines of the extension's log. */
+declare module "alga:extension/logging" {
+  export function logInfo(message: string): void;
+  export function logWarn(message: string): void;
+  export function logError(message: string): void;
+}
+
+/** Throws an error whose `payload` is a `StorageError`. */
+declare module "alga:extension/storage" {
+  import type { StorageEntry } from "alga:extension/types";
+  function get(namespace: string, key: string): StorageEntry;
+  function put(entry: StorageEntry): StorageEntry;
+  function _delete(namespace: string, key: string): void;
+  function listEntries(namespace: string, cursor?: string): StorageEntry[];
+  export { get, put, _delete as delete, listEntries };
+}
+
+/** The extension's own schedules. Reads throw an error whose `payload` is the code. */
 declare module "alga:extension/scheduler" {
   export type SchedulerError = "not-found" | "validation-failed" | "quota-exceeded" | "denied" | "internal";
   export interface ScheduleInfo {

@@ -19,7 +19,7 @@ from pathlib import Path
 MODULE = "extension"
 WORLD = "runner"
 WIT = Path(__file__).parent / "wit"
-BUILD_TIMEOUT_S = 300
+BUILD_TIMEOUT_S = 300.0
 _KEY_CHARACTERS = 16
 _INSIDES = re.compile(r"^(?:Caused by|Stack backtrace):", re.MULTILINE)
 """Where the compiler's output turns to the compiler itself."""
@@ -32,14 +32,16 @@ class BuildFailed(RuntimeError):
     """componentize-py did not produce a component; the message is its own."""
 
 
-def build_extension(source: Path, cache: Path | None = None) -> Path:
+def build_extension(
+    source: Path, cache: Path | None = None, timeout_s: float = BUILD_TIMEOUT_S
+) -> Path:
     """Return the path of the component of the extension in ``source``; build it if needed.
 
     ``cache`` is where components are kept; without it, ``.cache/extensions`` next to the nearest
     ``pyproject.toml`` above. Safe to call from several processes at once.
 
     Raises:
-        BuildFailed: the compiler failed.
+        BuildFailed: the compiler failed, or took longer than ``timeout_s``.
     """
     source = source.resolve()
     check_syntax(source)
@@ -51,7 +53,7 @@ def build_extension(source: Path, cache: Path | None = None) -> Path:
         return target
     with locked(target.with_suffix(".lock")):
         if not target.is_file():
-            _build(source, wit, target)
+            _build(source, wit, target, timeout_s)
     return target
 
 
@@ -107,7 +109,7 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _build(source: Path, wit: Path, target: Path) -> None:
+def _build(source: Path, wit: Path, target: Path, timeout_s: float) -> None:
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         # Everything on the Python path goes into the component, so it holds only the modules.
         modules = Path(scratch) / "modules"
@@ -118,14 +120,19 @@ def _build(source: Path, wit: Path, target: Path) -> None:
         code = "import sys, componentize_py; sys.exit(componentize_py.script())"
         places = ["-d", str(wit), "-w", WORLD]
         outputs = [MODULE, "-p", str(modules), "-o", str(result)]
-        done = subprocess.run(  # noqa: S603 - our own interpreter, and paths that the caller chose
-            [sys.executable, "-c", code, "-q", *places, "componentize", *outputs],
-            cwd=scratch,
-            capture_output=True,
-            text=True,
-            timeout=BUILD_TIMEOUT_S,
-            check=False,
-        )
+        try:
+            done = subprocess.run(  # noqa: S603 - our own interpreter, and paths that the caller chose
+                [sys.executable, "-c", code, "-q", *places, "componentize", *outputs],
+                cwd=scratch,
+                capture_output=True,
+                text=True,
+                timeout=timeout_s,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise BuildFailed(
+                f"{source.name}: compiling took longer than {timeout_s:g} s"
+            ) from None
         if done.returncode or not result.is_file():
             raise BuildFailed(author_message(source, done.stderr or done.stdout))
         result.replace(target)

@@ -50,6 +50,9 @@ def start(
     without: Annotated[
         str, typer.Option(help="Programs to leave to you, such as bridge,dev-runner.")
     ] = "",
+    compile_limit: Annotated[
+        float, typer.Option(min=1, help="Seconds that compiling may take.")
+    ] = 300.0,
 ) -> None:
     """Run the system until Ctrl-C, by default with the sample extension.
 
@@ -63,7 +66,9 @@ def start(
     from devstack.dev import run  # noqa: PLC0415 - needs the libraries of an extra
 
     programs = [name.strip() for name in without.split(",") if name.strip()]
-    run_stack_command(lambda: run(path, watching=watch, without=programs))
+    run_stack_command(
+        lambda: run(path, watching=watch, without=programs, compile_timeout_s=compile_limit)
+    )
 
 
 @dev_program.command()

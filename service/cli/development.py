@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from devstack.errors import StackError
+from devstack.new import Language, write_extension
 from service.cli.errors import EXIT_USAGE, CommandError
 
 
@@ -59,18 +60,19 @@ def new(
     directory: Annotated[
         Path, typer.Argument(help="Directory to create; its name is the extension's.")
     ],
+    language: Annotated[Language, typer.Option(help="What to write it in.")] = Language.PYTHON,
 ) -> None:
-    """Write a small extension that works: manifest, Python source, tests, README.
+    """Write a small extension that works: manifest, source, tests, README.
 
     \b
     Examples:
       ext-scheduler new hello
+      ext-scheduler new hello --language typescript
       ext-scheduler dev hello --watch
     """
-    from devstack.new import write_extension  # noqa: PLC0415 - see above
 
     def write() -> None:
-        for file in write_extension(directory):
+        for file in write_extension(directory, language):
             typer.echo(file)
 
     run_stack_command(write)

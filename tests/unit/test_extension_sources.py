@@ -45,7 +45,7 @@ def test_a_manifest_that_lacks_a_member_is_explained(tmp_path: Path) -> None:
 def test_a_directory_without_any_source_is_explained(tmp_path: Path) -> None:
     write_extension(tmp_path / "hello")
     (tmp_path / "hello" / "extension.py").unlink()
-    with pytest.raises(StackError, match=r"needs extension\.py, or exactly one \.wasm file"):
+    with pytest.raises(StackError, match=r"needs extension\.py, package\.json or exactly"):
         build_source(tmp_path / "hello", tmp_path / "components")
 
 

@@ -14,7 +14,7 @@ from jsonschema import Draft7Validator
 from contracts.admin import ADMIN_OPS
 from contracts.errors import NUMBERS
 from contracts.events import EventType
-from contracts.publish import wit
+from contracts.publish import wit, world
 from contracts.publish.schemas import ADMIN_REFUSALS, HOST_REFUSALS, service_errors
 from contracts.schedules import HOST_OPS
 from contracts.subjects import admin_subject, host_subject
@@ -155,6 +155,24 @@ def test_the_interface_of_the_runner_has_every_generated_part() -> None:
     signatures = [plain(wit.signature(function)) for function in wit.functions()]
     assert interface.partition("}")[0].strip() == " ".join(signatures)
     assert OFFERED[SCHEDULER] == {function.name for function in wit.functions()}
+
+
+def test_the_interface_of_the_runner_is_the_published_world() -> None:
+    committed = plain((WIT / "extension.wit").read_text())
+    for name, fields in world.RECORDS.items():
+        assert plain(wit.record(name, fields)) in committed
+    for name, cases in world.ENUMS.items():
+        assert f"enum {name} {{ {' '.join(f'{case},' for case in cases)} }}" in committed
+    for name, functions in world.INTERFACES.items():
+        interface = committed.partition(f"interface {name} {{")[2].partition(" }")[0]
+        signatures = [plain(world.signature(function)) for function in functions]
+        assert (
+            re.sub(r"use types\.\{[^}]*\};", "", interface).split() == " ".join(signatures).split()
+        ), name
+        assert OFFERED[f"{wit.PACKAGE}/{name}"] == {function.name for function in functions}
+    assert committed.count("interface ") == len(world.INTERFACES) + 2
+    assert committed.count(" record ") == len(world.RECORDS) + len(wit.records())
+    assert f"export {plain(world.signature(world.HANDLER))}" in committed
 
 
 def test_both_worlds_have_the_same_interface_for_extensions(tmp_path: Path) -> None:

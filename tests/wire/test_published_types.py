@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from msgspec import Struct, UnsetType
 
-from contracts.publish import typescript, wit
+from contracts.publish import typescript, typescript_extension, wit
 from contracts.publish.schemas import refusals
 from contracts.schedules import HOST_OPS, ListInput, Operation, Payload, ScheduleInfo
 
@@ -82,7 +82,7 @@ def test_wit_has_a_function_for_every_host_operation() -> None:
 @pytest.mark.parametrize("text", ["flags", "list<char>", "result<string>", "tuple<string>"])
 def test_typescript_refuses_an_unknown_wit_type_and_names_the_member(text: str) -> None:
     with pytest.raises(wit.UnknownType, match=r"^some-record\.field: .* has no TypeScript type"):
-        typescript.from_wit(text, "some-record.field")
+        typescript_extension.from_wit(text, "some-record.field")
 
 
 @pytest.mark.parametrize(
