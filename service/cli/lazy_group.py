@@ -83,7 +83,7 @@ COMMANDS = MappingProxyType(
         ),
         "new": LazyCommand(
             "service.cli.development:new",
-            "Write a small extension that works: manifest, Python source, tests, README.",
+            "Write a small extension that works: manifest, source, tests, README.",
         ),
     }
 )
