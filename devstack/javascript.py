@@ -28,10 +28,11 @@ def build_package(source: Path, cache: Path, timeout_s: float) -> Path:
     """
     source = source.resolve()
     cache.mkdir(parents=True, exist_ok=True)
-    target = cache / f"{source.name}-{_key(source)}.wasm"
     with locked(cache / f"{source.name}.lock"):
         if not (source / "node_modules").is_dir():
+            # This writes package-lock.json, which is one of the sources.
             _npm(source, timeout_s, "install", "--no-audit", "--no-fund")
+        target = cache / f"{source.name}-{_key(source)}.wasm"
         _npm(source, timeout_s, "run", "--silent", "--if-present", "check")
         if not target.is_file():
             _npm(source, timeout_s, "run", "--silent", "build")
