@@ -20,7 +20,7 @@ from contracts.times import read_time, wire_time
 
 HOUR = 60
 PROMISED_LATENESS_MS = 1_000
-"""From slot to call; see "The promise" in the guide to operations."""
+"""Milliseconds from slot to call; above it the page says that runs are late."""
 STATUSES = ("success", "running", "queued", "skipped", "skipped_overlap", "error")
 """From the bottom of a bar to its top."""
 SHOWN = 5
