@@ -20,7 +20,13 @@ from service.storage.runs import invocations
 from service.storage.runs.direct_claims import ClaimedJob, DirectClaim
 from service.storage.runs.occurrences import Occurrence
 from service.storage.runs.queue import JobDelay
-from service.worker.firing import ClaimedAttempt, FiringSettings, RunExecutor
+from service.worker.firing import (
+    ClaimedAttempt,
+    ClaimTooLateError,
+    FiringSettings,
+    RunExecutor,
+)
+from service.worker.firing.settings import TIMEOUT_STEP_S
 from service.worker.job_consumer import JobConsumer
 
 ROOM_LOOK_S = 0.005
@@ -59,11 +65,16 @@ class ClaimBatch(Struct, kw_only=True):
     async def load(
         self, connection: Connection, claimed: Sequence[ClaimedJob], now: datetime
     ) -> None:
-        """Load what the calls need: the last statement, so that it sees what changed before."""
+        """Load what the calls need: the last statement, so that it sees what changed before.
+
+        Raises ClaimTooLateError where the transaction took so long that no call may follow.
+        """
         if not claimed:
             return
         keys = [(job.run.tenant_id, job.run.schedule_id) for job in claimed]
         loaded = await invocations.load(connection, keys)
+        if monotonic() - self.began_at_s > TIMEOUT_STEP_S:
+            raise ClaimTooLateError
         self.attempts = {
             job.id: ClaimedAttempt(
                 run=job.run,

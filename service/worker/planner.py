@@ -22,6 +22,7 @@ from service.storage.runs.occurrences import prioritised
 from service.storage.schedules import firing_state, missed_slots, timers
 from service.storage.schedules.timers import Timer
 from service.worker.direct_claims import ClaimBatch, DirectClaims
+from service.worker.firing import ClaimTooLateError
 from service.worker.outage import Outage
 from service.worker.timer_plan import (
     TimerPlan,
@@ -68,12 +69,15 @@ async def plan_due(
     """Plan one batch of due timers in one transaction; singly where the database refuses it.
 
     ``claims`` is filled with what is claimed at once, which is started after the COMMIT; nothing of
-    what is planned singly is.
+    what is planned singly is, nor of a batch that took too long for its calls.
     """
     try:
         async with index_only_transaction(connection):
             due = await timers.take_due(connection, now, settings.batch)
             return await _plan(connection, due, now, settings.rules, slot_cache, claims=claims)
+    except ClaimTooLateError:
+        log.warning("planning took too long to claim, planning again without")
+        return await plan_due(connection, now, settings, slot_cache)
     except asyncpg.PostgresError as error:
         if not is_refusal(error):
             raise

@@ -72,8 +72,11 @@ def _together(run: Run, other: Run) -> bool:
 
 
 def _began(run: Run) -> float:
-    """The first attempt's beginning; of a run with several only the last one's is recorded."""
-    return run.started if run.started is not None and run.attempts == 1 else run.queued
+    """When it may have held its schedule first; of several claims only the last one is recorded.
+
+    One whose worker stood still before the call was handed back: it left no attempt.
+    """
+    return run.started if run.started is not None and run.fence == 1 else run.queued
 
 
 def _judge(well: bool, good: Expected, bad: Violation, about: str, results: CheckResults) -> None:

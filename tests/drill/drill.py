@@ -19,8 +19,8 @@ from tests.drill.workload import CHANGED_EVERY_S, OFTEN_S, Workload
 from tests.support.eventually import eventually
 
 RUNS = """
-SELECT id, schedule_id, slot, kind, trigger, status, attempts, missed, queued_at, started_at,
-  finished_at, error
+SELECT id, schedule_id, slot, kind, trigger, status, attempts, fence, missed, queued_at,
+  started_at, finished_at, error
 FROM ext_scheduler.runs
 """
 STORED = """
@@ -188,6 +188,7 @@ def run_of(row: asyncpg.Record) -> Run:
         trigger=row["trigger"],
         status=row["status"],
         attempts=row["attempts"],
+        fence=row["fence"],
         missed=row["missed"],
         queued=row["queued_at"].timestamp(),
         started=_seconds(row, "started_at"),

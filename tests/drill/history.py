@@ -91,7 +91,7 @@ class Call(Struct, frozen=True, kw_only=True):
 
 
 class Run(Struct, frozen=True, kw_only=True):
-    """A run record at the end."""
+    """A run record at the end; ``fence`` counts its claims, also those that made no attempt."""
 
     id: str
     schedule_id: str
@@ -100,6 +100,7 @@ class Run(Struct, frozen=True, kw_only=True):
     trigger: str
     status: str
     attempts: int
+    fence: int
     missed: int
     queued: float
     started: float | None

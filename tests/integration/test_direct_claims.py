@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
+from msgspec import structs
 
 from service.flow_control.fair_limiter import FairLimiter
 from service.rules.planning import PlanningRules, SlotCache
@@ -166,13 +167,25 @@ async def test_a_worker_that_dies_before_the_call_is_succeeded_after_the_lease(
 
 async def test_an_attempt_that_comes_too_late_is_handed_back_uncounted(stack: Stack) -> None:
     claims = batch(stack)
-    claims.began_at_s -= 60.0
     (job,) = await planned(stack, claims)
     (attempt,) = claims.attempts.values()
-    assert await stack.executor.execute(attempt) == timedelta(0)
+    late = structs.replace(attempt, claimed_at_s=attempt.claimed_at_s - 60.0)
+    assert await stack.executor.execute(late) == timedelta(0)
     run = await stack.run(job)
     assert (run["status"], run["attempts"]) == ("queued", 0)
     assert stack.runner.calls == []
+    assert await stack.another().execute(job) is None
+    assert (await stack.run(job))["status"] == "success"
+
+
+async def test_planning_that_took_too_long_for_a_call_claims_nothing(stack: Stack) -> None:
+    claims = batch(stack)
+    claims.began_at_s -= 60.0
+    (job,) = await planned(stack, claims)
+    assert claims.attempts == {}
+    run = await stack.run(job)
+    assert (run["status"], run["attempts"], run["fence"]) == ("queued", 0, 0)
+    assert await stack.pool.fetchval("SELECT count(*) FROM ext_scheduler.active_runs") == 0
     assert await stack.another().execute(job) is None
     assert (await stack.run(job))["status"] == "success"
 

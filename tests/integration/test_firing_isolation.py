@@ -189,10 +189,13 @@ async def locked(pool: asyncpg.Pool, table: str) -> AsyncIterator[None]:
         yield
 
 
-async def test_claim_that_waited_too_long_is_handed_back_uncounted(
+CLAIM_MAY_TAKE = "service.worker.firing.attempt_store.TIMEOUT_STEP_S"
+
+
+async def test_claim_that_waited_too_long_is_undone_and_not_counted(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.worker.firing.run_executor.TIMEOUT_STEP_S", 0.05)
+    monkeypatch.setattr(CLAIM_MAY_TAKE, 0.05)
     job = await stack.planned()
     async with locked(stack.pool, "runs"):
         late = asyncio.create_task(stack.executor.execute(job))
@@ -200,6 +203,7 @@ async def test_claim_that_waited_too_long_is_handed_back_uncounted(
     assert await late == timedelta(0)
     run = await stack.run(job)
     assert (run["status"], run["attempts"], run["started_at"]) == ("queued", 0, None)
+    assert run["fence"] == 0
     assert (run["lease_until"], run["retry_at"], run["finished_at"]) == (None, None, None)
     assert stack.runner.calls == []
     assert await stack.pool.fetchval("SELECT count(*) FROM ext_scheduler.active_runs") == 0
@@ -209,10 +213,64 @@ async def test_claim_that_waited_too_long_is_handed_back_uncounted(
     assert (run["status"], run["attempts"]) == ("success", 1)
 
 
-async def waits_for_lock(pool: asyncpg.Pool) -> bool:
+async def test_claim_that_came_too_late_overlaps_no_other_run(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CLAIM_MAY_TAKE, 0.05)
+    first = await stack.planned()
+    second = await stack.manual(first.schedule_id)
+    executors = stack.executor, stack.another(worker="worker-2")
+    async with locked(stack.pool, "runs"):
+        tasks = [asyncio.create_task(executors[0].execute(first))]
+        await eventually(lambda: waits_for_lock(stack.pool))
+        tasks.append(asyncio.create_task(executors[1].execute(second)))
+        await eventually(lambda: waits_for_lock(stack.pool, 2))
+    assert await asyncio.gather(*tasks) == [timedelta(0)] * 2
+    monkeypatch.undo()
+    for job in (second, first):
+        assert await stack.executor.execute(job) is None
+        assert (await stack.run(job))["status"] == "success"
+
+
+@pytest.mark.parametrize("statuses", [(200, 200), (503, 200), (200, 503)])
+async def test_claims_and_results_of_the_same_schedules_do_not_deadlock(
+    stack: Stack, statuses: tuple[int, int], caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = sorted(
+        [await stack.planned(), await stack.planned()], key=lambda job: job.schedule_id
+    )
+    manual = [await stack.manual(job.schedule_id) for job in (first, second)]
+    answered = {str(first.run_id): asyncio.Event(), str(second.run_id): asyncio.Event()}
+    status, arrived = dict(zip(answered, statuses, strict=True)), list[str]()
+    another = stack.another(worker="worker-2")
+
+    async def answer(call: ReceivedCall) -> bytes:
+        arrived.append(call.key)
+        await answered[call.key].wait()
+        return b'{"status":%d}' % status[call.key]
+
+    stack.runner.script = answer
+    calling = [asyncio.create_task(stack.executor.execute(job)) for job in (first, second)]
+    await eventually(lambda: len(arrived) == 2)
+    async with stack.pool.acquire() as connection, connection.transaction():
+        await connection.execute(
+            "SELECT FROM ext_scheduler.active_runs WHERE schedule_id = $1 FOR UPDATE",
+            first.schedule_id,
+        )
+        claiming = [asyncio.create_task(another.execute(job)) for job in manual]
+        await eventually(lambda: waits_for_lock(stack.pool))
+        for event in reversed(answered.values()):
+            event.set()
+        await eventually(lambda: waits_for_lock(stack.pool, 2))
+    await asyncio.gather(*calling, *claiming)
+    assert [line.message for line in caplog.records if line.levelname != "INFO"] == []
+
+
+async def waits_for_lock(pool: asyncpg.Pool, sessions: int = 1) -> bool:
     return await pool.fetchval(  # type: ignore[no-any-return]  # a boolean
-        "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database()"
-        " AND wait_event_type = 'Lock' AND state_change < now() - interval '100 ms'"
+        "SELECT count(*) >= $1 FROM pg_stat_activity WHERE datname = current_database()"
+        " AND wait_event_type = 'Lock' AND state_change < now() - interval '100 ms'",
+        sessions,
     )
 
 

@@ -58,6 +58,7 @@ def run(schedule_id: str, slot: float, **changes: Any) -> Run:
         trigger="schedule",
         status="success",
         attempts=1,
+        fence=1,
         missed=0,
         queued=ZERO + slot + 0.05,
         started=ZERO + slot + 0.1,
@@ -280,3 +281,13 @@ def test_a_change_without_effect_on_slots_excuses_no_violation() -> None:
 def test_a_process_that_loses_its_server_may_end_with_a_clear_message() -> None:
     results = check(with_exit("itself", 1, CLEAR)(sound()))
     assert (results.violations, results.expected[Expected.ENDED_CLEARLY]) == ([], 1)
+
+
+@pytest.mark.parametrize(("fence", "violations"), [(1, 1), (2, 0)])
+def test_a_run_that_was_claimed_before_its_attempt_may_have_been_overlapped(
+    fence: int, violations: int
+) -> None:
+    late = {"started": ZERO + 190, "finished": ZERO + 190.3, "fence": fence}
+    history = with_run(KEPT, 60, **late)(sound())
+    skipped = with_run(KEPT, 120, status="skipped_overlap", started=None)(history)
+    assert check(skipped).of(Violation.NEEDLESS_OVERLAP) == violations

@@ -20,8 +20,8 @@ from service.storage.runs import attempts, invocations, results, retry_bounds
 from service.storage.runs.attempts import WORKER_LOST, ClaimRequest, RunKey, RunRecord
 from service.storage.runs.invocations import Invocation
 from service.storage.runs.queue import JobDelay, JobPayload
-from service.storage.runs.updates import RunUpdate, write_updates
-from service.worker.firing.settings import FiringSettings
+from service.storage.runs.updates import RunUpdate, lock_active_runs, write_updates
+from service.worker.firing.settings import TIMEOUT_STEP_S, FiringSettings
 
 log = getLogger(__name__)
 
@@ -48,6 +48,10 @@ class ClaimedAttempt(Struct, frozen=True):
     lost: str | None
     now: datetime
     claimed_at_s: float
+
+
+class ClaimTooLateError(Exception):
+    """A claim took so long, for a lock or a slow database, that no call may follow it."""
 
 
 class AttemptResult(Struct, frozen=True, kw_only=True):
@@ -103,8 +107,17 @@ class AttemptStore:
     async def claim(self, jobs: Sequence[JobPayload]) -> list[ClaimedAttempt | JobDelay]:
         """Claim the runs of these jobs and load what their calls need.
 
-        Returns, for each job, the attempt, or what becomes of the job where there is none.
+        Returns, for each job, the attempt, or what becomes of the job where there is none. A claim
+        that comes too late to call is rolled back: committed, it would hold its schedule for a
+        moment, and another run that was claimed in it would be skipped as overlapping.
         """
+        try:
+            return await self._claim(jobs)
+        except ClaimTooLateError:
+            log.warning("claim of %d runs came too late", len(jobs))
+            return [timedelta(0)] * len(jobs)
+
+    async def _claim(self, jobs: Sequence[JobPayload]) -> list[ClaimedAttempt | JobDelay]:
         async with acquired(self._pool, self._settings.acquire_timeout_s) as connection:
             now, claimed_at_s = await self._now(connection), monotonic()
             async with index_only_transaction(connection):
@@ -120,6 +133,8 @@ class AttemptStore:
                     lease_until=now + self._settings.lease,
                 )
                 loaded = await _load_invocations(connection, claimed)
+                if claimed and monotonic() - claimed_at_s > TIMEOUT_STEP_S:
+                    raise ClaimTooLateError
         claims: dict[RunKey, ClaimedAttempt] = {}
         for run, invocation in zip(claimed, loaded, strict=True):
             step = steps[run.key]
@@ -164,6 +179,7 @@ class AttemptStore:
                 updates = [self._update(result, now, bounds) for result in ended]
                 if not self._settings.sharded:
                     await results.lock_schedules(connection, updates)
+                    await lock_active_runs(connection, updates)
                 written = await write_updates(connection, updates)
                 await results.record(
                     connection,
