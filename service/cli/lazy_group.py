@@ -65,6 +65,10 @@ COMMANDS = MappingProxyType(
             "service.cli.cron:cron",
             "Explain a cron expression and list its next slots.",
         ),
+        "conformance": LazyCommand(
+            "service.cli.conformance:conformance",
+            "Hold a Runner or a scheduler service in any language against the contract.",
+        ),
         "asyncapi": LazyCommand(
             "service.cli.asyncapi:asyncapi",
             "Print the contract as an AsyncAPI 3 document, TypeScript declarations or WIT.",

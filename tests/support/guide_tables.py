@@ -7,9 +7,11 @@ What a row says about a name is the docstring that stands below it in the code.
 import ast
 import inspect
 import re
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec import Struct, to_builtins
+from nats.aio.client import Client
 
 from contracts import errors
 from contracts.admin import ADMIN_OPS
@@ -20,6 +22,17 @@ from contracts.keys import MIN_SECRET_BYTES
 from contracts.publish.schemas import ADMIN_REFUSALS, HOST_REFUSALS, service_errors
 from contracts.schedules import HOST_OPS
 from contracts.subjects import admin_subject, host_subject
+from devstack.conformance.execute import execute_cases
+from devstack.conformance.host import host_cases
+from devstack.conformance.runner_peer import RunnerPeer
+from devstack.conformance.samples import (
+    INSTALL_ID,
+    execute_document,
+    foreign_key,
+    sample_keys,
+)
+from devstack.conformance.scheduler_peer import SchedulerPeer
+from devstack.conformance.vectors import documents
 from runner_bridge.executor import ExecutorSettings
 from runner_bridge.requests import RequestSettings
 from service.runtime import settings as settings_module
@@ -205,6 +218,48 @@ def numbers_table() -> str:
     return table(("what", "value"), rows)
 
 
+def runner_cases() -> str:
+    """Return what the conformance kit asks of a Runner."""
+    key = sample_keys()[-1]
+    peer = RunnerPeer(
+        client=Client(), subject="", key=key, foreign=foreign_key(key), document=_call_document()
+    )
+    return itemised(execute_cases(peer))
+
+
+def scheduler_cases() -> str:
+    """Return what the conformance kit asks of a scheduler service."""
+    key = sample_keys()[0]
+    peer = SchedulerPeer(
+        client=Client(), key=key, foreign=foreign_key(key), install_id=INSTALL_ID, endpoint=""
+    )
+    return itemised(host_cases(peer))
+
+
+def _call_document() -> Mapping[str, object]:
+    document: Mapping[str, object] = to_builtins(execute_document())
+    return document
+
+
+def itemised(cases: Iterable[str]) -> str:
+    """Return names of cases; those of a kind stand in one row."""
+    kinds_of: dict[str, list[str]] = {}
+    for case in cases:
+        kind, _, name = case.partition(": ")
+        kinds_of.setdefault(kind if name else "the rules", []).append(name or kind)
+    return table(("about", "cases"), ((kind, "; ".join(of)) for kind, of in kinds_of.items()))
+
+
+def frames() -> str:
+    """Return frames as text and hexadecimal digits."""
+    shown = []
+    for name, frame in documents()["frames.json"].items():
+        text = frame["text"].replace("\r\n", "\n").rstrip("\n")
+        digits = "\n".join(textwrap.wrap(frame["hex"], 96))
+        shown.append(f"**{name}**\n\n```text\n{text}\n```\n\n```text\n{digits}\n```\n")
+    return "\n".join(shown)
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
     "settings": settings_table,
     "metrics": metrics_table,
@@ -213,6 +268,9 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "admin-operations": admin_operations_table,
     "limits": limits_table,
     "numbers": numbers_table,
+    "runner-cases": runner_cases,
+    "scheduler-cases": scheduler_cases,
+    "frames": frames,
 }
 """Region name → its content."""
 
