@@ -17,7 +17,7 @@ from contracts.errors import Code
 from contracts.schedules import ScheduleInfo
 from contracts.subjects import CONTEXT_HEADER, REQUEST_ID_HEADER
 from devstack.conformance.cases import Case, expect
-from devstack.conformance.scheduler_peer import HostRequest, SchedulerPeer
+from devstack.conformance.scheduler_peer import SchedulerRequest, SchedulerPeer
 from devstack.conformance.tokens import token_cases
 
 CRON = "17 3 * * *"
@@ -90,14 +90,17 @@ async def _life(peer: SchedulerPeer) -> None:
 
 
 async def _judge_life(
-    peer: SchedulerPeer, create: HostRequest, created: Mapping[str, Any], sent: Mapping[str, Any]
+    peer: SchedulerPeer,
+    create: SchedulerRequest,
+    created: Mapping[str, Any],
+    sent: Mapping[str, Any],
 ) -> None:
     id_ = created["scheduleId"]
     repeated = (await create.send()).expect_result()
     expect(repeated == created, "the same jti with a fresh token created again")
     taken = await peer.request("create", sent).send()
     taken.expect_negative(Code.CONFLICT, "name")
-    other = HostRequest(
+    other = SchedulerRequest(
         peer=peer,
         op="create",
         body=encode({**sent, "name": "x"}, MSGPACK),

@@ -41,7 +41,9 @@ class RunnerPeer(Struct, frozen=True, kw_only=True):
     foreign: Key
     document: Mapping[str, Any]
 
-    def call(self, instructions: Mapping[str, Any] | None = None, attempt: int = 1) -> "RunnerCall":
+    def call(
+        self, instructions: Mapping[str, Any] | None = None, attempt: int = 1
+    ) -> "RunnerAttempt":
         """Return a call with fresh ids, not sent yet."""
         document: dict[str, Any] = copy.deepcopy(dict(self.document))
         jti, occurrence = uuid4(), uuid4()
@@ -54,10 +56,10 @@ class RunnerPeer(Struct, frozen=True, kw_only=True):
             "content-type": "application/json",
         }
         http["body_b64"] = base64.b64encode(msgspec.json.encode(sent)).decode()
-        return RunnerCall(peer=self, document=document, jti=jti, occurrence=occurrence)
+        return RunnerAttempt(peer=self, document=document, jti=jti, occurrence=occurrence)
 
 
-class RunnerCall(Struct, kw_only=True):
+class RunnerAttempt(Struct, kw_only=True):
     """A call that can be changed before it is sent; ``body`` replaces the document."""
 
     peer: RunnerPeer
@@ -71,7 +73,7 @@ class RunnerCall(Struct, kw_only=True):
         """The bytes that are sent."""
         return msgspec.json.encode(self.document) if self.body is None else self.body
 
-    def next_attempt(self, instructions: Mapping[str, Any] | None = None) -> "RunnerCall":
+    def next_attempt(self, instructions: Mapping[str, Any] | None = None) -> "RunnerAttempt":
         """Return the further attempt of the same occurrence."""
         attempt = self.document["context"]["attempt"] + 1
         following = self.peer.call(instructions, attempt)

@@ -42,13 +42,15 @@ class SchedulerPeer(Struct, frozen=True, kw_only=True):
 
     def request(
         self, op: str, fields: object = None, encoding: Encoding = Encoding.MSGPACK
-    ) -> "HostRequest":
+    ) -> "SchedulerRequest":
         """Return a request with a fresh ``jti``, not sent yet."""
         body = encode({} if fields is None else fields, encoding)
-        return HostRequest(peer=self, op=op, body=body, jti=uuid4(), content_type=encoding.value)
+        return SchedulerRequest(
+            peer=self, op=op, body=body, jti=uuid4(), content_type=encoding.value
+        )
 
 
-class HostRequest(Struct, kw_only=True):
+class SchedulerRequest(Struct, kw_only=True):
     """A request that can be changed before it is sent; sending it again repeats its ``jti``."""
 
     peer: SchedulerPeer
@@ -72,7 +74,7 @@ class HostRequest(Struct, kw_only=True):
 
     async def send(
         self, *, token: TokenCase | None = None, deadline_ms: int | None = None, **claims: object
-    ) -> "HostAnswer":
+    ) -> "SchedulerAnswer":
         """Send it, and return the answer. Raises Violation where there is none."""
         text = valid_token(self.token_request(), **claims) if token is None else token.token
         until = int((time.time() + 6) * 1000) if deadline_ms is None else deadline_ms
@@ -83,7 +85,7 @@ class HostRequest(Struct, kw_only=True):
         return _answer(reply)
 
 
-class HostAnswer(Struct, frozen=True):
+class SchedulerAnswer(Struct, frozen=True):
     """A reply and what its body says."""
 
     reply: BusReply
@@ -121,11 +123,11 @@ class HostAnswer(Struct, frozen=True):
         expect(isinstance(self.members.get("error"), str), "a refusal without a text")
 
 
-def _answer(reply: BusReply) -> HostAnswer:
+def _answer(reply: BusReply) -> SchedulerAnswer:
     named = reply.headers.get(CONTENT_TYPE_HEADER)
     expect(named is not None, "the reply has no Content-Type")
     try:
         encoding = negotiate(named)
-        return HostAnswer(reply, encoding, decode_map(reply.body, encoding))
+        return SchedulerAnswer(reply, encoding, decode_map(reply.body, encoding))
     except (MalformedBody, UnknownContentType) as error:
         raise Violation(f"the reply cannot be read: {error}") from None
