@@ -17,7 +17,7 @@ from contracts.errors import Code
 from contracts.schedules import ScheduleInfo
 from contracts.subjects import CONTEXT_HEADER, REQUEST_ID_HEADER
 from devstack.conformance.cases import Case, expect
-from devstack.conformance.scheduler_peer import SchedulerRequest, SchedulerPeer
+from devstack.conformance.scheduler_peer import SchedulerPeer, SchedulerRequest
 from devstack.conformance.tokens import token_cases
 
 CRON = "17 3 * * *"
