@@ -26,8 +26,9 @@ from contracts.context import parse_key_set, signing_key
 from contracts.subjects import ADMIN_AUDIENCE
 from devstack.embedded import embedded_nats, embedded_postgres
 from devstack.embedded.servers import HOST, free_port
+from devstack.places import NATS_CONF
 from devstack.processes import running
-from devstack.stack import NATS_CONF, nats_passwords, roles, write_keys
+from devstack.stack import nats_passwords, roles, write_keys
 from service.storage.engine.migrate import migrate
 from service.storage.runs import partitions
 

@@ -13,9 +13,9 @@ from devstack import state as state_file
 from devstack.demo import EVERY_MINUTE, run_interruptible, run_while_alive
 from devstack.embedded.postgres import install_directory
 from devstack.errors import StackError
-from devstack.extension import SAMPLE
 from devstack.extension_calls import execute_request
 from devstack.manifest import read_manifest
+from devstack.places import SAMPLE, program
 from devstack.progress import step
 from devstack.stack import PROGRAMS, TENANT, DevStack, nats_user, running_stack
 from devstack.watch import watch
@@ -115,21 +115,21 @@ def call_file(stack: DevStack, name: str) -> Path:
 def extension_commands(manifest: Manifest) -> list[str]:
     """Return a ``dev call`` per endpoint of a manifest, and what else an author wants."""
     calls = [
-        f"ext-scheduler dev call {endpoint.method} {endpoint.path}"
+        f"{program()} dev call {endpoint.method} {endpoint.path}"
         + (" '{}'" if endpoint.method.upper() not in {"GET", "DELETE"} else "")
         for endpoint in manifest.api.endpoints
     ]
-    return [*calls, "ext-scheduler dev fire SCHEDULE-NAME", "ext-scheduler dev logs"]
+    return [*calls, f"{program()} dev fire SCHEDULE-NAME", f"{program()} dev logs"]
 
 
 def start_commands(stack: DevStack) -> list[str]:
     """Return how to start the programs that were left out."""
     return [
         " ".join(
-            [f"{PREFIX}{name.upper()}='{text}'" for name, text in program.settings.items()]
-            + [".venv/bin/ext-scheduler", *program.arguments]
+            [f"{PREFIX}{name.upper()}='{text}'" for name, text in left_out.settings.items()]
+            + [program(), *left_out.arguments]
         )
-        for program in stack.left_out
+        for left_out in stack.left_out
     ]
 
 
@@ -146,10 +146,10 @@ def example_commands(stack: DevStack, *, own: bool) -> str:
     execute = f"curl -s {stack.runner_url}/v1/execute --data-binary"
     decoded = "| python3 -c 'import base64,json,sys; a=json.load(sys.stdin); "
     decoded += 'print(a["status"], base64.b64decode(a["body_b64"]).decode())\''
-    mint = f".venv/bin/ext-scheduler token mint list --key {stack.home / 'runner.json'}"
+    mint = f"{program()} token mint list --key {stack.home / 'runner.json'}"
     mint += f" --install {install}"
     request = f"{nats} req ext.scheduler.list '{{}}' --no-templates"
-    admin = f".venv/bin/ext-scheduler --config {write_operator_settings(stack)} admin"
+    admin = f"{program()} --config {write_operator_settings(stack)} admin"
     psql = f"{install_directory() / 'bin' / 'psql'} '{stack.postgres.dsn}'"
     sample_calls = [f"{execute} @{call_file(stack, name)} {decoded}" for name in CALLS]
     left_out = {"Start what was left out:": start_commands(stack)} if stack.left_out else {}
@@ -172,7 +172,7 @@ def example_commands(stack: DevStack, *, own: bool) -> str:
             f"{admin} pause {TENANT}",
         ],
         "Open the console, with a link that is good for a minute:": [
-            f".venv/bin/ext-scheduler --config {write_operator_settings(stack)} console link"
+            f"{program()} --config {write_operator_settings(stack)} console link"
         ],
         "Query the database:": [
             f"{psql} -c 'TABLE ext_scheduler.runs'",
@@ -187,7 +187,7 @@ def example_commands(stack: DevStack, *, own: bool) -> str:
         "Start another responder:": [
             *environment,
             f"export {PREFIX}HTTP_PORT=0",
-            ".venv/bin/ext-scheduler serve --role responder",
+            f"{program()} serve --role responder",
         ],
     }
     head = f"   tenant {TENANT}, install {install}; all files are in {stack.home}\n"

@@ -10,14 +10,11 @@ from contracts.admin_installs import Manifest
 from devstack.errors import StackError
 from devstack.javascript import PACKAGE, SOURCES, build_package
 from devstack.manifest import MANIFEST, directory_of, read_manifest
+from devstack.places import CACHE
 from runner_bridge.dev_runner.build import BUILD_TIMEOUT_S, BuildFailed, build_extension
 from runner_bridge.dev_runner.components import install as install_component
 from service.storage.platform.registry import Registered
 
-CHECKOUT = Path(__file__).resolve().parents[1]
-SAMPLE = CHECKOUT / "examples" / "scheduler_demo"
-CACHE = CHECKOUT / ".cache"
-COMPILED_CACHE = CACHE / "compiled"
 PYTHON_SOURCE = "extension.py"
 WATCHED = (MANIFEST, "*.py", "*.wasm", "wit/**/*.wit")
 COMPILE_TIMEOUT_S = BUILD_TIMEOUT_S

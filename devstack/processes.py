@@ -85,7 +85,7 @@ def _start(program: Program, directory: Path) -> RunningProgram:
     log = directory / "log"
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "service", *program.arguments],
+            [sys.executable, "-P", "-m", "service", *program.arguments],
             env=inherited | settings,
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -15,21 +15,14 @@ from contracts.subjects import ADMIN_AUDIENCE, HOST_AUDIENCE, RUNNER_AUDIENCE
 from devstack.embedded import Nats, Postgres, embedded_nats, embedded_postgres, private_directory
 from devstack.embedded.servers import HOST, ServerFailed, free_port
 from devstack.errors import StackError
-from devstack.extension import (
-    CHECKOUT,
-    COMPILE_TIMEOUT_S,
-    COMPILED_CACHE,
-    SAMPLE,
-    InstalledExtension,
-    build_source,
-)
+from devstack.extension import COMPILE_TIMEOUT_S, InstalledExtension, build_source
+from devstack.places import COMPILED_CACHE, NATS_CONF, SAMPLE
 from devstack.processes import Program, RunningProgram, running
 from devstack.progress import detail, step
 from devstack.state import DevState
 from service.storage.engine.migrate import migrate
 from service.storage.platform.registry import register
 
-NATS_CONF = CHECKOUT / "nats.conf"
 NATS_USERS = ("service", "runner", "operator", "platform", "console", "sys")
 TENANT = "demo-tenant"
 PROGRAMS = ("responder", "dev-runner", "bridge", "worker", "console")

@@ -6,7 +6,8 @@ import msgspec
 from msgspec import Struct
 
 from devstack.errors import StackError
-from devstack.extension import CACHE, InstalledExtension
+from devstack.extension import InstalledExtension
+from devstack.places import CACHE
 
 STATE_FILE = CACHE / "dev.json"
 """Describes the stack that was started last."""

@@ -12,12 +12,12 @@ from devstack.administration import administration
 from devstack.errors import StackError
 from devstack.extension import (
     COMPILE_TIMEOUT_S,
-    COMPILED_CACHE,
     InstalledExtension,
     build_source,
     development_version,
     fingerprint,
 )
+from devstack.places import COMPILED_CACHE
 from devstack.progress import detail, step
 from devstack.stack import TENANT, DevStack
 from devstack.state import DevState

@@ -45,7 +45,7 @@ def dev_runner(
 def demo() -> None:
     """Demonstrate the whole system: an extension schedules itself and is called on time.
 
-    Needs only a checkout, takes about two minutes, and cleans up afterwards.
+    Needs the extra `dev` only, takes about two minutes, and cleans up afterwards.
 
     \b
     Examples:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from devstack import state as state_file
-from devstack.extension import CHECKOUT
 from tests.support.eventually import eventually
+from tests.support.sources import ROOT
 
 PROGRAM = [sys.executable, "-m", "service"]
 START_TIMEOUT_S = 240
@@ -21,7 +21,7 @@ UPDATE_TIMEOUT_S = 180
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*PROGRAM, *arguments], cwd=CHECKOUT, capture_output=True, text=True, check=False
+        [*PROGRAM, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
     )
 
 
@@ -46,7 +46,7 @@ def stack_output(tmp_path: Path, hello: Path) -> Iterator[Path]:
     output = tmp_path / "output"
     with output.open("wb") as file:
         process = subprocess.Popen(
-            [*PROGRAM, "dev", str(hello), "--watch"], cwd=CHECKOUT, stdout=file, stderr=file
+            [*PROGRAM, "dev", str(hello), "--watch"], cwd=ROOT, stdout=file, stderr=file
         )
     try:
         yield output

@@ -5,14 +5,14 @@ import sys
 
 import pytest
 
-from devstack.extension import CHECKOUT
+from tests.support.sources import ROOT
 
 
 @pytest.mark.timeout(600)
 def test_the_demo_shows_an_extension_that_was_called_on_time() -> None:
     shown = subprocess.run(
         [sys.executable, "-m", "service", "demo"],
-        cwd=CHECKOUT,
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,

@@ -4,10 +4,7 @@ import asyncio
 import json
 import os
 import re
-import shutil
-import subprocess
 import sys
-import venv
 from pathlib import Path
 
 import asyncpg
@@ -19,46 +16,20 @@ from devstack.embedded import embedded_nats
 from tests.support.platform import install
 from tests.support.responders import responders
 from tests.support.shipped_nats import CONFIG, ENVIRONMENT, PASSWORDS
+from tests.support.sources import ROOT
+from tests.support.wheel import PIP, fresh_environment, run
 
-ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "runner-integration.md").read_text()
-PACKAGES = ("contracts", "console", "devstack", "runner_bridge", "service")
 HEAVY = {"aiohttp", "asyncpg", "croniter", "pgqueuer", "prometheus_client", "typer", "uvloop"}
 
 pytestmark = pytest.mark.timeout(300)
-
-
-def run(*command: str | Path, directory: Path, status: int = 0) -> str:
-    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
-    assert done.returncode == status, done.stdout + done.stderr
-    return done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of an environment that has the wheel, and its base dependencies, only."""
     directory = tmp_path_factory.mktemp("fresh")
-    source = directory / "source"
-    source.mkdir()
-    for name in ("pyproject.toml", "README.md"):
-        shutil.copy(ROOT / name, source)
-    for name in PACKAGES:
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, source / name)
-    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check")
-    run(
-        *(*pip, "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", directory, "."),
-        directory=source,
-    )
-    shutil.rmtree(source)
-    venv.create(directory / "env", with_pip=True)
-    [wheel] = directory.glob("*.whl")
-    constraints = ROOT / "constraints.txt"
-    run(
-        *(directory / "env/bin/python", "-m", "pip", "--disable-pip-version-check"),
-        *("install", "-q", "-c", constraints, wheel),
-        directory=directory,
-    )
+    fresh_environment(directory)
     (directory / "client.py").write_text(example())
     return directory
 
@@ -71,7 +42,7 @@ def example() -> str:
 def test_the_base_has_few_dependencies(fresh: Path) -> None:
     listed = json.loads(
         run(
-            *(fresh / "env/bin/python", "-m", "pip", "--disable-pip-version-check"),
+            *(fresh / "env/bin/python", *PIP),
             *("list", "--format", "json"),
             directory=fresh,
         )
