@@ -62,12 +62,16 @@ class RunMinute(Struct, frozen=True, rename="camel", kw_only=True):
 
 
 class Lateness(Struct, frozen=True, rename="camel", kw_only=True):
-    """From slot to call, of the last hour's runs that began at their first attempt, in ms."""
+    """From slot to call, of the last hour's runs that began at their first attempt, in ms.
+
+    ``spread_ms`` of it are intended: the period over which the starts of one slot are spread.
+    """
 
     runs: int
     p50_ms: int
     p99_ms: int
     max_ms: int
+    spread_ms: int = 0
 
 
 class WorkerInfo(Struct, frozen=True, rename="camel", kw_only=True):

@@ -19,7 +19,11 @@ from service.worker.worker import WorkerSettings
 
 def policy(settings: Settings) -> Policy:
     """Return what is the same for every request."""
-    return Policy(limits=limits(settings), declared_is_granted=settings.declared_is_granted)
+    return Policy(
+        limits=limits(settings),
+        spread=timedelta(seconds=settings.spread_s),
+        declared_is_granted=settings.declared_is_granted,
+    )
 
 
 def responder_settings(settings: Settings) -> ResponderSettings:
@@ -50,17 +54,20 @@ def limits(settings: Settings) -> Limits:
 
 def worker_settings(settings: Settings, *, sharded: bool = False) -> WorkerSettings:
     """Return the settings that a worker's parts work with, on one database node or ``sharded``."""
+    spread = timedelta(seconds=settings.spread_s)
     return WorkerSettings(
         planner=PlannerSettings(
             rules=PlanningRules(
                 catchup_window=timedelta(seconds=settings.catchup_window_s),
                 catchup_spread=timedelta(seconds=settings.catchup_spread_s),
+                spread=spread,
             )
         ),
         firing=FiringSettings(
             worker=f"{gethostname()}-{getpid()}",
             runner_timeout_s=settings.runner_timeout_s,
             in_flight=settings.in_flight,
+            spread=spread,
             declared_is_granted=settings.declared_is_granted,
             sharded=sharded,
             retries=RetryRules(
@@ -71,13 +78,14 @@ def worker_settings(settings: Settings, *, sharded: bool = False) -> WorkerSetti
             ),
         ),
         maintenance=MaintenanceSettings(
+            spread=spread,
             retention=Retention(
                 runs=timedelta(days=settings.run_retention_days),
                 audit=timedelta(days=settings.audit_retention_days),
                 idempotency=timedelta(hours=settings.idempotency_retention_h),
                 queue_log=timedelta(hours=settings.queue_log_retention_h),
                 rate_windows=timedelta(seconds=settings.rate_window_retention_s),
-            )
+            ),
         ),
         heartbeat_s=settings.heartbeat_s,
         drain_s=settings.drain_timeout_s,

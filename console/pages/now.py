@@ -55,7 +55,7 @@ async def show(visit: Visit) -> web.Response:
         failing=failing.schedules,
         errors=errors.runs,
         responders=responders,
-        promised_ms=PROMISED_LATENESS_MS,
+        promised_ms=promised_ms(stats),
         statuses=STATUSES,
     )
 
@@ -66,7 +66,7 @@ def figures(stats: StatsOutput, responders: Sequence[ResponderInfo] | None) -> N
     due = {read_time(minute.minute): {"due": minute.count} for minute in stats.due}
     runs = {read_time(minute.minute): _counts(minute) for minute in stats.runs}
     lateness = stats.lateness
-    late = lateness is not None and lateness.p99_ms > PROMISED_LATENESS_MS
+    late = lateness is not None and lateness.p99_ms > promised_ms(stats)
     return NowFigures(
         due=stacked_bars(minutes(at + timedelta(minutes=1), HOUR), due, ("due",)),
         runs=stacked_bars(
@@ -76,6 +76,11 @@ def figures(stats: StatsOutput, responders: Sequence[ResponderInfo] | None) -> N
         late=late,
         worries=_worries(stats, responders, late=late),
     )
+
+
+def promised_ms(stats: StatsOutput) -> int:
+    """Return the lateness that 99 of 100 runs keep, with what starts are spread over."""
+    return PROMISED_LATENESS_MS + (0 if stats.lateness is None else stats.lateness.spread_ms)
 
 
 def _worries(

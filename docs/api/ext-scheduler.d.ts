@@ -653,12 +653,17 @@ declare module "ext-scheduler" {
     quota: number;
     updatedAt: string | null;
   }
-  /** From slot to call, of the last hour's runs that began at their first attempt, in ms. */
+  /**
+   * From slot to call, of the last hour's runs that began at their first attempt, in ms.
+   *
+   * `spread_ms` of it are intended: the period over which the starts of one slot are spread.
+   */
   export interface Lateness {
     runs: number;
     p50Ms: number;
     p99Ms: number;
     maxMs: number;
+    spreadMs?: number;
   }
   /** Of the version that the install has now. */
   export interface ListEndpointsInput {

@@ -1,7 +1,7 @@
 """What an operation is given, and what it results in."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -22,10 +22,11 @@ class Policy(Struct, frozen=True, kw_only=True):
     """What is the same for every request of a process.
 
     ``clock`` turns the database's time into the service's. ``declared_is_granted`` takes a declared
-    capability for a granted one.
+    capability for a granted one. The starts of one slot are spread over ``spread``.
     """
 
     limits: Limits
+    spread: timedelta = timedelta(0)
     declared_is_granted: bool = False
     clock: Callable[[datetime], datetime] = database_time
 

@@ -2,9 +2,10 @@
 
 import hashlib
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
 
 from msgspec import UNSET, UnsetType
 
@@ -28,6 +29,7 @@ from service.rules.fields import (
     order_errors,
 )
 from service.rules.limits import too_many_schedules
+from service.rules.planning import start_of
 from service.rules.slots import next_slot
 from service.rules.zones import load
 from service.storage.schedules import rows
@@ -51,23 +53,27 @@ def new_schedule(checked: CheckedCreate, context: ChangeContext) -> AppliedChang
     limit = context.call.policy.limits.max_schedules
     if context.lookup.schedules >= limit:
         return refusal(Code.QUOTA_EXCEEDED, too_many_schedules(limit))
-    new = new_row(checked, endpoint_id, context.now)
+    new = new_row(checked, endpoint_id, context.now, context.call.policy.spread)
     answer = CreateOutput(success=True, schedule_id=str(new.id))
     return AppliedChange(answer, new.id, EventType.SCHEDULE_CREATED, _described(new), new)
 
 
-def new_row(checked: CheckedCreate, endpoint_id: UUID | None, now: datetime) -> NewSchedule:
-    """Make the row of a new schedule from an input without errors, due at its next slot."""
+def new_row(
+    checked: CheckedCreate, endpoint_id: UUID | None, now: datetime, spread: timedelta
+) -> NewSchedule:
+    """Make the row of a new schedule from an input without errors, due at its next start."""
     assert checked.cron is not None  # noqa: S101 -- the input has no errors
+    id_, zone = uuid4(), load(checked.timezone)
+    assert zone is not None  # noqa: S101 -- the name was checked as a field
     return NewSchedule(
-        id=uuid4(),
+        id=id_,
         endpoint_id=endpoint_id,
         name=checked.name,
         cron=checked.cron.text,
         timezone=checked.timezone,
         enabled=checked.enabled,
         payload=None if checked.payload is None else payload.to_json(checked.payload),
-        due_at=_due(checked.cron, checked.timezone, now) if checked.enabled else None,
+        due_at=_due(id_, checked.cron, zone, now, spread) if checked.enabled else None,
     )
 
 
@@ -171,10 +177,10 @@ def _merge(
         errors.setdefault("endpoint", NOT_SCHEDULABLE)
     due_at = stored.next_run_at if enabled else None
     if needs_new_slot:
-        due_at = _due_of_texts(cron, timezone, context.now, errors)
+        due_at = _due_of_texts(stored.id, cron, timezone, context, errors)
     elif due_at is not None and not TIMING.isdisjoint(checked.given):
         # A clock that was ahead left a timer beyond the next slot. Errors concern what changes.
-        due_at = min(due_at, _due_of_texts(cron, timezone, context.now, {}) or due_at)
+        due_at = min(due_at, _due_of_texts(stored.id, cron, timezone, context, {}) or due_at)
     return NewSchedule(
         id=stored.id,
         endpoint_id=endpoint_id or stored.endpoint_id,
@@ -197,22 +203,27 @@ def _payload_text(checked: CheckedUpdate, stored: Schedule) -> str | None:
     return None if checked.payload is None else payload.to_json(checked.payload)
 
 
-def _due(cron: Cron, timezone: str, now: datetime) -> datetime:
-    zone = load(timezone)
-    assert zone is not None  # noqa: S101 -- the name was checked as a field
-    return next_slot(cron, zone, now)
+def _due(
+    schedule_id: UUID, cron: Cron, zone: ZoneInfo, now: datetime, spread: timedelta
+) -> datetime:
+    """Return the start of the first slot after now."""
+    slot = next_slot(cron, zone, now)
+    if not spread:
+        return slot
+    return start_of(schedule_id, slot, next_slot(cron, zone, slot), spread)
 
 
 def _due_of_texts(
-    cron: str, timezone: str, now: datetime, errors: dict[str, str]
+    schedule_id: UUID, cron: str, timezone: str, context: ChangeContext, errors: dict[str, str]
 ) -> datetime | None:
-    """Compute the next slot of what may have been stored by someone else, unchecked."""
+    """Compute the next start of what may have been stored by someone else, unchecked."""
     zone = load(timezone)
     if zone is None:
         errors.setdefault("timezone", INVALID_TIMEZONE)
         return None
     try:
-        return next_slot(parse(cron, min_interval_minutes=1), zone, now)
+        read = parse(cron, min_interval_minutes=1)
+        return _due(schedule_id, read, zone, context.now, context.call.policy.spread)
     except InvalidCronError as error:
         errors.setdefault("cron", str(error))
         return None

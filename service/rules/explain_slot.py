@@ -1,6 +1,6 @@
 """What became of a slot of a schedule. Judges; reads nothing."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from contracts.admin_explain import FindingCode
 from service.rules.explanation import (
@@ -11,7 +11,7 @@ from service.rules.explanation import (
     Switch,
     in_utc,
 )
-from service.rules.planning import UnplannableError, is_slot, read
+from service.rules.planning import UnplannableError, is_slot, read, slot_of_timer
 from service.rules.slots import latest_slot, next_slot
 
 RECORDS_KEPT = timedelta(days=30)
@@ -49,10 +49,21 @@ def _outcome(schedule: ScheduleSituation, slot: SlotSituation) -> Explanation:
         )
     if not is_slot(slot.cron, slot.timezone, at):
         return Explanation(code="slot_not_due", text=_not_due(slot))
-    switched_off = _switched_off(slot)
-    if switched_off is not None:
-        return switched_off
-    return _unplanned(schedule, slot)
+    return _spread(schedule, at) or _switched_off(slot) or _unplanned(schedule, slot)
+
+
+def _spread(schedule: ScheduleSituation, at: datetime) -> Explanation | None:
+    timer = schedule.timer
+    if timer is None or timer.due_at <= schedule.now:
+        return None
+    if slot_of_timer(timer.cron, timer.timezone, timer.due_at) != at:
+        return None
+    return Explanation(
+        code="slot_in_progress",
+        text=f"It is due, and its run starts at {timer.due_at:%H:%M:%S} UTC: starts of one slot are"
+        " spread (`spread_s`)",
+        since=at,
+    )
 
 
 def _of_run(run: RunState) -> Explanation:

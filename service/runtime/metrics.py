@@ -88,7 +88,7 @@ class Metrics:
         )
         self.fire_lateness = Histogram(
             "extension_scheduler_fire_lateness_seconds",
-            "Time from the slot to its first call, catch-up included.",
+            "Time from the start of a slot (with spread_s, its share later) to its first call.",
             buckets=LATENESS_BUCKETS,
             registry=registry,
         )

@@ -38,6 +38,7 @@ MIN_VALUES = {
     "statement_cache_size": 0,
     "disable_after": 0,
     "catchup_window_s": 0,
+    "spread_s": 0,
     "rate_window_retention_s": 60,
 }
 """Where the lowest value is not 1. A rate window shorter than a minute would forget changes."""
@@ -202,6 +203,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Greatest age of a missed slot that is still fired; 0 means never."""
     catchup_spread_s: int = 30
     """Period over which catch-up is spread."""
+    spread_s: int = 0
+    """Period over which the starts of one slot are spread, the same in all roles; 0 means none."""
     run_retention_days: int = 30
     """Retention of run records."""
     audit_retention_days: int = 400

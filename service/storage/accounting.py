@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from service.rules import recorded_states
 from service.rules.accounting import Off, RecordedTime, SlotCounts, account
-from service.rules.planning import UnplannableError, read
+from service.rules.planning import UnplannableError, read, slot_of_timer
 from service.rules.recorded_states import StateChange, StateValues
 from service.rules.slots import slots_between
 from service.storage import account_records
@@ -248,7 +248,7 @@ async def _account(
                 install_off=off[row.tenant_id, row.install_id],
                 runs=runs.get(row.key, []),
                 later_run=later.get(row.key),
-                timer_due=row.due_at,
+                timer_due=row.due_at and slot_of_timer(row.cron, row.timezone, row.due_at),
                 timer_missed=row.missed,
             ),
             window.slots,

@@ -49,6 +49,8 @@ class MaintenanceSettings(Struct, frozen=True):
     orphaned_after: timedelta = timedelta(minutes=2)
     """How long an occurrence may lack a job before a new one is enqueued."""
     look_back: timedelta = timedelta(hours=2)
+    spread: timedelta = timedelta(0)
+    """The period over which the starts of one slot are spread."""
 
 
 class RepairReport(Struct, frozen=True):
@@ -141,7 +143,7 @@ async def _add_timers(
         for row in rows:
             cron, zone = row.cron or "", row.timezone or "UTC"
             try:
-                due_at = slot_cache.following(cron, zone, now)
+                due_at = slot_cache.start_after(row.schedule_id, cron, zone, now)
             except UnplannableError as error:
                 unplannable[row.tenant_id, row.schedule_id] = str(error)
             else:
@@ -157,17 +159,21 @@ async def _add_timers(
 
 
 async def follow_zone_data(
-    connection: Connection, now: datetime, release: str | None = None, batch: int = 1000
+    connection: Connection,
+    now: datetime,
+    release: str | None = None,
+    batch: int = 1000,
+    spread: timedelta = timedelta(0),
 ) -> int:
     """Recompute all future timers when the release of the time zone data has changed.
 
-    Timers that are due already are left to the planner, which accounts for their slots. Returns
+    Timers whose slots have come already are left to the planner, which accounts for them. Returns
     how many were read.
     """
     release = release or zones.release()
     if await consistency.metadata_value(connection, TZDATA_KEY) == release:
         return 0
-    slot_cache, after, total = SlotCache(), ("", NO_ID), 0
+    slot_cache, after, total = SlotCache(spread=spread), ("", NO_ID), 0
     while True:
         async with connection.transaction():
             future = await timers.take_future(connection, after, now, batch)
@@ -182,8 +188,11 @@ async def follow_zone_data(
 
 
 def _recomputed(timer: Timer, now: datetime, slot_cache: SlotCache) -> Timer:
+    pair = (timer.schedule_id, timer.cron, timer.timezone)
     try:
-        due_at = slot_cache.following(timer.cron, timer.timezone, now)
+        if slot_cache.is_waiting(*pair, timer.due_at, now):
+            return timer
+        due_at = slot_cache.start_after(*pair, now)
     except UnplannableError:
         return timer  # the planner reports it when it is due
     return structs.replace(timer, due_at=due_at)
@@ -203,14 +212,14 @@ class Maintenance:
         self._metrics = metrics
         self._settings = settings or MaintenanceSettings()
         self._now = now
-        self._slot_cache = SlotCache()
+        self._slot_cache = SlotCache(spread=self._settings.spread)
 
     async def prepare(self) -> None:
         """Do what must precede planning: partitions, and timers after a change of zone data."""
         async with acquired(self._pool) as connection:
             now = await self._now(connection)
             await prepare_partitions(connection, now, self._settings.retention)
-            await follow_zone_data(connection, now)
+            await follow_zone_data(connection, now, spread=self._settings.spread)
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Run the tasks until ``stopping`` is set."""
@@ -262,7 +271,7 @@ class Maintenance:
 
     async def account(self) -> None:
         """Account for the past hour, unless another worker is doing it, or has."""
-        await slot_audit.run(self._pool, self._now)
+        await slot_audit.run(self._pool, self._now, self._settings.spread)
 
     async def repair(self) -> None:
         """Repair inconsistencies, unless another worker is doing it."""

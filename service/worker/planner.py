@@ -178,7 +178,7 @@ class Planner:
         self._metrics = metrics
         self._settings = settings or PlannerSettings()
         self._now = now
-        self._slot_cache = SlotCache()
+        self._slot_cache = SlotCache(spread=self._settings.rules.spread)
         self._limit = self._settings.initial_batch
         self._behind = False
         """Whether the last batch was full, and the next may wait for room."""

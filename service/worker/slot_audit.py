@@ -44,10 +44,13 @@ async def latest(connection: Connection) -> SlotAudit | None:
     return None if text is None else msgspec.json.decode(text, type=SlotAudit)
 
 
-async def run(pool: asyncpg.Pool, clock_: clock.Clock) -> SlotAudit | None:
+async def run(
+    pool: asyncpg.Pool, clock_: clock.Clock, spread: timedelta = timedelta(0)
+) -> SlotAudit | None:
     """Account for the time since the latest account, if that is an hour, or nearly so.
 
-    Returns None where it is not, or another worker is doing it.
+    Slots whose starts may be to come, as ``spread`` allows, are left to the next account. Returns
+    None where it is not, or another worker is doing it.
     """
     async with acquired(pool) as guard, guard.transaction():
         if not await try_lock(guard, LOCK_KEY):
@@ -55,7 +58,7 @@ async def run(pool: asyncpg.Pool, clock_: clock.Clock) -> SlotAudit | None:
         # On another connection, page by page: no snapshot is held for long.
         async with acquired(pool) as connection:
             now = await clock_(connection)
-            until = now.replace(second=0, microsecond=0) - accounting.SETTLED_AFTER
+            until = now.replace(second=0, microsecond=0) - accounting.SETTLED_AFTER - spread
             last = await latest(connection)
             after = until - HOUR if last is None else max(last.until, until - MAX_WINDOW)
             if until - after < MIN_WINDOW:

@@ -31,8 +31,8 @@ def plan_timer(
         return TimerPlan(None)
     cron, timezone = state.cron or "", state.timezone or "UTC"
     if (cron, timezone) != (timer.cron, timer.timezone) or not state.fires:
-        following = slot_cache.following(cron, timezone, now)
-        return TimerPlan(_moved(timer, state, following, timer.missed))
+        due_at = slot_cache.start_after(timer.schedule_id, cron, timezone, now)
+        return TimerPlan(_moved(timer, state, due_at, timer.missed))
     decision = slot_cache.evaluate_due(cron, timezone, timer.due_at, now, rules)
     missed = timer.missed + decision.missed
     occurrence = None
@@ -49,7 +49,8 @@ def plan_timer(
             if decision.catchup
             else timedelta(0),
         )
-    return TimerPlan(_moved(timer, state, decision.following, missed), occurrence, decision.missed)
+    due_at = slot_cache.start(timer.schedule_id, cron, timezone, decision.following)
+    return TimerPlan(_moved(timer, state, due_at, missed), occurrence, decision.missed)
 
 
 def missing_run(plan: TimerPlan) -> TimerPlan:

@@ -81,7 +81,7 @@ async def test_runs_of_the_hour_are_counted_by_minute_status_and_lateness(
             "skippedOverlap": 0,
         }
     ]
-    assert stats["lateness"] == {"runs": 3, "p50Ms": 40, "p99Ms": 500, "maxMs": 500}
+    assert stats["lateness"] == {"runs": 3, "p50Ms": 40, "p99Ms": 500, "maxMs": 500, "spreadMs": 0}
     assert stats["missed"] == 0
     everywhere = await everyone("stats")
     assert (everywhere["runs"][0]["skipped"], everywhere["missed"]) == (1, 3)

@@ -50,9 +50,15 @@ class ForgottenSlot(Plant):
         honest = planning.evaluate_due
 
         def evaluate_due(
-            cron: Cron, zone: ZoneInfo, due_at: datetime, now: datetime, rules: PlanningRules
+            cron: Cron,
+            zone: ZoneInfo,
+            slot: datetime,
+            now: datetime,
+            rules: PlanningRules,
+            *,
+            late: bool,
         ) -> DueDecision:
-            decision = honest(cron, zone, due_at, now, rules)
+            decision = honest(cron, zone, slot, now, rules, late=late)
             if not decision.catchup:
                 return decision
             self.struck += 1

@@ -34,7 +34,8 @@ def at(seconds: float) -> datetime:
 
 
 def decision(seconds: float, cron: str = CRON, rules: PlanningRules = RULES) -> DueDecision:
-    return evaluate_due(*read(cron, "UTC"), SLOT, at(seconds), rules)
+    late = at(seconds) - SLOT > rules.late_after
+    return evaluate_due(*read(cron, "UTC"), SLOT, at(seconds), rules, late=late)
 
 
 @pytest.mark.parametrize("late", [0, 0.5, 30])
@@ -80,7 +81,7 @@ def test_every_slot_is_fired_or_counted(
     first = slots_between(*pair, SLOT, SLOT + timedelta(days=40))[0]
     now = first + timedelta(minutes=minutes, seconds=seconds)
     rules = PlanningRules(catchup_window=timedelta(hours=window))
-    found = evaluate_due(*pair, first, now, rules)
+    found = evaluate_due(*pair, first, now, rules, late=now - first > rules.late_after)
     passed = [first, *slots_between(*pair, first, now)]
     assert (found.slot is not None) + found.missed == len(passed)
     assert found.slot in (None, passed[-1])

@@ -437,7 +437,7 @@ READ_SAMPLES: dict[str, tuple[Struct, Struct]] = {
             at="2026-03-29T00:30:00.000Z",
             due=[insight.DueMinute(minute="2026-03-29T00:35:00.000Z", count=3)],
             runs=[insight.RunMinute(minute="2026-03-29T00:30:00.000Z", success=2, error=1)],
-            lateness=insight.Lateness(runs=3, p50_ms=20, p99_ms=180, max_ms=210),
+            lateness=insight.Lateness(runs=3, p50_ms=20, p99_ms=180, max_ms=210, spread_ms=0),
             enabled_schedules=3,
             failing_schedules=1,
             paused_tenants=0,

@@ -102,7 +102,8 @@ async def adopt_installs(
     Those of other job runners, disabled ones included, only where they are taken ``from_others``;
     with ``only``, no schedules but these.
     """
-    connection, slot_cache = context.call.connection, SlotCache()
+    connection = context.call.connection
+    slot_cache = SlotCache(spread=context.call.policy.spread)
     existing = await adoption.lock_installs(connection, installs)
     stale: list[TenantKey] = []
     result, new_timers = AdoptionResult(defaultdict(list), {}, {}), list[Timer]()
@@ -136,7 +137,7 @@ async def adopt_installs(
 
 def _timer(context: AdminContext, schedule: UnmanagedSchedule, slot_cache: SlotCache) -> Timer:
     cron, timezone = schedule.cron or "", schedule.timezone or "UTC"
-    due_at = slot_cache.following(cron, timezone, context.now)
+    due_at = slot_cache.start_after(schedule.id, cron, timezone, context.now)
     return Timer(schedule.tenant_id, schedule.id, schedule.install_id, cron, timezone, due_at)
 
 

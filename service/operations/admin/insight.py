@@ -58,7 +58,7 @@ async def stats(call: Call, request: contract.StatsInput) -> Answer:
         at=wire_time(now),
         due=await _due(read.due, now, until),
         runs=_by_minute(read.runs),
-        lateness=_lateness(read.lateness),
+        lateness=_lateness(read.lateness, call.policy.spread),
         enabled_schedules=read.timers,
         failing_schedules=read.failing,
         paused_tenants=len(read.paused_tenants),
@@ -94,7 +94,7 @@ def _by_minute(rows: list[SlotRuns]) -> list[contract.RunMinute]:
     ]
 
 
-def _lateness(steps: list[tuple[int, int]]) -> contract.Lateness | None:
+def _lateness(steps: list[tuple[int, int]], spread: timedelta) -> contract.Lateness | None:
     total = sum(count for _, count in steps)
     if not total:
         return None
@@ -108,7 +108,11 @@ def _lateness(steps: list[tuple[int, int]]) -> contract.Lateness | None:
         return steps[-1][0] * STEP_MS
 
     return contract.Lateness(
-        runs=total, p50_ms=percentile(0.5), p99_ms=percentile(0.99), max_ms=percentile(1.0)
+        runs=total,
+        p50_ms=percentile(0.5),
+        p99_ms=percentile(0.99),
+        max_ms=percentile(1.0),
+        spread_ms=spread // timedelta(milliseconds=1),
     )
 
 

@@ -236,11 +236,14 @@ async def _skip_overdue(context: AdminContext, tenant_id: str, install_id: UUID 
 
     Stale timers are computed again as well.
     """
-    connection, slot_cache, advanced = context.call.connection, SlotCache(), list[Timer]()
+    connection, advanced = context.call.connection, list[Timer]()
+    slot_cache = SlotCache(spread=context.call.policy.spread)
     overdue = await timers.overdue(connection, tenant_id, install_id, context.now)
     async for timer in in_slices(overdue):
         try:
-            due_at = slot_cache.following(timer.cron, timer.timezone, context.now)
+            due_at = slot_cache.start_after(
+                timer.schedule_id, timer.cron, timer.timezone, context.now
+            )
         except UnplannableError:
             continue  # the planner reports it on the schedule
         advanced.append(structs.replace(timer, due_at=due_at))

@@ -143,7 +143,8 @@ async def _timers_without_schedule(search: Search) -> Inspection:
 
 
 async def _stale_timers(search: Search) -> Inspection:
-    context, connection, slot_cache = search.context, search.context.call.connection, SlotCache()
+    context, connection = search.context, search.context.call.connection
+    slot_cache = SlotCache(spread=context.call.policy.spread)
     stale = await stale_timers.find(
         connection, context.now, slot_cache, MAX_PER_KIND, search.tenant_id
     )

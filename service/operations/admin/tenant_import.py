@@ -177,7 +177,12 @@ def _validate_row(work: Import, target: Target, place: tuple[int, int], row: Any
         work.add_errors(*place, errors)
         return
     target.names.append(checked.name)
-    work.new.append((target.install, new_row(checked, endpoint_id, work.context.now)))
+    work.new.append(
+        (
+            target.install,
+            new_row(checked, endpoint_id, work.context.now, work.context.call.policy.spread),
+        )
+    )
 
 
 def _choose(target: Target, checked: CheckedCreate) -> UUID | None:

@@ -1,7 +1,6 @@
 """``updateInstall``: move an install to another version, and its schedules with it."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from uuid import UUID
 
 from contracts import admin_installs as contract
@@ -137,18 +136,20 @@ async def _apply(
     await bulk.set_endpoints(connection, tenant_id, install.id, dict(plan.targets))
     await bulk.disable_missing(connection, tenant_id, plan.lost, now)
     reenabled = set(plan.reenable)
-    new_timers = _timers(install, [s for s in stored if s.id in reenabled], now)
+    new_timers = _timers(install, [s for s in stored if s.id in reenabled], context)
     await bulk.reenable(connection, tenant_id, install.id, list(plan.reenable), now)
     await timers.remove(connection, [timer.key for timer in new_timers])
     await timers.add(connection, new_timers)
 
 
-def _timers(install: Install, schedules: Sequence[Schedule], now: datetime) -> list[Timer]:
+def _timers(install: Install, schedules: Sequence[Schedule], context: AdminContext) -> list[Timer]:
     """Return timers from now on, none for an unplannable schedule: the planner reports those."""
-    slot_cache, new_timers = SlotCache(), []
+    slot_cache, new_timers = SlotCache(spread=context.call.policy.spread), []
     for schedule in schedules:
         try:
-            due_at = slot_cache.following(schedule.cron, schedule.timezone, now)
+            due_at = slot_cache.start_after(
+                schedule.id, schedule.cron, schedule.timezone, context.now
+            )
         except UnplannableError:
             continue
         new_timers.append(

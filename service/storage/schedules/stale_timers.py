@@ -42,8 +42,8 @@ GROUP BY t.cron, t.timezone
 
 BEYOND = f"""
 SELECT {_COLUMNS} FROM ext_scheduler.timers t
-JOIN unnest($3::text[], $4::text[], $5::timestamptz[]) AS w (cron, timezone, slot)
-  ON w.cron = t.cron AND w.timezone = t.timezone AND t.due_at > w.slot
+JOIN unnest($3::text[], $4::text[], $5::timestamptz[]) AS w (cron, timezone, latest)
+  ON w.cron = t.cron AND w.timezone = t.timezone AND t.due_at > w.latest
 WHERE {_SCOPE}
 ORDER BY t.schedule_id
 LIMIT $6::integer
@@ -77,12 +77,12 @@ async def find(
     for count, row in enumerate(await connection.fetch(LATEST, *scope, now)):
         if count % SLICE == 0:
             await asyncio.sleep(0)  # there may be as many expressions as schedules
-        slot = _next_slot(row, now, slot_cache)
-        if slot is not None and slot < row["latest"]:
-            ahead.append((row["cron"], row["timezone"], slot))
+        start = _latest_start(row, now, slot_cache)
+        if start is not None and start < row["latest"]:
+            ahead.append((row["cron"], row["timezone"], start))
     if ahead:
-        crons, zones, slots = map(list, zip(*ahead, strict=True))
-        rows = await connection.fetch(BEYOND, *scope, crons, zones, slots, limit)
+        crons, zones, starts = map(list, zip(*ahead, strict=True))
+        rows = await connection.fetch(BEYOND, *scope, crons, zones, starts, limit)
         stale.update((timer.key, timer) for timer in (Timer(*row) for row in rows))
     return list(stale.values())[:limit]
 
@@ -108,17 +108,17 @@ async def repair(
             continue
         cron, timezone = state.cron or "", state.timezone or "UTC"
         try:
-            slot = slot_cache.following(cron, timezone, now)
+            due_at = slot_cache.start_after(timer.schedule_id, cron, timezone, now)
         except UnplannableError:
             continue
-        if (timer.cron, timer.timezone) != (cron, timezone) or timer.due_at > slot:
-            changed.append(structs.replace(timer, cron=cron, timezone=timezone, due_at=slot))
+        if (timer.cron, timer.timezone) != (cron, timezone) or timer.due_at > due_at:
+            changed.append(structs.replace(timer, cron=cron, timezone=timezone, due_at=due_at))
     await timers.move(connection, changed)
     return changed
 
 
-def _next_slot(row: asyncpg.Record, now: datetime, slot_cache: SlotCache) -> datetime | None:
+def _latest_start(row: asyncpg.Record, now: datetime, slot_cache: SlotCache) -> datetime | None:
     try:
-        return slot_cache.following(row["cron"], row["timezone"], now)
+        return slot_cache.latest_start(row["cron"], row["timezone"], now)
     except UnplannableError:
         return None

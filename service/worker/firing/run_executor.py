@@ -1,7 +1,7 @@
 """One job, from its payload to its result: claim, decide, call, write."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from logging import INFO, getLogger
 from time import monotonic
 from typing import Any
@@ -12,10 +12,12 @@ from contracts.execution import ExecuteRequest
 from service.flow_control.fair_limiter import FairLimiter
 from service.flow_control.micro_batcher import MicroBatcher
 from service.rules.outcomes import CallOutcome
+from service.rules.planning import start_of
 from service.runtime.logs import fields
 from service.runtime.metrics import Metrics
 from service.storage.engine import clock
 from service.storage.engine.errors import is_refusal, is_unavailable
+from service.storage.runs.attempts import RunRecord
 from service.storage.runs.queue import JobDelay, JobPayload
 from service.storage.runs.updates import RunUpdate
 from service.worker.firing.attempt_store import AttemptResult, AttemptStore, ClaimedAttempt
@@ -148,7 +150,7 @@ class RunExecutor:
             return AttemptResult(attempt=attempt, handed_back=True)
         run = attempt.run
         if run.kind == "scheduled" and run.attempts == 1:
-            lateness_s = (attempt.now - run.slot).total_seconds() + elapsed_s
+            lateness_s = (attempt.now - self._promised_start(run)).total_seconds() + elapsed_s
             self._metrics.fire_lateness.observe(max(lateness_s, 0.0))
         outcome = await self._client.call(
             RunnerCall(
@@ -167,6 +169,11 @@ class RunExecutor:
             duration_ms=min(round(duration_s * 1000), MAX_DURATION_MS),
             request_id=request.context.request_id,
         )
+
+    def _promised_start(self, run: RunRecord) -> datetime:
+        if not self._settings.spread or run.next_slot is None:
+            return run.slot
+        return start_of(run.schedule_id, run.slot, run.next_slot, self._settings.spread)
 
     def _account(self, result: AttemptResult, update: RunUpdate | None) -> JobDelay:
         run = result.attempt.run

@@ -19,6 +19,8 @@ class FiringSettings(Struct, frozen=True, kw_only=True):
     """The Runner's own limit; the others follow from it."""
     in_flight: int = 500
     """How many runs may be claimed and called at once."""
+    spread: timedelta = timedelta(0)
+    """The period over which the starts of one slot are spread."""
     batch_size: int = 200
     """How many runs are claimed, or written, together at most."""
     batch_wait_s: float = 0.004
