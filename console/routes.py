@@ -4,6 +4,7 @@ from console.pages import (
     audit,
     installs,
     live,
+    load,
     now,
     run,
     schedule,
@@ -22,6 +23,7 @@ PAGES = (
     run,
     tenants,
     installs,
+    load,
     audit,
     sessions,
     live,
@@ -35,6 +37,7 @@ NAVIGATION = (
     NavigationEntry("Runs", "/runs", "r"),
     NavigationEntry("Tenants", "/tenants", "t"),
     NavigationEntry("Installs", "/installs", "i"),
+    NavigationEntry("Load", "/load", "l"),
     NavigationEntry("Audit", "/audit", "a"),
     NavigationEntry("Events", "/events", "e"),
 )

@@ -11,7 +11,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from contracts import admin_account, admin_apply, admin_cron, admin_explain
+from contracts import admin_account, admin_apply, admin_cron, admin_explain, admin_load
 from contracts import admin_insight as insight
 from contracts import admin_installs as installs
 from contracts import admin_reads as reads
@@ -81,6 +81,8 @@ ADMIN_OPS: Mapping[str, AdminOperation] = MappingProxyType(
         "stats": _read(insight.StatsInput, insight.StatsOutput),
         "explain": _read(admin_explain.ExplainInput, admin_explain.ExplainOutput),
         "account": _read(admin_account.AccountInput, admin_account.AccountOutput),
+        "load": _read(admin_load.LoadInput, admin_load.LoadOutput),
+        "loadMinute": _read(admin_load.LoadMinuteInput, admin_load.LoadMinuteOutput),
         "previewCron": _read(admin_cron.PreviewCronInput, admin_cron.PreviewCronOutput),
         "listEndpoints": _read(schedules.ListEndpointsInput, schedules.ListEndpointsOutput),
         "backfillEndpoints": _write(

@@ -68,6 +68,8 @@ ADMIN_REFUSALS: Mapping[str, tuple[Code, ...]] = MappingProxyType(
         "stats": _ONE,
         "explain": _ONE,
         "account": _ONE,
+        "load": _ONE,
+        "loadMinute": _ONE,
         "previewCron": _FIELDS,
         "listEndpoints": _ONE,
         "backfillEndpoints": _ONE,

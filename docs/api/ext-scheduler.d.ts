@@ -736,6 +736,39 @@ declare module "ext-scheduler" {
     tenants: TenantInfo[];
     nextCursor?: string | null;
   }
+  /** Of one tenant, or of all; with `cron`, what a new schedule of it would meet. */
+  export interface LoadInput {
+    tenantId?: string | null;
+    cron?: string | null;
+    timezone?: string | null;
+  }
+  /** A minute of the coming week, as an RFC 3339 instant. */
+  export interface LoadMinuteInput {
+    minute: string;
+    tenantId?: string | null;
+    limit?: number | null;
+  }
+  /** Who fills a minute: the tenants with the most schedules first, and how many there are. */
+  export interface LoadMinuteOutput {
+    minute: string;
+    schedules: number;
+    tenants: number;
+    most: TenantLoad[];
+  }
+  /**
+   * How many slots of enabled schedules fall into each minute of the week that begins at
+   * `begins`; 10,080 numbers.
+   *
+   * Those of paused tenants and disabled installs count: such a hold may end any minute. `met` is
+   * null where no `cron` was given.
+   */
+  export interface LoadOutput {
+    begins: string;
+    schedules: number;
+    slots: number;
+    minutes: number[];
+    met: MetLoad | null;
+  }
   /** An extension's own description of one version; other members are ignored. */
   export interface Manifest {
     name: string;
@@ -757,6 +790,16 @@ declare module "ext-scheduler" {
     path: string;
     handler: string;
     schedulable?: boolean | null;
+  }
+  /**
+   * What the slots of a new schedule would meet in the week: `slots` of its own, and the slots
+   * of others in the same minutes, half of the time at most `median`, `most` at `mostAt`.
+   */
+  export interface MetLoad {
+    slots: number;
+    median: number;
+    most: number;
+    mostAt: string | null;
   }
   /**
    * A pause of a tenant, still going on where `until` is null.
@@ -1134,6 +1177,11 @@ declare module "ext-scheduler" {
     paused: TenantPause | null;
     runnerPool: string | null;
   }
+  /** How many of a tenant's enabled schedules have a slot in the minute. */
+  export interface TenantLoad {
+    tenantId: string;
+    schedules: number;
+  }
   /** Since when a tenant is paused, by whom, and why where a reason was given. */
   export interface TenantPause {
     since: string;
@@ -1430,6 +1478,18 @@ declare module "ext-scheduler" {
     account: {
       input: AccountInput;
       output: AccountOutput;
+      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
+      error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE">;
+    };
+    load: {
+      input: LoadInput;
+      output: LoadOutput;
+      refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
+      error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE">;
+    };
+    loadMinute: {
+      input: LoadMinuteInput;
+      output: LoadMinuteOutput;
       refusal: Refusal<"VALIDATION_FAILED" | "NOT_FOUND">;
       error: Refusal<"VALIDATION_FAILED" | "UNAUTHORIZED" | "DENIED" | "INTERNAL" | "UNAVAILABLE">;
     };

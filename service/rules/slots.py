@@ -60,6 +60,30 @@ def count_between(cron: Cron, zone: ZoneInfo, after: datetime, until: datetime) 
     )
 
 
+def slot_minutes(cron: Cron, zone: ZoneInfo, start: datetime, minutes: int) -> Iterator[int]:
+    """Yield the minutes from ``start``, itself 0, to each slot of so many minutes.
+
+    A fifth of the cost of ``slots_between``: for many slots of many pairs.
+    """
+    first = _floor(start)
+    for span in _spans(cron, zone, first - 1, first + minutes - 1):
+        if span.fires_skipped:
+            yield span.start - first
+        shift = span.offset + first
+        for day in range(span.low // MINUTES_PER_DAY, (span.high - 1) // MINUTES_PER_DAY + 1):
+            midnight = day * MINUTES_PER_DAY
+            if _day_from(cron, day) != day:
+                continue
+            for time in cron.times:
+                if span.low <= midnight + time < span.high:
+                    yield midnight + time - shift
+
+
+def is_slot_of(cron: Cron, zone: ZoneInfo, instant: datetime) -> bool:
+    """Return whether a whole minute is a slot."""
+    return next(slot_minutes(cron, zone, instant, 1), None) is not None
+
+
 class _Span(Struct, frozen=True):
     """Part of a period: the walls ``low <= wall < high`` fire at ``wall - offset``.
 

@@ -1,6 +1,7 @@
 """Two tenants' administrators, through the whole table: neither sees or touches the other's."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 from uuid import UUID, uuid4
@@ -11,6 +12,7 @@ import pytest
 from msgspec import Struct
 
 from contracts.admin import ADMIN_OPS
+from contracts.times import wire_time
 from service.rules.limits import Limits
 from tests.support.admin import Admin, manifest, operator, register
 from tests.support.host import dispatcher, read
@@ -86,6 +88,7 @@ def bodies(other: Side) -> dict[str, list[dict[str, Any]]]:
     tenant, install = {"tenantId": other.tenant_id}, {"installId": other.install_id}
     schedule = {"scheduleId": other.schedule_id}
     declared = {"publisher": "acme", "name": "demo", "schedules": []}
+    soon = {"minute": wire_time(datetime.now(UTC) + timedelta(hours=1))}
     return {
         "registerInstall": [
             {**tenant, "manifest": manifest("1.0.0", "/a"), "contentHash": "sha256:1.0.0"}
@@ -119,6 +122,8 @@ def bodies(other: Side) -> dict[str, list[dict[str, Any]]]:
         "stats": [tenant, {}],
         "explain": [schedule, {**schedule, "at": "02:30"}],
         "account": [tenant, {}],
+        "load": [tenant, {}],
+        "loadMinute": [{**tenant, **soon}, soon],
         "previewCron": [{"cron": "0 * * * *"}],
         "listEndpoints": [install],
         "backfillEndpoints": [{"versionId": other.version_id}],
@@ -179,7 +184,7 @@ async def test_a_foreign_tenant_id_is_denied(sides: tuple[Side, Side]) -> None:
         for op, each in bodies(theirs).items()
         if "tenantId" in each[0] and not ADMIN_OPS[op].operator_only
     }
-    assert len(asked) == 15
+    assert len(asked) == 17
     for op, each in asked.items():
         reply = await mine.admin.send(op, each[0])
         assert reply.error == (403, "Token is for another tenant"), op

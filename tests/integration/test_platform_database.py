@@ -1,6 +1,7 @@
 """Every operation on a database whose registry the platform's own migrations made."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -142,6 +143,14 @@ async def move(walk: Walk, document: Any) -> None:
     await walk.ask(elsewhere, "purgeTenant", tenantId="tenant-2")
 
 
+async def look_at_load(walk: Walk) -> None:
+    """Ask for the week's load, and for the minute of a schedule that is due at five."""
+    assert (await walk.ask(walk.admin, "load"))["schedules"] == 2
+    five = f"{datetime.now(UTC) + timedelta(days=1):%Y-%m-%d}T05:00:00Z"
+    (of_tenant,) = (await walk.ask(walk.admin, "loadMinute", minute=five))["most"]
+    assert of_tenant["tenantId"] == "tenant-1"
+
+
 async def test_every_operation_works_on_the_platforms_own_tables(
     walk: Walk, pool: asyncpg.Pool
 ) -> None:
@@ -165,6 +174,7 @@ async def test_every_operation_works_on_the_platforms_own_tables(
     assert why["findings"][-1]["code"] == "slot_before_schedule"
     accounts = (await ask(admin, "account"))["schedules"]
     assert [row["unaccounted"] for row in accounts] == [0, 0]
+    await look_at_load(walk)
     assert len((await ask(admin, "listSchedules", limit=1))["schedules"]) == 1
     (tenant,) = (await ask(walk.operator, "listTenants"))["tenants"]
     assert (tenant["tenantId"], tenant["installs"], tenant["schedules"]) == ("tenant-1", 1, 2)

@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -173,8 +174,14 @@ def addresses(added: Added, run_id: str) -> dict[str, str]:
         "tenants": "/tenants",
         "installs": "/installs",
         "install": f"/installs/{added.install_id}",
+        "load": "/load",
+        "load of a minute": f"/load?at={_tomorrow()}&cron=30+2+*+*+*",
         "audit": "/audit",
         "events": "/events",
         "sessions": "/sessions",
         "error": "/schedules/00000000-0000-0000-0000-000000000000",
     }
+
+
+def _tomorrow() -> str:
+    return f"{datetime.now(UTC) + timedelta(days=1):%Y-%m-%dT%H:%M:00Z}"

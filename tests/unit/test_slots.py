@@ -21,6 +21,7 @@ from service.rules.slots import (
     latest_slot,
     next_slot,
     next_slots,
+    slot_minutes,
     slots_between,
 )
 from tests.support.slot_walk import Moment, moments, utc, walk
@@ -55,6 +56,9 @@ def agree(
     assert slots_between(cron, zone, after, until) == expected, context
     assert count_between(cron, zone, after, until) == len(expected), context
     assert latest_slot(cron, zone, after, until) == (expected[-1] if expected else None), context
+    first, last = (EPOCH + (edge - EPOCH) // MINUTE * MINUTE for edge in (after, until))
+    counted = slot_minutes(cron, zone, first + MINUTE, (last - first) // MINUTE)
+    assert [first + MINUTE + each * MINUTE for each in counted] == expected, context
     following = next_slot(cron, zone, after)
     assert (following == expected[0]) if expected else (following > until), context
     assert next_slots(cron, zone, after, len(expected)) == expected, context

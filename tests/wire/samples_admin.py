@@ -8,6 +8,7 @@ from contracts import admin_cron
 from contracts import admin_explain as explain
 from contracts import admin_insight as insight
 from contracts import admin_installs as installs
+from contracts import admin_load as load
 from contracts import admin_reads as reads
 from contracts import admin_schedules as admin
 from contracts import schedules as host
@@ -213,6 +214,25 @@ SCHEDULE_SAMPLES: dict[str, tuple[Struct, Struct]] = {
                     slots=3,
                 )
             ],
+        ),
+    ),
+    "load": (
+        load.LoadInput(tenant_id=TENANT_ID, cron="0 * * * *", timezone="Europe/Berlin"),
+        load.LoadOutput(
+            begins="2026-03-29T00:00:00.000Z",
+            schedules=3,
+            slots=4,
+            minutes=[3, 0, 1],
+            met=load.MetLoad(slots=168, median=1, most=3, most_at="2026-03-29T00:00:00.000Z"),
+        ),
+    ),
+    "loadMinute": (
+        load.LoadMinuteInput(minute="2026-03-29T00:00:00Z", tenant_id=TENANT_ID, limit=10),
+        load.LoadMinuteOutput(
+            minute="2026-03-29T00:00:00.000Z",
+            schedules=3,
+            tenants=1,
+            most=[load.TenantLoad(tenant_id=TENANT_ID, schedules=3)],
         ),
     ),
     "previewCron": (

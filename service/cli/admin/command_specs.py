@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import structs
 
 from contracts.admin import ADMIN_OPS
-from service.cli.admin import account, adopt, apply, documents, runs, why
+from service.cli.admin import account, adopt, apply, documents, load, runs, why
 from service.cli.admin.client import AdminClient
 from service.cli.admin.command_spec import CommandSpec
 from service.cli.admin.install_commands import INSTALL_COMMANDS
@@ -150,6 +150,19 @@ SPECS = [
         examples=("account", "account --tenant acme --from 7d", "account --from 24h --json"),
         own_parameters=account.OPTIONS,
         action=account.account,
+    ),
+    CommandSpec(
+        op="load",
+        name="load",
+        summary="Show the most crowded minutes of the coming week, and what a schedule would meet.",
+        examples=("load", "load --tenant acme", "load --cron '0 3 * * *' --timezone Europe/Berlin"),
+        action=load.load,
+    ),
+    CommandSpec(
+        op="loadMinute",
+        name="load-minute",
+        summary="List the tenants whose schedules fall into a minute of the coming week.",
+        examples=("load-minute 2026-03-29T01:30:00Z", "load-minute 2026-03-29T01:30:00Z --json"),
     ),
     CommandSpec(
         op="previewCron",
