@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv check test test-fast test-interop test-browser pictures test-postgres15 bench-rpc bench-firing bench-retention bench-account bench-refusals bench-console fmt drill rehearsal model simulate mutation demo dev api vectors docs lock clean
+.PHONY: help venv check test test-fast test-interop test-browser pictures test-postgres15 bench-rpc bench-firing bench-retention bench-account bench-refusals bench-console fmt drill rehearsal model simulate mutation demo dev api typescript vectors docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | \
@@ -73,6 +73,9 @@ api: venv ## write the contract to docs/api: AsyncAPI, TypeScript, WIT
 	@$(BIN)/ext-scheduler asyncapi > .cache/api.new && mv .cache/api.new docs/api/asyncapi.json
 	@$(BIN)/ext-scheduler asyncapi --as typescript > .cache/api.new && mv .cache/api.new docs/api/ext-scheduler.d.ts
 	@$(BIN)/ext-scheduler asyncapi --as wit > .cache/api.new && mv .cache/api.new docs/api/scheduler.wit
+
+typescript: venv ## write what of the TypeScript client comes from the contract
+	@$(BIN)/python -m contracts.publish.typescript_client npm/client/src
 
 vectors: venv ## write the vectors of the conformance kit
 	@$(BIN)/python -m devstack.conformance.vectors

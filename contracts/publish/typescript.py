@@ -49,7 +49,7 @@ def declarations() -> str:
 
 def _bus() -> Iterator[str]:
     for name, schema in schemas("{name}").items():
-        yield from _type(name, schema)
+        yield from type_declaration(name, schema)
     yield "/** The number of each code, as in the header `Nats-Service-Error-Code`. */"
     yield "export interface Numbers {"
     yield from (f"  {code.value}: {number};" for code, number in NUMBERS.items())
@@ -81,7 +81,8 @@ def _codes(codes: Sequence[Code]) -> str:
     return union(code.value for code in codes) if codes else "never"
 
 
-def _type(name: str, schema: Mapping[str, Any]) -> Iterator[str]:
+def type_declaration(name: str, schema: Mapping[str, Any]) -> Iterator[str]:
+    """Write a named type as lines. Raises UnknownType."""
     yield from comment(schema.get("description", ""))
     if "properties" not in schema and schema.get("type") != "object":
         yield f"export type {name} = {from_schema(schema, name)};"
