@@ -63,17 +63,20 @@ def embedded_postgres(
     *,
     durable: bool = False,
     settings: Mapping[str, str] | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> Iterator[Postgres]:
     """Run a PostgreSQL server within the context.
 
     ``directory`` (created if missing) holds the data, which are kept; by default it is private and
-    removed. ``durable`` keeps fsync on. ``settings`` are PostgreSQL's own, by name.
-    Raises ServerFailed.
+    removed. ``durable`` keeps fsync on. ``settings`` are PostgreSQL's own, by name;
+    ``variables`` are added to the server's environment. Raises ServerFailed.
     """
     if directory is None:
         with (
             private_directory() as private,
-            embedded_postgres(private / "postgres", durable=durable, settings=settings) as postgres,
+            embedded_postgres(
+                private / "postgres", durable=durable, settings=settings, variables=variables
+            ) as postgres,
         ):
             yield postgres
         return
@@ -89,7 +92,7 @@ def embedded_postgres(
         data = directory / "data"
         return Launch(
             command=[str(binaries / "postgres"), "-D", str(data), "-p", str(port), *options],
-            environment=ENVIRONMENT,
+            environment={**ENVIRONMENT, **(variables or {})},
             ready=lambda pid: is_ready(data, pid),
             account=account,
             stop_signal=signal.SIGINT,

@@ -23,7 +23,7 @@ def check_calls(
     """Judge each call by itself, then those of each occurrence and of each schedule together."""
     runs = {run.id: run for run in history.runs}
     for call in history.calls:
-        _check_call(call, changes, runs, results)
+        _check_call(call, changes, runs, history.clock_error(call.received), results)
     accepted = [call for call in history.calls if call.status is not None]
     for calls in _grouped(accepted, "key").values():
         _check_attempts(calls, history, results)
@@ -37,13 +37,14 @@ def _check_call(
     call: Call,
     changes: Mapping[str, Sequence[Change]],
     runs: Mapping[str, Run],
+    clock_error: float,
     results: CheckResults,
 ) -> None:
     about = f"{call.key} of {call.schedule_id} {call.slot:.0f}, attempt {call.attempt}"
     results.count(Expected.CALLED if call.status is not None else Expected.REFUSED_LATE)
     if call.key not in {key_of(call, "scheduled"), key_of(call, "manual")}:
         results.violation(Violation.FOREIGN_KEY, about)
-    if call.received < call.slot:
+    if call.received < call.slot - clock_error:
         results.violation(Violation.EARLY, about)
     if call.attempt > MOST_ATTEMPTS:
         results.violation(Violation.TOO_OFTEN, about)
@@ -54,15 +55,19 @@ def _check_call(
     elif call.schedule_id not in changes:
         results.violation(Violation.UNKNOWN, about)
     elif call.key != key_of(call, "manual"):
-        _check_wanted(call, call.signed, changes[call.schedule_id], about, results)
+        signed = call.signed - clock_error, call.signed + clock_error
+        _check_wanted(signed, changes[call.schedule_id], about, results)
 
 
 def _check_wanted(
-    call: Call, signed: float, changes: Sequence[Change], about: str, results: CheckResults
+    signed: tuple[float, float], changes: Sequence[Change], about: str, results: CheckResults
 ) -> None:
-    """The call was decided while the schedule was there and enabled, or may have been."""
+    """The call was decided while the schedule was there and enabled, or may have been.
+
+    ``signed`` are the first and the last moment at which it may have been signed.
+    """
     ordered = sorted(changes, key=lambda change: change.asked)
-    since, until = signed - DECIDED_BEFORE, signed + 1.0
+    since, until = signed[0] - DECIDED_BEFORE, signed[1] + 1.0
     relevant = [
         change
         for change, following in zip(ordered, [*ordered[1:], None], strict=True)
@@ -72,7 +77,7 @@ def _check_wanted(
         return
     gone = bool(relevant) and relevant[-1].row is None
     results.violation(
-        Violation.DELETED if gone else Violation.DISABLED, f"{about}, signed at {signed}"
+        Violation.DELETED if gone else Violation.DISABLED, f"{about}, signed at {signed[0]}"
     )
 
 

@@ -33,17 +33,21 @@ def check_run(
         reason = refused or near_fault(history, run.slot, run.finished)
         _judge(reason, Expected.FAILED, Violation.NEEDLESS_FAILURE, about, results)
     elif run.status == "skipped":
-        reason = perhaps_off(changes, run.queued, run.finished)
+        error = history.clock_error(run.slot)
+        reason = perhaps_off(changes, run.queued - error, run.finished + error)
         _judge(reason, Expected.SKIPPED, Violation.NEEDLESS_SKIP, about, results)
 
 
-def check_overlaps(runs: Mapping[str, Sequence[Run]], results: CheckResults) -> None:
+def check_overlaps(
+    history: History, runs: Mapping[str, Sequence[Run]], results: CheckResults
+) -> None:
     """A run skipped as overlap has another one of its schedule that was under way then."""
     for own in runs.values():
         for run in own:
             if run.status != "skipped_overlap":
                 continue
-            reason = any(_together(run, other) for other in own if other.id != run.id)
+            within = WRITTEN_WITHIN + history.clock_error(run.slot)
+            reason = any(_together(run, other, within) for other in own if other.id != run.id)
             about = f"run {run.id} of {run.schedule_id} {run.slot:.0f}"
             _judge(reason, Expected.OVERLAPPED, Violation.NEEDLESS_OVERLAP, about, results)
 
@@ -64,11 +68,11 @@ def perhaps_off(changes: Sequence[Change], began: float, ended: float) -> bool:
     return False
 
 
-def _together(run: Run, other: Run) -> bool:
+def _together(run: Run, other: Run, within: float) -> bool:
     """Return whether two runs overlapped; which owned the schedule is not visible here."""
     began = max(_began(run), _began(other))
     ended = min(run.finished or began, other.finished or began)
-    return other.attempts > 0 and began <= ended + WRITTEN_WITHIN
+    return other.attempts > 0 and began <= ended + within
 
 
 def _began(run: Run) -> float:

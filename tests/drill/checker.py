@@ -30,7 +30,7 @@ def check(history: History) -> CheckResults:
     for run in history.runs:
         own_changes = changes.get(run.schedule_id, ())
         check_runs.check_run(run, history, own_changes, calls[run.id], results)
-    check_runs.check_overlaps(runs, results)
+    check_runs.check_overlaps(history, runs, results)
     check_calls.check_calls(history, changes, results)
     check_rows.check_rows(history, changes, runs, walks, results)
     for ended in history.exits:

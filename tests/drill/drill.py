@@ -164,7 +164,7 @@ async def history(
         planned_within=planned_within,
         changes=workload.changes,
         refusals=workload.refusals,
-        faults=injection.faults,
+        faults=[*injection.faults, *environment.runner.deaths],
         spans=[
             span
             for process in environment.processes

@@ -54,11 +54,12 @@ COMMON = {
 
 
 class Database(Struct, frozen=True):
-    """A server, the proxy between it and the processes, and the small disk that its data are on."""
+    """A server, the proxy between it and the processes, its small disk, and its host's clock."""
 
     postgres: Postgres
     proxy: FaultyProxy
     disk: SmallDisk | None
+    clock: HostClock | None
 
 
 class DrillEnvironment(Struct):
@@ -110,9 +111,10 @@ async def drill_environment(
         directory = stack.enter_context(private_directory())
         not_injected: list[str] = []
         disks = small_disks(stack, directory, not_injected)
-        postgres = stack.enter_context(primary(directory / "postgres", disks[0]))
+        of_databases = database_clocks(directory, not_injected)
+        postgres = stack.enter_context(primary(directory / "postgres", disks[0], of_databases[0]))
         standby = stack.enter_context(
-            synchronous_standby(postgres, directory / "standby", disks[1])
+            synchronous_standby(postgres, directory / "standby", disks[1], of_databases[1])
         )
         bus = await stack.enter_async_context(nats_cluster(directory))
         installed = await prepared(postgres, installs, planted_fault, previous)
@@ -149,8 +151,8 @@ async def drill_environment(
         hosts = [host(client, each, patience=PATIENCE_S) for each in installed]
         probe = once(client, installed[0], PROBE_WAITS_S)
         environment = DrillEnvironment(
-            Database(postgres, proxy, disks[0]),
-            Database(standby, standby_proxy, disks[1]),
+            Database(postgres, proxy, disks[0], of_databases[0]),
+            Database(standby, standby_proxy, disks[1], of_databases[1]),
             bus,
             processes,
             runner,
@@ -184,6 +186,18 @@ def host_clocks(directory: Path, not_injected: list[str]) -> list[HostClock]:
     except NoHostClock as refusal:
         not_injected.append(f"clocks of hosts stepping: {refusal}")
         return []
+
+
+def database_clocks(directory: Path, not_injected: list[str]) -> list[HostClock | None]:
+    """Return one for each database server, or say why there is none."""
+    try:
+        return [
+            HostClock(directory / f"database-clock-{number}", of_threads=False)
+            for number in range(2)
+        ]
+    except NoHostClock as refusal:
+        not_injected.append(f"the database's clock stepping: {refusal}")
+        return [None, None]
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
-from tests.drill.history import Change, History, Row, Span
+from tests.drill.history import CLOCK_STEP_S, DATABASE_CLOCK, Change, History, Row, Span
 from tests.support.slot_walk import Moment, moments, walk
 
 RECOVERY = {
@@ -16,6 +16,7 @@ RECOVERY = {
     "PostgreSQL restarted": 3.0,
     "PostgreSQL host frozen": 10.0,
     "PostgreSQL disk full": 10.0,
+    DATABASE_CLOCK: CLOCK_STEP_S + 3.0,
     "rows locked for a minute": 10.0,
     "connections frozen": 10.0,
     "connections half-open": 10.0,
@@ -126,15 +127,18 @@ def duties(
     known: dict[float, Duty] = {}
     for phase in phases(changes):
         for slot in walks.slots(phase.row.cron, phase.row.timezone):
-            if phase.earliest < slot <= min(phase.latest, history.stopped):
-                duty = _duty(slot, phase, planning, history.stopped)
+            error = history.clock_error(slot)
+            earliest, latest = phase.earliest - error, phase.latest + error
+            if earliest < slot <= min(latest, history.stopped):
+                duty = _duty(slot, phase, planning, history.stopped, error)
                 known[slot] = max(duty, known.get(slot, Duty.MAY))
     return known
 
 
-def _duty(slot: float, phase: Phase, planning: Planning, stopped: float) -> Duty:
+def _duty(slot: float, phase: Phase, planning: Planning, stopped: float, error: float) -> Duty:
     done_by = planning.done_by(slot)
-    if slot <= phase.certain_from or done_by >= phase.certain_until or done_by > stopped:
+    changing = slot <= phase.certain_from + error or done_by >= phase.certain_until - error
+    if changing or done_by > stopped:
         return Duty.MAY
     return Duty.FIRE if planning.prompt(slot) else Duty.ACCOUNT
 

@@ -9,7 +9,8 @@ from msgspec import Struct
 
 from tests.drill import faults_of_bus, faults_of_database, faults_of_processes
 from tests.drill.environment import DrillEnvironment
-from tests.drill.history import Fault
+from tests.drill.history import DATABASE_CLOCK, Fault
+from tests.drill.recording_runner import KILLED_BY_POISON
 from tests.drill.rolling_upgrade import upgrade
 
 MINUTE = 60.0
@@ -36,9 +37,11 @@ KINDS = (
     FaultKind("responder stopped", 2, faults_of_processes.stop_responder),
     FaultKind("worker frozen", 4, faults_of_processes.freeze_worker, beside=True),
     FaultKind("clock of a worker's host stepped", 3, faults_of_processes.step_clock, beside=True),
+    FaultKind(KILLED_BY_POISON, 1, faults_of_processes.poison_bridges, beside=True),
     FaultKind("PostgreSQL restarted", 2, faults_of_database.restart),
     FaultKind("PostgreSQL host frozen", 2, faults_of_database.freeze_host),
     FaultKind("PostgreSQL disk full", 3, faults_of_database.fill_disk),
+    FaultKind(DATABASE_CLOCK, 3, faults_of_database.step_clock, beside=True),
     FaultKind("rows locked for a minute", 1, faults_of_database.hold_locks, beside=True),
     FaultKind("connections frozen", 2, faults_of_database.freeze_connections),
     FaultKind("connections half-open", 2, faults_of_database.half_open),

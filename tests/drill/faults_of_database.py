@@ -7,6 +7,7 @@ from contextlib import suppress
 import asyncpg
 
 from tests.drill.environment import Database, DrillEnvironment
+from tests.drill.history import CLOCK_STEP_S
 from tests.drill.standby import promote
 from tests.support.faulty_proxy import Disturbance
 from tests.support.trouble import frozen_server
@@ -15,6 +16,7 @@ FROZEN_S = (3.0, 9.0)
 FULL_S = (3.0, 9.0)
 LOST_COMMITS_S = (0.5, 2.5)
 LOCKED_S = 60.0
+WRONG_CLOCK_S = (10.0, 25.0)
 PROMOTED_AFTER_S = 2.0
 """How long it takes until the loss is noticed and the standby promoted."""
 SETTLES_WITHIN_S = 60.0
@@ -113,6 +115,17 @@ async def _disturb(environment: DrillEnvironment, disturbance: Disturbance, seco
 async def half_open(environment: DrillEnvironment, _: random.Random) -> bool:
     """Let those connections that there are never answer again; new ones work."""
     environment.database.proxy.half_open()
+    return True
+
+
+async def step_clock(environment: DrillEnvironment, chance: random.Random) -> bool:
+    """Set the clock of the server's host before the right time or after it, and right again."""
+    clock = environment.database.clock
+    if clock is None:
+        return False
+    clock.step(chance.choice((-1, 1)) * chance.randint(3, CLOCK_STEP_S))
+    await asyncio.sleep(chance.uniform(*WRONG_CLOCK_S))
+    clock.step(0)
     return True
 
 

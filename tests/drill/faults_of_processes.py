@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 
 from tests.drill.environment import DrillEnvironment
 
@@ -9,6 +10,10 @@ FROZEN_S = (7.0, 22.0)
 """Past the heartbeat (5 s), and at times past the lease of an attempt (16 s)."""
 WRONG_CLOCK_S = (10.0, 25.0)
 CLOCK_STEP_S = 600
+MINUTE = 60.0
+LATEST_CALLS = 500
+POISONED_S = 50.0
+"""From a slot on: time for the four attempts, none of which is answered."""
 
 
 async def kill_worker(environment: DrillEnvironment, chance: random.Random) -> bool:
@@ -65,3 +70,16 @@ async def step_clock(environment: DrillEnvironment, chance: random.Random) -> bo
     await asyncio.sleep(chance.uniform(*WRONG_CLOCK_S))
     clock.step(0)
     return True
+
+
+async def poison_bridges(environment: DrillEnvironment, chance: random.Random) -> bool:
+    """Let one schedule's calls end the bridges that have them, from its next slot on.
+
+    Returns False: the Runner itself records the end of each bridge.
+    """
+    runner = environment.runner
+    if runner.calls:
+        runner.poison = chance.choice(runner.calls[-LATEST_CALLS:]).schedule_id
+        await asyncio.sleep(-time.time() % MINUTE + POISONED_S)
+        runner.poison = None
+    return False

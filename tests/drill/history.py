@@ -4,6 +4,14 @@ from typing import Any
 
 from msgspec import Struct
 
+DATABASE_CLOCK = "clock of PostgreSQL's host stepped"
+"""The kind of fault in which the times in the tables and in tokens are not those of the drill."""
+CLOCK_STEP_S = 5
+"""By how many seconds at most: less than the leeway of tokens, and than a lease outlasts its call.
+"""
+CLOCK_READ_S = 1.0
+"""For how long a process may still go by the clock as it was."""
+
 
 class Row(Struct, frozen=True, kw_only=True):
     """A schedule as its owner wants it."""
@@ -140,3 +148,13 @@ class History(Struct, frozen=True, kw_only=True):
     stored: list[Stored]
     probes: list[Probe] = []
     not_injected: list[str] = []
+
+    def clock_error(self, at: float) -> float:
+        """Return by how many seconds the database's clock may have been wrong around then."""
+        most = CLOCK_STEP_S + CLOCK_READ_S
+        wrong = any(
+            fault.began - most <= at <= fault.ended + most
+            for fault in self.faults
+            if fault.kind == DATABASE_CLOCK
+        )
+        return most if wrong else 0.0

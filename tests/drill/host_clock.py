@@ -5,10 +5,10 @@ Only the time of day is moved; timeouts count on. Debian's ``faketime`` brings t
 
 from pathlib import Path
 
-LIBRARIES = (
-    "/usr/lib/*/faketime/libfaketimeMT.so.1",
-    "/usr/local/lib/faketime/libfaketimeMT.so.1",
-)
+DIRECTORIES = ("usr/lib/*/faketime", "usr/local/lib/faketime")
+FOR_THREADS, FOR_ONE_THREAD = "libfaketimeMT.so.1", "libfaketime.so.1"
+"""The first one locks: a signal handler that asks for the time, as PostgreSQL's do, would wait for
+ever."""
 READ_EVERY_S = 1
 
 
@@ -19,11 +19,14 @@ class NoHostClock(Exception):
 class HostClock:
     """The clock of one host; ``variables`` are the environment of its processes."""
 
-    def __init__(self, path: Path) -> None:
-        """Write its file, in which it is right. Raises NoHostClock."""
+    def __init__(self, path: Path, *, of_threads: bool = True) -> None:
+        """Write its file, in which it is right. Raises NoHostClock.
+
+        ``of_threads``: whether the host's processes have several.
+        """
         self._path = path
         self.variables = {
-            "LD_PRELOAD": library(),
+            "LD_PRELOAD": library(FOR_THREADS if of_threads else FOR_ONE_THREAD),
             "FAKETIME_TIMESTAMP_FILE": str(path),
             "FAKETIME_CACHE_DURATION": str(READ_EVERY_S),
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
@@ -37,9 +40,9 @@ class HostClock:
         new.rename(self._path)
 
 
-def library() -> str:
+def library(name: str) -> str:
     """Return the library's path. Raises NoHostClock."""
-    for pattern in LIBRARIES:
-        for found in Path("/").glob(pattern.lstrip("/")):
+    for directory in DIRECTORIES:
+        for found in Path("/").glob(f"{directory}/{name}"):
             return str(found)
     raise NoHostClock("it takes libfaketime, of Debian's package faketime")

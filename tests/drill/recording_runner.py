@@ -1,4 +1,4 @@
-"""A Runner on the bus that checks each call as the bridge does, and writes it down."""
+"""A Runner behind several bridges that checks each call as a bridge does, and writes it down."""
 
 import asyncio
 import time
@@ -6,6 +6,7 @@ import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import partial
 
 import msgspec
 import nats
@@ -18,35 +19,58 @@ from contracts.subjects import (
     EXECUTE_OP,
     RUNNER_AUDIENCE,
 )
-from tests.drill.history import Call
+from tests.drill.history import Call, Fault
 from tests.support.keys import KEYS
 from tests.support.runner_double import ReceivedCall, subscribed_runner
 
 SLOWNESS_S = 1.5
+BRIDGES = 3
+STARTED_AGAIN_AFTER_S = 1.0
+KILLED_BY_POISON = "bridge killed by a poison"
+UNANSWERED = 502
+"""What is recorded of a call whose bridge ended before the answer."""
 
 
 class RecordingRunner:
     """Answers most calls with 200 at once; some fail first, fail for good, or take long.
 
     Which ones, their keys decide: so every attempt of an occurrence meets the same Runner. A
-    ``slow`` one takes long for all of them.
+    ``slow`` one takes long for all of them. A call of the ``poison``, a schedule, ends the bridge
+    that has it, with all that it was working on; ``deaths`` are those ends.
     """
 
     def __init__(self, *, slow: bool = False) -> None:
         self.calls: list[Call] = []
+        self.deaths: list[Fault] = []
+        self.poison: str | None = None
         self._slow = slow
 
-    async def answer(self, received: ReceivedCall) -> bytes:
-        """Answer a call and record it, with what was answered and when."""
+    async def answer(self, killed: asyncio.Event, received: ReceivedCall) -> bytes:
+        """Answer a call and record it, with what was answered and when.
+
+        Sets ``killed`` where the bridge ends, and is cancelled then.
+        """
         context, key = received.request["context"], received.key
         deadline = float(received.headers.get(DEADLINE_HEADER, "0"))
         late = received.received * 1000 > deadline
         status = None if late else status_for(key, context["attempt"])
-        if (self._slow or is_slow(key)) and not late:
-            await asyncio.sleep(SLOWNESS_S)
+        try:
+            if context["schedule_id"] == self.poison:
+                killed.set()
+                await asyncio.Event().wait()
+            if (self._slow or is_slow(key)) and not late:
+                await asyncio.sleep(SLOWNESS_S)
+        except asyncio.CancelledError:
+            self._record(received, None if late else UNANSWERED)
+            raise
+        self._record(received, status)
+        return msgspec.json.encode({"status": status or 504, "headers": {}})
+
+    def _record(self, received: ReceivedCall, status: int | None) -> None:
+        context = received.request["context"]
         self.calls.append(
             Call(
-                key=key,
+                key=received.key,
                 schedule_id=context["schedule_id"],
                 slot=datetime.fromisoformat(context["scheduled_for"]).timestamp(),
                 attempt=context["attempt"],
@@ -56,7 +80,6 @@ class RecordingRunner:
                 status=status,
             )
         )
-        return msgspec.json.encode({"status": status or 504, "headers": {}})
 
 
 def status_for(key: str, attempt: int) -> int:
@@ -107,11 +130,34 @@ async def connected(url: str) -> Client:
 
 @asynccontextmanager
 async def recording_runner(url: str, *, slow: bool = False) -> AsyncIterator[RecordingRunner]:
-    """A Runner that listens, through restarts of the server, on a connection of its own."""
-    client, recording = await connected(url), RecordingRunner(slow=slow)
+    """A Runner whose bridges listen, through restarts of the server and their own."""
+    recording = RecordingRunner(slow=slow)
+    listening = [asyncio.Event() for _ in range(BRIDGES)]
+    bridges = [asyncio.create_task(_bridge(url, recording, each)) for each in listening]
     try:
-        async with subscribed_runner(client) as runner:
-            runner.script = recording.answer
-            yield recording
+        await asyncio.gather(*(each.wait() for each in listening))
+        yield recording
     finally:
-        await client.close()
+        for bridge in bridges:
+            bridge.cancel()
+        outcomes = await asyncio.gather(*bridges, return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, Exception):
+            raise outcome
+
+
+async def _bridge(url: str, recording: RecordingRunner, listening: asyncio.Event) -> None:
+    """Listen on a connection of its own; start again whenever a call has killed it."""
+    while True:
+        client, killed = await connected(url), asyncio.Event()
+        try:
+            async with subscribed_runner(client) as runner:
+                runner.script = partial(recording.answer, killed)
+                listening.set()
+                await killed.wait()
+                died = time.time()
+                await client.close()
+        finally:
+            await client.close()
+        await asyncio.sleep(STARTED_AGAIN_AFTER_S)
+        recording.deaths.append(Fault(KILLED_BY_POISON, died, time.time()))

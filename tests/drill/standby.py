@@ -8,6 +8,7 @@ import asyncpg
 
 from devstack.embedded import Postgres, embedded_postgres
 from devstack.embedded.postgres import change_owner, run_as, unprivileged_account
+from tests.drill.host_clock import HostClock
 from tests.drill.small_disk import SmallDisk
 
 PRIMARY_SETTINGS = {"synchronous_standby_names": "*"}
@@ -16,11 +17,14 @@ WAL_SIZE = {"max_wal_size": "96MB", "min_wal_size": "48MB"}
 
 
 @contextmanager
-def primary(directory: Path, disk: SmallDisk | None) -> Iterator[Postgres]:
+def primary(directory: Path, disk: SmallDisk | None, clock: HostClock | None) -> Iterator[Postgres]:
     """Run a durable server that waits for a standby, its data on ``disk`` if there is one."""
     placed(directory, disk)
     settings = {**PRIMARY_SETTINGS, **WAL_SIZE}
-    with embedded_postgres(directory, durable=True, settings=settings) as postgres:
+    variables = clock.variables if clock else None
+    with embedded_postgres(
+        directory, durable=True, settings=settings, variables=variables
+    ) as postgres:
         yield postgres
 
 
@@ -39,7 +43,7 @@ def placed(directory: Path, disk: SmallDisk | None) -> None:
 
 @contextmanager
 def synchronous_standby(
-    primary: Postgres, directory: Path, disk: SmallDisk | None
+    primary: Postgres, directory: Path, disk: SmallDisk | None, clock: HostClock | None
 ) -> Iterator[Postgres]:
     """Copy a primary that has ``PRIMARY_SETTINGS``, and run the copy as its standby.
 
@@ -65,7 +69,10 @@ def synchronous_standby(
         "wal_retrieve_retry_interval": "200ms",
         **WAL_SIZE,
     }
-    with embedded_postgres(directory, durable=True, settings=settings) as standby:
+    variables = clock.variables if clock else None
+    with embedded_postgres(
+        directory, durable=True, settings=settings, variables=variables
+    ) as standby:
         yield standby
 
 
