@@ -30,6 +30,7 @@ from service.worker import slot_audit
 log = getLogger(__name__)
 
 TZDATA_KEY = "tzdata"
+REPAIRED_KEY = "repaired_at"
 LOCK_KEY = 0x657874_686F757365
 NO_ID = UUID(int=0)
 
@@ -118,12 +119,15 @@ async def repair(
     orphaned = await consistency.timers_without_schedule(connection, None, settings.batch)
     async with connection.transaction():
         removed = await consistency.remove_timers(connection, orphaned)
+    since = await _looking_back_to(connection, now, settings)
     without_job = await consistency.runs_without_job(
-        connection, now - settings.look_back, now - settings.orphaned_after, settings.batch
+        connection, since, now - settings.orphaned_after, settings.batch
     )
     jobs = await queue.enqueue(
         connection, [occurrences.job(occurrence, occurrence.id) for occurrence in without_job]
     )
+    if len(without_job) < settings.batch:
+        await consistency.set_metadata_value(connection, REPAIRED_KEY, now.isoformat())
     return RepairReport(
         timers_added=added,
         timers_removed=removed,
@@ -131,6 +135,15 @@ async def repair(
         jobs_added=len(jobs),
         unplannable=unplannable,
     )
+
+
+async def _looking_back_to(
+    connection: Connection, now: datetime, settings: MaintenanceSettings
+) -> datetime:
+    """Return since when runs without a job are looked for: further back after a long outage."""
+    repaired = await consistency.metadata_value(connection, REPAIRED_KEY)
+    last = now if repaired is None else datetime.fromisoformat(repaired)
+    return min(last, now) - settings.look_back
 
 
 async def _add_timers(

@@ -111,6 +111,7 @@ def summary(chosen: argparse.Namespace, history: History, results: CheckResults)
         "schedules": chosen.schedules,
         "postgres": chosen.postgres or "18",
         "previous": chosen.previous,
+        "only": chosen.only,
         "seconds": round(history.stopped - history.began),
         "processors": os.cpu_count(),
         "faults": Counter(fault.kind for fault in history.faults),

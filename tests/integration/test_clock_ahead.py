@@ -158,6 +158,7 @@ def update(setting: Setting, slot: datetime, error: str) -> RunUpdate:
         retry_at=None,
         next_slot=None,
         started_at=slot,
+        worker=None,
         http_status=None,
         error=None,
     )

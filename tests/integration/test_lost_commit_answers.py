@@ -76,6 +76,51 @@ async def test_a_run_that_ended_is_written_once(stack: Stack, proxy: FaultyProxy
     assert await stack.events() == ["run.succeeded"]
 
 
+async def test_a_run_whose_claim_was_not_answered_is_called_at_once(
+    stack: Stack, proxy: FaultyProxy
+) -> None:
+    job = await stack.planned()
+
+    async def lost() -> bool:
+        return proxy.answers_lost > 0
+
+    proxy.disturb(Disturbance.LOST_COMMITS)
+    execution = asyncio.create_task(stack.executor.execute(job))
+    await eventually(lost)
+    claimed = await stack.run(job)
+    assert (claimed["status"], claimed["attempts"], stack.runner.calls) == ("running", 1, [])
+    proxy.disturb(Disturbance.NONE)
+    assert await execution is None
+    run = await stack.run(job)
+    assert (run["status"], run["attempts"], len(stack.runner.calls)) == ("success", 1, 1)
+    assert run["started_at"] == claimed["started_at"]
+    assert await stack.pool.fetchval("SELECT count(*) FROM ext_scheduler.run_attempts") == 0
+    assert await stack.pool.fetchval("SELECT count(*) FROM ext_scheduler.active_runs") == 0
+
+
+async def test_a_run_that_can_only_end_ends_though_its_claim_was_not_answered(
+    stack: Stack, proxy: FaultyProxy
+) -> None:
+    job = await stack.planned()
+    await stack.pool.execute(
+        "UPDATE ext_scheduler.runs SET status = 'running', attempts = 4, fence = 4,"
+        " started_at = $1, lease_until = $1",
+        stack.clock.now - timedelta(seconds=1),
+    )
+
+    async def lost() -> bool:
+        return proxy.answers_lost > 0
+
+    proxy.disturb(Disturbance.LOST_COMMITS)
+    execution = asyncio.create_task(stack.executor.execute(job))
+    await eventually(lost)
+    proxy.disturb(Disturbance.NONE)
+    assert await execution is None
+    run = await stack.run(job)
+    assert (run["status"], run["attempts"], run["error"]) == ("error", 4, "worker lost")
+    assert stack.runner.calls == []
+
+
 async def test_jobs_that_were_claimed_unanswered_are_handled_at_once(
     stack: Stack, proxy: FaultyProxy, pool: asyncpg.Pool
 ) -> None:

@@ -202,6 +202,17 @@ async def test_queued_run_without_a_job_gets_one(
     assert (after["payload"], after["dedupe_key"]) == (before["payload"], before["dedupe_key"])
 
 
+async def test_run_that_lost_its_job_before_a_long_outage_gets_one(
+    connection: asyncpg.Connection, made: Installed
+) -> None:
+    assert await repair(connection, NOW, SETTINGS, SlotCache()) == RepairReport()
+    await schedule_rows.schedule(connection, made, due_at=SLOT)
+    await plan_due(connection, NOW, PlannerSettings(), SlotCache())
+    await connection.execute("DELETE FROM ext_scheduler.pgqueuer")
+    later = NOW + timedelta(days=3)
+    assert (await repair(connection, later, SETTINGS, SlotCache())).jobs_added == 1
+
+
 async def test_ended_run_gets_no_new_job(connection: asyncpg.Connection, made: Installed) -> None:
     await schedule_rows.schedule(connection, made, due_at=SLOT)
     await plan_due(connection, NOW, PlannerSettings(), SlotCache())

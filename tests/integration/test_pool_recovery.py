@@ -7,7 +7,7 @@ import asyncpg
 import nats.errors
 import pytest
 
-from service.storage.engine.acquire import acquired
+from service.storage.engine.acquire import acquired, index_only_transaction
 from service.storage.engine.pool import PoolSettings, open_pool
 from tests.support.trouble import frozen
 
@@ -38,6 +38,14 @@ async def test_a_server_that_no_longer_answers_makes_the_pool_reconnect(
         async with acquired(three) as connection:
             await connection.execute("SELECT pg_sleep(60)", timeout=0.01)
     assert not await backends(three) & before
+
+
+async def test_a_connection_that_ends_in_a_transaction_names_its_own_error(
+    three: asyncpg.Pool,
+) -> None:
+    with pytest.raises(asyncpg.PostgresError, match="terminating connection"):
+        async with acquired(three) as connection, index_only_transaction(connection):
+            await connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
 
 
 async def test_a_connection_that_no_longer_answers_is_closed_without_a_log_line(

@@ -5,6 +5,7 @@
 
 import json
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from msgspec import Struct
@@ -98,17 +99,16 @@ PROMISES = (
 
 def tables() -> dict[str, str]:
     """Return the tables of the page, by the names of their places."""
-    simulation, drill, mutation = (_read(PROOF / f"{name}.json") for name in SOURCES)
+    simulation, mutation = (_read(PROOF / f"{name}.json") for name in ("simulation", "mutation"))
+    drills = [json.loads(file.read_text()) for file in sorted(PROOF.glob("drill*.json"))]
     cases = [case for case in json.loads(MODEL.read_text()) if not case["case"]["finds"]]
     return {
-        "runs": _runs(cases, simulation, drill, mutation),
-        "promises": _promises(cases, simulation, drill),
+        "runs": _runs(cases, simulation, drills, mutation),
+        "promises": _promises(cases, simulation, drills),
+        "healing": _healing(drills),
         "planted": _planted(simulation),
         "mutation": _mutation(mutation),
     }
-
-
-SOURCES = ("simulation", "drill", "mutation")
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def _read(file: Path) -> dict[str, Any]:
 def _runs(
     cases: list[dict[str, Any]],
     simulation: dict[str, Any],
-    drill: dict[str, Any],
+    drills: list[dict[str, Any]],
     mutation: dict[str, Any],
 ) -> str:
     states = sum(case["states"] for case in cases)
@@ -135,11 +135,12 @@ def _runs(
             f" {simulation['worlds']} worlds, {simulation['seconds']:,} s"
             f" | {simulation['seed']} | `{simulation['commit'][:12]}` |"
         )
-    if drill:
+    for drill in drills:
         faults, calls = sum(drill["faults"].values()), drill["expected"]["call"]
         lines.append(
-            f"| [drill](drill.md) | {faults} faults, {drill['changes']:,} changes, {calls:,} calls,"
-            f" {drill['seconds']:,} s | {drill['seed']} | `{drill['commit'][:12]}` |"
+            f"| [drill](drill.md), {_of_drill(drill)} | {faults} faults, {drill['changes']:,}"
+            f" changes, {calls:,} calls, {drill['seconds']:,} s | {drill['seed']}"
+            f" | `{drill['commit'][:12]}` |"
         )
     if mutation:
         tried = sum(group["mutants"] for group in mutation["groups"].values())
@@ -149,13 +150,24 @@ def _runs(
     return "\n".join(lines)
 
 
+def _of_drill(drill: dict[str, Any]) -> str:
+    """Return what distinguishes a drill from others."""
+    words = [f"PostgreSQL {drill['postgres']}"]
+    if drill.get("previous"):
+        words.append(f"upgraded from `{drill['previous'][:12]}`")
+    if drill.get("only"):
+        words.append("only " + " and ".join(drill["only"]))
+    return ", ".join(words)
+
+
 def _promises(
-    cases: list[dict[str, Any]], simulation: dict[str, Any], drill: dict[str, Any]
+    cases: list[dict[str, Any]], simulation: dict[str, Any], drills: list[dict[str, Any]]
 ) -> str:
     lines = ["| promise | model | simulation | drill |", "|---|---|---|---|"]
     lines += [
         f"| {promise.text} | {_model(promise, cases)}"
-        f" | {_violations(promise.simulation, simulation)} | {_violations(promise.drill, drill)} |"
+        f" | {_violations(promise.simulation, simulation)}"
+        f" | {_violations(promise.drill, *drills)} |"
         for promise in PROMISES
     ]
     return "\n".join(lines)
@@ -176,11 +188,31 @@ def _model(promise: Promise, cases: list[dict[str, Any]]) -> str:
     return f"{checked}: {errors} errors in {states:,} states"
 
 
-def _violations(kinds: tuple[str, ...], results: dict[str, Any]) -> str:
-    if not results:
+def _violations(kinds: tuple[str, ...], *results: dict[str, Any]) -> str:
+    if not results or not all(results):
         return NOT_YET
-    found = results["violations"]
-    return "; ".join(f"{kind}: {found[kind]}" for kind in kinds)
+    found = [each["violations"] for each in results]
+    return "; ".join(f"{kind}: {sum(each[kind] for each in found)}" for kind in kinds)
+
+
+def _healing(drills: list[dict[str, Any]]) -> str:
+    """Return seconds to heal, of all drills together."""
+    lines = ["| fault | injected | request answered | due slot called |", "|---|--:|--:|--:|"]
+    for kind in sorted({kind for drill in drills for kind in drill["faults"]}, key=str.lower):
+        of_kind = [each for drill in drills for each in drill["healing"] if each["kind"] == kind]
+        injected = sum(drill["faults"].get(kind, 0) for drill in drills)
+        cells = (
+            _figures([seconds for each in of_kind for seconds in each[sign]])
+            for sign in ("requests", "firings")
+        )
+        lines.append(f"| {kind} | {injected} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _figures(seconds: list[float]) -> str:
+    if not seconds:
+        return "—"
+    return f"{median(seconds):.1f} / {max(seconds):.1f} ({len(seconds)})"
 
 
 def _planted(simulation: dict[str, Any]) -> str:

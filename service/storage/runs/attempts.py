@@ -16,7 +16,7 @@ from service.storage.runs.queue import JobPayload
 LOAD_RUNS = """
 SELECT r.tenant_id, r.id, r.slot, r.install_id, r.schedule_id, r.kind, r.trigger, r.status,
   r.attempts, r.fence, r.lease_until, r.retry_at, r.next_slot, r.started_at,
-  r.http_status, r.error
+  r.http_status, r.error, r.worker
 FROM unnest($1::text[], $2::uuid[], $3::timestamptz[]) AS w (tenant_id, id, slot)
 JOIN ext_scheduler.runs r ON r.tenant_id = w.tenant_id AND r.id = w.id AND r.slot = w.slot
 """
@@ -102,6 +102,7 @@ class RunRecord(Struct, frozen=True):
     started_at: datetime | None
     http_status: int | None
     error: str | None
+    worker: str | None
 
     @property
     def key(self) -> RunKey:
@@ -113,15 +114,22 @@ class ClaimRequest(Struct, frozen=True):
     """A run to claim, as it was read.
 
     ``lost`` is None where an attempt begins, else the error that the run can only end with.
+    ``again``: its claim by this worker was committed without an answer, and is made once more.
     """
 
     run: RunRecord
     lost: str | None = None
+    again: bool = False
 
     @property
     def begins(self) -> bool:
         """Whether an attempt begins."""
         return self.lost is None
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is one attempt more than the run has."""
+        return self.begins and not self.again
 
 
 class KeptAttempt(Struct, frozen=True, kw_only=True):
@@ -167,14 +175,14 @@ async def claim(
     requests = sorted(
         requests, key=lambda request: (request.run.tenant_id, request.run.schedule_id)
     )
-    runs = [_as_claimed(request, now, lease_until) for request in requests]
+    runs = [_as_claimed(request, worker, now, lease_until) for request in requests]
     owners = await _acquire_active_runs(connection, requests, lease_until, now)
     await keep(
         connection,
         [
             KeptAttempt(run=request.run, error=WORKER_LOST)
             for request in requests
-            if request.run.status == "running"
+            if request.run.status == "running" and not request.again
         ],
     )
     rows = await connection.fetch(
@@ -183,7 +191,7 @@ async def claim(
         [run.id for run in runs],
         [run.slot for run in runs],
         [run.fence for run in runs],
-        [int(request.begins) for request in requests],
+        [int(request.counts) for request in requests],
         lease_until,
         now,
         worker,
@@ -220,16 +228,19 @@ async def _acquire_active_runs(
     return {(row[0], row[1]) for row in rows}
 
 
-def _as_claimed(request: ClaimRequest, now: datetime, lease_until: datetime) -> RunRecord:
+def _as_claimed(
+    request: ClaimRequest, worker: str, now: datetime, lease_until: datetime
+) -> RunRecord:
     run = request.run
     return structs.replace(
         run,
         status="running",
-        attempts=run.attempts + request.begins,
+        attempts=run.attempts + request.counts,
         fence=run.fence + 1,
         lease_until=lease_until,
         retry_at=None,
-        started_at=now if request.begins else run.started_at,
+        started_at=now if request.counts else run.started_at,
+        worker=worker,
     )
 
 

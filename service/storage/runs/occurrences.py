@@ -179,6 +179,7 @@ def _claimed_runs(
             started_at=now,
             http_status=None,
             error=None,
+            worker=claim.worker,
         )
         for occurrence, id_ in zip(occurrences, ids, strict=True)
         if (occurrence.tenant_id, occurrence.schedule_id) in claim.schedules

@@ -31,6 +31,7 @@ CONTENTION_DELAY = timedelta(seconds=1)
 EARLY_RETRY_TOLERANCE = timedelta(seconds=1)
 """How long before its time a retry may begin: less than a job's round trip through the queue."""
 LEASE_END_MARGIN = timedelta(milliseconds=50)
+CLAIM_RETRY_DELAYS_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 WRITE_RETRY_DELAYS_S = (0.1, 0.2, 0.5, 1.0, 2.0, 2.0, 4.0, 4.0)
 
 
@@ -95,6 +96,14 @@ def classify_run(
     return ClaimRequest(run)
 
 
+def _claim_again(run: RunRecord, claim: ClaimRequest | None) -> ClaimRequest | None:
+    """Return the claim to make again where the run is as that claim left it: nobody has called."""
+    if claim is None or run.status != "running":
+        return None
+    left = claim.run.worker, claim.run.fence, claim.run.lease_until
+    return claim if (run.worker, run.fence, run.lease_until) == left else None
+
+
 class AttemptStore:
     """The two batched steps of an attempt, over a pool, by the database's clock."""
 
@@ -109,22 +118,38 @@ class AttemptStore:
 
         Returns, for each job, the attempt, or what becomes of the job where there is none. A claim
         that comes too late to call is rolled back: committed, it would hold its schedule for a
-        moment, and another run that was claimed in it would be skipped as overlapping.
+        moment, and another run that was claimed in it would be skipped as overlapping. One whose
+        COMMIT is not answered is made again: its lease would keep everybody waiting.
         """
-        try:
-            return await self._claim(jobs)
-        except ClaimTooLateError:
-            log.warning("claim of %d runs came too late", len(jobs))
-            return [timedelta(0)] * len(jobs)
+        unanswered: dict[RunKey, ClaimRequest] = {}
+        for delay_s in (*CLAIM_RETRY_DELAYS_S, None):
+            try:
+                return await self._claim(jobs, unanswered)
+            except ClaimTooLateError:
+                log.warning("claim of %d runs came too late", len(jobs))
+                return [timedelta(0)] * len(jobs)
+            except Exception as error:
+                if not unanswered or delay_s is None or not is_unavailable(error):
+                    raise
+                log.warning("claim of %d runs was not answered: %r", len(jobs), error)
+                await asyncio.sleep(delay_s)
+        raise AssertionError  # the last round returns or raises
 
-    async def _claim(self, jobs: Sequence[JobPayload]) -> list[ClaimedAttempt | JobDelay]:
+    async def _claim(
+        self, jobs: Sequence[JobPayload], unanswered: dict[RunKey, ClaimRequest]
+    ) -> list[ClaimedAttempt | JobDelay]:
+        """Claim; ``unanswered`` are earlier claims that may have been committed, and gets these."""
         async with acquired(self._pool, self._settings.acquire_timeout_s) as connection:
             now, claimed_at_s = await self._now(connection), monotonic()
             async with index_only_transaction(connection):
                 runs = await attempts.load(connection, jobs)
                 repeated = [run for run in runs.values() if run.attempts > 0]
                 runs |= await retry_bounds.current(connection, repeated)
-                steps = {key: classify_run(run, now, self._settings) for key, run in runs.items()}
+                steps = {
+                    key: _claim_again(run, unanswered.get(key))
+                    or classify_run(run, now, self._settings)
+                    for key, run in runs.items()
+                }
                 claimed, owners = await attempts.claim(
                     connection,
                     [step for step in steps.values() if isinstance(step, ClaimRequest)],
@@ -135,12 +160,14 @@ class AttemptStore:
                 loaded = await _load_invocations(connection, claimed)
                 if claimed and monotonic() - claimed_at_s > TIMEOUT_STEP_S:
                     raise ClaimTooLateError
+                lost = {k: s.lost for k, s in steps.items() if isinstance(s, ClaimRequest)}
+                unanswered |= {
+                    run.key: ClaimRequest(run, lost[run.key], again=True) for run in claimed
+                }
         claims: dict[RunKey, ClaimedAttempt] = {}
         for run, invocation in zip(claimed, loaded, strict=True):
-            step = steps[run.key]
-            lost = step.lost if isinstance(step, ClaimRequest) else None
             claims[run.key] = ClaimedAttempt(
-                run, run.key in owners, invocation, lost, now, claimed_at_s
+                run, run.key in owners, invocation, lost[run.key], now, claimed_at_s
             )
         answers: list[ClaimedAttempt | JobDelay] = []
         for job in jobs:
