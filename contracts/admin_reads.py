@@ -18,7 +18,8 @@ class TenantPause(Struct, frozen=True, rename="camel", kw_only=True):
 class TenantInfo(Struct, frozen=True, rename="camel", kw_only=True):
     """A tenant with installs, or one that is paused or assigned to a Runner pool.
 
-    ``paused`` is null while it fires, ``runner_pool`` in the default pool.
+    ``paused`` is null while it fires, ``runnerPool`` in the default pool. Runs and failures are of
+    the slots of the last 24 hours; the rate is that of manual runs, used within the last minute.
     """
 
     tenant_id: str
@@ -26,6 +27,10 @@ class TenantInfo(Struct, frozen=True, rename="camel", kw_only=True):
     enabled_installs: int
     schedules: int
     enabled_schedules: int
+    runs_of_day: int
+    failures_of_day: int
+    rate_used: int
+    rate_limit: int
     paused: TenantPause | None
     runner_pool: str | None
 
@@ -48,7 +53,8 @@ class ListTenantsOutput(Struct, frozen=True, rename="camel", omit_defaults=True,
 
 class InstallInfo(Struct, frozen=True, rename="camel", kw_only=True):
     """An install. ``capabilities`` are the effective ones; ``quota`` is the number of schedules
-    that it may have. Members are always there, ``null`` when empty.
+    that it may have. Runs and failures are of the slots of the last 24 hours; the rate is that of
+    its changes, used within the last minute. Members are always there, ``null`` when empty.
     """
 
     id: str
@@ -64,6 +70,10 @@ class InstallInfo(Struct, frozen=True, rename="camel", kw_only=True):
     schedules: int
     enabled_schedules: int
     quota: int
+    runs_of_day: int
+    failures_of_day: int
+    rate_used: int
+    rate_limit: int
     updated_at: str | None
 
 
@@ -102,12 +112,18 @@ class AuditEntry(Struct, frozen=True, rename="camel", kw_only=True):
 
 
 class AuditLogInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
-    """``since`` is RFC 3339; ``scheduleId`` goes with its ``installId``."""
+    """``since`` and ``until`` are RFC 3339; ``scheduleId`` goes with its ``installId``.
+
+    ``actor`` and ``op`` are compared as they are spelled.
+    """
 
     tenant_id: TenantId | None = None
     install_id: Id | None = None
     schedule_id: Id | None = None
+    actor: Name | None = None
+    op: Name | None = None
     since: str | None = None
+    until: str | None = None
     limit: Limit | None = None
     cursor: Cursor | None = None
 

@@ -1,5 +1,6 @@
 """Audit and events: who changed what, and what happens now."""
 
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -7,9 +8,17 @@ from aiohttp import web
 
 from console import tables
 from console.visit import ConsoleRoute, Visit
+from contracts.admin import ADMIN_OPS
 from contracts.admin_reads import AuditLogInput, AuditLogOutput
+from contracts.schedules import HOST_OPS
+from contracts.times import wire_time
 
 LIMIT = 50
+FILTERED_PERIOD = timedelta(days=7)
+CHANGES = sorted(
+    {name for table in (ADMIN_OPS, HOST_OPS) for name, op in table.items() if op.mutates}
+)
+"""What a person may look for: the operations that leave entries."""
 SHOWN_EVENTS = 100
 COLUMNS = tables.attributes(
     "id", "at", "tenant_id", "install_id", "actor", "trigger", "op", "request_id"
@@ -22,14 +31,31 @@ async def show(visit: Visit) -> web.Response:
     fields = AuditLogInput(
         tenant_id=visit.query("tenant"),
         install_id=visit.query("install"),
-        since=visit.query("since"),
+        schedule_id=visit.query("schedule"),
+        actor=visit.query("actor"),
+        op=visit.query("op"),
+        since=visit.query("since") or _since(visit),
+        until=visit.query("until"),
         limit=LIMIT,
         cursor=visit.query("cursor"),
     )
     log = await visit.read("auditLog", fields, AuditLogOutput)
     columns: dict[str, Any] = {**COLUMNS, "changes": visit.audit_text}
     file = visit.table("audit", columns, log.entries, log.next_cursor)
-    return file or visit.page("audit.html", entries=log.entries, next_cursor=log.next_cursor)
+    return file or visit.page(
+        "audit.html",
+        entries=log.entries,
+        next_cursor=log.next_cursor,
+        since=fields.since,
+        operations=CHANGES,
+    )
+
+
+def _since(visit: Visit) -> str | None:
+    """Return since when entries of one person or operation are shown: few or none may fit."""
+    if visit.query("actor") is None and visit.query("op") is None:
+        return None
+    return wire_time(visit.now.replace(minute=0, second=0, microsecond=0) - FILTERED_PERIOD)
 
 
 async def show_events(visit: Visit) -> web.Response:

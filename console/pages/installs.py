@@ -29,6 +29,10 @@ COLUMNS = tables.attributes(
     "schedules",
     "enabled_schedules",
     "quota",
+    "runs_of_day",
+    "failures_of_day",
+    "rate_used",
+    "rate_limit",
     "updated_at",
 )
 

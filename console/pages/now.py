@@ -97,7 +97,18 @@ def _worries(
         worries.append("Slots were missed.")
     if stats.failing_schedules:
         worries.append("Schedules fail.")
+    if stats.paused_tenants:
+        worries.append(
+            f"Held: {_counted(stats.paused_tenants, 'tenant is', 'tenants are')} paused."
+        )
+    if stats.disabled_installs:
+        disabled = _counted(stats.disabled_installs, "install is", "installs are")
+        worries.append(f"Held: {disabled} disabled.")
     return worries
+
+
+def _counted(number: int, one: str, several: str) -> str:
+    return f"{number} {one if number == 1 else several}"
 
 
 def _counts(minute: RunMinute) -> dict[str, int]:

@@ -270,12 +270,19 @@ declare module "ext-scheduler" {
     changes: Record<string, unknown>;
     requestId: string | null;
   }
-  /** `since` is RFC 3339; `scheduleId` goes with its `installId`. */
+  /**
+   * `since` and `until` are RFC 3339; `scheduleId` goes with its `installId`.
+   *
+   * `actor` and `op` are compared as they are spelled.
+   */
   export interface AuditLogInput {
     tenantId?: string | null;
     installId?: string | null;
     scheduleId?: string | null;
+    actor?: string | null;
+    op?: string | null;
     since?: string | null;
+    until?: string | null;
     limit?: number | null;
     cursor?: string | null;
   }
@@ -635,7 +642,8 @@ declare module "ext-scheduler" {
   }
   /**
    * An install. `capabilities` are the effective ones; `quota` is the number of schedules
-   * that it may have. Members are always there, `null` when empty.
+   * that it may have. Runs and failures are of the slots of the last 24 hours; the rate is that of
+   * its changes, used within the last minute. Members are always there, `null` when empty.
    */
   export interface InstallInfo {
     id: string;
@@ -651,6 +659,10 @@ declare module "ext-scheduler" {
     schedules: number;
     enabledSchedules: number;
     quota: number;
+    runsOfDay: number;
+    failuresOfDay: number;
+    rateUsed: number;
+    rateLimit: number;
     updatedAt: string | null;
   }
   /**
@@ -1166,7 +1178,8 @@ declare module "ext-scheduler" {
   /**
    * A tenant with installs, or one that is paused or assigned to a Runner pool.
    *
-   * `paused` is null while it fires, `runner_pool` in the default pool.
+   * `paused` is null while it fires, `runnerPool` in the default pool. Runs and failures are of
+   * the slots of the last 24 hours; the rate is that of manual runs, used within the last minute.
    */
   export interface TenantInfo {
     tenantId: string;
@@ -1174,6 +1187,10 @@ declare module "ext-scheduler" {
     enabledInstalls: number;
     schedules: number;
     enabledSchedules: number;
+    runsOfDay: number;
+    failuresOfDay: number;
+    rateUsed: number;
+    rateLimit: number;
     paused: TenantPause | null;
     runnerPool: string | null;
   }

@@ -57,6 +57,11 @@ def append_window(accepted: Sequence[datetime], now: datetime, limit: int) -> li
     return [*sorted(_recent(accepted, now)), now][-limit:]
 
 
+def rate_used(accepted: Sequence[datetime], now: datetime) -> int:
+    """Return how many changes of the last minute count against a rate."""
+    return len(_recent(accepted, now))
+
+
 def _recent(accepted: Sequence[datetime], now: datetime) -> list[datetime]:
     # In both directions: a database clock set back by an hour must not block an install that long.
     return [at for at in accepted if abs(now - at) < WINDOW]

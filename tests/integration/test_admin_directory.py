@@ -1,6 +1,7 @@
 """What administrators list: tenants with their pauses, installs, and the history of all of them."""
 
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -9,6 +10,11 @@ from msgspec import Struct
 from tests.support.admin import Admin, operator, register
 from tests.support.host import dispatcher
 
+CHANGED = """
+INSERT INTO ext_scheduler.rate_windows (tenant_id, scope, accepted, updated_at)
+VALUES ($1, $2, ARRAY[now() - interval '2 minutes', now()], now())
+ON CONFLICT (tenant_id, scope) DO UPDATE SET accepted = excluded.accepted
+"""
 HOURLY = {"cron": "0 * * * *", "endpoint": "/a"}
 
 
@@ -48,6 +54,10 @@ async def test_tenants_are_listed_with_what_they_have_page_by_page(two: Two) -> 
             "enabledInstalls": 1,
             "schedules": 2,
             "enabledSchedules": 1,
+            "runsOfDay": 0,
+            "failuresOfDay": 0,
+            "rateUsed": 0,
+            "rateLimit": 5,
             "paused": None,
             "runnerPool": None,
         }
@@ -56,6 +66,40 @@ async def test_tenants_are_listed_with_what_they_have_page_by_page(two: Two) -> 
     assert [row["tenantId"] for row in rest["tenants"]] == ["zeta"]
     assert "nextCursor" not in rest
     assert [row["tenantId"] for row in (await two.zeta("listTenants"))["tenants"]] == ["zeta"]
+
+
+async def test_runs_of_the_day_and_used_rates_are_counted_for_tenants_and_installs(
+    two: Two, pool: asyncpg.Pool
+) -> None:
+    started = await two.acme("runNow", scheduleId=two.schedules[0])
+    run_id = UUID(started["runId"])
+    (tenant,) = (await two.operator("listTenants", tenantId="acme"))["tenants"]
+    assert (tenant["runsOfDay"], tenant["failuresOfDay"]) == (1, 0)
+    assert (tenant["rateUsed"], tenant["rateLimit"]) == (1, 5)
+    await pool.execute("UPDATE ext_scheduler.runs SET status = 'error' WHERE id = $1", run_id)
+    one, other = (await two.operator("listInstalls"))["installs"]
+    assert [one[name] for name in ("tenantId", "runsOfDay", "failuresOfDay")] == ["acme", 1, 1]
+    assert [other[name] for name in ("tenantId", "runsOfDay", "rateUsed")] == ["zeta", 0, 0]
+    await pool.execute(CHANGED, "acme", f"install:{one['id']}")
+    (one,) = (await two.acme("listInstalls"))["installs"]
+    assert (one["rateUsed"], one["rateLimit"]) == (1, 10)
+    await pool.execute("UPDATE ext_scheduler.runs SET slot = slot - interval '25 hours'")
+    (tenant,) = (await two.acme("listTenants"))["tenants"]
+    assert (tenant["runsOfDay"], tenant["failuresOfDay"]) == (0, 0)
+
+
+async def test_audit_entries_are_found_by_person_operation_and_time(two: Two) -> None:
+    await two.operator("setTenantPaused", tenantId="acme", paused=True)
+    (paused,) = (await two.operator("auditLog", op="setTenantPaused"))["entries"]
+    assert paused["tenantId"] == "acme"
+    own = (await two.operator("auditLog", actor=paused["actor"]))["entries"]
+    assert {entry["actor"] for entry in own} == {paused["actor"]}
+    assert (await two.operator("auditLog", actor="platform/nobody"))["entries"] == []
+    bounds = {"since": paused["at"], "until": "9999-01-01T00:00:00Z"}
+    assert (await two.operator("auditLog", **bounds))["entries"] == [paused]
+    assert (await two.operator("auditLog", until="2020-01-01T00:00:00Z"))["entries"] == []
+    refused = await two.operator("auditLog", until="yesterday")
+    assert list(refused["fieldErrors"]) == ["until"]
 
 
 async def test_a_pause_says_since_when_by_whom_and_why(two: Two) -> None:

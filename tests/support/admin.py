@@ -28,7 +28,7 @@ class Admin(Struct, frozen=True):
     permissions: tuple[str, ...] = BOTH
     encoding: Encoding = Encoding.MSGPACK
 
-    async def __call__(self, op: str, **body: Any) -> dict[str, Any]:
+    async def __call__(self, op: str, /, **body: Any) -> dict[str, Any]:
         """Send a request with this body and return the decoded reply body."""
         return read(await self.send(op, body))
 

@@ -53,6 +53,8 @@ def test_all_is_well_where_nothing_is_wrong() -> None:
         ({"workers_up": 0}, "No worker"),
         ({"missed": 2}, "missed"),
         ({"failing_schedules": 1}, "fail"),
+        ({"paused_tenants": 1}, "1 tenant is paused"),
+        ({"disabled_installs": 2}, "2 installs are disabled"),
         ({"lateness": Lateness(runs=1, p50_ms=1, p99_ms=1_001, max_ms=2_000)}, "later"),
     ],
 )

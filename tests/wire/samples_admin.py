@@ -341,6 +341,10 @@ READ_SAMPLES: dict[str, tuple[Struct, Struct]] = {
                     enabled_installs=1,
                     schedules=2,
                     enabled_schedules=1,
+                    runs_of_day=48,
+                    failures_of_day=1,
+                    rate_used=0,
+                    rate_limit=5,
                     paused=reads.TenantPause(
                         since="2026-03-29T00:30:00.000Z",
                         by="platform/user-7",
@@ -370,6 +374,10 @@ READ_SAMPLES: dict[str, tuple[Struct, Struct]] = {
                     schedules=2,
                     enabled_schedules=1,
                     quota=50,
+                    runs_of_day=48,
+                    failures_of_day=1,
+                    rate_used=0,
+                    rate_limit=10,
                     updated_at=None,
                 )
             ]

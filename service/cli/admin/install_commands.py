@@ -97,6 +97,8 @@ INSTALL_COMMANDS = [
             "enabledInstalls",
             "schedules",
             "enabledSchedules",
+            "runsOfDay",
+            "failuresOfDay",
             "paused.since",
             "paused.by",
             "paused.reason",
@@ -119,6 +121,8 @@ INSTALL_COMMANDS = [
             "schedules",
             "enabledSchedules",
             "quota",
+            "runsOfDay",
+            "failuresOfDay",
         ),
     ),
 ]

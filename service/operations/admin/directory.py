@@ -1,7 +1,7 @@
 """Admin operations that list tenants and installs."""
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from contracts import admin_reads as contract
@@ -19,9 +19,15 @@ from service.operations.admin.transaction import resolve_tenant
 from service.operations.context import Answer, Call
 from service.rules import cursors
 from service.rules.capabilities import effective
+from service.rules.limits import rate_used
+from service.storage.engine import clock
 from service.storage.platform import install_pages, tenants
 from service.storage.platform.install_pages import InstallFilter, ListedInstall
 from service.storage.platform.tenants import Tenant
+from service.storage.runs import usage
+from service.storage.runs.usage import UsedShare
+
+DAY = timedelta(days=1)
 
 
 async def list_tenants(call: Call, request: contract.ListTenantsInput) -> Answer:
@@ -29,15 +35,13 @@ async def list_tenants(call: Call, request: contract.ListTenantsInput) -> Answer
     tenant_id = resolve_tenant(call, request.tenant_id)
     if tenant_id is not None:
         rows = await tenants.load(call.connection, [tenant_id])
-        return contract.ListTenantsOutput(
-            tenants=[_tenant_info(row) for row in rows if _is_listed(row, request.paused)]
-        )
+        return contract.ListTenantsOutput(tenants=await _tenant_infos(call, rows, request.paused))
     (after,) = read_cursor(request.cursor, BY_TENANT) or ("",)
     limit = request.limit or DEFAULT_LIMIT
     rows = await tenants.page(call.connection, after, limit + 1, paused=request.paused)
     shown, more = fit_page(rows, limit, lambda row: len(row.id) + 1000)
     return contract.ListTenantsOutput(
-        tenants=[_tenant_info(row) for row in shown if _is_listed(row, request.paused)],
+        tenants=await _tenant_infos(call, shown, request.paused),
         next_cursor=cursors.write(shown[-1].id) if more else None,
     )
 
@@ -58,8 +62,14 @@ async def list_installs(call: Call, request: contract.ListInstallsInput) -> Answ
     shown, more = fit_page(rows, limit, lambda _: 1500)
     owners = sorted({row.install.tenant_id for row in shown})
     pauses = await tenants.pauses_of(call.connection, owners)
+    now = call.policy.clock(await clock.read(call.connection))
+    ids = [row.install.id for row in shown]
+    used = await usage.of_installs(call.connection, owners, ids, now - DAY, now)
     return contract.ListInstallsOutput(
-        installs=[_install_info(call, row, row.install.tenant_id in pauses) for row in shown],
+        installs=[
+            _install_info(call, row, row.install.tenant_id in pauses, used[row.install.id], now)
+            for row in shown
+        ],
         next_cursor=(
             cursors.write(shown[-1].install.tenant_id, shown[-1].install.id) if more else None
         ),
@@ -82,7 +92,17 @@ def _is_listed(row: Tenant, paused: bool | None) -> bool:
     return paused in {None, is_paused} and has_rows
 
 
-def _tenant_info(row: Tenant) -> contract.TenantInfo:
+async def _tenant_infos(
+    call: Call, rows: Sequence[Tenant], paused: bool | None
+) -> list[contract.TenantInfo]:
+    listed = [row for row in rows if _is_listed(row, paused)]
+    now = call.policy.clock(await clock.read(call.connection))
+    ids = [row.id for row in listed]
+    used = await usage.of_tenants(call.connection, ids, now - DAY, now)
+    return [_tenant_info(call, row, used[row.id], now) for row in listed]
+
+
+def _tenant_info(call: Call, row: Tenant, used: UsedShare, now: datetime) -> contract.TenantInfo:
     pause = row.pause
     return contract.TenantInfo(
         tenant_id=row.id,
@@ -90,6 +110,10 @@ def _tenant_info(row: Tenant) -> contract.TenantInfo:
         enabled_installs=row.enabled_installs,
         schedules=row.schedules,
         enabled_schedules=row.enabled_schedules,
+        runs_of_day=used.runs,
+        failures_of_day=used.failures,
+        rate_used=rate_used(used.accepted, now),
+        rate_limit=call.policy.limits.manual_runs_per_minute,
         paused=None
         if pause is None
         else contract.TenantPause(
@@ -99,7 +123,9 @@ def _tenant_info(row: Tenant) -> contract.TenantInfo:
     )
 
 
-def _install_info(call: Call, row: ListedInstall, paused: bool) -> contract.InstallInfo:
+def _install_info(
+    call: Call, row: ListedInstall, paused: bool, used: UsedShare, now: datetime
+) -> contract.InstallInfo:
     install = row.install
     capabilities = effective(
         install.granted,
@@ -121,6 +147,10 @@ def _install_info(call: Call, row: ListedInstall, paused: bool) -> contract.Inst
         schedules=row.schedules,
         enabled_schedules=row.enabled_schedules,
         quota=call.policy.limits.max_schedules,
+        runs_of_day=used.runs,
+        failures_of_day=used.failures,
+        rate_used=rate_used(used.accepted, now),
+        rate_limit=call.policy.limits.changes_per_minute,
         updated_at=_time(row.updated_at),
     )
 

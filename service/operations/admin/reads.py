@@ -1,6 +1,7 @@
 """Admin operations that read schedules, runs, slots, endpoints and the audit."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -126,8 +127,10 @@ async def audit_log(call: Call, request: admin_reads.AuditLogInput) -> Answer:
         tenant_id=resolve_tenant(call, request.tenant_id),
         install_id=None if request.install_id is None else UUID(request.install_id),
         schedule_id=None if request.schedule_id is None else UUID(request.schedule_id),
+        actor=request.actor,
+        op=request.op,
         since=read_instant(request.since) or EARLIEST,
-        after=read_cursor(request.cursor, BY_TIME) or NEWEST,
+        after=read_cursor(request.cursor, BY_TIME) or _before(request.until),
     )
     limit = request.limit or DEFAULT_LIMIT
     rows = await audit.page(call.connection, filter_, limit + 1)
@@ -136,6 +139,12 @@ async def audit_log(call: Call, request: admin_reads.AuditLogInput) -> Answer:
         entries=[audit_entry(row) for row in shown],
         next_cursor=cursors.write(shown[-1].at, shown[-1].id) if more else None,
     )
+
+
+def _before(until: str | None) -> tuple[datetime, UUID]:
+    """Return the key of a page's first row that is not after an instant."""
+    instant = read_instant(until)
+    return NEWEST if instant is None else (instant, NEWEST[1])
 
 
 async def _tenant_of(call: Call, request: contract.RunHistoryInput) -> str | None:
@@ -183,4 +192,4 @@ def audit_page_errors(_: Call, values: Mapping[str, Any]) -> Mapping[str, str]:
     """Return the errors of ``auditLog`` that its field types do not cover."""
     alone = values.get("scheduleId") is not None and values.get("installId") is None
     own = {"installId": admin_fields.invalid("installId")} if alone else {}
-    return {**own, **cursor_errors(values, BY_TIME), **time_errors(values, "since")}
+    return {**own, **cursor_errors(values, BY_TIME), **time_errors(values, "since", "until")}

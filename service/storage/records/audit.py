@@ -38,6 +38,7 @@ COLUMNS = """
 # The index is searched by the bound on the time alone; the pair then cuts within one instant.
 _AFTER = """
   a.at >= $2::timestamptz AND a.at <= $3::timestamptz AND (a.at, a.id) < ($3, $4::uuid)
+  AND ($6::text IS NULL OR a.actor = $6) AND ($7::text IS NULL OR a.op = $7)
 """
 
 OF_TENANT = f"""
@@ -49,8 +50,8 @@ LIMIT $5::integer
 
 OF_INSTALL = f"""
 SELECT {COLUMNS} FROM ext_scheduler.audit a
-WHERE ($1::text IS NULL OR a.tenant_id = $1) AND a.install_id = $6::uuid AND {_AFTER}
-  AND ($7::uuid IS NULL OR a.schedule_id = $7)
+WHERE ($1::text IS NULL OR a.tenant_id = $1) AND a.install_id = $8::uuid AND {_AFTER}
+  AND ($9::uuid IS NULL OR a.schedule_id = $9)
 ORDER BY a.at DESC, a.id DESC
 LIMIT $5::integer
 """
@@ -100,6 +101,8 @@ class AuditFilter(Struct, frozen=True, kw_only=True):
     tenant_id: str | None
     install_id: UUID | None
     schedule_id: UUID | None = None
+    actor: str | None = None
+    op: str | None = None
     since: datetime = EARLIEST
     after: tuple[datetime, UUID] = NEWEST
 
@@ -113,7 +116,8 @@ async def insert(connection: Connection, entries: Sequence[NewAuditEntry], at: d
 
 async def page(connection: Connection, filter_: AuditFilter, limit: int) -> list[AuditRow]:
     """Return at most ``limit`` entries, newest first."""
-    values = (filter_.tenant_id, filter_.since, *filter_.after, limit)
+    matched = (filter_.actor, filter_.op)
+    values = (filter_.tenant_id, filter_.since, *filter_.after, limit, *matched)
     if filter_.install_id is not None:
         rows = await connection.fetch(OF_INSTALL, *values, filter_.install_id, filter_.schedule_id)
     else:
