@@ -3,26 +3,18 @@
 import time
 from collections.abc import Callable
 
-import msgspec
 from msgspec import Struct
 
-DISCOVERY_SUBJECT = "$SRV.PING.ext-scheduler"
+from contracts.discovery import ResponderState, read_ping
+
 DISCOVERY_INTERVAL_S = 5.0
 SILENT_AFTER_S = 3 * DISCOVERY_INTERVAL_S
 
 
-class _Ping(Struct, frozen=True):
-    id: str
-    version: str
-    metadata: dict[str, str] = {}
+class ResponderInfo(Struct, frozen=True):
+    """What a responder said of itself, and when (Unix seconds)."""
 
-
-class ResponderInfo(Struct, frozen=True, kw_only=True):
-    """A responder that answered lately; ``seen_at`` in Unix seconds."""
-
-    id: str
-    version: str
-    has_database: bool
+    state: ResponderState
     seen_at: float
 
 
@@ -35,16 +27,9 @@ class Responders:
 
     def receive(self, body: bytes) -> None:
         """Take the answer to a ping; what is none is ignored."""
-        try:
-            ping = msgspec.json.decode(body, type=_Ping)
-        except msgspec.MsgspecError:
-            return
-        self._seen[ping.id] = ResponderInfo(
-            id=ping.id,
-            version=ping.version,
-            has_database=ping.metadata.get("database", "ok") == "ok",
-            seen_at=self._clock(),
-        )
+        state = read_ping(body)
+        if state is not None:
+            self._seen[state.id] = ResponderInfo(state, self._clock())
 
     def current(self) -> list[ResponderInfo]:
         """Return those that answered lately, by id."""

@@ -89,7 +89,7 @@ def _worries(
     worries = []
     if not stats.workers_up:
         worries.append("No worker is up: nothing fires.")
-    if responders is not None and not all(responder.has_database for responder in responders):
+    if responders is not None and not all(responder.state.has_database for responder in responders):
         worries.append("A responder has lost its database.")
     if late:
         worries.append("Runs begin later than promised.")

@@ -11,6 +11,7 @@ from datetime import datetime
 import msgspec
 from msgspec import Struct
 
+from contracts.discovery import CONCURRENCY, DATABASE, RUNNING, WAITING
 from service.messages import ServiceOperation
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -19,10 +20,6 @@ _SEMVER = re.compile(
     r"(-(0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*)(\.(0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*))*)?"
     r"(\+[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?"
 )
-
-
-DATABASE = "database"
-"""Member of a ping's metadata: ``ok``, or ``silent`` where the responder lost its database."""
 
 
 class Identity(Struct, frozen=True):
@@ -88,9 +85,20 @@ def group_ping(identity: Identity) -> str:
     return subjects(identity, "PING")[1]
 
 
-def ping(identity: Identity, *, has_database: bool = True) -> bytes:
-    """JSON of ``io.nats.micro.v1.ping_response``."""
-    state = {DATABASE: "ok" if has_database else "silent"}
+def ping(
+    identity: Identity,
+    *,
+    has_database: bool = True,
+    running: int = 0,
+    waiting: int = 0,
+    concurrency: int = 0,
+) -> bytes:
+    """JSON of ``io.nats.micro.v1.ping_response``, with the state of this instance."""
+    numbers = {RUNNING: running, WAITING: waiting, CONCURRENCY: concurrency}
+    state = {
+        DATABASE: "ok" if has_database else "silent",
+        **{name: str(number) for name, number in numbers.items()},
+    }
     metadata = {**identity.metadata, **state}
     return msgspec.json.encode({**_common(identity, "ping"), "metadata": metadata})
 

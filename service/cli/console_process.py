@@ -16,9 +16,10 @@ from console.app import Console, ConsoleSettings, new_console, serving
 from console.bus import AskAdmin
 from console.people import Person
 from console.proxy import TrustedProxies, UsersUnusableError
-from console.responders import DISCOVERY_INTERVAL_S, DISCOVERY_SUBJECT
+from console.responders import DISCOVERY_INTERVAL_S
 from contracts.admin import ADMIN_OPS
 from contracts.context import InvalidKeySet, Key, signing_key
+from contracts.discovery import PING_SUBJECT
 from contracts.errors import Code, ServiceError
 from contracts.subjects import ADMIN_AUDIENCE, EVENTS_PREFIX
 from runner_bridge.requests import Principal, RequestSettings, SignedRequests, SigningKeyProvider
@@ -163,7 +164,7 @@ async def _discover(bus: Bus, inbox: str) -> None:
     while True:
         if bus.client.is_connected:
             try:
-                await bus.client.publish(DISCOVERY_SUBJECT, reply=inbox)
+                await bus.client.publish(PING_SUBJECT, reply=inbox)
             except (nats.errors.Error, OSError) as error:
                 log.warning("responders not discovered: %r", error)
         await asyncio.sleep(DISCOVERY_INTERVAL_S)

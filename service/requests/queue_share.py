@@ -11,7 +11,8 @@ import nats.errors
 from msgspec import Struct
 from nats.aio.client import Client
 
-from service.bus.micro import DATABASE, Identity, group_ping
+from contracts.discovery import DATABASE
+from service.bus.micro import Identity, group_ping
 
 log = getLogger(__name__)
 

@@ -268,7 +268,13 @@ class Responder:
         counted = {endpoint.operation.subject: endpoint.statistics for endpoint in self._endpoints}
         info = micro.info(identity, operations, queue)
         return {
-            "PING": lambda: micro.ping(identity, has_database=self._is_whole()),
+            "PING": lambda: micro.ping(
+                identity,
+                has_database=self._is_whole(),
+                running=self.running,
+                waiting=self.waiting,
+                concurrency=self._settings.concurrency,
+            ),
             "INFO": lambda: info,
             "STATS": lambda: micro.stats(identity, operations, queue, counted),
         }

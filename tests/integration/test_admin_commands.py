@@ -247,3 +247,11 @@ async def test_a_missing_service_is_reported(tmp_path: Path, nats_url: str) -> N
     assert "No scheduler service is running" in expected
     repeated = await line("admin", "pause", "acme", "--timeout", "2", *expected.split()[-2:])
     assert repeated.err == result.err
+
+
+async def test_stats_show_the_responders_with_their_load_to_an_operator(line: CommandLine) -> None:
+    (responder,) = (await line.json("admin", "stats"))["responders"]
+    assert (responder["hasDatabase"], responder["running"], responder["waiting"]) == (True, 0, 0)
+    assert responder["concurrency"] > 0
+    shown = (await line.ok("admin", "stats")).out
+    assert responder["id"][:8] in shown

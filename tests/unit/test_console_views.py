@@ -18,6 +18,7 @@ from contracts.admin_insight import (
     StatsOutput,
 )
 from contracts.admin_schedules import AdminScheduleInfo, RunInfo
+from contracts.discovery import ResponderState
 from contracts.times import wire_time
 
 NOW = datetime(2026, 3, 2, 12, 0, 30, tzinfo=UTC)
@@ -35,7 +36,8 @@ WELL = StatsOutput(
     queued=0,
     workers_up=1,
 )
-RESPONDER = ResponderInfo(id="r", version="1", has_database=True, seen_at=0)
+STATE = ResponderState(id="r", version="1", has_database=True, running=1, waiting=0, concurrency=8)
+RESPONDER = ResponderInfo(STATE, seen_at=0)
 
 
 def at(seconds: float) -> str:
@@ -64,7 +66,7 @@ def test_what_is_not_well_is_said_in_words(changes: dict[str, Any], word: str) -
 
 
 def test_a_responder_without_its_database_is_a_worry() -> None:
-    lost = structs.replace(RESPONDER, has_database=False)
+    lost = ResponderInfo(structs.replace(STATE, has_database=False), seen_at=0)
     (worry,) = now.figures(WELL, [RESPONDER, lost]).worries
     assert "database" in worry
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from contracts.discovery import ResponderState, read_ping
 from service.bus.micro import Identity, Statistics, info, own_ping, ping, stats, subjects
 from service.messages import ServiceOperation
 
@@ -37,6 +38,7 @@ def operation(name: str) -> ServiceOperation:
     )
 
 
+IDLE = {"running": "0", "waiting": "0", "concurrency": "0"}
 OPERATIONS = [operation("list"), operation("create")]
 
 
@@ -55,13 +57,27 @@ def test_ping_identifies_the_instance() -> None:
         "name": "ext-scheduler",
         "id": "a1-B_2",
         "version": "0.1.0",
-        "metadata": {"host": "one", "database": "ok"},
+        "metadata": {"host": "one", "database": "ok", **IDLE},
     }
 
 
 def test_ping_tells_others_of_a_silent_database() -> None:
     reply = json.loads(ping(identity(), has_database=False))
-    assert reply["metadata"] == {"host": "one", "database": "silent"}
+    assert reply["metadata"] == {"host": "one", "database": "silent", **IDLE}
+
+
+def test_ping_says_how_busy_the_instance_is() -> None:
+    body = ping(identity(), running=3, waiting=12, concurrency=8)
+    assert read_ping(body) == ResponderState(
+        id="a1-B_2", version="0.1.0", has_database=True, running=3, waiting=12, concurrency=8
+    )
+    silent = read_ping(ping(identity(), has_database=False))
+    assert silent is not None
+    assert not silent.has_database
+    older = read_ping(b'{"id": "r", "version": "0.0.9", "metadata": {"waiting": "many"}}')
+    assert older is not None
+    assert (older.has_database, older.waiting, older.concurrency) == (True, 0, 0)
+    assert read_ping(b"no ping") is None
 
 
 def test_info_lists_every_operation_with_its_queue_and_schemas() -> None:
