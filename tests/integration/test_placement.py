@@ -28,7 +28,12 @@ ACROSS_TENANTS = {
 }
 # On Citus requests are answered one by one, what an ending will write is not locked ahead, and one
 # process at a time publishes.
-ON_ONE_NODE = {"create_batch.LOCK", "results.LOCK_SCHEDULES", "outbox.TAKE_FREE"}
+ON_ONE_NODE = {
+    "create_batch.LOCK",
+    "results.LOCK_SCHEDULES",
+    "updates.LOCK_ACTIVE_RUNS",
+    "outbox.TAKE_FREE",
+}
 KEYS_WITHOUT_TENANT = """
 SELECT i.indexrelid::regclass::text
 FROM pg_index i
