@@ -48,7 +48,11 @@ async def _dev(
     source: Path, *, watching: bool, without: Collection[str], compile_timeout_s: float
 ) -> None:
     async with running_stack(
-        min_interval_minutes=1, source=source, without=without, compile_timeout_s=compile_timeout_s
+        min_interval_minutes=1,
+        source=source,
+        without=without,
+        compile_timeout_s=compile_timeout_s,
+        from_sources=watching,
     ) as stack:
         if source == SAMPLE:
             write_calls(stack)

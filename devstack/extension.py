@@ -13,6 +13,7 @@ from devstack.manifest import MANIFEST, directory_of, read_manifest
 from devstack.places import CACHE
 from runner_bridge.dev_runner.build import BUILD_TIMEOUT_S, BuildFailed, build_extension
 from runner_bridge.dev_runner.components import install as install_component
+from runner_bridge.dev_runner.sources import install_sources, runs_from_sources
 from service.storage.platform.registry import Registered
 
 PYTHON_SOURCE = "extension.py"
@@ -30,15 +31,26 @@ class InstalledExtension(Struct, frozen=True):
 
 
 def build_source(
-    source: Path, components: Path, timeout_s: float = COMPILE_TIMEOUT_S
+    source: Path,
+    components: Path,
+    timeout_s: float = COMPILE_TIMEOUT_S,
+    *,
+    from_sources: bool = False,
 ) -> tuple[Manifest, str]:
     """Compile an extension into ``components``; return its manifest and content hash.
+
+    ``from_sources`` installs the sources of a Python extension, which run without being compiled.
 
     ``source`` is a directory with a manifest and ``extension.py``, a ``package.json`` or one
     ``.wasm`` file, or such a file with a manifest next to it. Raises StackError.
     """
     manifest = read_manifest(source)
-    return manifest, install_component(_component(source, timeout_s), components)
+    if not (from_sources and runs_from_sources(source)):
+        return manifest, install_component(_component(source, timeout_s), components)
+    try:
+        return manifest, install_sources(source, components, CACHE / "extensions", timeout_s)
+    except BuildFailed as failure:
+        raise StackError(str(failure)) from None
 
 
 def _component(source: Path, timeout_s: float) -> Path:

@@ -19,6 +19,7 @@ from contracts.execution import (
 from devstack.errors import StackError
 from devstack.extension import InstalledExtension
 from devstack.stack import TENANT, DevStack
+from runner_bridge.dev_runner.sources import LOAD_METHOD
 
 CALL_TIMEOUT_MS = 30_000
 COMPILE_TIMEOUT_S = 300.0
@@ -63,6 +64,17 @@ async def call_extension(stack: DevStack, method: str, path: str, body: object =
     if response.error or response.status >= 400:
         raise StackError(f"{method} {path} ended with {response.status}: {response.error or text}")
     return msgspec.json.decode(text)
+
+
+async def loading_problem(runner_url: str, extension: InstalledExtension) -> str | None:
+    """Return why an extension that runs from its sources cannot be loaded; None if it can.
+
+    Raises StackError where the Runner does not answer.
+    """
+    response = await post_request(runner_url, execute_request(extension, LOAD_METHOD, "/"))
+    if response.status == 204:
+        return None
+    return response.error or base64.b64decode(response.body_b64 or "").decode()
 
 
 async def post_request(runner_url: str, request: ExecuteRequest) -> ExecuteResponse:

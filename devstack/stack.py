@@ -72,10 +72,12 @@ async def running_stack(
     source: Path = SAMPLE,
     without: Collection[str] = (),
     compile_timeout_s: float = COMPILE_TIMEOUT_S,
+    from_sources: bool = False,
 ) -> AsyncIterator[DevStack]:
     """Run the system within the context, in a private directory and on free ports.
 
-    ``source`` is the extension to install, ``without`` names the programs that are not started.
+    ``source`` is the extension to install, ``from_sources`` without compiling it if possible;
+    ``without`` names the programs that are not started.
     Raises StackError, with the reason, when a component does not start.
     """
     async with AsyncExitStack() as stack:
@@ -98,9 +100,10 @@ async def running_stack(
             raise StackError(str(failure)) from None
         detail(f"{postgres.server.host}:{postgres.server.port} and {nats.url}, in {home}")
         named = "the sample extension" if source == SAMPLE else str(source)
-        step(f"Compiling {named} to a WebAssembly component (once; then cached).")
+        purpose = "to run from its sources" if from_sources else "as a WebAssembly component"
+        step(f"Preparing {named} {purpose} (what is compiled is kept).")
         manifest, content_hash = await asyncio.to_thread(
-            build_source, source, home / "components", compile_timeout_s
+            build_source, source, home / "components", compile_timeout_s, from_sources=from_sources
         )
         detail(f"{manifest.publisher}/{manifest.name} {manifest.version}, {content_hash[:19]}…")
         step("Migrating the database, and installing the extension for a tenant.")
@@ -115,7 +118,14 @@ async def running_stack(
             "min_interval_minutes": str(min_interval_minutes),
         }
         runner_port, console_port = free_port(), free_port()
-        wanted = roles(home, settings, passwords, runner_port, console_port)
+        wanted = roles(
+            home,
+            settings,
+            passwords,
+            runner_port,
+            console_port,
+            compile_timeout_s=compile_timeout_s,
+        )
         left_out = [program for program in wanted if program.name in without]
         step(starting_text(left_out))
         programs = []
@@ -169,6 +179,8 @@ def roles(
     passwords: Mapping[str, str],
     runner_port: int,
     console_port: int,
+    *,
+    compile_timeout_s: float = COMPILE_TIMEOUT_S,
 ) -> list[Program]:
     """Return the programs of the system, in the order in which they start."""
     service, runner = nats_user("service", passwords), nats_user("runner", passwords)
@@ -189,11 +201,12 @@ def roles(
     }
     key = ("--key", str(home / "runner.json"))
     directories = ("--components", str(home / "components"), "--cache", str(COMPILED_CACHE))
+    limit = ("--compile-limit", str(compile_timeout_s))
     return [
         role("responder", service, "serve", "--role", "responder"),
         Program(
             name="dev-runner",
-            arguments=["dev-runner", "--port", str(runner_port), *directories, *key],
+            arguments=["dev-runner", "--port", str(runner_port), *directories, *key, *limit],
             settings={**settings, **runner},
             ready_url=f"{runner_url}/healthz",
         ),

@@ -17,11 +17,12 @@ from devstack.extension import (
     development_version,
     fingerprint,
 )
+from devstack.extension_calls import loading_problem
 from devstack.places import COMPILED_CACHE
 from devstack.progress import detail, step
 from devstack.stack import TENANT, DevStack
 from devstack.state import DevState
-from runner_bridge.dev_runner.components import Components, UnusableComponent
+from runner_bridge.dev_runner.components import Components, UnusableComponent, sources_file
 
 POLL_INTERVAL_S = 0.2
 
@@ -29,7 +30,13 @@ POLL_INTERVAL_S = 0.2
 async def watch(stack: DevStack, source: Path, compile_timeout_s: float) -> None:
     """Install each change of ``source``, until cancelled; print why where that fails."""
     state = stack.state
+    loading = any(running.program.name == "dev-runner" for running in stack.programs)
     seen = fingerprint(source)
+    try:
+        await check_loading(state, source, state.extension, loading=loading)
+    except StackError as failure:
+        step("The extension is installed, but it cannot be loaded:")
+        detail(str(failure))
     while True:
         await asyncio.sleep(POLL_INTERVAL_S)
         current = fingerprint(source)
@@ -38,30 +45,35 @@ async def watch(stack: DevStack, source: Path, compile_timeout_s: float) -> None
         seen = current
         step(f"{source} has changed.")
         try:
-            state = await update(state, source, compile_timeout_s)
+            state = await update(state, source, compile_timeout_s, loading=loading)
         except StackError as failure:
             detail(f"{failure}\nThe install remains as it was.")
 
 
 async def update(
-    state: DevState, source: Path, compile_timeout_s: float = COMPILE_TIMEOUT_S
+    state: DevState,
+    source: Path,
+    compile_timeout_s: float = COMPILE_TIMEOUT_S,
+    *,
+    loading: bool = False,
 ) -> DevState:
     """Compile ``source``, register it as a new version, and update the install to it.
 
     The install keeps its id and its schedules; those whose endpoint is missing are disabled.
-    Raises StackError.
+    ``loading`` is whether a Runner is there to load it first. Raises StackError.
     """
     began = time.monotonic()
     components = Path(state.home) / "components"
     manifest, content_hash = await asyncio.to_thread(
-        build_source, source, components, compile_timeout_s
+        build_source, source, components, compile_timeout_s, from_sources=True
     )
     running = state.extension
     if (manifest.publisher, manifest.name) != (running.manifest.publisher, running.manifest.name):
         raise StackError("publisher or name has changed, which makes it another extension")
     if content_hash != running.content_hash:
-        detail(f"compiled in {time.monotonic() - began:.1f} s; preparing it for the Runner")
-        await prepare(components, content_hash)
+        await prepare(components, content_hash, compile_timeout_s)
+    candidate = InstalledExtension(manifest, content_hash, running.rows)
+    await check_loading(state, source, candidate, loading=loading)
     version = development_version(manifest, content_hash)
     async with administration(state) as call:
         registered = await call(
@@ -84,15 +96,27 @@ async def update(
     for schedule in moved.missing:
         detail(f"disabled {schedule.name}: {schedule.method} {schedule.path} is missing")
     rows = structs.replace(running.rows, version_id=registered.version_id)
-    state = structs.replace(state, extension=InstalledExtension(manifest, content_hash, rows))
+    state = structs.replace(state, extension=structs.replace(candidate, rows=rows))
     state_file.write(state)
     detail(f"installed as {version.version}, {time.monotonic() - began:.1f} s after the change")
     return state
 
 
-async def prepare(directory: Path, content_hash: str) -> None:
+async def check_loading(
+    state: DevState, source: Path, extension: InstalledExtension, *, loading: bool
+) -> None:
+    """Load an extension that runs from its sources. Raises StackError where that fails."""
+    components = Path(state.home) / "components"
+    if not loading or not sources_file(components, extension.content_hash).is_file():
+        return
+    problem = await loading_problem(state.runner_url, extension)
+    if problem is not None:
+        raise StackError(str(source / problem))
+
+
+async def prepare(directory: Path, content_hash: str, compile_timeout_s: float) -> None:
     """Compile a component to machine code, where the Runner will find it. Raises StackError."""
-    components = Components(directory, COMPILED_CACHE)
+    components = Components(directory, COMPILED_CACHE, compile_timeout_s=compile_timeout_s)
     try:
         await components.compiled(content_hash)
     except UnusableComponent as error:

@@ -8,13 +8,14 @@ import fcntl
 import hashlib
 import importlib.metadata
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+
+from msgspec import Struct
 
 MODULE = "extension"
 WORLD = "runner"
@@ -26,6 +27,28 @@ _INSIDES = re.compile(r"^(?:Caused by|Stack backtrace):", re.MULTILINE)
 _TRACEBACK = ("Traceback (most recent call last):", '  File "<string>"')
 _FRAME = re.compile(r'^ *File "/0/(?P<file>[^"]+)", line (?P<line>\d+)', re.MULTILINE)
 """A line of a traceback in one of the author's modules, which the compiler sees in ``/0``."""
+
+
+class Guest(Struct, frozen=True, kw_only=True):
+    """What a component is compiled from: files by relative path; ``module`` has ``WitWorld``.
+
+    ``source`` names it in errors.
+    """
+
+    source: Path
+    modules: Mapping[str, bytes]
+    wit: Mapping[str, bytes]
+    world: str
+    module: str
+
+    @property
+    def key(self) -> str:
+        """Return a digest of everything that the component depends on."""
+        digest = hashlib.sha256(importlib.metadata.version("componentize-py").encode())
+        for files in (self.modules, self.wit):
+            for path, content in sorted(files.items()):
+                digest.update(f"\0{path}\0".encode() + content)
+        return digest.hexdigest()[:_KEY_CHARACTERS]
 
 
 class BuildFailed(RuntimeError):
@@ -46,15 +69,34 @@ def build_extension(
     source = source.resolve()
     check_syntax(source)
     directory = cache or _default_cache(source)
-    directory.mkdir(parents=True, exist_ok=True)
     wit = source / "wit" if (source / "wit").is_dir() else WIT
-    target = directory / f"{source.name}-{_key(source, wit)}.wasm"
+    guest = Guest(
+        source=source,
+        modules=_contents(source, "*.py"),
+        wit=_contents(wit, "**/*.wit"),
+        world=WORLD,
+        module=MODULE,
+    )
+    return build_guest(guest, directory, timeout_s)
+
+
+def build_guest(guest: Guest, directory: Path, timeout_s: float) -> Path:
+    """Return the path of a guest's component in ``directory``; build it if needed.
+
+    Raises BuildFailed.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    target = directory.resolve() / f"{guest.source.name}-{guest.key}.wasm"
     if target.is_file():
         return target
     with locked(target.with_suffix(".lock")):
         if not target.is_file():
-            _build(source, wit, target, timeout_s)
+            _build(guest, target, timeout_s)
     return target
+
+
+def _contents(root: Path, pattern: str) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.glob(pattern)}
 
 
 def check_syntax(source: Path) -> None:
@@ -73,15 +115,6 @@ def check_syntax(source: Path) -> None:
 def _default_cache(source: Path) -> Path:
     above = next((p for p in source.parents if (p / "pyproject.toml").is_file()), source)
     return above / ".cache" / "extensions"
-
-
-def _key(source: Path, wit: Path) -> str:
-    """Return a digest of everything that a component depends on."""
-    digest = hashlib.sha256(importlib.metadata.version("componentize-py").encode())
-    for root, pattern in ((source, "*.py"), (wit, "**/*.wit")):
-        for path in sorted(root.glob(pattern)):
-            digest.update(f"\0{path.relative_to(root)}\0".encode() + path.read_bytes())
-    return digest.hexdigest()[:_KEY_CHARACTERS]
 
 
 def author_message(source: Path, output: str) -> str:
@@ -109,17 +142,15 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _build(source: Path, wit: Path, target: Path, timeout_s: float) -> None:
+def _build(guest: Guest, target: Path, timeout_s: float) -> None:
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         # Everything on the Python path goes into the component, so it holds only the modules.
-        modules = Path(scratch) / "modules"
-        modules.mkdir()
-        for path in source.glob("*.py"):
-            shutil.copy(path, modules)
+        modules = _written(Path(scratch) / "modules", guest.modules)
+        wit = _written(Path(scratch) / "wit", guest.wit)
         result = Path(scratch) / "component.wasm"
         code = "import sys, componentize_py; sys.exit(componentize_py.script())"
-        places = ["-d", str(wit), "-w", WORLD]
-        outputs = [MODULE, "-p", str(modules), "-o", str(result)]
+        places = ["-d", str(wit), "-w", guest.world]
+        outputs = [guest.module, "-p", str(modules), "-o", str(result)]
         try:
             done = subprocess.run(  # noqa: S603 - our own interpreter, and paths that the caller chose
                 [sys.executable, "-c", code, "-q", *places, "componentize", *outputs],
@@ -131,8 +162,16 @@ def _build(source: Path, wit: Path, target: Path, timeout_s: float) -> None:
             )
         except subprocess.TimeoutExpired:
             raise BuildFailed(
-                f"{source.name}: compiling took longer than {timeout_s:g} s"
+                f"{guest.source.name}: compiling took longer than {timeout_s:g} s"
             ) from None
         if done.returncode or not result.is_file():
-            raise BuildFailed(author_message(source, done.stderr or done.stdout))
+            raise BuildFailed(author_message(guest.source, done.stderr or done.stdout))
         result.replace(target)
+
+
+def _written(directory: Path, files: Mapping[str, bytes]) -> Path:
+    for path, content in files.items():
+        file = directory / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    return directory

@@ -12,12 +12,15 @@ import sys
 import tempfile
 from pathlib import Path
 
+import msgspec
+from msgspec import Struct
+
 from runner_bridge.dev_runner.bundles import PATTERN, UnusableBundle, extract_component
 
 log = logging.getLogger(__name__)
 
 HASH_PREFIX = "sha256:"
-COMPILE_TIMEOUT_S = 120
+COMPILE_TIMEOUT_S = 120.0
 _CONTENT_HASH = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -45,6 +48,21 @@ def install(component: Path, directory: Path) -> str:
     return name
 
 
+class ExtensionSources(Struct, frozen=True):
+    """The modules of a Python extension by name, and the content hash of their interpreter.
+
+    See ``sources.py``. Its file is named ``<sha256 in hex>.sources.json``.
+    """
+
+    interpreter: str
+    modules: dict[str, str]
+
+
+def sources_file(directory: Path, name: str) -> Path:
+    """Return the file of an extension's sources, by its content hash."""
+    return directory / f"{name.removeprefix(HASH_PREFIX)}.sources.json"
+
+
 class Components:
     """Finds components by content hash and compiles each once per wasmtime release.
 
@@ -52,10 +70,17 @@ class Components:
     belong to the same user as the Runner; it is created for that user alone.
     """
 
-    def __init__(self, directory: Path | None, cache: Path, bundles: Path | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path | None,
+        cache: Path,
+        bundles: Path | None = None,
+        compile_timeout_s: float = COMPILE_TIMEOUT_S,
+    ) -> None:
         release = importlib.metadata.version("wasmtime")
         self._directory = directory
         self._bundles = bundles
+        self._compile_timeout_s = compile_timeout_s
         self._cache = cache / f"wasmtime-{release}-{platform.machine()}-1"
         self._cache.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._preparing: dict[str, asyncio.Task[Path]] = {}
@@ -108,12 +133,31 @@ class Components:
     async def _prepare(self, name: str) -> Path:
         if not _CONTENT_HASH.fullmatch(name):
             raise UnknownComponent(name)
+        sources = await asyncio.to_thread(self.sources, name)
+        if sources is not None:
+            return await self.compiled(sources.interpreter)
         source = await asyncio.to_thread(self._source, name)
         target = self._cache / f"{source.stem}.cwasm"
         async with self._compiler:
             if not target.is_file():
-                await _compile(source, target)
+                await _compile(source, target, self._compile_timeout_s)
         return target
+
+    def sources(self, name: str) -> ExtensionSources | None:
+        """Return an extension's sources; None for what is a component itself.
+
+        Raises:
+            UnusableComponent: its content has another hash, or no modules.
+        """
+        file = sources_file(self._directory, name) if self._directory else None
+        if file is None or not file.is_file():
+            return None
+        if content_hash(file) != name:
+            raise UnusableComponent("the file's content does not have this hash")
+        try:
+            return msgspec.json.decode(file.read_bytes(), type=ExtensionSources)
+        except msgspec.MsgspecError as error:
+            raise UnusableComponent(str(error)) from None
 
     def _source(self, name: str) -> Path:
         """Return the file of a component, taken out of its bundle where it is in one."""
@@ -134,7 +178,7 @@ class Components:
         return extracted
 
 
-async def _compile(source: Path, target: Path) -> None:
+async def _compile(source: Path, target: Path, timeout_s: float) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-I",
@@ -147,10 +191,10 @@ async def _compile(source: Path, target: Path) -> None:
         env={"PATH": os.defpath},
     )
     try:
-        async with asyncio.timeout(COMPILE_TIMEOUT_S):
+        async with asyncio.timeout(timeout_s):
             _, stderr = await process.communicate()
     except TimeoutError:
-        raise UnusableComponent(f"compiling took more than {COMPILE_TIMEOUT_S} s") from None
+        raise UnusableComponent(f"compiling took more than {timeout_s:g} s") from None
     finally:
         if process.returncode is None:
             process.kill()

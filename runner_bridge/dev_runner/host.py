@@ -5,13 +5,21 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from contracts.errors import Code, ServiceError
 from contracts.execution import ExecuteContext, given
 from runner_bridge.dev_runner import scheduling
 from runner_bridge.dev_runner.frames import HostCall, Value
-from runner_bridge.dev_runner.interface import CAPABILITIES, CONTEXT, LOGGING, SCHEDULER, STORAGE
+from runner_bridge.dev_runner.interface import (
+    CAPABILITIES,
+    CONTEXT,
+    LOGGING,
+    SCHEDULER,
+    SOURCES,
+    STORAGE,
+)
 from runner_bridge.dev_runner.storage import MemoryStorage, StorageArea
 
 log = logging.getLogger(__name__)
@@ -53,12 +61,22 @@ SchedulerFor = Callable[[ExecuteContext, frozenset[str]], scheduling.Scheduler]
 It raises ServiceError where there is no install."""
 
 
+SourcesOf = Callable[[str], Mapping[str, str]]
+"""Returns the texts of an extension's modules, by its content hash; none for a component."""
+
+
 class Host:
     """The services behind the interfaces, shared by all executions."""
 
-    def __init__(self, scheduler_for: SchedulerFor, storage: MemoryStorage) -> None:
+    def __init__(
+        self,
+        scheduler_for: SchedulerFor,
+        storage: MemoryStorage,
+        sources_of: SourcesOf = lambda _: MappingProxyType({}),
+    ) -> None:
         self._scheduler_for = scheduler_for
         self._storage = storage
+        self._sources_of = sources_of
 
     async def answer(self, grant: ExecutionGrant, call: HostCall) -> Value:
         """Call a host function and return its result.
@@ -66,6 +84,9 @@ class Host:
         Raises:
             HostCallRefused: the function is unknown, or its interface cannot express a refusal.
         """
+        if call.interface == SOURCES:
+            modules = self._sources_of(given(grant.context.content_hash) or "")
+            return msgspec.json.encode(modules).decode()
         if call.interface not in CAPABILITIES:
             raise HostCallRefused(f"{call.interface}.{call.function} is not offered by this host")
         if CAPABILITIES[call.interface] not in grant.capabilities:

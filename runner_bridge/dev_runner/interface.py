@@ -7,9 +7,12 @@ CONTEXT = "alga:extension/context"
 LOGGING = "alga:extension/logging"
 SCHEDULER = "alga:extension/scheduler"
 STORAGE = "alga:extension/storage"
+SOURCES = "ext-scheduler:development/sources"
+"""Only for the interpreter of Python sources."""
 
 OFFERED: Mapping[str, frozenset[str]] = MappingProxyType(
     {
+        SOURCES: frozenset({"read"}),
         CONTEXT: frozenset({"get-context"}),
         LOGGING: frozenset({"log-info", "log-warn", "log-error"}),
         STORAGE: frozenset({"get", "put", "delete", "list-entries"}),

@@ -16,7 +16,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from contracts.execution import ExecuteRequest, ExecuteResponse
-from runner_bridge.dev_runner.components import Components
+from runner_bridge.dev_runner.components import COMPILE_TIMEOUT_S, Components
 from runner_bridge.dev_runner.execution import Executions, NotExecuted
 from runner_bridge.dev_runner.host import Host, SchedulerFor
 from runner_bridge.dev_runner.memory import AnswerMemory
@@ -47,6 +47,7 @@ class RunnerSettings(Struct, frozen=True, kw_only=True):
     port: int = 0
     concurrency: int = 4
     max_waiting: int = 64
+    compile_timeout_s: float = COMPILE_TIMEOUT_S
     memory_bytes: int = 256 * 1024 * 1024
 
 
@@ -69,9 +70,16 @@ async def serve(
 @asynccontextmanager
 async def running(settings: RunnerSettings, scheduler_for: SchedulerFor) -> AsyncIterator[str]:
     """Run the server within the context; yield its base URL."""
-    components = Components(settings.components, settings.cache, settings.bundles)
+    components = Components(
+        settings.components, settings.cache, settings.bundles, settings.compile_timeout_s
+    )
     sandboxes = Sandboxes(settings.concurrency, settings.max_waiting, settings.memory_bytes)
-    host = Host(scheduler_for, MemoryStorage())
+
+    def sources_of(name: str) -> dict[str, str]:
+        sources = components.sources(name)
+        return {} if sources is None else sources.modules
+
+    host = Host(scheduler_for, MemoryStorage(), sources_of)
     executions = Executions(components, sandboxes, host, settings.memory_bytes)
     runner = web.AppRunner(
         application(executions), shutdown_timeout=STOP_TIMEOUT_S, access_log=None

@@ -25,6 +25,9 @@ def dev_runner(
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 for any free port.")] = 0,
+    compile_limit: Annotated[
+        float, typer.Option(min=1, help="Seconds that compiling a component may take.")
+    ] = 120.0,
 ) -> None:
     """Run WebAssembly extensions for development: /v1/execute over HTTP, until SIGTERM.
 
@@ -37,7 +40,12 @@ def dev_runner(
     from service.cli.dev_runner import RunnerSettings, run  # noqa: PLC0415 - see above
 
     limits = RunnerSettings(
-        components=components, bundles=bundles, cache=cache, host=host, port=port
+        components=components,
+        bundles=bundles,
+        cache=cache,
+        host=host,
+        port=port,
+        compile_timeout_s=compile_limit,
     )
     run(limits, key)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from runner_bridge.dev_runner.build import WIT, BuildFailed, build_extension
+from runner_bridge.dev_runner.components import Components, UnusableComponent, install
 from tests.support.running_extensions import BARE
 
 # Compilers take as long as they take, on however busy a machine.
@@ -67,3 +68,17 @@ def test_a_failed_build_reports_the_cause_and_leaves_no_component(
 
 def test_the_interface_is_part_of_the_package() -> None:
     assert [path.name for path in WIT.iterdir()] == ["extension.wit"]
+
+
+def test_a_compiler_that_takes_too_long_is_ended(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(BuildFailed, match=r"^bare: compiling took longer than 0\.01 s$"):
+        build_extension(source, tmp_path / "cache", timeout_s=0.01)
+    assert list((tmp_path / "cache").glob("*.wasm")) == []
+
+
+async def test_the_runners_compiling_has_a_limit_too(tmp_path: Path) -> None:
+    name = install(build_extension(BARE), tmp_path / "components")
+    components = Components(tmp_path / "components", tmp_path / "cache", compile_timeout_s=0.01)
+    with pytest.raises(UnusableComponent, match=r"^compiling took more than 0\.01 s$"):
+        await components.compiled(name)
+    await components.close()

@@ -15,6 +15,7 @@ from tests.support.running_extensions import (
     Runner,
     development_runner,
     installed,
+    installed_sources,
     json_of,
 )
 from tests.support.scheduling import MemoryScheduler
@@ -28,9 +29,9 @@ def scheduler() -> MemoryScheduler:
 class Demo:
     """The installed sample."""
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(self, runner: Runner, content_hash: str) -> None:
         self._runner = runner
-        self._content_hash = installed(DEMO, runner)
+        self._content_hash = content_hash
 
     async def call(self, method: str, path: str, **given: Any) -> tuple[int, Any]:
         """Call an endpoint; give its status and its JSON body."""
@@ -41,10 +42,13 @@ class Demo:
         return response.status, json_of(response)
 
 
-@pytest.fixture
-async def demo(tmp_path: Path, scheduler: MemoryScheduler) -> AsyncIterator[Demo]:
+@pytest.fixture(params=[installed, installed_sources])
+async def demo(
+    tmp_path: Path, scheduler: MemoryScheduler, request: pytest.FixtureRequest
+) -> AsyncIterator[Demo]:
+    """The sample, compiled and from its sources: it must be the same."""
     async with development_runner(tmp_path, scheduler) as runner:
-        yield Demo(runner)
+        yield Demo(runner, request.param(DEMO, runner))
 
 
 async def test_setup_creates_two_schedules_once(demo: Demo, scheduler: MemoryScheduler) -> None:

@@ -16,6 +16,7 @@ from runner_bridge.dev_runner.build import build_extension
 from runner_bridge.dev_runner.components import install
 from runner_bridge.dev_runner.host import SchedulerFor
 from runner_bridge.dev_runner.server import RunnerSettings, running
+from runner_bridge.dev_runner.sources import install_sources
 from tests.support.scheduling import MemoryScheduler
 
 ROOT = Path(__file__).parents[2]
@@ -118,6 +119,11 @@ def guest_processes() -> list[psutil.Process]:
 def installed(source: Path, runner: Runner) -> str:
     """Build an extension and install it; give its content hash."""
     return install(build_extension(source), runner.components)
+
+
+def installed_sources(source: Path, runner: Runner) -> str:
+    """Install the sources of an extension; give their content hash."""
+    return install_sources(source, runner.components, ROOT / ".cache" / "extensions")
 
 
 def json_of(response: ExecuteResponse) -> Any:
