@@ -88,7 +88,7 @@ async def serve(settings: Settings, role: Role) -> None:
         keys = key_ring(settings.key_set_file)
         webhooks = read_webhooks(settings.webhooks_file)
         spans = await enter(_spans(settings))
-        port = await enter(health(settings, metrics, checks))
+        port = await enter(health(settings, metrics.exposition, checks))
         reached = await unless_stopped(stopping, _reach(stack, settings, role, metrics))
         if reached is None:
             return

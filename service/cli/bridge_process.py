@@ -42,7 +42,7 @@ async def run_bridge(loaded: Settings) -> None:
         reply_prefixes=loaded.reply_prefixes,
     )
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(health(loaded, metrics, checks))
+        await stack.enter_async_context(health(loaded, metrics.exposition, checks))
         connecting = stack.enter_async_context(connected_bus(loaded, "bridge", metrics))
         bus = await unless_stopped(stopping, connecting)
         if bus is None:

@@ -59,7 +59,7 @@ async def run_console(loaded: Settings) -> None:
     proxies = trusted_proxies(loaded)
     verifiers, signer = key_ring(loaded.key_set_file), admin_key(loaded.console_key_file)
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(health(loaded, metrics, checks))
+        await stack.enter_async_context(health(loaded, metrics.exposition, checks))
         connecting = stack.enter_async_context(connected_bus(loaded, "console", metrics))
         bus = await unless_stopped(stopping, connecting)
         if bus is None:

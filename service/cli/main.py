@@ -21,7 +21,7 @@ from service.cli.errors import (
 from service.cli.extras import missing_library
 from service.cli.lazy_group import LazyGroup
 from service.cli.output import print_notice
-from service.runtime.errors import CannotReachError, CannotServeError
+from service.runtime.errors import CannotReachError, CannotServeError, ProcessFailedError
 from service.runtime.settings import FILE_VARIABLE, SettingsError
 
 PROGRAM = "ext-scheduler"
@@ -123,6 +123,8 @@ def _exit_status(error: Exception) -> int:
         return error.status
     if isinstance(error, CannotReachError):
         return EXIT_UNAVAILABLE
+    if isinstance(error, ProcessFailedError):
+        return max(error.status, EXIT_FAILED)
     return EXIT_USAGE if isinstance(error, SettingsError) else EXIT_FAILED
 
 

@@ -5,25 +5,26 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
-from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-
-from service.runtime.metrics import Metrics
 
 SHUTDOWN_TIMEOUT_S = 1.0
 """How long a request may still take while the server stops."""
 KEEP_S = 0.5
 """For how long the results of a check answer further requests: pollers shall not add load."""
+UNIX = "unix:"
+Exposition = Callable[[], Awaitable[bytes]]
+"""Returns the metrics in Prometheus' text format."""
 HealthCheck = Callable[[], Awaitable[None]]
 """Returns where the process is well; raises an exception whose text states what is wrong."""
 
 
 async def serve_health(
-    host: str, port: int, metrics: Metrics, checks: Mapping[str, HealthCheck]
+    host: str, port: int, exposition: Exposition, checks: Mapping[str, HealthCheck]
 ) -> tuple[web.AppRunner, int]:
     """Start serving; return the runner, to be cleaned up, and the port in use.
 
-    Ready means that every check passes. Raises OSError when the port is taken.
+    A host ``unix:PATH`` is a socket in the file system, without a port. Ready means that every
+    check passes. Raises OSError when the port is taken.
     """
 
     async def healthz(_request: web.Request) -> web.Response:
@@ -36,17 +37,18 @@ async def serve_health(
         ready = all(result == "ok" for result in results.values())
         return web.json_response({"ready": ready, "checks": results}, status=200 if ready else 503)
 
-    async def exposition(_request: web.Request) -> web.Response:
-        return web.Response(
-            body=generate_latest(metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
-        )
+    async def metrics(_request: web.Request) -> web.Response:
+        return web.Response(body=await exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     application = web.Application()
     application.router.add_get("/healthz", healthz)
     application.router.add_get("/readyz", readyz)
-    application.router.add_get("/metrics", exposition)
+    application.router.add_get("/metrics", metrics)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
     await runner.setup()
+    if host.startswith(UNIX):
+        await web.UnixSite(runner, host.removeprefix(UNIX)).start()
+        return runner, 0
     await web.TCPSite(runner, host, port).start()
     return runner, runner.addresses[0][1]
 

@@ -12,6 +12,7 @@ from prometheus_client import (
     Histogram,
     ProcessCollector,
     disable_created_metrics,
+    generate_latest,
 )
 
 from contracts.context import Reason
@@ -26,6 +27,22 @@ WATCHED_CODES = (Code.INTERNAL.value, Code.UNAVAILABLE.value)
 API_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 RUN_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 LATENESS_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
+
+RESTARTS = "extension_scheduler_process_restarts_total"
+MAX_OVER_PROCESSES = frozenset(
+    {
+        "ext_scheduler_build_info",
+        "extension_scheduler_due_timers",
+        "extension_scheduler_queue_depth",
+        "extension_scheduler_unaccounted_slots",
+        "extension_scheduler_oldest_xmin_transactions",
+    }
+)
+"""What is the same in every process of a group, or counted by whichever came last."""
+MIN_OVER_PROCESSES = frozenset(
+    {"extension_scheduler_nats_connected", "process_start_time_seconds", "process_max_fds"}
+)
+"""What must hold for each process of a group. All else is added up."""
 
 
 class Metrics:
@@ -141,6 +158,17 @@ class Metrics:
             ("pool", "state"),
             registry=registry,
         )
+        self.processes = Gauge(
+            "extension_scheduler_processes",
+            "Processes that serve behind this port: 1, or with `--processes` those that run.",
+            registry=registry,
+        )
+        self.processes.set(1)
+        self.process_restarts = Counter(
+            "extension_scheduler_process_restarts_total",
+            "Processes of `--processes` that ended and were started again.",
+            registry=registry,
+        )
         self.nats_connected = Gauge(
             "extension_scheduler_nats_connected",
             "1 while connected to NATS, else 0.",
@@ -151,6 +179,10 @@ class Metrics:
             "Reconnects to NATS.",
             registry=registry,
         )
+
+    async def exposition(self) -> bytes:
+        """Return all of it in Prometheus' text format."""
+        return generate_latest(self.registry)
 
     def record_request(self, op: str, status: str, code: str | None, duration_s: float) -> None:
         """Count a request that was answered; ``op`` and ``status`` are of closed sets."""

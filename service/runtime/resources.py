@@ -15,7 +15,7 @@ from service.bus.client import BusEvent
 from service.bus.connection import Bus, BusUnavailableError, connect, probe
 from service.runtime.bus_settings import bus_settings
 from service.runtime.errors import CannotReachError, CannotServeError
-from service.runtime.health import HealthCheck, serve_health
+from service.runtime.health import Exposition, HealthCheck, serve_health
 from service.runtime.key_file import KeyRing, KeysUnusableError
 from service.runtime.metrics import Metrics
 from service.runtime.settings import Settings
@@ -140,7 +140,7 @@ def using_database() -> Iterator[None]:
 
 @asynccontextmanager
 async def health(
-    settings: Settings, metrics: Metrics, checks: Mapping[str, HealthCheck]
+    settings: Settings, exposition: Exposition, checks: Mapping[str, HealthCheck]
 ) -> AsyncIterator[int]:
     """Serve health and metrics within the context; yield the port in use.
 
@@ -148,7 +148,7 @@ async def health(
     """
     host, port = settings.http_host, settings.http_port
     try:
-        runner, port = await serve_health(host, port, metrics, checks)
+        runner, port = await serve_health(host, port, exposition, checks)
     except OSError as error:
         raise CannotServeError(f"cannot listen on {host}:{port}: {error.strerror}") from None
     try:

@@ -108,7 +108,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Prefixes that reply subjects must have."""
 
     http_host: str = "127.0.0.1"
-    """Address of health and metrics; in a container `0.0.0.0`."""
+    """Address of health and metrics; in a container `0.0.0.0`; `unix:PATH` for a socket."""
     http_port: int = 9464
     """Port of health and metrics; 0 for any free one."""
     log_format: LogFormat = "auto"

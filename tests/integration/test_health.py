@@ -19,7 +19,7 @@ async def test_checks_added_during_a_probe_run_at_the_next_probe() -> None:
         checks["database"] = fine
 
     checks["starting"] = starting
-    runner, port = await serve_health("127.0.0.1", 0, Metrics(), checks)
+    runner, port = await serve_health("127.0.0.1", 0, Metrics().exposition, checks)
     try:
         async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
             async with session.get("/readyz") as first:
@@ -39,7 +39,7 @@ async def test_many_pollers_share_one_run_of_the_checks() -> None:
         runs += 1
         await may_end.wait()
 
-    runner, port = await serve_health("127.0.0.1", 0, Metrics(), {"slow": slow})
+    runner, port = await serve_health("127.0.0.1", 0, Metrics().exposition, {"slow": slow})
     try:
         async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
 
@@ -66,7 +66,7 @@ async def test_a_fault_is_seen_once_the_last_answer_is_no_longer_fresh() -> None
         if faults[-1]:
             raise ConnectionError(faults[-1])
 
-    runner, port = await serve_health("127.0.0.1", 0, Metrics(), {"bus": check})
+    runner, port = await serve_health("127.0.0.1", 0, Metrics().exposition, {"bus": check})
     try:
         async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
             assert await status_of(session, "/readyz") == 200

@@ -21,6 +21,8 @@ SPECIFIED: dict[str, dict[str, set[str]]] = {
     "runs_total": {"trigger": {"schedule", "catchup", "run_now"}, "status": RUN_STATUSES},
     "run_duration_seconds": {},
     "fire_lateness_seconds": {},
+    "processes": {},
+    "process_restarts_total": {},
     "retries_total": {},
     "missed_slots_total": {},
     "due_timers": {},

@@ -56,17 +56,19 @@ def start(
     settings: Mapping[str, str],
     program: Sequence[str] | None = None,
     variables: Mapping[str, str] | None = None,
+    options: Sequence[str] = (),
 ) -> Process:
     """Start a process with these settings; it is not ready yet.
 
     ``program`` is the command of one that loads its libraries itself, without the arguments of
-    ``serve``; ``variables`` are added to its environment.
+    ``serve``; ``variables`` are added to its environment, ``options`` to its
+    arguments.
     """
     port = free_port()
     own = {f"EXT_SCHEDULER_{name.upper()}": text for name, text in settings.items()}
     own |= variables or {}
     environment = {**os.environ, **own, "EXT_SCHEDULER_HTTP_PORT": str(port)}
-    words = ("serve", "--role", role)
+    words = ("serve", "--role", role, *options)
     log = directory / f"{role}-{port}.log"
     popen: subprocess.Popen[bytes] | PreloadedProcess
     with log.open("wb") as output, Path(os.devnull).open("rb") as nothing:

@@ -57,7 +57,12 @@ HOMES = {
     "pgqueuer": ("service/worker/worker.py", "service/storage/runs/queue.py"),
     "opentelemetry": ("service/runtime/tracing.py",),
     "playwright": (),
-    "prometheus_client": ("service/runtime/metrics.py", "service/runtime/health.py"),
+    "prometheus_client": (
+        "service/runtime/metrics.py",
+        "service/runtime/merged_metrics.py",
+        "service/runtime/process_group.py",
+        "service/runtime/health.py",
+    ),
     "psutil": ("devstack/*",),
     "humanize": ("service/cli/*",),
     "rich": ("service/cli/*",),
