@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv check test test-fast test-interop test-browser pictures test-postgres15 bench-rpc bench-firing bench-retention bench-account bench-refusals bench-console fmt drill rehearsal model simulate mutation demo dev api typescript vectors docs lock clean
+.PHONY: help venv check test test-fast test-interop test-citus test-browser pictures test-postgres15 bench-rpc bench-firing bench-retention bench-account bench-refusals bench-console fmt drill rehearsal model simulate mutation demo dev api typescript vectors docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | \
@@ -25,7 +25,7 @@ check: venv ## formatting, lint, strict types, import layers, recipes: what runs
 	$(BIN)/python -m tests.support.recipes
 
 test: venv ## all tests, on embedded PostgreSQL and NATS (PYTEST_ARGS="-k name" narrows them)
-	$(BIN)/pytest -n 3 --dist worksteal --ignore=tests/interop --ignore=tests/browser $(PYTEST_ARGS)
+	$(BIN)/pytest -n 3 --dist worksteal --ignore=tests/interop --ignore=tests/browser --ignore=tests/citus $(PYTEST_ARGS)
 
 test-fast: venv ## unit and wire tests without the sweeps over all zones (one file: .venv/bin/pytest FILE)
 	$(BIN)/pytest -n 2 --dist worksteal -m "not sweep" tests/unit tests/wire $(PYTEST_ARGS)
@@ -35,6 +35,9 @@ rehearsal: venv ## cut over from the platform's job runners under load and back,
 
 test-interop: venv ## guests and clients in other languages, the real nats program (needs node, npm and go)
 	$(BIN)/pytest tests/interop $(PYTEST_ARGS)
+
+test-citus: venv ## the service on a cluster of three nodes (CITUS_BIN names the programs of a PostgreSQL that has Citus)
+	DEVSTACK_POSTGRES_BIN=$(CITUS_BIN) $(BIN)/pytest tests/citus $(PYTEST_ARGS)
 
 test-browser: venv ## the console in Chromium on the whole system, held by axe too (needs Debian's chromium)
 	$(BIN)/pytest tests/browser $(PYTEST_ARGS)

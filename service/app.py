@@ -66,7 +66,7 @@ from service.runtime.tracing import Spans, TracingUnavailableError, exported_spa
 from service.runtime.webhooks_file import read_webhooks
 from service.storage.engine import citus
 from service.storage.engine.acquire import acquired
-from service.worker.outbox_publisher import OutboxPublisher, OutboxPublisherSettings
+from service.worker.outbox_publisher import OutboxPublisher
 from service.worker.runner_client import RunnerClient
 from service.worker.webhook_sender import WebhookSender
 from service.worker.worker import Worker, WorkerEndedError
@@ -95,7 +95,9 @@ async def serve(settings: Settings, role: Role) -> None:
         bus, pools, sharded = reached
         pool = next(iter(pools.values())).pool
         checks |= _checks(bus, pool)
-        publisher = OutboxPublisher(pool, bus.client, OutboxPublisherSettings(sharded=sharded))
+        publisher = OutboxPublisher(
+            pool, bus.client, nodes_of=citus.tenants_by_node if sharded else None
+        )
         parts = [await enter(running(watch(bus))), await enter(running(publisher.run))]
         if role in {Role.WORKER, Role.ALL}:
             client = _runner_client(settings, bus, spans)
@@ -115,12 +117,13 @@ async def serve(settings: Settings, role: Role) -> None:
         if role in {Role.RESPONDER, Role.ALL}:
             identity = _identity()
             checks["bus"] = bus_check(bus, own_ping(identity))
+            connect = partial(
+                acquired, pools[Role.RESPONDER].pool, settings.pool_acquire_timeout_ms / 1000
+            )
             batcher = RequestBatcher(
-                partial(
-                    acquired, pools[Role.RESPONDER].pool, settings.pool_acquire_timeout_ms / 1000
-                ),
-                policy(settings),
-                sharded=sharded,
+                connect,
+                policy(settings, sharded=sharded),
+                node_of=citus.tenant_nodes(connect) if sharded else None,
             )
             has_database = pools[Role.RESPONDER].watchdog.has_answer
             responder = _responder(settings, metrics, bus, identity, has_database)

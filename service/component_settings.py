@@ -17,12 +17,13 @@ from service.worker.planner import PlannerSettings
 from service.worker.worker import WorkerSettings
 
 
-def policy(settings: Settings) -> Policy:
-    """Return what is the same for every request."""
+def policy(settings: Settings, *, sharded: bool = False) -> Policy:
+    """Return what is the same for every request, on one database node or ``sharded``."""
     return Policy(
         limits=limits(settings),
         spread=timedelta(seconds=settings.spread_s),
         declared_is_granted=settings.declared_is_granted,
+        sharded=sharded,
     )
 
 
@@ -86,6 +87,7 @@ def worker_settings(settings: Settings, *, sharded: bool = False) -> WorkerSetti
                 queue_log=timedelta(hours=settings.queue_log_retention_h),
                 rate_windows=timedelta(seconds=settings.rate_window_retention_s),
             ),
+            sharded=sharded,
         ),
         heartbeat_s=settings.heartbeat_s,
         drain_s=settings.drain_timeout_s,

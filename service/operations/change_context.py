@@ -17,7 +17,7 @@ from service.rules.endpoints import EndpointManifest, Selector, choose, read_man
 from service.rules.limits import check_rate, too_many_changes
 from service.storage.platform.installs import Install
 from service.storage.records.replay import Replay
-from service.storage.schedules import change_context
+from service.storage.schedules import change_context, sharded_changes
 from service.storage.schedules.change_context import ChangeLookup, LookupQuery
 from service.storage.schedules.rows import NewSchedule, Schedule
 
@@ -106,11 +106,12 @@ def context_of(call: Call, install: Install, lookup: ChangeLookup) -> ChangeCont
 async def load_context(call: Call, install: Install, request: LookupRequest) -> ChangeContext:
     """Look up what a change of this locked install is decided on; materialise its endpoints."""
     query = lookup_query(call, install, request)
-    lookup = await change_context.load(call.connection, query)
+    load = sharded_changes.load if call.policy.sharded else change_context.load
+    lookup = await load(call.connection, query)
     if request.selector is not None and not lookup.materialised:
         manifest = read_manifest(install.manifest)
         await materialise_missing(call.connection, install.version_id, manifest)
-        lookup = await change_context.load(call.connection, query)
+        lookup = await load(call.connection, query)
     return context_of(call, install, lookup)
 
 

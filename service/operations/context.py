@@ -22,12 +22,14 @@ class Policy(Struct, frozen=True, kw_only=True):
     """What is the same for every request of a process.
 
     ``clock`` turns the database's time into the service's. ``declared_is_granted`` takes a declared
-    capability for a granted one. The starts of one slot are spread over ``spread``.
+    capability for a granted one. The starts of one slot are spread over ``spread``. ``sharded``
+    means that the database has several nodes.
     """
 
     limits: Limits
     spread: timedelta = timedelta(0)
     declared_is_granted: bool = False
+    sharded: bool = False
     clock: Callable[[datetime], datetime] = database_time
 
 

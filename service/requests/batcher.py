@@ -6,7 +6,7 @@ result of another.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from logging import getLogger
 from typing import Any
@@ -32,6 +32,8 @@ LANES = 2
 """PostgreSQL works on one batch while the process does on the other. With a single lane each would
 wait for the other; more lanes, or smaller batches, cost more than they gain.
 """
+ANY_NODE = 0
+"""Of a database that has but one."""
 LANE_S = 0.1
 """A batch that takes longer gives its lane to the next one, which shall not wait for it."""
 WAITED_TOO_LONG = "The request waited for too long; send it again"
@@ -39,6 +41,9 @@ WAITED_TOO_LONG = "The request waited for too long; send it again"
 Connect = Callable[[], AbstractAsyncContextManager[Connection]]
 """Provides a connection within the context; raises what ``is_unavailable`` accepts where none is
 available."""
+
+NodeOf = Callable[[str], Awaitable[int]]
+"""Returns the database node of a tenant's rows."""
 
 
 class PendingRequest(Struct, frozen=True):
@@ -53,8 +58,8 @@ class PendingRequest(Struct, frozen=True):
 class RequestBatcher:
     """Runs requests, in batches where their operation can.
 
-    On a ``sharded`` database each request is run alone: rows of several installs are not
-    locked, or looked up, by one statement there.
+    On a database of several nodes, those of one node: with ``node_of``. A transaction on two of
+    them is committed in two phases, and waits for the slower one.
     """
 
     def __init__(
@@ -62,29 +67,39 @@ class RequestBatcher:
         connect: Connect,
         policy: Policy,
         *,
-        sharded: bool = False,
+        node_of: NodeOf | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._connect = connect
         self._policy = policy
-        self._sharded = sharded
+        self._node_of = node_of
         self._wall_clock = wall_clock
         self._batchers: dict[
-            tuple[str, str], MicroBatcher[PendingRequest, OperationResult | None]
+            tuple[str, str, int], MicroBatcher[PendingRequest, OperationResult | None]
         ] = {}
 
     async def answer(self, pending: PendingRequest) -> OperationResult:
         """Run a request, alone or with others; raises what its operation raises for it."""
-        if pending.operation.run_batch is not None and not self._sharded:
-            result = await self._batcher(pending.request).add(pending)
-            if result is not None:
-                return result
+        if pending.operation.run_batch is not None:
+            node = await self._node(pending.claims.tenant_id)
+            if node is not None:
+                result = await self._batcher(pending.request, node).add(pending)
+                if result is not None:
+                    return result
         check_deadline(pending, self._wall_clock())
         async with self._connect() as connection:
             return await pending.operation.run(self._call(connection, pending))
 
-    def _batcher(self, request: Request) -> MicroBatcher[PendingRequest, OperationResult | None]:
-        key = request.audience, request.op
+    async def _node(self, tenant_id: str | None) -> int | None:
+        """Return the node of a tenant; None where the context does not name the tenant."""
+        if self._node_of is None:
+            return ANY_NODE
+        return None if tenant_id is None else await self._node_of(tenant_id)
+
+    def _batcher(
+        self, request: Request, node: int
+    ) -> MicroBatcher[PendingRequest, OperationResult | None]:
+        key = request.audience, request.op, node
         batcher = self._batchers.get(key)
         if batcher is None:
             batcher = self._batchers[key] = MicroBatcher(

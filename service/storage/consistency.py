@@ -21,6 +21,7 @@ SELECT s.tenant_id::text AS tenant_id, s.id, s.install_id, s.cron, s.timezone
 FROM tenant_extension_schedule s
 JOIN tenant_extension_install i ON i.id = s.install_id AND i.tenant_id = s.tenant_id
 LEFT JOIN ext_scheduler.timers t ON t.tenant_id = s.tenant_id AND t.schedule_id = s.id
+  AND ($3::text IS NULL OR t.tenant_id = $3)
 WHERE s.enabled AND t.schedule_id IS NULL AND NOT {DRIVEN_BY_OTHER}
   AND s.id > $1::uuid AND ($3::text IS NULL OR s.tenant_id = $3)
 ORDER BY s.id
@@ -110,7 +111,7 @@ SELECT t.tenant_id, t.schedule_id, t.install_id
 FROM ext_scheduler.timers t
 LEFT JOIN tenant_extension_schedule s
   ON s.tenant_id = t.tenant_id AND s.id = t.schedule_id AND s.enabled
-    AND NOT {DRIVEN_BY_OTHER}
+    AND NOT {DRIVEN_BY_OTHER} AND ($1::text IS NULL OR s.tenant_id = $1)
 WHERE s.id IS NULL AND ($1::text IS NULL OR t.tenant_id = $1)
 ORDER BY t.schedule_id
 LIMIT $2::integer

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from logging import getLogger
 from uuid import UUID
@@ -10,7 +10,6 @@ from uuid import UUID
 import asyncpg
 from msgspec import Struct, structs
 
-from service.rules import zones
 from service.rules.planning import SlotCache, UnplannableError
 from service.runtime.logs import fields
 from service.runtime.metrics import Metrics
@@ -23,13 +22,13 @@ from service.storage.engine.errors import is_unavailable
 from service.storage.records import expiry
 from service.storage.records.expiry import Retention
 from service.storage.runs import occurrences, partitions, queue
-from service.storage.schedules import stale_timers, timers
+from service.storage.schedules import stale_timers, timer_sums, timers
 from service.storage.schedules.timers import Timer
 from service.worker import slot_audit
+from service.worker.zone_data import follow_zone_data
 
 log = getLogger(__name__)
 
-TZDATA_KEY = "tzdata"
 REPAIRED_KEY = "repaired_at"
 LOCK_KEY = 0x657874_686F757365
 NO_ID = UUID(int=0)
@@ -52,6 +51,8 @@ class MaintenanceSettings(Struct, frozen=True):
     look_back: timedelta = timedelta(hours=2)
     spread: timedelta = timedelta(0)
     """The period over which the starts of one slot are spread."""
+    sharded: bool = False
+    """Whether the database has several nodes: tenants that differ are then sought by sums."""
 
 
 class RepairReport(Struct, frozen=True):
@@ -115,10 +116,16 @@ async def repair(
     stale = await stale_timers.find(connection, now, slot_cache, settings.batch)
     async with connection.transaction():
         recomputed = await stale_timers.repair(connection, stale, now, slot_cache)
-    added, unplannable = await _add_timers(connection, now, settings, slot_cache)
-    orphaned = await consistency.timers_without_schedule(connection, None, settings.batch)
-    async with connection.transaction():
-        removed = await consistency.remove_timers(connection, orphaned)
+    tenants: Sequence[str | None] = [None]
+    if settings.sharded:
+        tenants = await timer_sums.differing_tenants(connection)
+    added = removed = unplannable = 0
+    for tenant_id in tenants:
+        counts = await _add_timers(connection, now, settings, slot_cache, tenant_id)
+        added, unplannable = added + counts[0], unplannable + counts[1]
+        orphaned = await consistency.timers_without_schedule(connection, tenant_id, settings.batch)
+        async with connection.transaction():
+            removed += await consistency.remove_timers(connection, orphaned)
     since = await _looking_back_to(connection, now, settings)
     without_job = await consistency.runs_without_job(
         connection, since, now - settings.orphaned_after, settings.batch
@@ -147,10 +154,16 @@ async def _looking_back_to(
 
 
 async def _add_timers(
-    connection: Connection, now: datetime, settings: MaintenanceSettings, slot_cache: SlotCache
+    connection: Connection,
+    now: datetime,
+    settings: MaintenanceSettings,
+    slot_cache: SlotCache,
+    tenant_id: str | None,
 ) -> tuple[int, int]:
     added, unplannable, after = 0, {}, NO_ID
-    while rows := await consistency.schedules_without_timer(connection, after, settings.batch):
+    while rows := await consistency.schedules_without_timer(
+        connection, after, settings.batch, tenant_id
+    ):
         after = rows[-1].schedule_id
         new = []
         for row in rows:
@@ -169,46 +182,6 @@ async def _add_timers(
         added += len(claimed)
     await consistency.set_last_errors(connection, unplannable)
     return added, len(unplannable)
-
-
-async def follow_zone_data(
-    connection: Connection,
-    now: datetime,
-    release: str | None = None,
-    batch: int = 1000,
-    spread: timedelta = timedelta(0),
-) -> int:
-    """Recompute all future timers when the release of the time zone data has changed.
-
-    Timers whose slots have come already are left to the planner, which accounts for them. Returns
-    how many were read.
-    """
-    release = release or zones.release()
-    if await consistency.metadata_value(connection, TZDATA_KEY) == release:
-        return 0
-    slot_cache, after, total = SlotCache(spread=spread), ("", NO_ID), 0
-    while True:
-        async with connection.transaction():
-            future = await timers.take_future(connection, after, now, batch)
-            await timers.move(connection, [_recomputed(timer, now, slot_cache) for timer in future])
-        total += len(future)
-        if len(future) < batch:
-            break
-        after = future[-1].key
-    await consistency.set_metadata_value(connection, TZDATA_KEY, release)
-    log.info("timers recomputed", extra=fields(zone_data=release, timers=total))
-    return total
-
-
-def _recomputed(timer: Timer, now: datetime, slot_cache: SlotCache) -> Timer:
-    pair = (timer.schedule_id, timer.cron, timer.timezone)
-    try:
-        if slot_cache.is_waiting(*pair, timer.due_at, now):
-            return timer
-        due_at = slot_cache.start_after(*pair, now)
-    except UnplannableError:
-        return timer  # the planner reports it when it is due
-    return structs.replace(timer, due_at=due_at)
 
 
 class Maintenance:

@@ -1,7 +1,10 @@
 """Publishes the outbox: committed events of every process, at least once."""
 
 import asyncio
-from functools import lru_cache
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from functools import lru_cache, partial
 from logging import getLogger
 from typing import Any, cast
 from uuid import UUID
@@ -41,8 +44,12 @@ class OutboxPublisherSettings(Struct, frozen=True):
     gather_s: float = 0.02
     flush_timeout_s: float = 5.0
     acquire_timeout_s: float = 5.0
-    sharded: bool = False
-    """Whether the database has several nodes: one process at a time publishes then."""
+    tenants: int = 1000
+    """How many tenants' events are looked at, on a database of several nodes."""
+
+
+NodesOf = Callable[[Connection, Sequence[str]], Awaitable[Mapping[int, list[str]]]]
+"""Returns tenants by the database node that their rows are on."""
 
 
 class OutboxPublisher:
@@ -53,10 +60,13 @@ class OutboxPublisher:
         pool: asyncpg.Pool,
         client: NatsConnection,
         settings: OutboxPublisherSettings | None = None,
+        nodes_of: NodesOf | None = None,
     ) -> None:
+        """With ``nodes_of``, on a database of several nodes, publish the events of each apart."""
         self._pool = pool
         self._client = client
         self._settings = settings or OutboxPublisherSettings()
+        self._nodes_of = nodes_of
         self._committed = asyncio.Event()
         self._unremovable: set[UUID] = set()
 
@@ -80,7 +90,7 @@ class OutboxPublisher:
     async def _drain(self) -> bool:
         """Publish a batch; True when there may be more at once."""
         try:
-            return await self.publish_batch() == self._settings.batch
+            return await self.publish_batch() >= self._settings.batch
         except Exception as error:
             if not is_unavailable(error) and not isinstance(error, nats.errors.Error):
                 raise
@@ -101,16 +111,34 @@ class OutboxPublisher:
     async def publish_batch(self) -> int:
         """Publish the oldest events and delete them; return how many.
 
-        They are deleted once the server has confirmed everything sent so far, together with those
-        that cannot be encoded, which would block all others forever. Raises what NATS or the
-        database raise; the events are kept then, and perhaps published again.
+        On several nodes: those of each node whose events no other process is publishing. They are
+        deleted once the server has confirmed everything sent so far, together with those that
+        cannot be encoded, which would block all others forever. Raises what NATS or the database
+        raise; the events are kept then, and perhaps published again.
         """
         if not self._client.is_connected:
             return 0
-        timeout_s = self._settings.acquire_timeout_s
-        async with acquired(self._pool, timeout_s) as connection, connection.transaction():
-            settings = self._settings
-            pending = await outbox.take(connection, settings.batch, sharded=settings.sharded)
+        batch = self._settings.batch
+        if self._nodes_of is None:
+            return await self._publish_taken(partial(outbox.take, limit=batch))
+        async with self._connection() as connection:
+            tenants = await outbox.waiting_tenants(connection, self._settings.tenants)
+            nodes = await self._nodes_of(connection, tenants)
+        published = 0
+        # Each process begins elsewhere, so that they do not meet at every node.
+        for node, members in random.sample(sorted(nodes.items()), len(nodes)):
+            take = partial(outbox.take_of_node, limit=batch, node=node, tenant_ids=members)
+            published += await self._publish_taken(take)
+        return published
+
+    def _connection(self) -> AbstractAsyncContextManager[Connection]:
+        return acquired(self._pool, self._settings.acquire_timeout_s)
+
+    async def _publish_taken(
+        self, take: Callable[[Connection], Awaitable[list[PendingEvent]]]
+    ) -> int:
+        async with self._connection() as connection, connection.transaction():
+            pending = await take(connection)
             if pending:
                 await self._publish(pending)
                 await _hand_over(connection, pending)

@@ -45,9 +45,9 @@ END $$;
 """
 
 
-@pytest.fixture
-async def setting(pool: asyncpg.Pool) -> Setting:
-    return await make_setting(pool)
+@pytest.fixture(params=[False, True], ids=["one node", "several nodes"])
+async def setting(pool: asyncpg.Pool, request: pytest.FixtureRequest) -> Setting:
+    return await make_setting(pool, sharded=request.param)
 
 
 async def test_adopt_adds_timers_and_reports_refused_schedules(setting: Setting) -> None:

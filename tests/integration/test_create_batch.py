@@ -13,7 +13,7 @@ from msgspec import Struct, structs
 from service.messages import Reply
 from service.rules.limits import Limits
 from service.storage.platform import installs
-from service.storage.schedules import create_batch
+from service.storage.schedules import create_batch, sharded_changes
 from tests.support.host import Caller, read
 from tests.support.measured_dispatcher import WRITTEN, MeasuredDispatcher
 from tests.support.platform import Installed, install
@@ -121,9 +121,13 @@ async def prepared(pool: asyncpg.Pool, case: Case, tenant_id: str) -> Installed:
     return installed if case.known else structs.replace(installed, install_id=uuid4())
 
 
-def measured(pool: asyncpg.Pool, *, together: bool, limits: Limits = LIMITS) -> MeasuredDispatcher:
+def measured(
+    pool: asyncpg.Pool, *, together: bool, limits: Limits = LIMITS, sharded: bool = False
+) -> MeasuredDispatcher:
     """A dispatcher whose clock stands still."""
-    return MeasuredDispatcher(pool, together=together, limits=limits, clock=lambda _: NOW)
+    return MeasuredDispatcher(
+        pool, together=together, limits=limits, clock=lambda _: NOW, sharded=sharded
+    )
 
 
 async def left_by(pool: asyncpg.Pool, installed: Installed) -> list[str]:
@@ -166,13 +170,15 @@ async def sent(measured: MeasuredDispatcher, installed: Installed, case: Case, j
 
 
 @pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("sharded", [False, True], ids=["one node", "several nodes"])
 async def test_batched_creates_equal_single_creates_in_answers_and_rows(
-    pool: asyncpg.Pool, seed: int
+    pool: asyncpg.Pool, seed: int, sharded: bool
 ) -> None:
     source = random.Random(seed)
     cases = [*special(), *(succeeding(source) for _ in range(24))]
     source.shuffle(cases)
-    one_by_one, at_once = measured(pool, together=False), measured(pool, together=True)
+    one_by_one = measured(pool, together=False)
+    at_once = measured(pool, together=True, sharded=sharded)
     jtis = [uuid4() for _ in cases]
     left = [await prepared(pool, case, f"left-{n}-") for n, case in enumerate(cases)]
     right = [await prepared(pool, case, f"right-{n}-") for n, case in enumerate(cases)]
@@ -189,4 +195,8 @@ async def test_batched_creates_equal_single_creates_in_answers_and_rows(
     for one, other in zip(left, right, strict=True):
         assert await left_by(pool, one) == await left_by(pool, other)
     assert at_once.statements[installs.LOCK] == LOCKED_ALONE
-    assert at_once.statements[create_batch.LOCK] < len(cases) / 4
+    if sharded:
+        assert at_once.statements[sharded_changes.LOCK] > 0
+        assert at_once.statements[sharded_changes.NAMES] < len(cases) / 2
+    else:
+        assert at_once.statements[create_batch.LOCK] < len(cases) / 4

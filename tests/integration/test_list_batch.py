@@ -56,7 +56,8 @@ async def ask(measured: MeasuredDispatcher, installed: Installed, claims: dict[s
     return await Caller(measured.dispatcher, installed).send("list", {}, **claims)
 
 
-async def test_batched_lists_equal_single_lists(pool: asyncpg.Pool) -> None:
+@pytest.mark.parametrize("sharded", [False, True], ids=["one node", "several nodes"])
+async def test_batched_lists_equal_single_lists(pool: asyncpg.Pool, sharded: bool) -> None:
     many, few = await some(pool, "tenant-1", 50), await some(pool, "tenant-1", 3)
     other, none = await some(pool, "tenant-2", 7), await some(pool, "tenant-3", 0)
     huge = await some(pool, "tenant-4", 2)
@@ -80,7 +81,7 @@ async def test_batched_lists_equal_single_lists(pool: asyncpg.Pool) -> None:
     ]
     one_by_one, at_once = (
         MeasuredDispatcher(pool, together=False),
-        MeasuredDispatcher(pool, together=True),
+        MeasuredDispatcher(pool, together=True, sharded=sharded),
     )
     alone = [await ask(one_by_one, *each) for each in asked]
     together = await asyncio.gather(*(ask(at_once, *each) for each in asked))

@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
+from msgspec import structs
 
 from service.rules.planning import SlotCache
 from service.runtime.metrics import Metrics
@@ -15,11 +16,11 @@ from service.worker.maintenance import (
     Maintenance,
     MaintenanceSettings,
     RepairReport,
-    follow_zone_data,
     prepare_partitions,
     repair,
 )
 from service.worker.planner import PlannerSettings, plan_due
+from service.worker.zone_data import follow_zone_data
 from tests.support import schedule_rows
 from tests.support.platform import TICK, Installed, install
 
@@ -27,6 +28,12 @@ NOW = datetime(2026, 3, 4, 12, 0, 1, tzinfo=UTC)
 SLOT = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 NEXT = SLOT + timedelta(minutes=5)
 SETTINGS = MaintenanceSettings(batch=10)
+
+
+@pytest.fixture(params=[False, True], ids=["one node", "several nodes"])
+def settings(request: pytest.FixtureRequest) -> MaintenanceSettings:
+    """As on one database node, and with the statements for several."""
+    return structs.replace(SETTINGS, sharded=request.param)
 
 
 @pytest.fixture
@@ -104,34 +111,34 @@ async def test_busy_table_postpones_partition_changes(
 
 
 async def test_enabled_row_of_another_writer_gets_a_timer_from_now(
-    connection: asyncpg.Connection, made: Installed
+    connection: asyncpg.Connection, made: Installed, settings: MaintenanceSettings
 ) -> None:
     id_ = await schedule_rows.schedule(connection, made)
-    assert (await repair(connection, NOW, SETTINGS, SlotCache())).timers_added == 1
+    assert (await repair(connection, NOW, settings, SlotCache())).timers_added == 1
     assert await schedule_rows.due_at(connection, id_) == NEXT
     row = await connection.fetchrow("SELECT * FROM tenant_extension_schedule")
     assert row is not None
     assert row["job_id"] == id_
     assert row["runner_schedule_id"] == f"extsched:{made.install_id}:{id_}"
-    assert await repair(connection, NOW, SETTINGS, SlotCache()) == RepairReport()
+    assert await repair(connection, NOW, settings, SlotCache()) == RepairReport()
 
 
 async def test_disabled_or_orphaned_rows_get_no_timer(
-    connection: asyncpg.Connection, made: Installed
+    connection: asyncpg.Connection, made: Installed, settings: MaintenanceSettings
 ) -> None:
     await schedule_rows.schedule(connection, made, enabled=False)
     gone = await install(connection, tenant_id="tenant-b", materialised=TICK)
     await schedule_rows.schedule(connection, gone)
     await connection.execute("DELETE FROM tenant_extension_install WHERE id = $1", gone.install_id)
-    assert await repair(connection, NOW, SETTINGS, SlotCache()) == RepairReport()
+    assert await repair(connection, NOW, settings, SlotCache()) == RepairReport()
 
 
 async def test_row_that_cannot_be_planned_gets_a_reason_and_delays_no_other_row(
-    connection: asyncpg.Connection, made: Installed
+    connection: asyncpg.Connection, made: Installed, settings: MaintenanceSettings
 ) -> None:
     bad = [await schedule_rows.schedule(connection, made, cron="rubbish") for _ in range(25)]
     good = await schedule_rows.schedule(connection, made)
-    report = await repair(connection, NOW, SETTINGS, SlotCache())
+    report = await repair(connection, NOW, settings, SlotCache())
     assert (report.timers_added, report.unplannable) == (1, 25)
     assert await schedule_rows.due_at(connection, good) == NEXT
     error = await connection.fetchval(
@@ -141,11 +148,11 @@ async def test_row_that_cannot_be_planned_gets_a_reason_and_delays_no_other_row(
 
 
 async def test_timer_without_its_schedule_is_removed(
-    connection: asyncpg.Connection, made: Installed
+    connection: asyncpg.Connection, made: Installed, settings: MaintenanceSettings
 ) -> None:
     id_ = await schedule_rows.schedule(connection, made, due_at=NEXT)
     await connection.execute("UPDATE tenant_extension_schedule SET enabled = false")
-    assert (await repair(connection, NOW, SETTINGS, SlotCache())).timers_removed == 1
+    assert (await repair(connection, NOW, settings, SlotCache())).timers_removed == 1
     assert await schedule_rows.due_at(connection, id_) is None
 
 

@@ -1,7 +1,7 @@
 """Committed events reach the bus, at least once, whatever happens on the way."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 from uuid import UUID, uuid4
 
@@ -12,7 +12,9 @@ from nats.aio.msg import Msg
 
 from devstack.embedded import Nats
 from service.bus.client import NatsConnection
-from service.worker.outbox_publisher import OutboxPublisher, OutboxPublisherSettings
+from service.storage.engine.connection import Connection
+from service.storage.records import outbox
+from service.worker.outbox_publisher import NodesOf, OutboxPublisher, OutboxPublisherSettings
 from tests.support.bus_service import a_client
 from tests.support.eventually import eventually
 
@@ -97,17 +99,42 @@ async def test_events_are_published_in_commit_order(
     assert numbers == list(range(1, 26))
 
 
-@pytest.mark.parametrize("sharded", [False, True], ids=["one node", "several nodes"])
+async def two_nodes(_: Connection, tenant_ids: Sequence[str]) -> Mapping[int, list[str]]:
+    """Every other tenant is on the same node."""
+    nodes: dict[int, list[str]] = {}
+    for tenant_id in tenant_ids:
+        nodes.setdefault(ord(tenant_id[-1]) % 2, []).append(tenant_id)
+    return nodes
+
+
+@pytest.mark.parametrize("nodes_of", [None, two_nodes], ids=["one node", "several nodes"])
 async def test_concurrent_publishers_publish_each_event_once(
-    pool: asyncpg.Pool, client: NatsConnection, heard: list[Msg], sharded: bool
+    pool: asyncpg.Pool, client: NatsConnection, heard: list[Msg], nodes_of: NodesOf | None
 ) -> None:
-    await leave(pool, 100)
-    settings = OutboxPublisherSettings(batch=10, sharded=sharded)
-    publishers = [OutboxPublisher(pool, client, settings) for _ in range(4)]
+    for tenant_id in ("tenant-a", "tenant-b", "tenant-c", "tenant-d"):
+        await leave(pool, 25, tenant_id)
+    settings = OutboxPublisherSettings(batch=10)
+    publishers = [OutboxPublisher(pool, client, settings, nodes_of) for _ in range(4)]
     while await left(pool):
         await asyncio.gather(*(publisher.publish_batch() for publisher in publishers))
     await eventually(lambda: len(heard) == 100)
     assert len({message.data for message in heard}) == 100
+
+
+async def test_a_node_whose_events_another_process_publishes_does_not_hold_up_the_others(
+    pool: asyncpg.Pool, client: NatsConnection, heard: list[Msg]
+) -> None:
+    for tenant_id in ("tenant-a", "tenant-b", "tenant-c"):
+        await leave(pool, 3, tenant_id)
+    publisher = OutboxPublisher(pool, client, nodes_of=two_nodes)
+    async with pool.acquire() as other, other.transaction():
+        taken = await outbox.take_of_node(other, 10, 1, ["tenant-a", "tenant-c"])
+        assert len(taken) == 6
+        assert await publisher.publish_batch() == 3
+        await eventually(lambda: len(heard) == 3)
+        assert {message.subject.split(".")[3] for message in heard} == {"tenant-b"}
+    assert await publisher.publish_batch() == 6
+    assert await left(pool) == 0
 
 
 def has(heard: list[Msg], count: int) -> bool:

@@ -12,6 +12,7 @@ from service.rules.planning import PlanningRules, SlotCache
 from service.worker import maintenance, slot_audit
 from service.worker.maintenance import MaintenanceSettings
 from service.worker.planner import PlannerSettings, plan_due
+from service.worker.zone_data import follow_zone_data
 from tests.support.admin import Admin, operator, register
 from tests.support.firing_stack import SLOT, FakeClock, firing_stack
 from tests.support.host import dispatcher
@@ -125,7 +126,7 @@ async def test_new_zone_data_loses_no_slot_that_waits_for_its_start(herd: Herd) 
     starts = await herd.starts()
     now = min(starts.values()) - SECOND
     async with herd.pool.acquire() as connection:
-        await maintenance.follow_zone_data(connection, now, "2099z", spread=SPREAD)
+        await follow_zone_data(connection, now, "2099z", spread=SPREAD)
     assert await herd.starts() == starts
 
 

@@ -4,6 +4,7 @@ import time
 from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
+from zlib import crc32
 
 import asyncpg
 import msgspec
@@ -15,7 +16,7 @@ from contracts.subjects import CONTENT_TYPE_HEADER, CONTEXT_HEADER, HOST_AUDIENC
 from service.flow_control.keyed_limiter import PerKeyLimiter
 from service.messages import Reply, Request
 from service.operations.context import Policy
-from service.requests.batcher import Connect, RequestBatcher
+from service.requests.batcher import Connect, NodeOf, RequestBatcher
 from service.requests.dispatcher import Dispatcher
 from service.rules.limits import Limits
 from service.runtime.metrics import Metrics
@@ -98,13 +99,17 @@ def dispatcher(
     *,
     connect: Connect | None = None,
     sharded: bool = False,
+    node_of: NodeOf | None = None,
     **policy: Any,
 ) -> Dispatcher:
-    """A dispatcher as the application makes it, with ``policy`` for its requests."""
+    """A dispatcher as the application makes it, with ``policy`` for its requests.
+
+    ``sharded``: with the statements for several nodes, and batches for each of two.
+    """
     batcher = RequestBatcher(
         connect or partial(acquired, pool, 30.0),
-        Policy(limits=limits or Limits(), **policy),
-        sharded=sharded,
+        Policy(limits=limits or Limits(), sharded=sharded, **policy),
+        node_of=two_nodes if sharded and node_of is None else node_of,
     )
     return Dispatcher(
         keys=KeyHolder(),
@@ -112,3 +117,8 @@ def dispatcher(
         limiter=PerKeyLimiter(2, timeout_s=60.0),
         batcher=batcher,
     )
+
+
+async def two_nodes(tenant_id: str) -> int:
+    """The node of a tenant, as of a database that has two."""
+    return crc32(tenant_id.encode()) % 2

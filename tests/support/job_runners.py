@@ -52,9 +52,9 @@ class Setting(Struct, frozen=True):
         return {row["schedule_id"] for row in rows}
 
 
-async def make_setting(pool: asyncpg.Pool) -> Setting:
+async def make_setting(pool: asyncpg.Pool, *, sharded: bool = False) -> Setting:
     """Register an install of tenant-1 with one endpoint, ``/a``."""
-    admin = Admin(dispatcher(pool, Limits(changes_per_minute=1_000)))
+    admin = Admin(dispatcher(pool, Limits(changes_per_minute=1_000), sharded=sharded))
     registered = await register(admin, "1.0.0", "/a")
     endpoint_id = await pool.fetchval("SELECT id FROM extension_api_endpoint")
     return Setting(pool, admin, UUID(registered["installId"]), endpoint_id)

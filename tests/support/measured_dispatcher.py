@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import count
 from typing import Any
 
 import asyncpg
@@ -26,10 +27,18 @@ class MeasuredDispatcher:
     """A dispatcher, how many connections it took for its requests, and which statements."""
 
     def __init__(self, pool: asyncpg.Pool, *, together: bool, **settings: Any) -> None:
+        """``together``: in batches, of all requests or of those of a node with ``node_of``."""
         self.connections = 0
         self.statements: Counter[str] = Counter()
         self._pool = pool
-        self.dispatcher = dispatcher(pool, connect=self._connect, sharded=not together, **settings)
+        nodes = count()
+
+        async def a_node_for_each(_tenant_id: str) -> int:
+            return next(nodes)
+
+        if not together:
+            settings["node_of"] = a_node_for_each
+        self.dispatcher = dispatcher(pool, connect=self._connect, **settings)
 
     @asynccontextmanager
     async def _connect(self) -> AsyncIterator[Connection]:

@@ -14,7 +14,7 @@ from contracts.errors import Code, ServiceError
 from contracts.subjects import DEADLINE_HEADER, HOST_AUDIENCE
 from service.messages import Request
 from service.operations.context import Answer, Call, OperationResult, OperationSpec, Policy
-from service.requests.batcher import PendingRequest, RequestBatcher
+from service.requests.batcher import NodeOf, PendingRequest, RequestBatcher
 from service.rules.limits import Limits
 from service.storage.engine.connection import Connection
 from tests.support.eventually import eventually
@@ -32,15 +32,16 @@ class Said(Struct, frozen=True):
 class Desk:
     """Answers words, notes how, and does to some of them what their name says."""
 
-    def __init__(self, *, sharded: bool = False, mutates: bool = True) -> None:
+    def __init__(self, *, mutates: bool = True, node_of: NodeOf | None = None) -> None:
         self.batcher = RequestBatcher(
             self.connect,
             Policy(limits=Limits()),
-            sharded=sharded,
+            node_of=node_of,
             wall_clock=lambda: LATE if self.gate.is_set() else SENT,
         )
         self.operation = OperationSpec(self.run, Said, mutates=mutates, run_batch=self.run_batch)
         self.sizes: list[int] = []
+        self.batches: list[list[str]] = []
         self.alone: list[str] = []
         self.connections = 0
         self.gate = asyncio.Event()
@@ -68,6 +69,7 @@ class Desk:
         if len(calls) == 1:
             return [await self.run(calls[0])]
         self.sizes.append(len(calls))
+        self.batches.append([call.raw["word"] for call in calls])
         await self.gate.wait()
         if self.fault is not None:
             raise self.fault
@@ -78,8 +80,16 @@ class Desk:
             return OperationResult(ServiceError(Code.DENIED, "together"))
         return None if word == "difficult" else OperationResult(Said(word, alone=False))
 
-    async def ask(self, word: str, install: UUID | None = None, *, gone: bool = False) -> Answer:
-        result = await self.batcher.answer(_pending(self.operation, word, install, gone=gone))
+    async def ask(
+        self,
+        word: str,
+        install: UUID | None = None,
+        *,
+        gone: bool = False,
+        tenant_id: str | None = None,
+    ) -> Answer:
+        pending = _pending(self.operation, word, install, gone=gone, tenant_id=tenant_id)
+        result = await self.batcher.answer(pending)
         if isinstance(result.outcome, Exception):
             raise result.outcome
         return result.outcome
@@ -101,7 +111,12 @@ class Desk:
 
 
 def _pending(
-    operation: OperationSpec, word: str, install: UUID | None, *, gone: bool
+    operation: OperationSpec,
+    word: str,
+    install: UUID | None,
+    *,
+    gone: bool,
+    tenant_id: str | None,
 ) -> PendingRequest:
     """A request for a word; its caller waits until ``SENT``, or for ever."""
     headers = {DEADLINE_HEADER: str(SENT * 1000 + 1)} if gone else {}
@@ -115,6 +130,7 @@ def _pending(
         op="say",
         body_sha256="",
         install_id=install or uuid4(),
+        tenant_id=tenant_id,
     )
     return PendingRequest(request, claims, {"word": word}, operation)
 
@@ -246,11 +262,31 @@ async def test_stuck_batches_do_not_block_the_next() -> None:
     assert await waiting == [Said(word, alone=False) for word in "abc"]
 
 
-@pytest.mark.parametrize("off", ["for all", "for this operation"])
-async def test_no_batch_is_built_when_batching_is_disabled(off: str) -> None:
-    desk = Desk(sharded=off == "for all")
-    if off == "for this operation":
-        desk.operation = OperationSpec(desk.run, Said, mutates=False)
+async def test_no_batch_is_built_of_an_operation_that_has_none() -> None:
+    desk = Desk()
+    desk.operation = OperationSpec(desk.run, Said, mutates=False)
     answers: list[Any] = await desk.ask_all(*"abc")
     assert answers == [Said(word, alone=True) for word in "abc"]
     assert (desk.sizes, desk.connections) == ([], 3)
+
+
+async def test_on_several_nodes_the_requests_of_one_node_form_a_batch() -> None:
+    async def node_of(tenant_id: str) -> int:
+        return int(tenant_id[-1]) % 2
+
+    desk = Desk(node_of=node_of)
+    words = [f"tenant-{n % 4}" for n in range(20)]
+    answers = await asyncio.gather(*(desk.ask(word, tenant_id=word) for word in words))
+    assert answers == [Said(word, alone=False) for word in words]
+    assert [len({int(word[-1]) % 2 for word in batch}) for batch in desk.batches] == [1] * 4
+    assert sorted(desk.sizes) == [2, 2, 8, 8]
+
+
+async def test_on_several_nodes_a_request_without_a_tenant_is_run_alone() -> None:
+    async def node_of(_tenant_id: str) -> int:
+        return 1
+
+    desk = Desk(node_of=node_of)
+    answers = await asyncio.gather(*(desk.ask(word) for word in "abc"))
+    assert answers == [Said(word, alone=True) for word in "abc"]
+    assert desk.sizes == []

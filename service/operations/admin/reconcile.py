@@ -25,7 +25,7 @@ from service.rules.planning import SlotCache
 from service.storage import consistency, removal
 from service.storage.records.outbox import OutboxEvent
 from service.storage.runs import occurrences, queue
-from service.storage.schedules import adoption, stale_timers, timers
+from service.storage.schedules import adoption, stale_timers, timer_sums, timers
 from service.storage.schedules.disabling import ScheduleRef, disable
 
 MAX_PER_KIND = 10_000
@@ -117,9 +117,13 @@ async def _schedules_without_endpoint(search: Search) -> Inspection:
 
 async def _schedules_without_timer(search: Search) -> Inspection:
     connection = search.context.call.connection
-    rows = await consistency.schedules_without_timer(
-        connection, UUID(int=0), MAX_PER_KIND, search.tenant_id
-    )
+    rows = [
+        row
+        for tenant_id in await _tenants(search)
+        for row in await consistency.schedules_without_timer(
+            connection, UUID(int=0), MAX_PER_KIND, tenant_id
+        )
+    ][:MAX_PER_KIND]
     ids = [row.schedule_id for row in rows]
     if search.dry_run or not rows:
         return ids, {}
@@ -131,15 +135,33 @@ async def _schedules_without_timer(search: Search) -> Inspection:
 
 async def _timers_without_schedule(search: Search) -> Inspection:
     connection = search.context.call.connection
-    refs = await consistency.timers_without_schedule(connection, search.tenant_id, MAX_PER_KIND)
+    refs = await _orphaned_timers(search)
     ids = [ref.schedule_id for ref in refs]
     if search.dry_run or not refs:
         return ids, {}
     # Once more under the locks: one may have been enabled in between.
     await _lock_installs(search, refs)
-    refs = await consistency.timers_without_schedule(connection, search.tenant_id, MAX_PER_KIND)
+    refs = await _orphaned_timers(search)
     await timers.remove(connection, [(ref.tenant_id, ref.schedule_id) for ref in refs])
     return ids, _by_tenant(refs)
+
+
+async def _orphaned_timers(search: Search) -> list[ScheduleRef]:
+    return [
+        ref
+        for tenant_id in await _tenants(search)
+        for ref in await consistency.timers_without_schedule(
+            search.context.call.connection, tenant_id, MAX_PER_KIND
+        )
+    ][:MAX_PER_KIND]
+
+
+async def _tenants(search: Search) -> Sequence[str | None]:
+    """Return the tenants whose timers are to be compared with their schedules; None for all."""
+    call = search.context.call
+    if search.tenant_id is None and call.policy.sharded:
+        return await timer_sums.differing_tenants(call.connection)
+    return [search.tenant_id]
 
 
 async def _stale_timers(search: Search) -> Inspection:

@@ -26,6 +26,7 @@ from service.storage.engine.errors import is_contended, is_name_taken
 from service.storage.platform import installs
 from service.storage.platform.installs import Install
 from service.storage.schedules import create_batch as storage
+from service.storage.schedules import sharded_changes
 from service.storage.schedules.create_batch import CreatedSchedule
 
 Outcomes = list[Answer | Exception | None]
@@ -80,7 +81,8 @@ async def create_batch(calls: Sequence[Call]) -> list[OperationResult | None]:
             async with connection.transaction():
                 created = await _decide(requests, outcomes, may_wait=single)
                 if created:
-                    await storage.write(connection, created)
+                    write = sharded_changes.write if calls[0].policy.sharded else storage.write
+                    await write(connection, created)
             break
         except ServiceError as error:
             outcomes = [error]
@@ -130,7 +132,8 @@ async def _lock(
         if locked == [None]:
             raise await missing_install(call)
     else:
-        locked = await storage.lock(
+        lock = sharded_changes.lock if call.policy.sharded else storage.lock
+        locked = await lock(
             call.connection,
             [request.tenant_id for request in requests],
             [request.call.install_id for request in requests],
@@ -157,7 +160,9 @@ async def _contexts(
         lookup_query(member.request.call, member.install, member.request.lookup)
         for member in authorized
     ]
-    lookups = await storage.look_up(authorized[0].request.call.connection, queries)
+    call = authorized[0].request.call
+    look_up = sharded_changes.look_up if call.policy.sharded else storage.look_up
+    lookups = await look_up(call.connection, queries)
     return [
         context_of(member.request.call, member.install, lookup)
         for member, lookup in zip(authorized, lookups, strict=True)

@@ -15,12 +15,13 @@ from service.operations.views import endpoint_infos, schedule_view_info
 from service.rules.endpoints import read_manifest
 from service.rules.fields import check_schedule_id
 from service.storage.platform import endpoints, installs
-from service.storage.schedules import owner_view
+from service.storage.schedules import owner_view, sharded_views
 
 
 async def _list_schedules(call: Call, tenant_id: str) -> Answer:
     """Answer the install's schedules by creation time, then id."""
-    match = await owner_view.list_with_install(call.connection, tenant_id, call.install_id)
+    views = sharded_views if call.policy.sharded else owner_view
+    match = await views.list_with_install(call.connection, tenant_id, call.install_id)
     if match is None:
         raise await missing_install(call)
     install, rows = match
@@ -40,7 +41,8 @@ async def list_batch(calls: Sequence[Call]) -> list[OperationResult | None]:
     if len(calls) == 1:
         return [await list_schedules(calls[0])]
     connection = calls[0].connection
-    rights = await installs.rights_of(
+    sharded = calls[0].policy.sharded
+    rights = await (sharded_views if sharded else installs).rights_of(
         connection, [call.claims.tenant_id for call in calls], [call.install_id for call in calls]
     )
     results: list[OperationResult | None] = [None] * len(calls)
@@ -53,7 +55,7 @@ async def list_batch(calls: Sequence[Call]) -> list[OperationResult | None]:
             allowed.append((index, install))
         else:
             results[index] = OperationResult(error)
-    listed = await owner_view.list_many(
+    listed = await (sharded_views if sharded else owner_view).list_many(
         connection,
         [install.tenant_id for _, install in allowed],
         [install.id for _, install in allowed],
@@ -68,7 +70,8 @@ async def list_batch(calls: Sequence[Call]) -> list[OperationResult | None]:
 async def get_schedule(call: Call, tenant_id: str) -> Answer:
     """Answer one schedule, null where the install has no such schedule."""
     checked = check_schedule_id(call.raw)
-    match = await owner_view.get_with_install(
+    views = sharded_views if call.policy.sharded else owner_view
+    match = await views.get_with_install(
         call.connection, tenant_id, call.install_id, checked.schedule_id
     )
     if match is None:

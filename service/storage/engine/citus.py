@@ -4,7 +4,8 @@ Timers, the queue and what is about no tenant stay on the coordinator: rows are 
 with SKIP LOCKED, which does not exist across shards. Tables that are placed already stay there.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 
 from msgspec import Struct
 
@@ -49,6 +50,16 @@ TENANT_TYPES = """
 SELECT format('%s.%s', table_schema, table_name) AS name, data_type
 FROM information_schema.columns WHERE column_name = 'tenant_id'
 """
+
+# Tables by tenant have their shards in the same places.
+NODES_OF = """
+SELECT given.tenant_id, min(p.groupid) AS node FROM unnest($1::text[]) AS given (tenant_id)
+JOIN pg_dist_placement p
+  ON p.shardid = get_shard_id_for_distribution_column('ext_scheduler.runs', given.tenant_id)
+GROUP BY given.tenant_id
+"""
+
+MAX_KNOWN_TENANTS = 100_000
 
 HAS_ROWS = "SELECT EXISTS (SELECT FROM {table})"
 
@@ -113,6 +124,38 @@ def placement(state: PlacementState) -> list[str]:
 async def is_present(connection: Connection) -> bool:
     """Return whether the database has the extension."""
     return await connection.fetchval(PRESENT) is True
+
+
+def tenant_nodes(
+    connect: Callable[[], AbstractAsyncContextManager[Connection]],
+) -> Callable[[str], Awaitable[int]]:
+    """Return a function that gives the node of a tenant's rows; each tenant is looked up once.
+
+    A tenant that has moved since is still found: its node only groups what is done together.
+    """
+    known: dict[str, int] = {}
+
+    async def node_of(tenant_id: str) -> int:
+        node = known.get(tenant_id)
+        if node is None:
+            async with connect() as connection:
+                (node,) = await tenants_by_node(connection, [tenant_id])
+            if len(known) >= MAX_KNOWN_TENANTS:
+                known.clear()
+            known[tenant_id] = node
+        return node
+
+    return node_of
+
+
+async def tenants_by_node(
+    connection: Connection, tenant_ids: Sequence[str]
+) -> Mapping[int, list[str]]:
+    """Return these tenants by the node that their rows are on."""
+    nodes: dict[int, list[str]] = {}
+    for row in await connection.fetch(NODES_OF, tenant_ids):
+        nodes.setdefault(row["node"], []).append(row["tenant_id"])
+    return nodes
 
 
 async def place(connection: Connection) -> Sequence[str]:

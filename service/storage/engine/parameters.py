@@ -16,6 +16,11 @@ def one_row(columns: Columns) -> str:
     return f"SELECT {', '.join(f'{n} AS {name}' for name, n in parameters(columns).items())}"
 
 
+def one_value_list(columns: Columns) -> str:
+    """Return the parameters ``$1``, ``$2`` … as a VALUES clause: one row."""
+    return f"VALUES ({', '.join(parameters(columns).values())})"
+
+
 def many_rows(columns: Columns) -> str:
     """Return a FROM item of the arrays ``$1``, ``$2`` …, all of one length, as rows.
 

@@ -8,7 +8,7 @@ from msgspec import Struct, structs
 
 from service.storage.engine.connection import Connection
 from service.storage.engine.keyset import EARLIEST, NEWEST
-from service.storage.engine.parameters import many_rows
+from service.storage.engine.parameters import many_rows, one_value_list
 
 NEW_COLUMNS = {
     "tenant_id": "text",
@@ -27,6 +27,8 @@ _NEW = ", ".join(NEW_COLUMNS)
 
 # Of a relation with these columns. A statement that writes more than entries contains it as a CTE.
 INSERTION = f"INSERT INTO ext_scheduler.audit ({_NEW}) SELECT {_NEW} FROM {{rows}}"
+
+INSERT_ONE = f"INSERT INTO ext_scheduler.audit ({_NEW}) {one_value_list(NEW_COLUMNS)}"
 
 INSERT = INSERTION.format(rows=many_rows(NEW_COLUMNS))
 

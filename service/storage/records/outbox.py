@@ -8,7 +8,7 @@ from msgspec import Struct, structs
 
 from service.storage.engine.advisory_lock import try_lock
 from service.storage.engine.connection import Connection
-from service.storage.engine.parameters import many_rows
+from service.storage.engine.parameters import many_rows, one_value_list
 
 NEW_COLUMNS = {
     "tenant_id": "text",
@@ -26,6 +26,8 @@ _NEW = ", ".join(NEW_COLUMNS)
 # Of a relation with these columns. A statement that writes more than events contains it as a CTE.
 INSERTION = f"INSERT INTO ext_scheduler.outbox ({_NEW}) SELECT {_NEW} FROM {{rows}}"
 
+INSERT_ONE = f"INSERT INTO ext_scheduler.outbox ({_NEW}) {one_value_list(NEW_COLUMNS)}"
+
 INSERT = INSERTION.format(rows=many_rows(NEW_COLUMNS))
 
 TAKE = """
@@ -37,6 +39,21 @@ LIMIT $1::integer
 
 TAKE_FREE = f"{TAKE} FOR UPDATE SKIP LOCKED"
 LOCK_KEY = 0x657874_6F757462
+"""Of the node 0; that of each other node follows it."""
+
+# Those that have waited longest.
+WAITING_TENANTS = """
+SELECT tenant_id FROM ext_scheduler.outbox
+GROUP BY tenant_id ORDER BY min(sequence) LIMIT $1::integer
+"""
+
+TAKE_OF_TENANTS = """
+SELECT tenant_id, id, install_id, schedule_id, run_id, type, at, data::text
+FROM ext_scheduler.outbox
+WHERE tenant_id = ANY ($2::text[])
+ORDER BY sequence
+LIMIT $1::integer
+"""
 
 REMOVE = """
 DELETE FROM ext_scheduler.outbox o
@@ -76,17 +93,28 @@ async def insert(connection: Connection, events: Sequence[OutboxEvent], at: date
         await connection.execute(INSERT, *map(list, columns), [at] * len(events))
 
 
-async def take(connection: Connection, limit: int, *, sharded: bool = False) -> list[PendingEvent]:
-    """Lock and return the oldest events, except those that another publisher has locked.
+async def take(connection: Connection, limit: int) -> list[PendingEvent]:
+    """Lock and return the oldest events, except those that another publisher has locked."""
+    return [PendingEvent(*row) for row in await connection.fetch(TAKE_FREE, limit)]
 
-    Rows on several nodes cannot be locked: when ``sharded``, one publisher at a time takes events,
-    and the others get none.
+
+async def waiting_tenants(connection: Connection, limit: int) -> list[str]:
+    """Return tenants that have events, those first that have waited longest."""
+    return [row["tenant_id"] for row in await connection.fetch(WAITING_TENANTS, limit)]
+
+
+async def take_of_node(
+    connection: Connection, limit: int, node: int, tenant_ids: Sequence[str]
+) -> list[PendingEvent]:
+    """Return the oldest events of these tenants, whose rows are on one of several nodes.
+
+    No statement locks them there: one publisher at a time takes those of a node, until its
+    transaction ends, and the others get none.
     """
-    if not sharded:
-        return [PendingEvent(*row) for row in await connection.fetch(TAKE_FREE, limit)]
-    if not await try_lock(connection, LOCK_KEY):
+    if not await try_lock(connection, LOCK_KEY + node):
         return []
-    return [PendingEvent(*row) for row in await connection.fetch(TAKE, limit)]
+    rows = await connection.fetch(TAKE_OF_TENANTS, limit, tenant_ids)
+    return [PendingEvent(*row) for row in rows]
 
 
 async def remove(connection: Connection, published: Sequence[PendingEvent]) -> None:
