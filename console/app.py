@@ -33,13 +33,15 @@ MAX_FORM_BYTES = 262_144
 class ConsoleSettings(Struct, frozen=True, kw_only=True):
     """How to serve: ``url`` is how browsers reach it, if not by ``host`` and ``port``.
 
-    ``secret`` signs what forms carry; all processes that share a key have the same.
+    ``secret`` signs what forms carry; all processes that share a key have the same. ``trace_url``
+    is the address of a trace, with ``{trace}`` for its id.
     """
 
     host: str
     port: int
     url: str
     secret: bytes
+    trace_url: str = ""
 
     @property
     def is_behind_tls(self) -> bool:
@@ -80,6 +82,7 @@ async def serving(
         sessions=sessions,
         templates=environment(),
         navigation=NAVIGATION,
+        trace_url=settings.trace_url,
     )
     door = _Door(settings, parts, proxies)
     application = web.Application(

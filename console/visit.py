@@ -34,6 +34,7 @@ class ConsoleParts(Struct, frozen=True, kw_only=True):
     sessions: Sessions
     templates: Environment
     navigation: Sequence["NavigationEntry"]
+    trace_url: str = ""
 
 
 class NavigationEntry(Struct, frozen=True):

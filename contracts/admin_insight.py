@@ -34,12 +34,16 @@ class GetRunOutput(Struct, frozen=True, rename="camel", kw_only=True):
     """The run with its attempts, first to last; an unknown run is ``NOT_FOUND``.
 
     ``retryAt`` is set while the run waits for its next attempt, ``leaseUntil`` while one runs.
+    ``requestId`` is that of the latest call to a Runner, as in the logs of worker and Runner;
+    ``traceId`` that of the run's trace, which exists where workers export traces.
     """
 
     run: RunInfo
     attempts: list[AttemptInfo]
     retry_at: str | None
     lease_until: str | None
+    request_id: str | None
+    trace_id: str
 
 
 class DueMinute(Struct, frozen=True, rename="camel", kw_only=True):

@@ -15,7 +15,7 @@ T = TypeVar("T")
 class ExecuteContext(Struct, frozen=True, kw_only=True):
     """The install that is called, and why.
 
-    ``request_id`` is the token's ``jti``, fresh for each attempt; ``trigger`` is ``schedule`` or
+    ``request_id`` is the token's ``jti``, another one for each call; ``trigger`` is ``schedule`` or
     ``run_now``; ``content_hash`` reads ``sha256:…``; config values that are not strings travel as
     their JSON text. The optional members are absent when a Runner is called for something other
     than a schedule.

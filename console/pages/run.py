@@ -71,6 +71,7 @@ async def show(visit: Visit) -> web.Response:
         detail=detail,
         schedule=await _schedule(visit, detail.run.schedule_id),
         chart=waterfall(detail, visit.now),
+        trace_url=visit.parts.trace_url.replace("{trace}", detail.trace_id),
     )
 
 

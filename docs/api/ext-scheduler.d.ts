@@ -460,7 +460,7 @@ declare module "ext-scheduler" {
   /**
    * The install that is called, and why.
    *
-   * `request_id` is the token's `jti`, fresh for each attempt; `trigger` is `schedule` or
+   * `request_id` is the token's `jti`, another one for each call; `trigger` is `schedule` or
    * `run_now`; `content_hash` reads `sha256:…`; config values that are not strings travel as
    * their JSON text. The optional members are absent when a Runner is called for something other
    * than a schedule.
@@ -600,12 +600,16 @@ declare module "ext-scheduler" {
    * The run with its attempts, first to last; an unknown run is `NOT_FOUND`.
    *
    * `retryAt` is set while the run waits for its next attempt, `leaseUntil` while one runs.
+   * `requestId` is that of the latest call to a Runner, as in the logs of worker and Runner;
+   * `traceId` that of the run's trace, which exists where workers export traces.
    */
   export interface GetRunOutput {
     run: RunInfo;
     attempts: AttemptInfo[];
     retryAt: string | null;
     leaseUntil: string | null;
+    requestId: string | null;
+    traceId: string;
   }
   /** One schedule of any install that the token may see. */
   export interface GetScheduleInput {

@@ -72,6 +72,7 @@ async def run_console(loaded: Settings) -> None:
             port=loaded.console_port,
             url=loaded.console_url,
             secret=form_secret(signer()),
+            trace_url=trace_url(loaded),
         )
         server = serving(console, settings, verifiers.current, proxies)
         try:
@@ -123,6 +124,16 @@ def form_secret(key: Key) -> bytes:
     """Return a secret that all processes with the same key derive alike."""
     assert key.sign is not None  # noqa: S101 - ``signing_key`` returns no other
     return hashlib.sha256(key.sign(b"ext-scheduler console forms")).digest()
+
+
+def trace_url(loaded: Settings) -> str:
+    """Return the address of a trace, empty for none. Raises CommandError where it is no such."""
+    url = loaded.console_trace_url
+    if url and not (url.startswith(("https://", "http://")) and "{trace}" in url):
+        raise CommandError(
+            f"{PREFIX}CONSOLE_TRACE_URL must be an address with {{trace}} in it", EXIT_USAGE
+        )
+    return url
 
 
 def trusted_proxies(loaded: Settings) -> TrustedProxies | None:

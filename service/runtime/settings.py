@@ -156,6 +156,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Console: its address as browsers reach it; with `https://` cookies are `Secure`."""
     console_key_file: str = "console.json"
     """Console: the private key set that its admin requests are signed with."""
+    console_trace_url: str = ""
+    """Console: where a trace is looked at; `{trace}` in it stands for the id of the trace."""
     console_user_header: str = ""
     """Console: the header in which a proxy names who it has signed in; without it links sign in."""
     console_proxies: tuple[str, ...] = ()
@@ -242,9 +244,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     def redacted(self) -> dict[str, Any]:
         """Return the settings as plain values, passwords replaced."""
         values: dict[str, Any] = msgspec.to_builtins(self)
-        for name, redact in REDACTIONS.items():
-            values[name] = redact(values[name]) if values[name] else ""
-        return values
+        shown = {name: redact(values[name]) for name, redact in REDACTIONS.items() if values[name]}
+        return values | shown
 
     def __repr__(self) -> str:
         return f"Settings({self.redacted()})"

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from msgspec import Struct, structs
 
@@ -16,10 +18,15 @@ from contracts.execution import ExecuteContext
 from contracts.subjects import EXECUTE_SUBJECT, REQUEST_ID_HEADER
 from contracts.tracing import trace_headers
 from service.messages import Handle, Reply, Request
+from service.rules.call_ids import trace_id
 from service.rules.outcomes import CallOutcome
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.trace.id_generator import IdGenerator
     from opentelemetry.trace import Span, TracerProvider
+
+_next_trace: ContextVar[int] = ContextVar("next_trace", default=0)
+"""The trace that the next span without a parent is in, 0 for a new one."""
 
 
 class TracingUnavailableError(Exception):
@@ -84,12 +91,15 @@ class Spans:
         return traced
 
     @contextmanager
-    def runner_call(self, context: ExecuteContext) -> Iterator[RunnerCallSpan]:
-        """Open the span of a call to the Runner, within the context."""
-        from opentelemetry.trace import SpanKind  # noqa: PLC0415 - an extra
+    def runner_call(self, context: ExecuteContext, run_id: UUID) -> Iterator[RunnerCallSpan]:
+        """Open the span of a call to the Runner, in the trace of its run, within the context."""
+        from opentelemetry.context import Context  # noqa: PLC0415 - an extra
+        from opentelemetry.trace import SpanKind, use_span  # noqa: PLC0415 - likewise
 
-        with self._tracer.start_as_current_span(
+        chosen = _next_trace.set(trace_id(run_id))
+        span = self._tracer.start_span(
             EXECUTE_SUBJECT,
+            Context(),
             kind=SpanKind.CLIENT,
             attributes={
                 "messaging.system": "nats",
@@ -98,10 +108,31 @@ class Spans:
                 "ext.request_id": context.request_id,
                 "ext.attempt": str(context.attempt),
             },
-        ) as span:
+        )
+        _next_trace.reset(chosen)
+        with use_span(span, end_on_exit=True):
             headers: dict[str, str] = {}
             self._propagator.inject(headers)
             yield RunnerCallSpan(span, headers)
+
+
+def run_traces() -> IdGenerator:
+    """Return what gives spans their ids: random ones, but for the trace of a run."""
+    from opentelemetry.sdk.trace.id_generator import (  # noqa: PLC0415 - an extra
+        IdGenerator,
+        RandomIdGenerator,
+    )
+
+    random = RandomIdGenerator()
+
+    class _RunTraces(IdGenerator):  # the interface of the library
+        def generate_span_id(self) -> int:
+            return random.generate_span_id()
+
+        def generate_trace_id(self) -> int:
+            return _next_trace.get() or random.generate_trace_id()
+
+    return _RunTraces()
 
 
 def exported_spans(service_name: str) -> Spans:
@@ -117,6 +148,7 @@ def exported_spans(service_name: str) -> Spans:
         raise TracingUnavailableError(
             f"{missing.name} is not installed: pip install 'ext-scheduler[service,otel]'"
         ) from None
-    provider = TracerProvider(resource=Resource.create({"service.name": service_name}))
+    resource = Resource.create({"service.name": service_name})
+    provider = TracerProvider(resource=resource, id_generator=run_traces())
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     return Spans(provider, provider.shutdown)

@@ -83,7 +83,7 @@ class RunnerClient:
         }
         if self._spans is None:
             return await self._request(call, body, headers)
-        with self._spans.runner_call(request.context) as span:
+        with self._spans.runner_call(request.context, call.idempotency_key) as span:
             outcome = await self._request(call, body, {**headers, **span.headers})
             span.record(outcome)
             return outcome

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from yarl import URL
 
+from service.rules.call_ids import request_id, trace_id
 from tests.support import schedule_rows
 from tests.support.console_stack import ADA, Page, Visitor, add_run, running_console, visitor
 from tests.support.eventually import eventually
@@ -23,7 +24,11 @@ HOSTILE = "<script>alert(1)</script>\u202e\x07" + "long " * 100
 @pytest.fixture
 async def ada(tmp_path: Path, database: str) -> AsyncIterator[Visitor]:
     """An operator who is signed in."""
-    async with running_console(tmp_path, database) as stack, visitor(stack.url) as browser:
+    settings = {"console_trace_url": "https://traces.example/trace/{trace}?run"}
+    async with (
+        running_console(tmp_path, database, **settings) as stack,
+        visitor(stack.url) as browser,
+    ):
         await browser.sign_in(ADA)
         yield browser
 
@@ -109,6 +114,9 @@ async def test_a_run_shows_its_phases_and_is_run_again(
     page = await ada.get(f"/runs/{run_id}")
     assert "line 1\nline 2⟨U+202E⟩" in page.text
     assert "Attempt 1: called to answered" in page.words
+    assert f"Request id {request_id(run_id, 0)} , in the logs" in page.words
+    trace = f"{trace_id(run_id):032x}"
+    assert f'href="https://traces.example/trace/{trace}?run"' in page.text
     again = await ada.submit(f"/runs/{run_id}", f"/schedules/{id_}/run")
     assert again.status == 303
     queued = await ada.get(again.headers["Location"])

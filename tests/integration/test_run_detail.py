@@ -44,6 +44,9 @@ async def test_failed_attempts_are_kept_with_their_worker_and_error(stack: Stack
     assert await stack.another(worker="worker-2").execute(job) is None
     ended = await detail(stack, job.run_id)
     assert (ended["run"]["status"], ended["retryAt"]) == ("success", None)
+    calls = [received.request["context"]["request_id"] for received in stack.runner.calls]
+    assert len(set(calls)) == 3
+    assert (waiting["requestId"], ended["requestId"]) == (calls[1], calls[2])
     shown = [
         (row["attempt"], row["worker"], row["status"], row["httpStatus"])
         for row in ended["attempts"]

@@ -15,7 +15,8 @@ from contracts.subjects import HOST_AUDIENCE, REQUEST_ID_HEADER, TRACE_HEADER
 from contracts.tracing import trace_id
 from service.bus.client import NatsConnection
 from service.messages import Reply, Request
-from service.runtime.tracing import Spans, exported_spans
+from service.rules.call_ids import trace_id as run_trace
+from service.runtime.tracing import Spans, exported_spans, run_traces
 from service.worker.runner_client import RunnerCall, RunnerClient
 from tests.support.bus_service import a_client
 from tests.support.keys import WORKER_KEY
@@ -32,7 +33,7 @@ def exporter() -> InMemorySpanExporter:
 
 @pytest.fixture
 def spans(exporter: InMemorySpanExporter) -> Spans:
-    provider = TracerProvider()
+    provider = TracerProvider(id_generator=run_traces())
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     return Spans(provider, provider.shutdown)
 
@@ -135,8 +136,9 @@ async def test_a_call_carries_its_span_to_the_runner(
 ) -> None:
     runner_client = RunnerClient(client, lambda: WORKER_KEY, spans=spans)
     asked = execution()
+    made = call(asked)
     async with bus_runner(nats_url) as runner:
-        outcome = await runner_client.call(call(asked))
+        outcome = await runner_client.call(made)
         runner.script = status(500, "the payload was: secret")
         failed = await runner_client.call(call(execution()))
     assert (outcome.http_status, failed.http_status) == (200, 500)
@@ -147,6 +149,8 @@ async def test_a_call_carries_its_span_to_the_runner(
         format_trace_id(good.context.trace_id),
         format_span_id(good.context.span_id),
     ]
+    assert good.context.trace_id == run_trace(made.idempotency_key)
+    assert good.parent is None
     assert (good.kind, good.status.status_code) == (SpanKind.CLIENT, StatusCode.UNSET)
     assert good.attributes is not None
     assert good.attributes["ext.request_id"] == asked.context.request_id

@@ -139,6 +139,8 @@ def test_a_waterfall_leads_from_the_slot_over_each_attempt_to_the_answer() -> No
         attempts=[an_attempt(1, 2, 3, "error"), an_attempt(2, 8, 10, "success")],
         retry_at=None,
         lease_until=None,
+        request_id=None,
+        trace_id="0" * 32,
     )
     chart = waterfall(detail, NOW)
     assert [(phase.kind, phase.milliseconds) for phase in chart.phases] == [
@@ -159,6 +161,8 @@ def test_a_waterfall_of_a_run_in_progress_ends_now_or_at_the_retry() -> None:
         attempts=[an_attempt(1, 0, None, "running")],
         retry_at=None,
         lease_until=None,
+        request_id=None,
+        trace_id="0" * 32,
     )
     assert waterfall(running, NOW).milliseconds == 30_000
     retrying = structs.replace(running, attempts=[an_attempt(1, 0, 1, "error")], retry_at=at(21))

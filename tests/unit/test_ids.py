@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from uuid import RFC_4122, UUID, uuid4, uuid5
 
+from service.rules.call_ids import request_id, trace_id
 from service.storage.runs.occurrences import NAMESPACE, occurrence_id, slot_text
-from service.worker.firing.decision import random_id
 
 SLOT = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 
@@ -17,9 +17,18 @@ def test_an_occurrence_has_the_standard_id_of_its_name() -> None:
         assert (made, str(made), hash(made)) == (standard, str(standard), hash(standard))
 
 
-def test_a_request_has_a_random_id_of_its_own() -> None:
-    texts = [random_id() for _ in range(1000)]
+def test_the_call_of_each_claim_has_a_request_id_of_its_own() -> None:
+    runs = [uuid4() for _ in range(20)]
+    texts = [request_id(run_id, fence) for run_id in runs for fence in range(50)]
     assert len(set(texts)) == len(texts)
+    assert texts[0] == request_id(runs[0], 0)
     for text in texts:
         made = UUID(text)
-        assert (made.version, made.variant, str(made)) == (4, RFC_4122, text)
+        assert (made.version, made.variant, str(made)) == (8, RFC_4122, text)
+
+
+def test_all_attempts_of_a_run_are_in_one_trace() -> None:
+    runs = [uuid4() for _ in range(100)]
+    assert len({trace_id(run_id) for run_id in runs}) == len(runs)
+    assert trace_id(runs[0]) == trace_id(UUID(str(runs[0])))
+    assert 0 < trace_id(runs[0]) < 1 << 128

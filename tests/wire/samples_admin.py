@@ -401,6 +401,8 @@ READ_SAMPLES: dict[str, tuple[Struct, Struct]] = {
             ],
             retry_at=None,
             lease_until=None,
+            request_id="7f0c8e9a-9a52-8e0b-8a43-0d6f3d8f0009",
+            trace_id="4bf92f3577b34da6a3ce929d0e0e4736",
         ),
     ),
     "explain": (

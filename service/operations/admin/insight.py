@@ -13,6 +13,7 @@ from service.operations.admin.slices import in_slices
 from service.operations.admin.transaction import resolve_tenant, scope_of
 from service.operations.admin.views import run_info
 from service.operations.context import Answer, Call, refusal
+from service.rules.call_ids import request_id, trace_id
 from service.rules.planning import UnplannableError
 from service.rules.planning import read as read_stored
 from service.rules.slots import slots_between
@@ -44,6 +45,8 @@ async def get_run(call: Call, request: contract.GetRunInput) -> Answer:
         attempts=_attempts(detail),
         retry_at=_time(detail.retry_at),
         lease_until=_time(detail.lease_until),
+        request_id=request_id(detail.run.id, detail.fence) if detail.run.attempts else None,
+        trace_id=f"{trace_id(detail.run.id):032x}",
     )
 
 

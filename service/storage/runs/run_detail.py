@@ -11,7 +11,7 @@ from service.storage.platform import tenants
 from service.storage.runs.history import COLUMNS, RunRow
 
 RUN = f"""
-SELECT {COLUMNS}, r.retry_at, r.lease_until FROM ext_scheduler.runs r
+SELECT {COLUMNS}, r.retry_at, r.lease_until, r.fence FROM ext_scheduler.runs r
 WHERE r.tenant_id = ANY ($1::text[]) AND r.id = $2::uuid
 """
 
@@ -38,11 +38,12 @@ class Attempt(Struct, frozen=True):
 
 
 class RunDetail(Struct, frozen=True):
-    """A run, when it is tried again or given up, and its earlier attempts."""
+    """A run, when it is tried again or given up, its latest claim, and its earlier attempts."""
 
     run: RunRow
     retry_at: datetime | None
     lease_until: datetime | None
+    fence: int
     earlier: Sequence[Attempt]
 
 
@@ -63,7 +64,7 @@ async def load(connection: Connection, tenant_id: str | None, run_id: UUID) -> R
         after = ids[-1]
     if row is None:
         return None
-    *columns, retry_at, lease_until = row
+    *columns, retry_at, lease_until, fence = row
     run = RunRow(*columns)
     earlier = await connection.fetch(EARLIER_ATTEMPTS, run.tenant_id, run.id)
-    return RunDetail(run, retry_at, lease_until, [Attempt(*each) for each in earlier])
+    return RunDetail(run, retry_at, lease_until, fence, [Attempt(*each) for each in earlier])

@@ -2,7 +2,6 @@
 
 import base64
 from functools import lru_cache, partial
-from os import urandom
 from typing import TypeAlias
 from urllib.parse import quote
 
@@ -16,6 +15,7 @@ from contracts.execution import (
     ExecuteRequest,
     SecretEnvelope,
 )
+from service.rules.call_ids import request_id
 from service.rules.capabilities import effective
 from service.rules.columns import read_container
 from service.rules.endpoints import normal_method, normal_path
@@ -30,8 +30,6 @@ CONTENT_HASH_MISSING = "The installed version has no content hash"
 CACHED_TEXT_CHARS = 2048
 """Up to which length a text from a JSON column is remembered in its parsed form."""
 
-_VERSION_4 = 4 << 76 | 2 << 62
-_RANDOM_BITS = (1 << 128) - 1 - (0xF << 76) - (3 << 62)
 
 _CONFIG = msgspec.json.Decoder(dict[str, msgspec.Raw] | str | None)
 
@@ -120,7 +118,7 @@ def _context(
 ) -> ExecuteContext:
     prefix = "" if content_hash.startswith("sha256:") else "sha256:"
     return ExecuteContext(
-        request_id=random_id(),
+        request_id=request_id(run.id, run.fence),
         tenant_id=run.tenant_id,
         extension_id=str(invocation.registry_id),
         install_id=str(invocation.install_id),
@@ -157,12 +155,6 @@ def _headers(run: RunRecord, invocation: Invocation) -> dict[str, str]:
         "x-alga-trigger": _trigger(run),
         "x-idempotency-key": str(run.id),
     }
-
-
-def random_id() -> str:
-    """Return a UUID of version 4 as text, in a third of the time of the standard library's."""
-    text = f"{int.from_bytes(urandom(16)) & _RANDOM_BITS | _VERSION_4:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def _trigger(run: RunRecord) -> str:
