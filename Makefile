@@ -77,7 +77,8 @@ api: venv ## write the contract to docs/api: AsyncAPI, TypeScript, WIT
 	@$(BIN)/ext-scheduler asyncapi --as typescript > .cache/api.new && mv .cache/api.new docs/api/ext-scheduler.d.ts
 	@$(BIN)/ext-scheduler asyncapi --as wit > .cache/api.new && mv .cache/api.new docs/api/scheduler.wit
 
-typescript: venv ## write what of the TypeScript client comes from the contract
+typescript: venv ## write what of the npm packages comes from the contract and the rules
+	@$(BIN)/python -m devstack.testing.npm_files npm/testing
 	@$(BIN)/python -m contracts.publish.typescript_client npm/client/src
 
 vectors: venv ## write the vectors of the conformance kit

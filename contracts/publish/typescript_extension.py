@@ -97,10 +97,19 @@ def _records_of(function: WorldFunction) -> set[str]:
     return names & world.RECORDS.keys()
 
 
-def _scheduler() -> Iterator[str]:
+def records() -> list[str]:
+    """Write every record and enum as lines, for a module that is none of the extension's."""
+    return [*_types(), *_scheduler_records()]
+
+
+def _scheduler_records() -> Iterator[str]:
     yield f"export type SchedulerError = {union(wit.error_names())};"
     for name, fields in wit.records().items():
         yield from _record(name, fields)
+
+
+def _scheduler() -> Iterator[str]:
+    yield from _scheduler_records()
     for function in wit.functions():
         result = from_wit(function.result, f"the result of {function.name}")
         if function.result.startswith("option<"):

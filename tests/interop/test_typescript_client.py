@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -21,14 +20,14 @@ from contracts.subjects import CONTEXT_HEADER, HOST_AUDIENCE
 from devstack.conformance import vectors
 from devstack.embedded import Nats, embedded_nats
 from runner_bridge.requests import RequestSettings
+from tests.support.npm_packages import NPM, run
+from tests.support.npm_packages import installed as installed_package
 from tests.support.platform import Installed, install
 from tests.support.responders import responders
 from tests.support.shipped_nats import CONFIG, ENVIRONMENT, PASSWORDS, connected
 
-ROOT = Path(__file__).parents[2]
-PACKAGE = ROOT / "npm" / "client"
+PACKAGE = NPM / "client"
 SOURCE = Path(__file__).parent / "typescript_client"
-CACHE = ROOT / ".cache" / "typescript_client"
 KEYS = {
     alg: generate_key(alg, kid=alg, issuer="runner", audiences=[HOST_AUDIENCE])
     for alg in ("EdDSA", "HS256")
@@ -37,25 +36,10 @@ KEYS = {
 pytestmark = pytest.mark.timeout(300)
 
 
-def run(*command: str, directory: Path) -> str:
-    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
 def program() -> Path:
-    """Programs that were compiled with the packed package, beside the cache."""
-    package, user = CACHE / "package", CACHE / "user"
-    for source, target in ((PACKAGE, package), (SOURCE, user)):
-        ignored = shutil.ignore_patterns("node_modules", "dist")
-        shutil.copytree(source, target, dirs_exist_ok=True, ignore=ignored)
-    run("npm", "install", directory=package)
-    packed = json.loads(run("npm", "pack", "--json", directory=package))
-    [described] = packed if isinstance(packed, list) else packed.values()
-    shutil.copy(package / described["filename"], user / "client.tgz")
-    (user / "package-lock.json").unlink(missing_ok=True)  # it holds the last tarball's hash
-    run("npm", "install", directory=user)
+    """Programs that were compiled with the packed package."""
+    user = installed_package("client", SOURCE)
     run("npx", "tsc", directory=user)
     return user / "dist"
 

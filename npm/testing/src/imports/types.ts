@@ -1,0 +1,2 @@
+// Records alone, which JavaScript has no values for.
+export {};
