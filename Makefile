@@ -71,7 +71,7 @@ demo: venv ## the whole path in about two minutes: an extension schedules itself
 dev: venv ## the same stack, kept running until Ctrl-C
 	@$(BIN)/ext-scheduler dev
 
-api: venv ## write the contract to docs/api: AsyncAPI, TypeScript, WIT
+api: venv typescript vectors ## write what is made from the contract: docs/api, npm, vectors
 	@mkdir -p .cache
 	@$(BIN)/ext-scheduler asyncapi > .cache/api.new && mv .cache/api.new docs/api/asyncapi.json
 	@$(BIN)/ext-scheduler asyncapi --as typescript > .cache/api.new && mv .cache/api.new docs/api/ext-scheduler.d.ts

@@ -66,7 +66,7 @@ def files() -> dict[str, str]:
 
 
 def _text(lines: Iterator[str]) -> str:
-    return "\n".join(["// Made from the contract by `make typescript`.", "", *lines, ""])
+    return "\n".join(["// Made from the contract by `make api`.", "", *lines, ""])
 
 
 def _contract() -> Iterator[str]:

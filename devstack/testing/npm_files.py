@@ -1,6 +1,6 @@
 """The parts of the npm test kit that come from the service: texts, limits, zones, types.
 
-``python -m devstack.testing.npm_files`` writes them, as ``make typescript`` does; tests hold the
+``python -m devstack.testing.npm_files`` writes them, as ``make api`` does; tests hold the
 rules themselves against those of the service.
 """
 
@@ -8,7 +8,6 @@ import json
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 
 from msgspec.structs import asdict
@@ -61,12 +60,16 @@ def files() -> dict[str, str]:
     return {
         "src/constants.ts": "\n".join([*_head(), *_constants(), ""]),
         "src/world.ts": "\n".join([*_head(), *records(), ""]),
-        "data/zones.json": json.dumps(_zones(), separators=(",", ":")) + "\n",
     }
 
 
+def zones_file() -> str:
+    """Return the content of ``data/zones.json``, which takes seconds."""
+    return json.dumps(_zones(), separators=(",", ":")) + "\n"
+
+
 def _head() -> list[str]:
-    return ["// Made from the service's rules by `make typescript`.", ""]
+    return ["// Made from the service's rules by `make api`.", ""]
 
 
 def _constants() -> Iterator[str]:
@@ -90,7 +93,6 @@ def _constants() -> Iterator[str]:
     yield "};"
 
 
-@cache
 def _zones() -> dict[str, object]:
     """Return the periods of every zone: minutes since 1970 at which one begins, and its offset."""
     distinct: dict[str, int] = {}
@@ -125,3 +127,6 @@ def _periods(name: str) -> str:
 if __name__ == "__main__":
     for path, text in files().items():
         Path(sys.argv[1], path).write_text(text)
+    zones_path = Path(sys.argv[1], "data", "zones.json")
+    if not zones_path.exists() or f'"release":"{zones.release()}"' not in zones_path.read_text():
+        zones_path.write_text(zones_file())

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from devstack.testing import npm_files
-from tests.support.npm_packages import NPM, installed, run
+from tests.support.npm_packages import installed, run
 from tests.support.rule_vectors import rule_vectors
 from tests.support.sources import ROOT
 
@@ -28,11 +27,6 @@ def program() -> Path:
     shutil.copytree(example, report, dirs_exist_ok=True, ignore=ignored)
     run("npx", "tsc", "-p", "report", directory=user)
     return user
-
-
-def test_committed_files_equal_the_generated_ones() -> None:
-    for path, text in npm_files.files().items():
-        assert (NPM / "testing" / path).read_text() == text, f"make typescript: {path}"
 
 
 def compared(program: Path, directory: Path, vectors: dict[str, Any]) -> dict[str, Any]:

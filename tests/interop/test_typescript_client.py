@@ -15,7 +15,6 @@ from nats.aio.msg import Msg
 
 from contracts import base64url
 from contracts.context import generate_key, key_set_document
-from contracts.publish import typescript_client
 from contracts.subjects import CONTEXT_HEADER, HOST_AUDIENCE
 from devstack.conformance import vectors
 from devstack.embedded import Nats, embedded_nats
@@ -94,12 +93,6 @@ async def walk(program: Path, server: Nats, key_file: Path, **more: str) -> dict
     assert process.returncode == 0, errors.decode()
     answers: dict[str, Any] = json.loads(out)
     return answers
-
-
-@pytest.mark.parametrize("name", sorted(typescript_client.files()))
-def test_committed_files_equal_the_generated_ones(name: str) -> None:
-    generated = typescript_client.files()[name]
-    assert (PACKAGE / "src" / name).read_text() == generated, "make typescript"
 
 
 def test_timeouts_are_those_of_the_python_client() -> None:

@@ -24,7 +24,7 @@ TOKENS = load("tokens.json")
 @pytest.mark.parametrize("name", sorted(vectors.documents()))
 def test_committed_vectors_equal_the_generated_ones(name: str) -> None:
     written = vectors.written(vectors.documents()[name])
-    assert (vectors.DIRECTORY / name).read_bytes() == written, "make vectors"
+    assert (vectors.DIRECTORY / name).read_bytes() == written, "make api"
 
 
 @pytest.mark.parametrize("vector", TOKENS, ids=lambda vector: vector["name"])

@@ -1,4 +1,4 @@
-// Made from the contract by `make typescript`.
+// Made from the contract by `make api`.
 
 export const HOST_AUDIENCE = "ext.scheduler";
 export const RUNNER_AUDIENCE = "ext.runner";
@@ -108,7 +108,7 @@ export interface ErrorBody {
 /**
  * The install that is called, and why.
  *
- * `request_id` is the token's `jti`, fresh for each attempt; `trigger` is `schedule` or
+ * `request_id` is the token's `jti`, another one for each call; `trigger` is `schedule` or
  * `run_now`; `content_hash` reads `sha256:…`; config values that are not strings travel as
  * their JSON text. The optional members are absent when a Runner is called for something other
  * than a schedule.

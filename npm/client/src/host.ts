@@ -1,4 +1,4 @@
-// Made from the contract by `make typescript`.
+// Made from the contract by `make api`.
 
 import type { CreateInput, CreateOutput, DeleteInput, DeleteOutput, GetEndpointsOutput, GetInput, GetOutput, ListOutput, UpdateInput, UpdateOutput } from "./contract.js";
 import type { InstallContext, Repeatable, SignedRequests } from "./requests.js";

@@ -1,4 +1,4 @@
-// Made from the service's rules by `make typescript`.
+// Made from the service's rules by `make api`.
 
 export const CRON_TOO_LONG = "Cron expression too long";
 export const FIVE_FIELDS = "Invalid cron expression (expected 5 fields: m h dom mon dow)";

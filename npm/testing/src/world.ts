@@ -1,4 +1,4 @@
-// Made from the service's rules by `make typescript`.
+// Made from the service's rules by `make api`.
 
 export type StorageError = "missing" | "conflict" | "denied" | "internal";
 export interface ContextData {
