@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv check test test-fast test-interop test-citus test-browser pictures test-postgres15 bench-rpc bench-firing bench-retention bench-account bench-refusals bench-console fmt drill rehearsal model simulate mutation demo dev api typescript vectors docs lock clean
+.PHONY: help venv check test test-fast test-interop test-citus test-browser walk pictures test-postgres15 bench-rpc bench-firing bench-retention bench-account bench-refusals bench-console fmt drill rehearsal model simulate mutation demo dev api typescript vectors docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | \
@@ -41,6 +41,9 @@ test-citus: venv ## the service on a cluster of three nodes (CITUS_BIN names the
 
 test-browser: venv ## the console in Chromium on the whole system, held by axe too (needs Debian's chromium)
 	$(BIN)/pytest tests/browser $(PYTEST_ARGS)
+
+walk: venv ## time "why did it not run at 02:30?" for each cause, by command line and console (then: make docs)
+	@$(BIN)/python -m tests.walk
 
 pictures: venv ## draw the pictures of docs/console.md (needs Debian's chromium)
 	@$(BIN)/python -m tests.browser.pictures

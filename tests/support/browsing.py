@@ -62,8 +62,8 @@ class Watched(Struct, frozen=True):
         keys = parse_key_set((self.stack.home / "operator.json").read_bytes())
         return sign_link(self.url, person, signing_key(keys, ADMIN_AUDIENCE), time.time())
 
-    async def add_schedule(self, name: str) -> Added:
-        """Create a tenant with the sample extension, and a schedule that is due every four years.
+    async def add_schedule(self, name: str, cron: str = "30 2 29 2 *") -> Added:
+        """Create a tenant with the sample extension, and a schedule, due every four years.
 
         A tenant each: how often schedules may be run by hand is limited by install.
         """
@@ -72,7 +72,7 @@ class Watched(Struct, frozen=True):
         fields = CreateScheduleInput(
             install_id=str(made.install_id),
             endpoint="POST /api/heartbeat",
-            cron="30 2 29 2 *",
+            cron=cron,
             timezone="Europe/Berlin",
             name=name,
             payload={"beat": name},

@@ -108,7 +108,28 @@ def tables() -> dict[str, str]:
         "healing": _healing(drills),
         "planted": _planted(simulation),
         "mutation": _mutation(mutation),
+        "walk": _walk(_read(PROOF / "walk.json")),
     }
+
+
+def _walk(walk: dict[str, Any]) -> str:
+    """Return seconds until the answer was shown, by cause."""
+    if not walk:
+        return NOT_YET
+    lines = ["| it did not run, because | finding | command line, s | console, s |"]
+    lines.append("|---|---|--:|--:|")
+    ways = ("command_line_s", "console_s")
+    for row in walk["rows"]:
+        seconds = " | ".join(f"{row[way]:.1f}" for way in ways)
+        lines.append(f"| {row['cause']} | `{row['code']}` | {seconds} |")
+    slowest = " | ".join(f"**{max(row[way] for row in walk['rows']):.1f}**" for way in ways)
+    lines.append(f"| **the slowest; the aim is {walk['aim_s']}** | | {slowest} |")
+    lines.append("")
+    lines.append(
+        f"Commit `{walk['commit'][:12]}`, {walk['date']}; {walk['processors']} processors with a"
+        f" load of {walk['load']}."
+    )
+    return "\n".join(lines)
 
 
 def _read(file: Path) -> dict[str, Any]:
