@@ -25,10 +25,11 @@ from console.people import PERMISSIONS, Person, normalised
 from contracts.context import parse_key_set, signing_key
 from contracts.subjects import ADMIN_AUDIENCE
 from devstack.embedded import embedded_nats, embedded_postgres
-from devstack.embedded.servers import HOST, free_port
+from devstack.embedded.servers import HOST
+from devstack.home import Ports, nats_passwords, write_keys
 from devstack.places import NATS_CONF
 from devstack.processes import running
-from devstack.stack import nats_passwords, roles, write_keys
+from devstack.stack import roles
 from service.storage.engine.migrate import migrate
 from service.storage.runs import partitions
 
@@ -109,7 +110,7 @@ async def fill(connection: asyncpg.Connection, schedules: int) -> None:
 @asynccontextmanager
 async def served(home: Path, dsn: str) -> AsyncIterator[str]:
     """Run NATS, a responder and a console within the context; yield the console's address."""
-    passwords, port = nats_passwords(), free_port()
+    passwords, ports = nats_passwords(home), Ports(home)
     environment = {
         f"EXT_SCHEDULER_NATS_{user.upper()}_PASSWORD": password
         for user, password in passwords.items()
@@ -125,10 +126,10 @@ async def served(home: Path, dsn: str) -> AsyncIterator[str]:
             "key_set_file": str(home / "keys.json"),
             "runner_key_file": str(home / "worker.json"),
         }
-        for program in roles(home, settings, passwords, free_port(), port):
+        for program in roles(home, settings, passwords, ports):
             if program.name in {"responder", "console"}:
                 await stack.enter_async_context(running(program, home / program.name))
-        yield f"http://{HOST}:{port}"
+        yield f"http://{HOST}:{ports.take('console')}"
 
 
 async def measure(home: Path, url: str, schedule_id: str, run_id: str) -> list[PageTime]:

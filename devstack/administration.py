@@ -3,15 +3,18 @@
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
+from uuid import UUID
 
 import nats
 import nats.errors
 
 from contracts.admin import ADMIN_OPS
+from contracts.admin_installs import UpdateInstallInput
 from contracts.context import ALL_TENANTS, parse_key_set, signing_key
 from contracts.errors import Outcome, ServiceError
 from contracts.subjects import ADMIN_AUDIENCE
 from devstack.errors import StackError
+from devstack.progress import detail
 from devstack.state import DevState
 from runner_bridge.requests import Principal, SignedRequests
 
@@ -24,6 +27,18 @@ OPERATOR = Principal(
 
 OperatorCall = Callable[[str, object], Coroutine[Any, Any, Any]]
 """Calls an operation with its input, and returns its output."""
+
+
+async def move_install(call: OperatorCall, install_id: UUID, version: str) -> None:
+    """Update an install to a registered version; print which schedules that disables."""
+    moved = await call(
+        "updateInstall",
+        UpdateInstallInput(
+            install_id=str(install_id), version=version, disable_missing_schedules=True
+        ),
+    )
+    for schedule in moved.missing:
+        detail(f"disabled {schedule.name}: {schedule.method} {schedule.path} is missing")
 
 
 @asynccontextmanager

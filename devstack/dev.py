@@ -10,14 +10,17 @@ import typer
 
 from contracts.admin_installs import Manifest
 from devstack import state as state_file
+from devstack.administration import administration, move_install
 from devstack.demo import EVERY_MINUTE, run_interruptible, run_while_alive
 from devstack.embedded.postgres import install_directory
 from devstack.errors import StackError
+from devstack.extension import development_version
 from devstack.extension_calls import execute_request
+from devstack.home import nats_user
 from devstack.manifest import read_manifest
 from devstack.places import SAMPLE, program
-from devstack.progress import step
-from devstack.stack import PROGRAMS, TENANT, DevStack, nats_user, running_stack
+from devstack.progress import detail, step
+from devstack.stack import PROGRAMS, TENANT, DevStack, running_stack
 from devstack.watch import watch
 from service.runtime.settings import PREFIX
 
@@ -30,22 +33,40 @@ CALLS = {
 
 
 def run(
-    source: Path | None, *, watching: bool, without: Collection[str], compile_timeout_s: float
+    source: Path | None,
+    *,
+    watching: bool,
+    without: Collection[str],
+    compile_timeout_s: float,
+    directory: Path | None,
 ) -> None:
     """Run the system with an extension, by default the sample, until Ctrl-C.
 
-    ``watching`` installs each change of the sources. Raises StackError when a component ends.
+    ``watching`` installs each change of the sources; ``directory`` keeps the state. Raises
+    StackError when a component ends.
     """
     if unknown := set(without) - set(PROGRAMS):
         raise StackError(f"no program {', '.join(sorted(unknown))}; there is {', '.join(PROGRAMS)}")
     extension = SAMPLE if source is None else source.resolve()
     read_manifest(extension)
-    work = _dev(extension, watching=watching, without=without, compile_timeout_s=compile_timeout_s)
-    run_interruptible(work)
+    run_interruptible(
+        _dev(
+            extension,
+            watching=watching,
+            without=without,
+            compile_timeout_s=compile_timeout_s,
+            directory=directory,
+        )
+    )
 
 
 async def _dev(
-    source: Path, *, watching: bool, without: Collection[str], compile_timeout_s: float
+    source: Path,
+    *,
+    watching: bool,
+    without: Collection[str],
+    compile_timeout_s: float,
+    directory: Path | None,
 ) -> None:
     async with running_stack(
         min_interval_minutes=1,
@@ -53,11 +74,13 @@ async def _dev(
         without=without,
         compile_timeout_s=compile_timeout_s,
         from_sources=watching,
+        directory=directory,
     ) as stack:
         if source == SAMPLE:
             write_calls(stack)
         state_file.write(stack.state)
         try:
+            await bring_up_to_date(stack)
             step("Everything is running. Commands to try:\n")
             typer.echo(example_commands(stack, own=source != SAMPLE))
             work = _until_stopped(stack, source if watching else None, compile_timeout_s)
@@ -65,6 +88,20 @@ async def _dev(
         finally:
             state_file.remove(stack.home)
         typer.echo()
+
+
+async def bring_up_to_date(stack: DevStack) -> None:
+    """Update an install that an earlier run has left at another version. Raises StackError."""
+    extension = stack.extension
+    if extension.rows.installed_version_id == extension.rows.version_id:
+        return
+    if any(program.name == "responder" for program in stack.left_out):
+        detail("the install stays at its version, since no responder is there to update it")
+        return
+    version = development_version(extension.manifest, extension.content_hash).version
+    async with administration(stack.state) as call:
+        await move_install(call, extension.rows.install_id, version)
+    detail(f"updated the install to {version}")
 
 
 async def _until_stopped(stack: DevStack, source: Path | None, compile_timeout_s: float) -> None:
@@ -199,4 +236,10 @@ def example_commands(stack: DevStack, *, own: bool) -> str:
         "\n".join([f"   {heading}", *(f"     {line}" for line in lines)])
         for heading, lines in sections.items()
     ]
-    return "\n\n".join([head.rstrip("\n"), *blocks, "   Ctrl-C stops and removes everything."])
+    return "\n\n".join(
+        [
+            head.rstrip("\n"),
+            *blocks,
+            f"   Ctrl-C stops {'everything' if stack.kept else 'and removes everything'}.",
+        ]
+    )

@@ -81,7 +81,7 @@ async def watch_programs(programs: Iterable[RunningProgram]) -> Never:
 def _start(program: Program, directory: Path) -> RunningProgram:
     inherited = {name: text for name, text in os.environ.items() if not name.startswith(PREFIX)}
     settings = {f"{PREFIX}{name.upper()}": text for name, text in program.settings.items()}
-    directory.mkdir()
+    directory.mkdir(exist_ok=True)
     log = directory / "log"
     with log.open("ab") as output:
         process = subprocess.Popen(

@@ -1,7 +1,6 @@
 """Runs the whole system on one machine: embedded servers, a process per role, the sample."""
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -10,12 +9,25 @@ import asyncpg
 from msgspec import Struct
 
 from contracts.admin_installs import Manifest
-from contracts.context import generate_key, key_set_document, public_jwk
-from contracts.subjects import ADMIN_AUDIENCE, HOST_AUDIENCE, RUNNER_AUDIENCE
-from devstack.embedded import Nats, Postgres, embedded_nats, embedded_postgres, private_directory
-from devstack.embedded.servers import HOST, ServerFailed, free_port
+from devstack.embedded import (
+    Nats,
+    Postgres,
+    ServerFailed,
+    embedded_nats,
+    embedded_postgres,
+    kept_directory,
+    private_directory,
+)
+from devstack.embedded.directories import DirectoryInUse
+from devstack.embedded.servers import HOST
 from devstack.errors import StackError
-from devstack.extension import COMPILE_TIMEOUT_S, InstalledExtension, build_source
+from devstack.extension import (
+    COMPILE_TIMEOUT_S,
+    InstalledExtension,
+    build_source,
+    development_version,
+)
+from devstack.home import Ports, nats_passwords, nats_user, write_keys
 from devstack.places import COMPILED_CACHE, NATS_CONF, SAMPLE
 from devstack.processes import Program, RunningProgram, running
 from devstack.progress import detail, step
@@ -23,16 +35,8 @@ from devstack.state import DevState
 from service.storage.engine.migrate import migrate
 from service.storage.platform.registry import register
 
-NATS_USERS = ("service", "runner", "operator", "platform", "console", "sys")
 TENANT = "demo-tenant"
 PROGRAMS = ("responder", "dev-runner", "bridge", "worker", "console")
-KEY_PURPOSES = {
-    "runner": ("runner", HOST_AUDIENCE),
-    "worker": ("ext-scheduler", RUNNER_AUDIENCE),
-    "operator": ("operator", ADMIN_AUDIENCE),
-    "console": ("console", ADMIN_AUDIENCE),
-}
-"""Issuer and audience by file name of the private key."""
 
 
 class DevStack(Struct, frozen=True):
@@ -52,6 +56,7 @@ class DevStack(Struct, frozen=True):
     console_url: str
     programs: list[RunningProgram]
     left_out: list[Program]
+    kept: bool
 
     @property
     def state(self) -> DevState:
@@ -73,8 +78,12 @@ async def running_stack(
     without: Collection[str] = (),
     compile_timeout_s: float = COMPILE_TIMEOUT_S,
     from_sources: bool = False,
+    directory: Path | None = None,
 ) -> AsyncIterator[DevStack]:
-    """Run the system within the context, in a private directory and on free ports.
+    """Run the system within the context, on free ports.
+
+    ``directory`` keeps its database, keys, ports and components; by default it is private and
+    removed.
 
     ``source`` is the extension to install, ``from_sources`` without compiling it if possible;
     ``without`` names the programs that are not started.
@@ -82,22 +91,34 @@ async def running_stack(
     """
     async with AsyncExitStack() as stack:
         try:
-            home = stack.enter_context(private_directory())
-            step("Starting PostgreSQL and NATS in a private directory, on free ports.")
-            postgres = stack.enter_context(embedded_postgres(home / "postgres"))
-            passwords = nats_passwords()
+            home = stack.enter_context(
+                private_directory() if directory is None else kept_directory(directory)
+            )
+            ports, passwords = Ports(home), nats_passwords(home)
+            step("Starting PostgreSQL and NATS.")
+            postgres = stack.enter_context(
+                embedded_postgres(
+                    home / "postgres",
+                    durable=directory is not None,
+                    port=ports.take("postgres"),
+                )
+            )
             nats = stack.enter_context(
                 embedded_nats(
                     home / "nats",
                     config=NATS_CONF,
+                    ports=(ports.take("nats"), ports.take("nats-monitoring")),
                     environment={
                         f"EXT_SCHEDULER_NATS_{user.upper()}_PASSWORD": password
                         for user, password in passwords.items()
                     },
                 )
             )
-        except ServerFailed as failure:
+        except (ServerFailed, DirectoryInUse) as failure:
             raise StackError(str(failure)) from None
+        ports.keep("postgres", postgres.server.port)
+        ports.keep("nats", nats.server.port)
+        ports.keep("nats-monitoring", nats.monitoring_port)
         detail(f"{postgres.server.host}:{postgres.server.port} and {nats.url}, in {home}")
         named = "the sample extension" if source == SAMPLE else str(source)
         purpose = "to run from its sources" if from_sources else "as a WebAssembly component"
@@ -117,15 +138,7 @@ async def running_stack(
             "runner_key_file": str(home / "worker.json"),
             "min_interval_minutes": str(min_interval_minutes),
         }
-        runner_port, console_port = free_port(), free_port()
-        wanted = roles(
-            home,
-            settings,
-            passwords,
-            runner_port,
-            console_port,
-            compile_timeout_s=compile_timeout_s,
-        )
+        wanted = roles(home, settings, passwords, ports, compile_timeout_s=compile_timeout_s)
         left_out = [program for program in wanted if program.name in without]
         step(starting_text(left_out))
         programs = []
@@ -135,7 +148,6 @@ async def running_stack(
             started = await stack.enter_async_context(running(program, home / program.name))
             detail(f"{program.name:<12} ready, process {started.pid}")
             programs.append(started)
-        runner_url = f"http://{HOST}:{runner_port}"
         yield DevStack(
             home=home,
             postgres=postgres,
@@ -143,12 +155,14 @@ async def running_stack(
             settings=settings,
             passwords=passwords,
             extension=extension,
-            runner_url=runner_url,
-            console_url=f"http://{HOST}:{console_port}",
+            runner_url=f"http://{HOST}:{ports.take('dev-runner')}",
+            console_url=f"http://{HOST}:{ports.take('console')}",
             programs=programs,
             left_out=left_out,
+            kept=directory is not None,
         )
-        step("Everything was stopped, in reverse order, and removed.")
+        removed = ", and removed" if directory is None else f"; {directory} keeps its state"
+        step(f"Everything was stopped, in reverse order{removed}.")
 
 
 def starting_text(left_out: Collection[Program]) -> str:
@@ -159,26 +173,11 @@ def starting_text(left_out: Collection[Program]) -> str:
     return f"Starting the processes, without {names}."
 
 
-def nats_passwords() -> dict[str, str]:
-    """Return a new password per user of nats.conf; its syntax requires a leading letter."""
-    return {user: f"p{secrets.token_hex(16)}" for user in NATS_USERS}
-
-
-def nats_user(user: str, passwords: Mapping[str, str]) -> dict[str, str]:
-    """Return the settings with which a process connects as ``user``."""
-    return {
-        "nats_user": user,
-        "nats_password": passwords[user],
-        "nats_inbox_prefix": f"_INBOX_{user}",
-    }
-
-
 def roles(
     home: Path,
     settings: Mapping[str, str],
     passwords: Mapping[str, str],
-    runner_port: int,
-    console_port: int,
+    ports: Ports,
     *,
     compile_timeout_s: float = COMPILE_TIMEOUT_S,
 ) -> list[Program]:
@@ -186,7 +185,7 @@ def roles(
     service, runner = nats_user("service", passwords), nats_user("runner", passwords)
 
     def role(name: str, user: Mapping[str, str], *arguments: str) -> Program:
-        port = free_port()
+        port = ports.take(f"{name}-health")
         return Program(
             name=name,
             arguments=arguments,
@@ -194,6 +193,7 @@ def roles(
             ready_url=f"http://{HOST}:{port}/readyz",
         )
 
+    runner_port, console_port = ports.take("dev-runner"), ports.take("console")
     runner_url = f"http://{HOST}:{runner_port}"
     console = {
         "console_port": str(console_port),
@@ -222,21 +222,8 @@ async def prepare_database(dsn: str, manifest: Manifest, content_hash: str) -> I
     try:
         await migrate(connection)
         async with connection.transaction():
-            rows = await register(connection, TENANT, manifest, content_hash, manifest.capabilities)
+            version = development_version(manifest, content_hash)
+            rows = await register(connection, TENANT, version, content_hash, manifest.capabilities)
     finally:
         await connection.close()
     return InstalledExtension(manifest, content_hash, rows)
-
-
-def write_keys(home: Path) -> None:
-    """Write one private key set per purpose, and the public key set of all verifiers."""
-    public = []
-    for name, (issuer, audience) in KEY_PURPOSES.items():
-        operator = audience == ADMIN_AUDIENCE
-        key = generate_key(
-            "EdDSA", kid=name, issuer=issuer, audiences=[audience], operator=operator
-        )
-        (home / f"{name}.json").touch(mode=0o600)
-        (home / f"{name}.json").write_bytes(key_set_document([key]))
-        public.append(public_jwk(key))
-    (home / "keys.json").write_bytes(key_set_document(public))

@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from devstack.embedded.directories import has_owner
 from devstack.errors import StackError
 from devstack.extension import InstalledExtension
 from devstack.places import CACHE
@@ -44,7 +45,7 @@ def read() -> DevState:
         state = msgspec.json.decode(STATE_FILE.read_bytes(), type=DevState)
     except (FileNotFoundError, msgspec.MsgspecError):
         state = None
-    if state is None or not Path(state.home).is_dir():
+    if state is None or not has_owner(Path(state.home)):
         raise StackError("no development stack is running: start one with `ext-scheduler dev`")
     return state
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from msgspec import structs
 
-from contracts.admin_installs import RegisterInstallInput, UpdateInstallInput
+from contracts.admin_installs import RegisterInstallInput
 from devstack import state as state_file
-from devstack.administration import administration
+from devstack.administration import administration, move_install
 from devstack.errors import StackError
 from devstack.extension import (
     COMPILE_TIMEOUT_S,
@@ -85,16 +85,7 @@ async def update(
                 grants=manifest.capabilities,
             ),
         )
-        moved = await call(
-            "updateInstall",
-            UpdateInstallInput(
-                install_id=registered.install_id,
-                version=version.version,
-                disable_missing_schedules=True,
-            ),
-        )
-    for schedule in moved.missing:
-        detail(f"disabled {schedule.name}: {schedule.method} {schedule.path} is missing")
+        await move_install(call, running.rows.install_id, version.version)
     rows = structs.replace(running.rows, version_id=registered.version_id)
     state = structs.replace(state, extension=structs.replace(candidate, rows=rows))
     state_file.write(state)

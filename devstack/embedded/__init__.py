@@ -3,7 +3,7 @@
 For `make demo`, `make dev`, the tests and the benchmarks; nothing of the service itself uses it.
 """
 
-from devstack.embedded.directories import private_directory
+from devstack.embedded.directories import kept_directory, private_directory
 from devstack.embedded.nats import Nats, embedded_nats
 from devstack.embedded.postgres import Postgres, embedded_postgres
 from devstack.embedded.servers import ServerFailed
@@ -14,5 +14,6 @@ __all__ = [
     "ServerFailed",
     "embedded_nats",
     "embedded_postgres",
+    "kept_directory",
     "private_directory",
 ]

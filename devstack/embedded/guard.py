@@ -1,7 +1,8 @@
 """Ends the processes of a private directory, and removes the directory.
 
 Run as a program (``guard.py DIRECTORY``) it waits for its standard input to end, which happens when
-the owner exits in whatever way, SIGKILL included, and then clears the directory in its place.
+the owner exits in whatever way, SIGKILL included, and then clears the directory in its place; with
+``--keep`` it only ends the processes.
 """
 
 import contextlib
@@ -20,10 +21,10 @@ RETRY_INTERVAL_S = 0.05
 START_TIME_TOLERANCE_S = 1
 
 
-def record(directory: Path, pid: int) -> None:
+def record(directory: Path, pid: int, name: str = RECORD) -> None:
     """Record that process ``pid`` belongs to ``directory``, so that it ends with it."""
     started = psutil.Process(pid).create_time()
-    (directory / RECORD).write_text(f"{pid} {started}")
+    (directory / name).write_text(f"{pid} {started}")
 
 
 def forget(directory: Path) -> None:
@@ -39,7 +40,7 @@ def clear(directory: Path) -> None:
     """
     deadline = time.monotonic() + CLEAR_TIMEOUT_S
     while directory.exists():
-        _kill_recorded(directory)
+        end_processes(directory)
         shutil.rmtree(directory, ignore_errors=True)
         if time.monotonic() > deadline:
             return
@@ -47,7 +48,8 @@ def clear(directory: Path) -> None:
             time.sleep(RETRY_INTERVAL_S)
 
 
-def _kill_recorded(directory: Path) -> None:
+def end_processes(directory: Path) -> None:
+    """Kill every process recorded in ``directory`` or one level below it."""
     records = [*directory.glob(RECORD), *directory.glob(f"*/{RECORD}")]
     processes = [process for path in records for process in recorded_processes(path)]
     for process in processes:
@@ -73,4 +75,4 @@ def recorded_processes(path: Path) -> list[psutil.Process]:
 
 if __name__ == "__main__":
     sys.stdin.buffer.read()
-    clear(Path(sys.argv[1]))
+    (end_processes if "--keep" in sys.argv else clear)(Path(sys.argv[1]))

@@ -38,17 +38,21 @@ def embedded_nats(
     *,
     config: Path | None = None,
     environment: Mapping[str, str] | None = None,
+    ports: tuple[int, int] | None = None,
 ) -> Iterator[Nats]:
     """Run a NATS server without JetStream within the context.
 
     ``directory`` (created if missing) holds the log; by default it is private and removed.
     ``config`` is a configuration file whose address and ports are overridden; ``environment`` holds
-    the variables that it refers to. Raises ServerFailed.
+    the variables that it refers to. ``ports`` are those to try first, for clients and monitoring.
+    Raises ServerFailed.
     """
     if directory is None:
         with (
             private_directory() as private,
-            embedded_nats(private / "nats", config=config, environment=environment) as nats,
+            embedded_nats(
+                private / "nats", config=config, environment=environment, ports=ports
+            ) as nats,
         ):
             yield nats
         return
@@ -56,7 +60,7 @@ def embedded_nats(
     program = nats_server()
     # A unique name distinguishes it from another server that took the port.
     name = f"embedded-{secrets.token_hex(8)}"
-    monitoring: dict[int, int] = {}
+    monitoring: dict[int, int] = dict([ports]) if ports else {}
 
     def launch(port: int) -> Launch:
         # The same for each restart on this port.
@@ -69,7 +73,7 @@ def embedded_nats(
             ready=lambda _pid: serves_name(port, name),
         )
 
-    server = Server(directory, launch)
+    server = Server(directory, launch, ports[0] if ports else None)
     try:
         yield Nats(server, monitoring[server.port])
     finally:

@@ -64,18 +64,24 @@ def embedded_postgres(
     durable: bool = False,
     settings: Mapping[str, str] | None = None,
     variables: Mapping[str, str] | None = None,
+    port: int | None = None,
 ) -> Iterator[Postgres]:
     """Run a PostgreSQL server within the context.
 
     ``directory`` (created if missing) holds the data, which are kept; by default it is private and
     removed. ``durable`` keeps fsync on. ``settings`` are PostgreSQL's own, by name;
-    ``variables`` are added to the server's environment. Raises ServerFailed.
+    ``variables`` are added to the server's environment; ``port`` is the one to try first.
+    Raises ServerFailed.
     """
     if directory is None:
         with (
             private_directory() as private,
             embedded_postgres(
-                private / "postgres", durable=durable, settings=settings, variables=variables
+                private / "postgres",
+                durable=durable,
+                settings=settings,
+                variables=variables,
+                port=port,
             ) as postgres,
         ):
             yield postgres
@@ -98,7 +104,7 @@ def embedded_postgres(
             stop_signal=signal.SIGINT,
         )
 
-    server = Server(directory, launch)
+    server = Server(directory, launch, port)
     try:
         yield Postgres(server, password)
     finally:

@@ -66,12 +66,17 @@ class Server:
 
     host = HOST
 
-    def __init__(self, directory: Path, launch: Callable[[int], Launch]) -> None:
-        """Start it on a free port, as ``launch(port)`` specifies. Raises ServerFailed."""
+    def __init__(
+        self, directory: Path, launch: Callable[[int], Launch], port: int | None = None
+    ) -> None:
+        """Start it as ``launch(port)`` specifies, on another free port where ``port`` is in use.
+
+        Raises ServerFailed.
+        """
         self.directory = directory
         self._launch = launch
-        for _ in range(MAX_PORT_ATTEMPTS):
-            self.port = free_port()
+        for attempt in range(MAX_PORT_ATTEMPTS):
+            self.port = port if port is not None and attempt == 0 else free_port()
             with contextlib.suppress(AddressInUse):
                 self._process = start_process(directory, launch(self.port))
                 return
@@ -113,11 +118,20 @@ def free_port() -> int:
     """Return a TCP port of 127.0.0.1 that is free now; it may be taken by the time it is used."""
     for _ in range(MAX_PORT_ATTEMPTS):
         port = PORT_RANGE[next(_next_port) % len(PORT_RANGE)]
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((HOST, port))
+        if is_free(port):
             return port
     raise ServerFailed(f"no free port found on {HOST}")
+
+
+def is_free(port: int) -> bool:
+    """Return whether no program listens on a TCP port of 127.0.0.1."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
 
 
 def start_process(directory: Path, launch: Launch) -> subprocess.Popen[bytes]:

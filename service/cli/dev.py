@@ -47,6 +47,10 @@ def start(
     watch: Annotated[
         bool, typer.Option("--watch", help="Compile and install what changes.")
     ] = False,
+    state: Annotated[
+        Path | None,
+        typer.Option(help="Directory that keeps database, ids, ports and schedules between runs."),
+    ] = None,
     without: Annotated[
         str, typer.Option(help="Programs to leave to you, such as bridge,dev-runner.")
     ] = "",
@@ -61,13 +65,20 @@ def start(
       ext-scheduler dev          then run the commands it prints in another terminal
       ext-scheduler dev start    the same, in full
       ext-scheduler dev hello --watch
+      ext-scheduler dev hello --state .dev       goes on where it was stopped or killed
       ext-scheduler dev hello --without bridge,dev-runner
     """
     from devstack.dev import run  # noqa: PLC0415 - needs the libraries of an extra
 
     programs = [name.strip() for name in without.split(",") if name.strip()]
     run_stack_command(
-        lambda: run(path, watching=watch, without=programs, compile_timeout_s=compile_limit)
+        lambda: run(
+            path,
+            watching=watch,
+            without=programs,
+            compile_timeout_s=compile_limit,
+            directory=state,
+        )
     )
 
 

@@ -12,8 +12,8 @@ import pytest
 from devstack.embedded import Nats, private_directory
 from devstack.embedded.servers import free_port
 from devstack.errors import StackError
+from devstack.home import write_keys
 from devstack.processes import Program, RunningProgram, running, watch_programs
-from devstack.stack import write_keys
 
 
 @pytest.fixture
