@@ -140,7 +140,7 @@ class DirectClaims:
                     batch.limiter.release(tenant_id, 0.0)
 
     async def _resume(self, attempt: ClaimedAttempt) -> JobDelay:
-        """Carry out an attempt without a permit if there is one now; else its lease has to end."""
+        """Carry out an attempt without a permit if there is one now; else hand it back."""
         if not self._executor.limiter.try_acquire(attempt.run.tenant_id):
-            return self._settings.lease
+            return await self._executor.hand_back(attempt)
         return await self._executor.execute(attempt)

@@ -16,8 +16,9 @@ from service.rules.planning import PlanningRules, SlotCache
 from service.runtime.metrics import Metrics
 from service.storage.runs import occurrences
 from service.storage.runs.queue import JobPayload
-from service.worker.direct_claims import ClaimBatch
+from service.worker.direct_claims import ClaimBatch, DirectClaims
 from service.worker.firing import FiringSettings
+from service.worker.job_consumer import JobConsumer, JobConsumerSettings
 from service.worker.planner import PlannerSettings, plan_due
 from service.worker.runner_client import RunnerClient
 from service.worker.worker import Worker, WorkerSettings
@@ -229,6 +230,39 @@ async def test_what_an_unanswered_commit_claimed_is_called_once_by_the_same_work
         stopping.set()
         await running
     assert len({call.key for call in stack.runner.calls}) == 1
+
+
+async def test_what_an_unanswered_commit_claimed_is_handed_back_without_a_permit(
+    stack: Stack,
+) -> None:
+    executor = stack.another(in_flight=1, permit_timeout_s=0.1)
+    consumer = JobConsumer(stack.pool, executor.execute, JobConsumerSettings(poll_s=0.1))
+    direct = DirectClaims(consumer, executor, stack.settings)
+
+    async def planned_unanswered() -> None:
+        with direct.batch() as claims:
+            jobs.extend(await planned(stack, claims))
+            raise ConnectionResetError
+
+    async def handed_back() -> bool:
+        run = await stack.run(jobs[0])
+        return (run["status"], run["attempts"], run["lease_until"]) == ("queued", 0, None)
+
+    async def succeeded() -> bool:
+        run = await stack.run(jobs[0])
+        return (run["status"], run["attempts"]) == ("success", 1)
+
+    jobs: list[JobPayload] = []
+    with pytest.raises(ConnectionResetError):
+        await planned_unanswered()
+    assert executor.limiter.try_acquire("another tenant")
+    running = asyncio.create_task(consumer.run())
+    await eventually(handed_back)
+    executor.limiter.release("another tenant", 0.0)
+    await eventually(succeeded)
+    consumer.stop()
+    await running
+    assert len(stack.runner.calls) == 1
 
 
 async def due_now(pool: asyncpg.Pool, stack: Stack) -> UUID:

@@ -101,6 +101,11 @@ class RunExecutor:
             return result
         return self._account(result, await self._writes.add(result))
 
+    async def hand_back(self, attempt: ClaimedAttempt) -> JobDelay:
+        """Hand back an attempt that begins no call, uncounted; return what becomes of the job."""
+        result = AttemptResult(attempt=attempt, handed_back=True)
+        return self._account(result, await self._writes.add(result))
+
     async def _delay_without_permit(self, tenant_id: str) -> timedelta | None:
         """Acquire a permit; return the delay before the next try where there is none."""
         if self.stopping:
