@@ -13,7 +13,9 @@ from pathlib import Path
 from msgspec.structs import asdict
 
 from contracts.capabilities import DEFAULTS, KNOWN
+from contracts.encoding import MAX_BODY_BYTES
 from contracts.publish.typescript_extension import camel, records
+from devstack.testing import scheduler
 from runner_bridge.dev_runner import storage
 from runner_bridge.dev_runner.interface import CAPABILITIES
 from runner_bridge.dev_runner.scheduling import BAD_PAYLOAD
@@ -45,6 +47,7 @@ _TEXTS = {
     "NOT_SERIALIZABLE": payload.NOT_SERIALIZABLE,
     "BAD_PAYLOAD": BAD_PAYLOAD,
     "NOT_SCHEDULABLE": NOT_SCHEDULABLE,
+    "REQUEST_TOO_LARGE": scheduler.TOO_LARGE,
 }
 _STORAGE = {
     "MAX_KEY_CHARACTERS": storage.MAX_KEY_CHARACTERS,
@@ -77,6 +80,7 @@ def _constants() -> Iterator[str]:
         yield f"export const {name} = {json.dumps(text)};"
     for name, number in _STORAGE.items():
         yield f"export const {name} = {number};"
+    yield f"export const MAX_BODY_BYTES = {MAX_BODY_BYTES};"
     yield f"export const WINDOW_MS = {WINDOW.seconds * 1000};"
     yield f"export const SMALLEST_INTEGER = {SMALLEST_INTEGER}n;"
     yield f"export const LARGEST_INTEGER = {LARGEST_INTEGER}n;"

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct, UnsetType
 from msgspec.structs import replace
 
+from contracts.encoding import MAX_BODY_BYTES, Encoding, encode
 from contracts.errors import Code, ServiceError
 from contracts.schedules import (
     CreateInput,
@@ -61,6 +62,8 @@ from service.rules.slots import next_slot
 from service.rules.zones import load
 
 T = TypeVar("T")
+
+TOO_LARGE = "Request is too large"
 
 
 class StoredSchedule(Struct, frozen=True, kw_only=True):
@@ -125,6 +128,7 @@ class InMemoryScheduler:
 
     async def create(self, request: CreateInput) -> CreateOutput:
         """Create a schedule, due at its next slot from now."""
+        _check_size(request)
         now = self._clock()
         checked = check_create(_raw(request), self._limits)
         errors = dict(checked.errors)
@@ -155,6 +159,7 @@ class InMemoryScheduler:
 
     async def update(self, request: UpdateInput) -> UpdateOutput:
         """Change the given fields of a schedule; what stays equal leaves its timer alone."""
+        _check_size(request)
         now = self._clock()
         checked = check_update(_raw(request), self._limits)
         stored = self.schedules.get(checked.schedule_id) if checked.schedule_id else None
@@ -246,6 +251,12 @@ class InMemoryScheduler:
             handler=handler,
             schedulable=schedulable(method, path, self._manifest),
         )
+
+
+def _check_size(request: Struct) -> None:
+    """Raise ServiceError for a request that a Runner's client would not send."""
+    if len(encode(request, Encoding.MSGPACK)) > MAX_BODY_BYTES:
+        raise ServiceError(Code.VALIDATION_FAILED, TOO_LARGE)
 
 
 def _raw(request: Struct) -> Mapping[str, Any]:

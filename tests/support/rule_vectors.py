@@ -174,6 +174,15 @@ _PAYLOADS = [
         '{"a":[{"b":[null]}]}',
     ),
 ]
+_LARGE = '["' + "☃" * 90_000 + '"]'
+"""Few enough characters, and more bytes than a request may have."""
+_SIZES = [
+    json.dumps(
+        [sign * 2**bits - less for bits in range(64) for less in (0, 1) for sign in (1, -1)]
+    ),
+    json.dumps({"x" * length: [0] * length for length in (0, 15, 16, 31, 32, 255, 256, 70_000)}),
+    json.dumps({str(number): 0.5 for number in range(20)}),
+]
 
 
 def rule_vectors(seed: int, count: int) -> dict[str, list[Vector]]:
@@ -183,7 +192,8 @@ def rule_vectors(seed: int, count: int) -> dict[str, list[Vector]]:
         "crons": [_cron(text) for text in [*_CRONS, *(_any_cron(draw) for _ in range(count))]],
         "slots": [_slots(draw) for _ in range(count)],
         "selectors": list(_selectors()),
-        "payloads": [_payload(text, limit) for text in _PAYLOADS for limit in (100_000, 40)],
+        "payloads": [_payload(text, limit) for text in _PAYLOADS for limit in (100_000, 40)]
+        + [_payload(text, 1_000_000) for text in _SIZES],
         "rates": [_rate(draw) for _ in range(count)],
         "capabilities": [_capabilities(draw) for _ in range(count // 4)],
         "scenarios": [_scenario(draw) for _ in range(count // 4)],
@@ -279,7 +289,9 @@ def _payload(text: str, max_length: int) -> Vector:
     if refusal is not None or value is None:
         return vector
     back = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return vector | {"wire": msgspec.json.encode(value).decode(), "back": back}
+    packed = len(msgspec.msgpack.encode(value))
+    wire = msgspec.json.encode(value).decode()
+    return vector | {"wire": wire, "back": back, "packed": packed}
 
 
 def _rate(draw: random.Random) -> Vector:
@@ -363,7 +375,7 @@ def _input(draw: random.Random, *, whole: bool) -> Vector:
         "timezone": zone,
         "enabled": draw.choice([None, None, True, False]),
         "name": name,
-        "payload": draw.choice([None, None, *_PAYLOADS[:13]]),
+        "payload": draw.choice([None, None, *_PAYLOADS[:13], _LARGE]),
     }
 
 

@@ -203,3 +203,12 @@ def test_importing_an_extension_leaves_no_module_behind(tmp_path: Path) -> None:
 def test_a_time_without_a_zone_is_refused(probe: Probe) -> None:
     with pytest.raises(ValueError, match="time zone"):
         probe("None", now=datetime(2026, 1, 1))  # noqa: DTZ001 - that is the mistake
+
+
+def test_a_request_beyond_what_travels_is_refused_as_the_runners_client_does(probe: Probe) -> None:
+    # Few enough characters for a payload, and 270 KB.
+    host = probe(
+        "scheduler.create_schedule(types.CreateScheduleInput('/api/run', '0 * * * *',"
+        " None, None, None, json.dumps(['☃' * 90_000], ensure_ascii=False))).error"
+    )
+    assert host.call("POST", "/api/run").json() == "Request is too large"

@@ -6,6 +6,7 @@ export { effectiveCapabilities } from "./host.js";
 export { parse as parseJson, wireFloat, write as writeJson } from "./json.js";
 export { appendWindow, checkRate } from "./limits.js";
 export { checkPayload } from "./payload.js";
+export { requestSize } from "./request_size.js";
 export { InMemoryScheduler } from "./scheduler.js";
 export { nextSlot, slotsBetween } from "./slots.js";
 export { MemoryStorage } from "./storage.js";

@@ -4,9 +4,11 @@ import { randomUUID } from "node:crypto";
 import {
   BAD_PAYLOAD,
   CREATE_FIELDS,
+  MAX_BODY_BYTES,
   NAME_TAKEN,
   NOT_FOUND,
   NOT_SCHEDULABLE,
+  REQUEST_TOO_LARGE,
   UPDATE_FIELDS,
 } from "./constants.js";
 import type { Cron } from "./cron.js";
@@ -14,6 +16,7 @@ import { chooseEndpoint, type Endpoint, type Selector } from "./endpoints.js";
 import { checkCreate, checkScheduleId, checkUpdate, orderErrors, type FieldErrors } from "./fields.js";
 import { parse, write, type Json } from "./json.js";
 import { appendWindow, checkRate, tooManyChanges, tooManySchedules, type Limits } from "./limits.js";
+import { requestSize } from "./request_size.js";
 import { nextSlot } from "./slots.js";
 import type {
   CreateScheduleInput,
@@ -114,6 +117,8 @@ export class InMemoryScheduler {
   #create(input: CreateScheduleInput): CreateScheduleResult {
     const now = this.#clock();
     const payload = readPayload(input.payload);
+    // A create leaves out what is null.
+    if (isTooLarge({ ...pick(input), payload: payload ?? undefined })) return tooLarge();
     const [checked, errors] = checkCreate({ ...pick(input), payload }, this.#limits);
     const endpoint = this.#resolve(checked.endpoint, errors, (checked.payload ?? null) !== null);
     if (checked.name && this.#holder(checked.name) !== undefined) errors.name = NAME_TAKEN;
@@ -143,6 +148,7 @@ export class InMemoryScheduler {
   #update(id: string, input: UpdateScheduleInput): UpdateScheduleResult {
     const now = this.#clock();
     const payload = readPayload(input.payload);
+    if (isTooLarge({ scheduleId: id, ...pick(input), payload })) return tooLarge();
     const [checked, errors] = checkUpdate({ scheduleId: id, ...pick(input), payload }, this.#limits);
     const stored = checked.scheduleId === undefined ? undefined : this.schedules.get(checked.scheduleId);
     const kept = checked.payload === undefined ? (stored?.payload ?? null) : checked.payload;
@@ -198,6 +204,11 @@ export class InMemoryScheduler {
     this.#changes = appendWindow(this.#changes, this.#clock(), this.#limits.changesPerMinute);
   }
 }
+
+const isTooLarge = (request: Readonly<Record<string, Json | undefined>>): boolean =>
+  requestSize(request) > MAX_BODY_BYTES;
+
+const tooLarge = (): UpdateScheduleResult => ({ success: false, error: REQUEST_TOO_LARGE });
 
 const pick = ({ endpoint, cron, timezone, enabled, name }: UpdateScheduleInput): UpdateScheduleInput =>
   ({ endpoint, cron, timezone, enabled, name });

@@ -49,6 +49,7 @@ const KINDS = {
     same("payload", vector, rules.checkPayload(value, vector.maxLength, 64) ?? null, vector.error);
     if (vector.back === undefined) return;
     same("wire", vector.text, rules.writeJson(value, rules.wireFloat), vector.wire);
+    same("packed", vector.text, rules.requestSize(value), vector.packed);
     same("back", vector.text, rules.writeJson(value), vector.back);
   },
   rates(vector) {

@@ -121,3 +121,9 @@ test("ids that are none, and schedules that are not there", async () => {
   assert.equal((await ask(host, "/get", { id: "x" })).code, "validation-failed");
   assert.equal((await ask(host, "/get", { id: "5f0c2a6e-3b1d-4c57-9a43-6f1d2e8b7c90" })).value, null);
 });
+
+test("a request beyond what travels is refused as a Runner's client does", async () => {
+  const host = new FakeHost({ directory });
+  const payload = JSON.stringify(["☃".repeat(90_000)]); // few enough characters, and 270 KB
+  assert.equal((await ask(host, "/create", { ...NIGHTLY, payload })).value.error, "Request is too large");
+});
