@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv check test test-fast test-interop test-citus test-browser walk pictures test-postgres15 bench-rpc bench-firing bench-retention bench-account bench-refusals bench-console fmt drill rehearsal model simulate mutation demo dev api typescript vectors docs lock clean
+.PHONY: help venv check test test-fast test-interop test-citus test-browser walk pictures test-postgres15 bench-rpc bench-firing bench-fleet bench-retention bench-account bench-refusals bench-console fmt drill rehearsal model simulate mutation demo dev api typescript vectors docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | \
@@ -96,6 +96,9 @@ bench-rpc: venv ## what a responder answers a second, next to the bus and the da
 
 bench-firing: venv ## how fast due schedules are fired, next to pgqueuer's no-op drain (about seven minutes)
 	@$(BIN)/python -m bench.firing $(BENCH_ARGS)
+
+bench-fleet: venv ## what fleets are needed for 10^6 to 10^8 schedules, from runs here (about ten minutes; BENCH_ARGS="--costs FILE" runs none)
+	@$(BIN)/python -m bench.fleet $(BENCH_ARGS)
 
 bench-retention: venv ## removing half of 5,000,000 run records, and pages of history (about five minutes)
 	@$(BIN)/python -m bench.retention $(BENCH_ARGS)

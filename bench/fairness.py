@@ -14,8 +14,9 @@ from uuid import UUID
 import asyncpg
 
 from bench import data
-from bench.firing import BUNDLES, CONFIGURED, DUE, SAME_CRON, database, key_file, runner, worker
+from bench.firing import BUNDLES, CONFIGURED, DUE, SAME_CRON, database, key_file, runner
 from bench.firing_report import DEFAULT_ALG
+from bench.worker_process import worker
 from devstack.embedded import Nats, Postgres, embedded_nats, embedded_postgres, private_directory
 from service.storage.engine import clock
 from service.storage.runs import occurrences

@@ -17,8 +17,6 @@ import os
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -30,7 +28,7 @@ import msgspec
 from msgspec import Struct
 
 from bench import data
-from bench.cpu import cpu_s
+from bench.cpu import cpu_s, machine_cpu_s
 from bench.firing_report import (
     DEFAULT_ALG,
     HEADLINE_ALG,
@@ -39,10 +37,10 @@ from bench.firing_report import (
     FiringFigures,
     report,
 )
+from bench.worker_process import worker
 from contracts.context import generate_key, key_set_document
 from contracts.subjects import RUNNER_AUDIENCE
 from devstack.embedded import Nats, Postgres, embedded_nats, embedded_postgres, private_directory
-from devstack.embedded.servers import free_port
 from service.storage.engine.migrate import migrate
 
 SIZES = (1_000, 10_000, 50_000)
@@ -82,42 +80,6 @@ SELECT 'tenant-' || n % 1000, gen_random_uuid(), gen_random_uuid(), '0 * * * *',
   now() + interval '1 day' + n % 1440 * interval '1 minute'
 FROM generate_series(1, $1::integer) n
 """
-
-
-@contextmanager
-def worker(key_file: Path, database: str, bus: Nats) -> Iterator[subprocess.Popen[bytes]]:
-    """One process with the settings of production, ready."""
-    port = free_port()
-    settings = {
-        "database_url": database,
-        "nats_url": bus.url,
-        "key_set_file": str(key_file),
-        "runner_key_file": str(key_file),
-        "log_level": "warning",
-        "http_port": str(port),
-    }
-    variables = {f"EXT_SCHEDULER_{name.upper()}": value for name, value in settings.items()}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "service", "serve", "--role", "worker"],
-        env={**os.environ, **variables},
-    )
-    try:
-        _await_ready(process, f"http://127.0.0.1:{port}/readyz")
-        yield process
-    finally:
-        process.terminate()
-        process.wait(60)
-
-
-def _await_ready(process: subprocess.Popen[bytes], url: str) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except (urllib.error.URLError, ConnectionError):
-            time.sleep(0.05)
-    raise RuntimeError("the worker did not become ready")
 
 
 def key_file(directory: Path, alg: str) -> Path:
@@ -191,22 +153,28 @@ async def fire_rounds(stage: FiringBench, size: int, alg: str, rounds: int) -> F
     return sorted(figures, key=lambda each: each.ratio)[rounds // 2]
 
 
-async def fire(stage: FiringBench, size: int, alg: str, number: int = 0) -> FiringFigures:
+async def fire(
+    stage: FiringBench, size: int, alg: str, number: int = 0, processes: int = 1
+) -> FiringFigures:
     """Fire that many schedules, after draining as many no-op jobs."""
-    name, postgres = f"{alg.lower()}_{size}_{number}", stage.postgres
+    name, postgres = f"{alg.lower()}_{size}_{processes}_{number}", stage.postgres
     bare = await database(postgres, f"noop_{name}", migrated=False)
     arguments = ("bench.noop_drain", bare, size, postgres.server.pid)
     drained = msgspec.json.decode(await asyncio.to_thread(said_by, *arguments))
     url = await database(postgres, f"firing_{name}")
     connection = await asyncpg.connect(url)
     slot = await due_together(connection, size)
-    with worker(key_file(stage.directory, alg), url, stage.bus) as process:
+    with worker(key_file(stage.directory, alg), url, stage.bus, processes) as process:
         pids = (process.pid, postgres.server.pid, stage.bus.server.pid, stage.runner)
         await asyncio.sleep((slot - datetime.now(UTC)).total_seconds() - 0.5)
-        used = [cpu_s(pid) for pid in pids]
+        used, machine, wal = [cpu_s(pid) for pid in pids], machine_cpu_s(), await wal_at(connection)
+        began = time.monotonic()
         await asyncio.sleep(0.5 + size / 10_000)
         await until_done(connection, slot)
         cpu_us = [(cpu_s(pid) - u) / size * 1e6 for pid, u in zip(pids, used, strict=True)]
+        others_s = machine_cpu_s() - machine - sum(cpu_us) * size / 1e6
+        others = max(0.0, others_s) / (time.monotonic() - began)
+        wal = (await wal_at(connection) - wal) / size
         rss_mb = peak_mb(process.pid)
     found = await connection.fetchrow(RESULT, slot)
     schedules = await connection.fetchval(SUCCEEDED_SCHEDULES)
@@ -227,7 +195,14 @@ async def fire(stage: FiringBench, size: int, alg: str, number: int = 0) -> Firi
         lateness=found["lateness"],
         rss_mb=rss_mb,
         cpu_us=cpu_us,
+        others=others,
+        wal_bytes=wal,
     )
+
+
+async def wal_at(connection: asyncpg.Connection) -> float:
+    """How many bytes the write-ahead log has ever taken."""
+    return float(await connection.fetchval("SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn"))
 
 
 async def until_done(connection: asyncpg.Connection, slot: datetime) -> None:

@@ -27,6 +27,11 @@ class FiringFigures(Struct, frozen=True):
     """CPU for each occurrence of worker, PostgreSQL, bus and Runner, from just before the slot:
     what changes less with the weather."""
 
+    others: float = 0.0
+    """Cores that other programs took in that time."""
+    wal_bytes: float = 0.0
+    """Bytes of write-ahead log for each occurrence."""
+
     @property
     def ratio(self) -> float:
         """Occurrences for each job of the no-op drain."""
