@@ -3,6 +3,7 @@
 import os
 import ssl
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,31 @@ def test_every_mounted_file_exists_and_every_service_is_known(secrets: Path) -> 
         url = (secrets / f"{name}_tls").read_text()
         assert url.startswith((secrets / name).read_text())
         assert url.endswith("?sslmode=verify-full&sslrootcert=/etc/ext-scheduler/tls/ca.crt")
+
+
+def test_every_service_that_speaks_plainly_otherwise_has_its_variant() -> None:
+    plain = {
+        name
+        for name, service in SERVICES.items()
+        if "nats://" in str(service.get("environment")) or "DATABASE_URL" in str(service)
+    }
+    plain |= {name for name, service in SERVICES.items() if "routes" in service["networks"]}
+    assert plain | {"postgres"} == set(OVERRIDE["services"])
+    for name, service in OVERRIDE["services"].items():
+        if "nats://" in str(SERVICES[name].get("environment")):
+            assert service["environment"]["EXT_SCHEDULER_NATS_URL"].count("tls://") == 3
+
+
+@pytest.mark.parametrize("file", ["compose.yaml", "compose.tls.yaml"])
+def test_both_files_follow_the_compose_specification(file: str) -> None:
+    checker = Path(sys.executable).parent / "check-jsonschema"
+    judged = subprocess.run(
+        [checker, "--builtin-schema", "vendor.compose-spec", ROOT / file],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert judged.returncode == 0, judged.stdout
 
 
 async def test_clients_reach_the_server_by_tls_alone(secrets: Path, tmp_path: Path) -> None:
