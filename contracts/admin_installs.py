@@ -190,13 +190,15 @@ class AdoptInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_onl
     """Take over rows that another job runner drove, its pg-boss schema included where named.
 
     Only an operator's key names a schema: its rows belong to no tenant. ``scheduleIds`` leaves all
-    other schedules as they are.
+    other schedules as they are. ``handlesRemovedBy`` is for the audit: the command that removed the
+    handles of these schedules from the other job runner.
     """
 
     tenant_id: TenantId | None = None
     install_id: Id | None = None
     schedule_ids: Annotated[list[Id], Meta(max_length=1000)] | None = None
     pg_boss_schema: SchemaName | None = None
+    handles_removed_by: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
     dry_run: bool = False
 
 

@@ -190,13 +190,15 @@ declare module "ext-scheduler" {
    * Take over rows that another job runner drove, its pg-boss schema included where named.
    *
    * Only an operator's key names a schema: its rows belong to no tenant. `scheduleIds` leaves all
-   * other schedules as they are.
+   * other schedules as they are. `handlesRemovedBy` is for the audit: the command that removed the
+   * handles of these schedules from the other job runner.
    */
   export interface AdoptInput {
     tenantId?: string | null;
     installId?: string | null;
     scheduleIds?: string[] | null;
     pgBossSchema?: string | null;
+    handlesRemovedBy?: string | null;
     dryRun?: boolean;
   }
   /**

@@ -35,11 +35,11 @@ QUEUES = """
 CREATE TYPE pgboss.job_state AS ENUM
   ('created', 'retry', 'active', 'completed', 'cancelled', 'failed');
 CREATE TABLE pgboss.job (
-  id uuid PRIMARY KEY DEFAULT gen_random_uuid(), name text NOT NULL,
+  id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+  name text NOT NULL REFERENCES pgboss.queue (name) ON DELETE RESTRICT,
   state pgboss.job_state NOT NULL);
 CREATE FUNCTION pgboss.delete_queue(queue_name text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-  DELETE FROM pgboss.job WHERE name = queue_name;
   DELETE FROM pgboss.queue WHERE name = queue_name;
 END $$;
 """
@@ -87,15 +87,16 @@ async def test_pg_boss_schedules_are_adopted_and_removed_together(
     )
     if version >= 10:
         await setting.pool.execute(QUEUES)
-        await setting.pool.execute(
-            "INSERT INTO pgboss.job (name, state) VALUES ($1, 'completed'), ($2, 'created')",
-            names[good],
-            names[off],
-        )
     for name in (*names.values(), *others, gone):
         await setting.pool.execute("INSERT INTO pgboss.queue VALUES ($1)", name)
         await setting.pool.execute(
             "INSERT INTO pgboss.schedule (name, cron) VALUES ($1, '0 * * * *')", name
+        )
+    if version >= 10:
+        await setting.pool.execute(
+            "INSERT INTO pgboss.job (name, state) VALUES ($1, 'completed'), ($2, 'created')",
+            names[good],
+            names[off],
         )
     listed = "SELECT name FROM pgboss.schedule"
     refused = await setting.admin("adopt", pgBossSchema="pgboss")

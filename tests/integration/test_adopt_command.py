@@ -10,6 +10,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from service.cli.admin.adopt import command_name
 from tests.support.command_line import CommandLine, command_line, error_line
 from tests.support.job_runners import Setting, make_setting
 from tests.support.responders import responders
@@ -89,6 +90,19 @@ async def test_a_handle_that_cannot_be_removed_leaves_its_schedule(
         HOSTILE,
         "temporal-off",
     }
+    assert entry["changes"]["handlesRemovedBy"] == Path(sys.executable).name
+
+
+@pytest.mark.parametrize(
+    ("template", "name"),
+    [
+        ("/usr/bin/temporal schedule delete --schedule-id {id}", "temporal schedule delete"),
+        ("temporal --api-key s3cret schedule delete -s {id}", "temporal"),
+        ("python remove.py postgresql://me:s3cret@db/x {id}", "python"),
+    ],
+)
+def test_the_audit_names_the_command_without_its_values(template: str, name: str) -> None:
+    assert command_name(shlex.split(template)) == name
 
 
 @pytest.mark.parametrize(

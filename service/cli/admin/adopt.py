@@ -5,9 +5,12 @@ command fails, the schedule stays with the other job runner.
 """
 
 import asyncio
+import re
 import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -22,6 +25,7 @@ from service.cli.output import print_notice
 
 PLACEHOLDER = "{id}"
 COMMAND_TIMEOUT_S = 60
+MAX_NAME = 200
 AT_ONCE = 8
 """Commands that run at the same time."""
 
@@ -87,6 +91,12 @@ def parse_template(text: str) -> list[str]:
     return words
 
 
+def command_name(template: Sequence[str]) -> str:
+    """Return what the audit calls the command: its program and subcommands, none of its values."""
+    subcommands = takewhile(re.compile(r"[a-z][a-z-]*").fullmatch, template[1:])
+    return " ".join([Path(template[0]).name, *subcommands])[:MAX_NAME]
+
+
 async def _adopt_by_command(
     client: AdminClient, fields: Mapping[str, Any], template: Sequence[str], *, dry_run: bool
 ) -> CommandedAdoption:
@@ -110,7 +120,8 @@ async def _adopt_by_command(
             if untried:
                 print_notice(f"{untried} more handles were not tried: this lists one page of them")
             break
-        adopted += await _adopt_page(client, fields, page, problems)
+        recorded = {**fields, "handlesRemovedBy": command_name(template)}
+        adopted += await _adopt_page(client, recorded, page, problems)
     listed = [Problem(subject=subject, message=text) for subject, text in problems.items()]
     return CommandedAdoption(adopted=adopted, handles_removed=removed, problems=listed)
 

@@ -87,7 +87,7 @@ async def adopt(context: AdminContext, request: contract.AdoptInput) -> AppliedA
     )
     if request.dry_run or not (result.count or rows):
         return answer
-    return AppliedAdminChange(answer=answer, entries=_entries(tenant_id, result, removed))
+    return AppliedAdminChange(answer=answer, entries=_entries(tenant_id, request, result, removed))
 
 
 async def adopt_installs(
@@ -153,13 +153,18 @@ async def _names_to_remove(
 
     Names of missing schedules would fire for nothing: a platform operator removes those too.
     """
-    names = await pg_boss.lock_names(context.call.connection, schema)
+    handles = {
+        handle.runner_schedule_id
+        for handle in result.handles.values()
+        if handle.runner_schedule_id is not None
+    }
+    names = await pg_boss.lock_names(context.call.connection, schema, sorted(handles))
     parsed = {name: match.groups() for name in names if (match := _NAME.fullmatch(name))}
     owners = await adoption.owners(
         context.call.connection, tenant_id, [UUID(schedule) for _, schedule in parsed.values()]
     )
     includes_missing = tenant_id is None and install_id is None and only is None
-    names_to_remove = []
+    names_to_remove = [name for name in names if name in handles and name not in parsed]
     for name, (_, schedule) in parsed.items():
         owner = owners.get(UUID(schedule))
         if owner is None:
@@ -173,12 +178,18 @@ async def _names_to_remove(
 
 
 def _entries(
-    tenant_id: str | None, result: AdoptionResult, removed: list[str]
+    tenant_id: str | None,
+    request: contract.AdoptInput,
+    result: AdoptionResult,
+    removed: list[str],
 ) -> list[AuditChange]:
+    by = request.handles_removed_by
+    how = {} if by is None else {"handlesRemovedBy": by}
     entries = [
         make_entry(
             owner,
             {
+                **how,
                 "adopted": ids,
                 "handles": [
                     foreign_handle(result.handles[id_]) for id_ in ids if id_ in result.handles

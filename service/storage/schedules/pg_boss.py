@@ -2,10 +2,13 @@
 
 Versions 9 and 10 have ``schedule (name, cron, timezone, data, options, …)``, 11 and 12 a ``key`` as
 well: only ``name`` is relied on here. From 10 on each schedule has a queue of its name, removed by
-the function ``delete_queue``, and its jobs are rows of ``job`` until they are archived.
+the function ``delete_queue``, and its jobs are rows of ``job`` until they are archived. Version 12
+refuses names with a colon, as the platform gives them: there a schedule's own row names its handle.
 """
 
 from collections.abc import Sequence
+
+import asyncpg
 
 from service.storage.engine.connection import Connection, affected
 
@@ -18,7 +21,8 @@ SELECT EXISTS (
 # A schema name cannot be a parameter; the caller has checked it: letters, digits and '_'.
 NAMES = """
 SELECT DISTINCT s.name::text AS name FROM (
-  SELECT b.name FROM "{schema}".schedule b WHERE b.name LIKE 'extsched:%' FOR UPDATE
+  SELECT b.name FROM "{schema}".schedule b
+  WHERE b.name LIKE 'extsched:%' OR b.name = ANY ($1::text[]) FOR UPDATE
 ) s
 ORDER BY 1
 """
@@ -41,7 +45,16 @@ WHERE q.name = ANY ($1::text[]) AND NOT EXISTS (
 ORDER BY q.name
 """
 
-DELETE_QUEUES = 'SELECT "{schema}".delete_queue(name) FROM unnest($1::text[]) AS name'
+# Version 10's function deletes the queue before its jobs, which a foreign key of its own forbids.
+PURGE_QUEUE = """
+DELETE FROM "{schema}".job j
+WHERE j.name = $1::text AND j.state::text NOT IN ('created', 'retry', 'active')
+"""
+
+DELETE_QUEUE = 'SELECT "{schema}".delete_queue($1::text)'
+
+MAX_QUEUES = 200
+"""Removed by one call: each is a table of version 10's, and holds locks until the end."""
 
 
 async def has_schedules(connection: Connection, schema: str) -> bool:
@@ -50,9 +63,9 @@ async def has_schedules(connection: Connection, schema: str) -> bool:
     return exists
 
 
-async def lock_names(connection: Connection, schema: str) -> list[str]:
-    """Lock the schedules with the names of this service, and return the names."""
-    return [row["name"] for row in await connection.fetch(NAMES.format(schema=schema))]
+async def lock_names(connection: Connection, schema: str, handles: Sequence[str]) -> list[str]:
+    """Lock the schedules with the platform's names or one of these, and return their names."""
+    return [row["name"] for row in await connection.fetch(NAMES.format(schema=schema), handles)]
 
 
 async def remove(connection: Connection, schema: str, names: Sequence[str]) -> int:
@@ -64,11 +77,24 @@ async def remove(connection: Connection, schema: str, names: Sequence[str]) -> i
 async def remove_queues(
     connection: Connection, schema: str, names: Sequence[str], *, dry_run: bool = False
 ) -> list[str]:
-    """Remove those of these queues in which no job waits or runs; return their names."""
+    """Remove those of these queues in which no job waits or runs, ``MAX_QUEUES`` at most.
+
+    Returns their names. One that gets a job in that moment stays.
+    """
     if not names or not await connection.fetchval(HAS_QUEUES, schema):
         return []
     rows = await connection.fetch(EMPTY_QUEUES.format(schema=schema), names)
-    empty = [row["name"] for row in rows]
-    if empty and not dry_run:
-        await connection.execute(DELETE_QUEUES.format(schema=schema), empty)
-    return empty
+    empty = [row["name"] for row in rows[:MAX_QUEUES]]
+    if dry_run:
+        return empty
+    return [name for name in empty if await _remove_queue(connection, schema, name)]
+
+
+async def _remove_queue(connection: Connection, schema: str, name: str) -> bool:
+    try:
+        async with connection.transaction():
+            await connection.execute(PURGE_QUEUE.format(schema=schema), name)
+            await connection.execute(DELETE_QUEUE.format(schema=schema), name)
+    except asyncpg.IntegrityConstraintViolationError:
+        return False
+    return True
