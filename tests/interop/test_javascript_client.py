@@ -14,6 +14,7 @@ from typing import Any
 from uuid import uuid4
 
 import asyncpg
+import msgspec
 import pytest
 
 from contracts.context import (
@@ -25,6 +26,10 @@ from contracts.context import (
 )
 from contracts.execution import ExecuteRequest
 from contracts.subjects import HOST_AUDIENCE, RUNNER_AUDIENCE
+from devstack.conformance.cases import run_cases
+from devstack.conformance.execute import execute_cases
+from devstack.conformance.runner_peer import RunnerPeer
+from devstack.conformance.samples import execute_document, foreign_key
 from devstack.embedded import Nats, embedded_nats
 from service.worker.runner_client import RunnerCall, RunnerClient
 from tests.support.platform import Installed, install
@@ -182,3 +187,31 @@ async def test_the_javascript_runner_answers_a_verified_execute_request(
     assert called["occurrence"] == str(occurrence)
     assert called["fresh"]
     assert called["path"] == request.http.path
+
+
+async def test_the_javascript_runner_passes_the_conformance_kit(
+    program: Path, server: Nats, tmp_path: Path
+) -> None:
+    jwk = generate_key("EdDSA", kid="worker", issuer="worker", audiences=[RUNNER_AUDIENCE])
+    key_file = tmp_path / "keys.json"
+    key_file.write_bytes(key_set_document([public_jwk(jwk)]))
+    key = signing_key(parse_key_set(key_set_document([jwk])), RUNNER_AUDIENCE)
+    process = await node(program / "runner.js", server, key_file)
+    try:
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"ready\n"
+        async with connected(server, "service") as (client, _):
+            peer = RunnerPeer(
+                client=client,
+                subject="ext.runner.execute",
+                key=key,
+                foreign=foreign_key(key),
+                document=msgspec.to_builtins(execute_document()),
+            )
+            cases = execute_cases(peer)
+            results = [result async for result in run_cases("runner", cases, peer)]
+    finally:
+        process.kill()
+        await process.wait()
+    assert [result for result in results if not result.passed] == []
+    assert len(results) == len(cases)
