@@ -1,6 +1,7 @@
 """The six host operations against a real database."""
 
 import asyncio
+import re
 from datetime import datetime
 from uuid import uuid4
 
@@ -294,6 +295,8 @@ async def test_ten_changes_a_minute_and_only_real_ones_count(pool: asyncpg.Pool)
     assert reply.error == (429, answer["error"])
     assert answer["code"] == "RATE_LIMITED"
     assert 0 < answer["retryAfterMs"] <= 60_000
+    limit = r"Too many schedule changes \(max 10 a minute; the next from [0-9T:.-]+Z\)"
+    assert re.fullmatch(limit, answer["error"])
     assert len((await ask("list"))["schedules"]) == 1
 
 
