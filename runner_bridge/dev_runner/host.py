@@ -12,6 +12,7 @@ from contracts.errors import Code, ServiceError
 from contracts.execution import ExecuteContext, given
 from runner_bridge.dev_runner import scheduling
 from runner_bridge.dev_runner.frames import HostCall, Value
+from runner_bridge.dev_runner.hints import Suggest, no_suggestion
 from runner_bridge.dev_runner.interface import (
     CAPABILITIES,
     CONTEXT,
@@ -73,10 +74,12 @@ class Host:
         scheduler_for: SchedulerFor,
         storage: MemoryStorage,
         sources_of: SourcesOf = lambda _: MappingProxyType({}),
+        suggest: Suggest = no_suggestion,
     ) -> None:
         self._scheduler_for = scheduler_for
         self._storage = storage
         self._sources_of = sources_of
+        self._suggest = suggest
 
     async def answer(self, grant: ExecutionGrant, call: HostCall) -> Value:
         """Call a host function and return its result.
@@ -90,7 +93,7 @@ class Host:
         if call.interface not in CAPABILITIES:
             raise HostCallRefused(f"{call.interface}.{call.function} is not offered by this host")
         if CAPABILITIES[call.interface] not in grant.capabilities:
-            return _denied(call)
+            return _denied(grant, call)
         if call.interface == SCHEDULER:
             return await self._scheduled(grant, call)
         if call.interface == STORAGE:
@@ -103,8 +106,9 @@ class Host:
         try:
             scheduler = self._scheduler_for(grant.context, grant.capabilities)
         except ServiceError as error:
+            _log_refusal(grant, call, error.message)
             return scheduling.refused(call.function, error.code, error.message)
-        return await scheduling.call(scheduler, call.function, call.arguments)
+        return await scheduling.call(scheduler, call.function, call.arguments, self._suggest)
 
     def _stored(self, area: StorageArea, call: HostCall) -> dict[str, Any]:
         functions: dict[str, Callable[..., dict[str, Any]]] = {
@@ -127,8 +131,9 @@ def context_data(context: ExecuteContext) -> dict[str, Any]:
     }
 
 
-def _denied(call: HostCall) -> dict[str, Any] | None:
+def _denied(grant: ExecutionGrant, call: HostCall) -> dict[str, Any] | None:
     message = f"Capability {CAPABILITIES[call.interface]} is not granted"
+    _log_refusal(grant, call, message)
     if call.interface == SCHEDULER:
         return scheduling.refused(call.function, Code.DENIED, message)
     if call.interface == STORAGE:
@@ -137,6 +142,13 @@ def _denied(call: HostCall) -> dict[str, Any] | None:
         raise HostCallRefused(message)
     # A log line is no reason to trap a guest, and the interface has no errors: it is dropped.
     return None
+
+
+def _log_refusal(grant: ExecutionGrant, call: HostCall, reason: str) -> None:
+    if grant.log_lines_left > 0:
+        grant.log_lines_left -= 1
+        shown = {"interface": call.interface, "function": call.function, "reason": reason}
+        log.info("host call refused", extra={"fields": shown})
 
 
 def _logged(grant: ExecutionGrant, call: HostCall) -> None:

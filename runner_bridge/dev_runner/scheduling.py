@@ -25,6 +25,7 @@ from contracts.schedules import (
     UpdateOutput,
 )
 from runner_bridge.dev_runner.frames import Value
+from runner_bridge.dev_runner.hints import Suggest, hints_for, no_suggestion
 
 log = logging.getLogger(__name__)
 
@@ -73,17 +74,30 @@ Arguments = list[Value]
 Binding = Callable[[Scheduler, Arguments], Awaitable[Value]]
 
 
-async def call(scheduler: Scheduler, function: str, arguments: Arguments) -> Value:
-    """Call one function of the interface; return failures as WIT results."""
+async def call(
+    scheduler: Scheduler,
+    function: str,
+    arguments: Arguments,
+    suggest: Suggest = no_suggestion,
+) -> Value:
+    """Call one function of the interface; return failures as WIT results.
+
+    Refused fields are logged, with what ``suggest`` says would be accepted.
+    """
     try:
-        return await _BINDINGS[function](scheduler, arguments)
+        result = await _BINDINGS[function](scheduler, arguments)
     except MalformedPayload:
-        return _negative(BAD_PAYLOAD, {"payload": BAD_PAYLOAD})
+        result = _negative(BAD_PAYLOAD, {"payload": BAD_PAYLOAD})
     except ServiceError as error:
-        log.info(
-            "scheduler call refused", extra={"fields": {"function": function, "code": error.code}}
-        )
+        shown = {"function": function, "code": error.code, "reason": error.message}
+        log.info("scheduler call refused", extra={"fields": shown})
         return refused(function, error.code, error.message)
+    if function in _CHANGES and not result["success"]:
+        errors = json.loads(result["field-errors"] or "{}")
+        hints = await hints_for(arguments[-1], errors, suggest, scheduler.get_endpoints)
+        shown = {"function": function, "reason": result["error"], "field_errors": errors}
+        log.info("scheduler change refused", extra={"fields": {**shown, "hints": hints}})
+    return result
 
 
 def refused(function: str, code: Code, message: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from msgspec import Struct
 from contracts.execution import ExecuteRequest, ExecuteResponse
 from runner_bridge.dev_runner.components import COMPILE_TIMEOUT_S, Components
 from runner_bridge.dev_runner.execution import Executions, NotExecuted
+from runner_bridge.dev_runner.hints import Suggest, no_suggestion
 from runner_bridge.dev_runner.host import Host, SchedulerFor
 from runner_bridge.dev_runner.memory import AnswerMemory
 from runner_bridge.dev_runner.sandbox import Sandboxes
@@ -68,7 +69,9 @@ async def serve(
 
 
 @asynccontextmanager
-async def running(settings: RunnerSettings, scheduler_for: SchedulerFor) -> AsyncIterator[str]:
+async def running(
+    settings: RunnerSettings, scheduler_for: SchedulerFor, suggest: Suggest = no_suggestion
+) -> AsyncIterator[str]:
     """Run the server within the context; yield its base URL."""
     components = Components(
         settings.components, settings.cache, settings.bundles, settings.compile_timeout_s
@@ -79,7 +82,7 @@ async def running(settings: RunnerSettings, scheduler_for: SchedulerFor) -> Asyn
         sources = components.sources(name)
         return {} if sources is None else sources.modules
 
-    host = Host(scheduler_for, MemoryStorage(), sources_of)
+    host = Host(scheduler_for, MemoryStorage(), sources_of, suggest)
     executions = Executions(components, sandboxes, host, settings.memory_bytes)
     runner = web.AppRunner(
         application(executions), shutdown_timeout=STOP_TIMEOUT_S, access_log=None

@@ -7,11 +7,13 @@ from pathlib import Path
 import typer
 
 from runner_bridge.dev_runner import server
+from runner_bridge.dev_runner.hints import Suggest
 from runner_bridge.dev_runner.schedulers import schedulers_over
 from runner_bridge.dev_runner.server import RunnerSettings
 from runner_bridge.requests import SignedRequests
 from service.cli.bridge_process import host_key
 from service.cli.errors import CommandError
+from service.rules.hints import suggest_cron, suggest_timezone
 from service.runtime import settings
 from service.runtime.logs import configure
 from service.runtime.metrics import Metrics
@@ -29,6 +31,17 @@ def run(runner_settings: RunnerSettings, key: Path) -> None:
     asyncio.run(_serve(loaded, runner_settings, key))
 
 
+def suggestions(loaded: Settings) -> Suggest:
+    """Return what names an accepted cron expression or time zone in place of a refused one."""
+
+    def suggest(field: str, text: str) -> str | None:
+        if field == "cron":
+            return suggest_cron(text, min_interval_minutes=loaded.min_interval_minutes)
+        return suggest_timezone(text)
+
+    return suggest
+
+
 async def _serve(loaded: Settings, runner_settings: RunnerSettings, key: Path) -> None:
     stopping = stop_signal(loaded.drain_timeout_s + BEYOND_DRAIN_S)
     signing = host_key(str(key))
@@ -36,7 +49,9 @@ async def _serve(loaded: Settings, runner_settings: RunnerSettings, key: Path) -
         requests = SignedRequests(bus.client, signing)
         try:
             async with (
-                server.running(runner_settings, schedulers_over(requests)) as url,
+                server.running(
+                    runner_settings, schedulers_over(requests), suggestions(loaded)
+                ) as url,
                 running(watch(bus)) as watching,
             ):
                 typer.echo(f"the Runner is listening on {url}")

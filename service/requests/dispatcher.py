@@ -54,13 +54,14 @@ class _Ending(Struct, frozen=True):
     """How a request ended.
 
     ``failed``: something kept the operation from answering it; ``reason`` is why a token was
-    refused. No exception is kept here: one in a local of a frame that it passed is a reference
-    cycle, which holds the request with its body until the next garbage collection.
+    refused, or its bearer denied. No exception is kept here: one in a local of a frame that it
+    passed is a reference cycle, which holds the request with its body until the next garbage
+    collection.
     """
 
     code: str | None
     failed: bool
-    reason: Reason | None
+    reason: str | None
     log_fields: Mapping[str, str]
     duration_s: float
 
@@ -92,7 +93,8 @@ class Dispatcher(Struct, frozen=True, kw_only=True):
     async def handle(self, request: Request) -> Reply:
         """Answer a request; raise nothing but cancellation."""
         began = time.perf_counter()
-        claims = reason = None
+        claims = None
+        reason: str | None = None
         failed = True
         log_fields: Mapping[str, str] = {}
         try:
@@ -113,6 +115,7 @@ class Dispatcher(Struct, frozen=True, kw_only=True):
             failed, reason = True, error.reason if isinstance(error, ContextRefused) else None
             answer = self._explain(error, request, claims)
         duration_s = time.perf_counter() - began
+        reason = reason or _denial(answer)
         self._account(
             request, claims, _Ending(_code(answer), failed, reason, log_fields, duration_s)
         )
@@ -203,6 +206,13 @@ class Dispatcher(Struct, frozen=True, kw_only=True):
             trace_id=trace_id(request.headers.get(TRACE_HEADER)),
             duration_ms=round(ending.duration_s * 1000, 3),
         )
+
+
+def _denial(answer: Answer) -> str | None:
+    """Return why a caller was denied; None for any other answer."""
+    if isinstance(answer, ErrorBody) and answer.code is Code.DENIED:
+        return answer.error
+    return None
 
 
 def release_frames(error: BaseException) -> None:

@@ -1,6 +1,7 @@
 """Who may ask: the context against the database, each refusal by its own test."""
 
 import asyncio
+import logging
 from typing import Any
 from uuid import uuid4
 
@@ -43,10 +44,14 @@ async def test_an_unknown_install_is_not_found(pool: asyncpg.Pool) -> None:
     ids=["tenant", "version", "extension"],
 )
 async def test_claims_that_do_not_match_the_install_are_denied(
-    pool: asyncpg.Pool, op: str, claims: dict[str, Any]
+    pool: asyncpg.Pool, op: str, claims: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     ask = Caller(dispatcher(pool), await install(pool))
-    refused(await ask.send(op, {}, **claims), "DENIED", 403)
+    reply = await ask.send(op, {}, **claims)
+    refused(reply, "DENIED", 403)
+    [line] = [record for record in caplog.records if record.getMessage() == "request"]
+    assert line.__dict__["fields"]["reason"] == read(reply)["error"]
 
 
 async def test_claims_that_match_the_install_pass(pool: asyncpg.Pool) -> None:

@@ -128,3 +128,18 @@ async def test_log_lines_are_bounded(host: Host, caplog: pytest.LogCaptureFixtur
 
 def test_capabilities_are_compared_trimmed_and_in_lower_case() -> None:
     assert capabilities([" CAP:Log.Emit\n", "cap:log.emit"]) == {"cap:log.emit"}
+
+
+async def test_the_log_has_the_capability_that_a_refused_call_lacks(
+    host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    grant = ExecutionGrant(CONTEXT_OF, frozenset())
+    for _ in range(MAX_LOG_LINES + 1):
+        await host.answer(grant, HostCall(SCHEDULER, "list-schedules", []))
+    assert len(caplog.records) == MAX_LOG_LINES
+    assert caplog.records[0].__dict__["fields"] == {
+        "interface": SCHEDULER,
+        "function": "list-schedules",
+        "reason": "Capability cap:scheduler.manage is not granted",
+    }

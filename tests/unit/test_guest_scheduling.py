@@ -1,6 +1,7 @@
 """From a guest's values to the service's operations, and back."""
 
 import json
+import logging
 from typing import Any
 
 import msgspec
@@ -10,9 +11,16 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from contracts.errors import Code, ServiceError
-from contracts.schedules import CreateInput, DeleteInput, GetInput, UpdateInput
+from contracts.schedules import (
+    CreateInput,
+    DeleteInput,
+    GetInput,
+    UpdateInput,
+)
 from runner_bridge.dev_runner.interface import OFFERED, SCHEDULER
 from runner_bridge.dev_runner.scheduling import BAD_PAYLOAD, call, refused
+from service.cli.dev_runner import suggestions
+from service.runtime.settings import Settings
 from tests.support.scheduling import ENDPOINTS, MemoryScheduler, schedule_info
 
 CREATE = {"endpoint": "POST /a", "cron": "0 * * * *"} | dict.fromkeys(
@@ -207,3 +215,66 @@ async def test_a_refusal_becomes_an_error_code_or_a_text(
         result = await call(scheduler, function, arguments)
         assert (result["success"], result["error"]) == (False, "not now")
         assert result == refused(function, code, "not now")
+
+
+def logged_hints(caplog: pytest.LogCaptureFixture) -> Any:
+    [record] = [r for r in caplog.records if r.getMessage() == "scheduler change refused"]
+    return record.__dict__["fields"]
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "hint"),
+    [
+        ("cron", "@daily", "accepted would be: 0 0 * * *"),
+        ("cron", "0 9 * * mon", "accepted would be: 0 9 * * 1"),
+        ("timezone", "europe/berlin", "accepted would be: Europe/Berlin"),
+        ("endpoint", "GET /api/heartbeat", "declared as POST"),
+        ("endpoint", "/api/setup", "declared as POST, but not schedulable"),
+        ("endpoint", "POST api/heartbeats", "declared is /api/heartbeat"),
+    ],
+)
+@pytest.mark.parametrize("function", ["create-schedule", "update-schedule"])
+async def test_the_log_has_a_hint_beside_a_refused_field(
+    scheduler: MemoryScheduler,
+    caplog: pytest.LogCaptureFixture,
+    function: str,
+    field: str,
+    text: str,
+    hint: str,
+) -> None:
+    caplog.set_level(logging.INFO)
+    scheduler.outcome = {"success": False, "error": "Refused", "field_errors": {field: "Refused"}}
+    arguments = [*CHANGES[function][:-1], {**CREATE, field: text}]
+    answer = await call(scheduler, function, arguments, suggestions(Settings()))
+    assert answer["error"] == "Refused", "the answer is the service's, without any hint"
+    assert logged_hints(caplog) == {
+        "function": function,
+        "reason": "Refused",
+        "field_errors": {field: "Refused"},
+        "hints": {field: hint},
+    }
+
+
+async def test_where_nothing_close_is_accepted_there_is_no_hint(
+    scheduler: MemoryScheduler, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    errors = dict.fromkeys(("cron", "timezone", "endpoint", "name"), "Refused")
+    scheduler.outcome = {"success": False, "error": "Refused", "field_errors": errors}
+    refused_fields = {**CREATE, "cron": "?", "timezone": "Nowhere", "endpoint": "GET /zzz"}
+    await call(scheduler, "create-schedule", [refused_fields], suggestions(Settings()))
+    assert logged_hints(caplog)["hints"] == {}
+
+
+async def test_the_log_has_the_reason_of_a_denial(
+    scheduler: MemoryScheduler, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    scheduler.refusal = ServiceError(Code.DENIED, "Install is disabled")
+    assert await call(scheduler, "list-schedules", []) == {"err": "denied"}
+    [record] = caplog.records
+    assert record.__dict__["fields"] == {
+        "function": "list-schedules",
+        "code": Code.DENIED,
+        "reason": "Install is disabled",
+    }
