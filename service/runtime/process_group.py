@@ -36,6 +36,8 @@ BEYOND_CHILDREN_S = 2.0
 STOPPED_STATUSES = (0, -signal.SIGTERM)
 """Of processes that were asked to stop, the second of one that had only begun."""
 GROUP = "group"
+PREFIX = "serve-ext-scheduler-"
+"""Not that of the development stack, which removes what others of its own have left behind."""
 
 
 class ProcessGroup:
@@ -187,7 +189,7 @@ async def _kept(group: ProcessGroup, drain_s: float) -> AsyncIterator[list[async
 def _directory() -> Iterator[Path]:
     """Provide a directory of this process' own for the sockets."""
     try:
-        with tempfile.TemporaryDirectory(prefix="ext-scheduler-") as name:
+        with tempfile.TemporaryDirectory(prefix=PREFIX) as name:
             yield Path(name)
     except FileNotFoundError as error:
         raise CannotServeError(f"no directory for the processes' sockets: {error}") from None
