@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv check test test-fast test-interop test-citus test-browser walk pictures test-postgres15 bench-rpc bench-firing bench-fleet bench-retention bench-account bench-refusals bench-console fmt drill rehearsal model simulate mutation demo dev api typescript vectors docs lock clean
+.PHONY: help venv check test test-fast test-interop test-citus test-browser walk pictures test-postgres15 bench-rpc bench-firing bench-fleet bench-retention bench-account bench-refusals bench-start bench-console fmt drill rehearsal model simulate mutation demo dev api typescript vectors docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | \
@@ -108,6 +108,9 @@ bench-account: venv ## what accounting for the past hour of every schedule costs
 
 bench-console: venv ## the time to the first byte of each page of the console (BENCH_ARGS="--schedules 20000")
 	@$(BIN)/python -m bench.console $(BENCH_ARGS)
+
+bench-start: venv ## the processor time that each command takes to start, and to ask once (BENCH_ARGS="--times 3")
+	@$(BIN)/python -m bench.start $(BENCH_ARGS)
 
 bench-refusals: venv ## what a flood of refused requests leaves in a responder's memory; fails beyond 20 MB
 	@$(BIN)/python -m bench.refusals

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
@@ -147,6 +147,12 @@ async def measure(home: Path, url: str, schedule_id: str, run_id: str) -> list[P
         "/schedules?text=nothing+like+it",
         f"/schedules/{schedule_id}",
         f"/schedules/{schedule_id}?at=02:30",
+        "/tenants",
+        "/installs",
+        "/load",
+        f"/load?tenant={tenant}",
+        f"/load?at={soon()}",
+        "/audit?op=setTenantPaused",
         "/runs",
         "/runs?status=error",
         f"/runs/{run_id}?tenant={tenant}",
@@ -160,6 +166,11 @@ async def measure(home: Path, url: str, schedule_id: str, run_id: str) -> list[P
         async with session.post(f"{url}/sign-in", data=form) as response:
             assert response.status == 200
         return [await first_bytes(session, url, path) for path in paths]
+
+
+def soon() -> str:
+    """Return the minute of tomorrow in which most of the schedules are due."""
+    return f"{datetime.now(UTC) + timedelta(days=1):%Y-%m-%d}T02:02:00Z"
 
 
 async def first_bytes(session: aiohttp.ClientSession, url: str, path: str) -> PageTime:

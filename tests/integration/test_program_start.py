@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from contracts.context import key_set_document
 from service.cli.lazy_group import COMMANDS, load
+from tests.support.keys import OPERATOR_JWK
 
 LIBRARIES = {"aiohttp", "asyncpg", "croniter", "nats", "pgqueuer", "prometheus_client"}
 """Those that take long to import."""
@@ -22,16 +24,17 @@ finally:
 """
 
 
-def imported(directory: Path, *arguments: str) -> set[str]:
-    """Run a command that succeeds, and return the modules that it imported."""
+def imported(directory: Path, *arguments: str, status: int = 0, **environment: str) -> set[str]:
+    """Run a command that ends so, and return the modules that it imported."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *arguments],
         cwd=directory,
-        env={},
+        env=environment,
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
     )
+    assert done.returncode == status, done.stderr
     return set(json.loads(done.stderr.splitlines()[-1]))
 
 
@@ -71,3 +74,17 @@ def test_a_command_imports_only_its_own_libraries(
     arguments: tuple[str, ...], needed: set[str], tmp_path: Path
 ) -> None:
     assert imported(tmp_path, *arguments) & LIBRARIES == needed
+
+
+@pytest.mark.parametrize(
+    ("url", "needed"),
+    [("nats://127.0.0.1:1", {"nats"}), ("ws://127.0.0.1:1", {"nats", "aiohttp"})],
+)
+def test_an_admin_command_imports_websockets_only_where_they_are_asked_for(
+    url: str, needed: set[str], tmp_path: Path
+) -> None:
+    (tmp_path / "admin.json").write_bytes(key_set_document([OPERATOR_JWK]))
+    (tmp_path / "admin.json").chmod(0o600)
+    words = ("admin", "list", "--timeout", "1")
+    modules = imported(tmp_path, *words, status=1, EXT_SCHEDULER_NATS_URL=url)
+    assert modules & LIBRARIES == needed

@@ -15,6 +15,7 @@ from contracts.context import ALL_TENANTS, InvalidKeySet, Key, parse_key_set, si
 from contracts.errors import Code, Outcome, ServiceError
 from contracts.subjects import ADMIN_AUDIENCE
 from service.cli import files, terminal
+from service.cli.admin.lean_imports import import_nats
 from service.cli.errors import EXIT_UNAVAILABLE, EXIT_USAGE, STATUS_OF, CommandError
 from service.cli.login_name import login_name
 from service.cli.output import print_json, progress
@@ -199,6 +200,7 @@ def read_options(settings: Settings, arguments: Mapping[str, Any]) -> AdminOptio
 @asynccontextmanager
 async def open_client(settings: Settings, options: AdminOptions) -> AsyncIterator[AdminClient]:
     """Connect to NATS, and disconnect at the end. Raises CommandError when that is impossible."""
+    import_nats(settings.nats_url)
     # Imported here, with the client library, which takes longest: not for the help.
     from service.bus.connection import BusUnavailableError, connect  # noqa: PLC0415 - see above
     from service.runtime.bus_settings import bus_settings  # noqa: PLC0415 - see above
