@@ -35,7 +35,8 @@ def imported(directory: Path, *arguments: str, status: int = 0, **environment: s
         check=False,
     )
     assert done.returncode == status, done.stderr
-    return set(json.loads(done.stderr.splitlines()[-1]))
+    [listed] = [line for line in done.stderr.splitlines() if line.startswith('["')]
+    return set(json.loads(listed))
 
 
 def test_the_help_lists_each_command_as_the_command_describes_itself() -> None:
