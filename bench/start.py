@@ -21,10 +21,10 @@ from msgspec import Struct
 
 from bench.console import fill
 from devstack.embedded import embedded_nats, embedded_postgres
-from devstack.embedded.servers import free_port
+from devstack.home import Ports, nats_passwords, nats_user, write_keys
 from devstack.places import NATS_CONF
 from devstack.processes import running
-from devstack.stack import nats_passwords, nats_user, roles, write_keys
+from devstack.stack import roles
 from service.cli.admin.command_specs import all_specs
 from service.cli.lazy_group import COMMANDS
 
@@ -78,7 +78,7 @@ def measure(words: Sequence[str], times: int, settings: dict[str, str]) -> Start
 @asynccontextmanager
 async def served(home: Path) -> AsyncIterator[tuple[dict[str, str], str]]:
     """Run a responder within the context; yield an operator's settings, and a schedule's id."""
-    passwords = nats_passwords()
+    passwords = nats_passwords(home)
     environment = {
         f"EXT_SCHEDULER_NATS_{user.upper()}_PASSWORD": password
         for user, password in passwords.items()
@@ -98,7 +98,7 @@ async def served(home: Path) -> AsyncIterator[tuple[dict[str, str], str]]:
             "key_set_file": str(home / "keys.json"),
             "runner_key_file": str(home / "worker.json"),
         }
-        programs = roles(home, common, passwords, free_port(), free_port())
+        programs = roles(home, common, passwords, Ports(home))
         responder = next(program for program in programs if program.name == "responder")
         own = {
             "nats_url": nats.url,
