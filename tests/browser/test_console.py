@@ -1,13 +1,16 @@
 """The console in Chromium, on the whole system: what people see, do, and may not."""
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Page, expect
 
-from console.people import READ, Person
-from contracts.admin_schedules import GetScheduleInput, RunNowInput
+from console.people import PAYLOAD, READ, Person
+from contracts.admin_schedules import GetScheduleInput, RunHistoryInput, RunNowInput
 from tests.support.browsing import (
     DESKTOP,
     PHONE,
@@ -19,6 +22,10 @@ from tests.support.browsing import (
 )
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+SCROLLING_CARDS = """
+[...document.querySelectorAll(".scroll")].filter((region) =>
+  region.querySelector("table.cards") && region.scrollWidth > region.clientWidth).length
+"""
 WIDTHS = pytest.mark.parametrize("width", [DESKTOP, PHONE])
 # A run crosses the whole system, on a machine that may be busy.
 expect.set_options(timeout=60_000)
@@ -56,6 +63,7 @@ async def test_every_page_is_accessible_and_fits(system: Watched, width: int, da
             assert (name, await grave_faults(page)) == (name, [])
             wide = await page.evaluate("document.documentElement.scrollWidth - innerWidth")
             assert (name, wide <= 0) == (name, True)
+            assert (name, await page.evaluate(SCROLLING_CARDS)) == (name, 0)
 
 
 async def test_signs_in_once_with_a_link_and_is_refused_otherwise(system: Watched) -> None:
@@ -170,6 +178,14 @@ async def test_several_schedules_are_changed_at_once(system: Watched, width: int
             await expect(page.get_by_role("checkbox", checked=True)).to_have_count(0)
             found = [await system.call("getSchedule", GetScheduleInput(id_)) for id_ in ids]
             assert [one.schedule.enabled for one in found] == [enabled, enabled]
+        for box in await page.get_by_role("checkbox").all():
+            await box.check()
+        await page.get_by_role("button", name="Run now").click()
+        await expect(page.get_by_role("checkbox", checked=True)).to_have_count(0)
+        for id_ in ids:
+            assert (
+                len((await system.call("runHistory", RunHistoryInput(schedule_id=id_))).runs) == 1
+            )
 
 
 @WIDTHS
@@ -241,3 +257,139 @@ async def test_the_policy_refuses_what_pages_do_without(system: Watched, script:
 
     with pytest.raises(AssertionError, match=r"(script|style|img)-src"):
         await visit()
+
+
+@WIDTHS
+async def test_the_load_of_the_week_leads_from_a_cell_to_its_tenants(
+    system: Watched, width: int
+) -> None:
+    added = await system.add_schedule(f"crowded-{width}", cron="41 5 * * *")
+    async with window(system, width=width) as page:
+        await page.goto(f"{system.url}/load?tenant={added.tenant_id}")
+        await page.locator("svg a").first.click()
+        await page.wait_for_url("**#minute")
+        tenants = page.get_by_role("region", name="Tenants of the minute")
+        await expect(tenants.get_by_role("link", name=added.tenant_id)).to_be_visible()
+        assert await grave_faults(page) == []
+        await page.get_by_label("Cron").fill("41 * * * *")
+        await page.get_by_label("Time zone").fill("Europe/Berlin")
+        await page.get_by_role("button", name="Try it").click()
+        await expect(page.get_by_role("status")).to_contain_text("168 slots in the week")
+        await page.get_by_label("Cron").fill("99 * * * *")
+        await page.get_by_role("button", name="Try it").click()
+        await expect(page.get_by_role("alert")).to_contain_text("cron")
+        await page.goto(f"{system.url}/load?tenant={added.tenant_id}")
+        await page.locator("#crowded ~ ol a").first.click()
+        await expect(page.locator("main")).to_contain_text("1 schedules of 1 tenants")
+        await page.get_by_label("Minute, in").fill("2020-01-01T00:00")
+        await page.get_by_role("button", name="Show whose").click()
+        await expect(page.get_by_role("alert")).to_contain_text("Not a minute of the coming week")
+
+
+@WIDTHS
+async def test_a_run_is_run_again_and_shows_its_request_id(system: Watched, width: int) -> None:
+    added = await system.add_schedule(f"again-{width}")
+    started = await system.call("runNow", RunNowInput(added.schedule_id))
+    first = f"{system.url}/runs/{started.run_id}?tenant={added.tenant_id}"
+    async with window(system, width=width) as page:
+        await page.goto(first)
+        await expect(page.locator("main .status").first).to_have_text("success")
+        await expect(page.locator(".facts")).to_contain_text("Request id")
+        # A minute's manual runs are one: the same run answers, and its page is shown.
+        await page.get_by_role("button", name="Run again").click()
+        await expect(page.get_by_role("heading", level=1)).to_contain_text("Run ")
+        await expect(page.locator("main .status").first).to_have_text("success")
+
+
+@WIDTHS
+async def test_every_table_is_had_as_csv_and_json(system: Watched, width: int) -> None:
+    added = await system.add_schedule(f"files-{width}")
+    await system.call("runNow", RunNowInput(added.schedule_id))
+    tenant = f"?tenant={added.tenant_id}"
+    async with window(system, width=width) as page:
+        await page.goto(f"{system.url}/events")
+        await system.call(
+            "runNow", RunNowInput((await system.add_schedule(f"e{width}")).schedule_id)
+        )
+        await expect(page.locator(".files")).to_be_visible()
+        for path in (
+            f"/schedules{tenant}",
+            f"/schedules/{added.schedule_id}",
+            f"/runs{tenant}",
+            f"/tenants{tenant}",
+            f"/installs{tenant}",
+            f"/audit{tenant}",
+            "/events",
+            "/load",
+        ):
+            await page.goto(system.url + path)
+            for name in ("CSV", "JSON"):
+                async with page.expect_download() as started:
+                    await page.locator(".files").get_by_role("link", name=name).click()
+                file = Path(await (await started.value).path())
+                text = await asyncio.to_thread(file.read_text)
+                if name == "JSON":
+                    assert (path, len(json.loads(text)["rows"]) > 0) == (path, True)
+                else:
+                    assert (path, len(text.splitlines()) > 1) == (path, True)
+
+
+async def test_a_session_that_is_revoked_is_out_at_once(system: Watched) -> None:
+    ben = Person(name="ben-to-go", tenant="of-nobody", permissions=(READ,))
+    async with window(system, person=ben) as his, window(system) as hers:
+        await hers.goto(f"{system.url}/sessions")
+        row = hers.get_by_role("row").filter(has_text="ben-to-go")
+        await row.get_by_role("button", name="Revoke").click()
+        await expect(row).to_have_count(0)
+        await his.goto(f"{system.url}/schedules")
+        await expect(his.get_by_role("heading", name="Sign in")).to_be_visible()
+        refused = await his.request.get(f"{system.url}/live")
+        assert refused.status == 401
+
+
+async def test_a_paused_tenant_is_said_on_the_first_page_and_found_in_the_audit(
+    system: Watched,
+) -> None:
+    added = await system.add_schedule("audited")
+    async with window(system) as page:
+        await page.goto(f"{system.url}/tenants?tenant={added.tenant_id}")
+        await page.get_by_label("Reason").fill("a look at the books")
+        await page.get_by_role("button", name="Pause").click()
+        await expect(page.get_by_role("button", name="Resume")).to_be_visible()
+        await page.goto(f"{system.url}/")
+        await expect(page.locator(".worries")).to_contain_text("paused")
+        await page.goto(f"{system.url}/audit?tenant={added.tenant_id}")
+        await page.get_by_label("What").fill("setTenantPaused")
+        await page.get_by_label("Who").fill("console/ada")
+        await page.get_by_role("button", name="Show").click()
+        await expect(page.locator("tbody tr")).to_have_count(1)
+        await page.get_by_label("Who").fill("console/nobody")
+        await page.get_by_role("button", name="Show").click()
+        await expect(page.locator(".empty")).to_contain_text("No change fits")
+        await page.goto(f"{system.url}/tenants?tenant={added.tenant_id}")
+        await page.get_by_role("button", name="Resume").click()
+        await expect(page.get_by_role("button", name="Pause")).to_be_visible()
+
+
+@WIDTHS
+async def test_every_page_reads_well_without_scripts(system: Watched, width: int) -> None:
+    added = await system.add_schedule(f"plain-{width}")
+    started = await system.call("runNow", RunNowInput(added.schedule_id))
+    async with window(system, width=width, scripts=False) as page:
+        for path in addresses(added, started.run_id).values():
+            await page.goto(system.url + path)
+            await expect(page.locator("h1")).to_be_visible()
+        await page.goto(f"{system.url}/schedules/{added.schedule_id}/edit")
+        await page.get_by_label("Cron").fill("15 6 * * *")
+        await page.get_by_role("button", name="Preview the slots").click()
+        await expect(page.locator("main")).to_contain_text("06:15")
+
+
+async def test_payloads_are_shown_with_their_permission_only(system: Watched) -> None:
+    added = await system.add_schedule("secretive")
+    for permissions, shown in (((READ,), False), ((READ, PAYLOAD), True)):
+        reader = Person(name="ben", tenant=added.tenant_id, permissions=permissions)
+        async with window(system, person=reader) as page:
+            await page.goto(f"{system.url}/schedules/{added.schedule_id}")
+            await expect(page.locator("#payload-text")).to_have_count(1 if shown else 0)
+            assert ('"beat"' in await page.content()) is shown

@@ -114,7 +114,12 @@ async def watched() -> AsyncIterator[Watched]:
 
 @asynccontextmanager
 async def window(
-    system: Watched, *, width: int = DESKTOP, dark: bool = False, person: Person | None = ADA
+    system: Watched,
+    *,
+    width: int = DESKTOP,
+    dark: bool = False,
+    person: Person | None = ADA,
+    scripts: bool = True,
 ) -> AsyncIterator[Page]:
     """Open a window within the context, signed in as a person; then hold what it did.
 
@@ -134,6 +139,7 @@ async def window(
         viewport={"width": width, "height": HEIGHT},
         color_scheme="dark" if dark else "light",
         timezone_id="Europe/Berlin",
+        java_script_enabled=scripts,
     )
     context.on("request", note_request)
     context.on("console", note_message)
