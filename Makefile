@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv check test test-fast test-interop test-citus test-browser walk pictures test-postgres15 bench-rpc bench-firing bench-fleet bench-retention bench-account bench-refusals bench-start bench-console fmt drill rehearsal model simulate mutation demo dev api typescript vectors docs lock clean
+.PHONY: help venv check test test-fast test-interop test-citus test-browser walk pictures test-postgres15 bench-rpc bench-firing bench-fleet bench-retention bench-account bench-refusals bench-start bench-console fmt drill rehearsal model simulate mutation demo dev api typescript npm vectors docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | \
@@ -83,6 +83,9 @@ api: venv typescript vectors ## write what is made from the contract: docs/api, 
 typescript: venv ## write what of the npm packages comes from the contract and the rules
 	@$(BIN)/python -m devstack.testing.npm_files npm/testing
 	@$(BIN)/python -m contracts.publish.typescript_client npm/client/src
+
+npm: typescript ## compile npm/testing, which the wheel brings compiled (needs node and npm)
+	cd npm/testing && npm install && rm -rf lib && npx tsc
 
 vectors: venv ## write the vectors of the conformance kit
 	@$(BIN)/python -m devstack.conformance.vectors

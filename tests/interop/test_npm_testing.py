@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.npm_packages import installed, run
+from tests.support.npm_packages import CACHE, NPM, installed, run
 from tests.support.rule_vectors import rule_vectors
 from tests.support.sources import ROOT
 
@@ -27,6 +27,14 @@ def program() -> Path:
     shutil.copytree(example, report, dirs_exist_ok=True, ignore=ignored)
     run("npx", "tsc", "-p", "report", directory=user)
     return user
+
+
+def test_what_is_committed_is_what_compiles(program: Path) -> None:
+    committed, compiled = NPM / "testing" / "lib", CACHE / "testing" / "lib"
+    names = sorted(file.relative_to(compiled) for file in compiled.rglob("*.*"))
+    assert names == sorted(file.relative_to(committed) for file in committed.rglob("*.*"))
+    for name in names:
+        assert (committed / name).read_text() == (compiled / name).read_text(), "make npm"
 
 
 def compared(program: Path, directory: Path, vectors: dict[str, Any]) -> dict[str, Any]:

@@ -47,6 +47,18 @@ def test_an_extensions_own_tests_pass(environment: Path, name: str) -> None:
     assert re.search(r"^Ran \d+ tests? in .*\n\nOK$", shown, re.MULTILINE), shown
 
 
+def test_the_kit_for_javascript_is_in_the_wheel(environment: Path) -> None:
+    program = "from devstack.places import shipped_files; print(shipped_files() / 'npm/testing')"
+    kit = python(environment, "-c", program).strip()
+    assert Path(kit).is_relative_to(environment)
+    project = environment / "javascript"
+    shutil.copytree(ROOT / "tests" / "interop" / "npm_testing" / "probe", project / "probe")
+    shutil.copy(ROOT / "tests" / "interop" / "npm_testing" / "host.test.js", project)
+    (project / "package.json").write_text('{"private": true, "type": "module"}')
+    run("npm", "install", "--save-dev", kit, directory=project)
+    assert "# fail 0" in run("node", "--test", "host.test.js", directory=project)
+
+
 def test_the_vectors_of_the_conformance_kit_are_in_the_wheel(environment: Path) -> None:
     program = (
         "from devstack.conformance import vectors;"

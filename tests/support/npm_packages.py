@@ -25,12 +25,15 @@ def installed(package: str, program: Path) -> Path:
     """
     built, user = CACHE / package, CACHE / f"{package}-user"
     for source, target in ((NPM / package, built), (program, user)):
-        ignored = shutil.ignore_patterns("node_modules", "dist", "build")
+        ignored = shutil.ignore_patterns("node_modules", "dist", "build", "lib")
         shutil.copytree(source, target, dirs_exist_ok=True, ignore=ignored)
     run("npm", "install", directory=built)
     packed = json.loads(run("npm", "pack", "--json", directory=built))
     [described] = packed if isinstance(packed, list) else packed.values()
     shutil.copy(built / described["filename"], user / f"{package}.tgz")
-    (user / "package-lock.json").unlink(missing_ok=True)  # it holds the last tarball's hash
+    # npm takes an archive of the same version for the one that is installed.
+    shutil.rmtree(user / "node_modules" / "@ext-scheduler", ignore_errors=True)
+    for lock in (user / "package-lock.json", user / "node_modules" / ".package-lock.json"):
+        lock.unlink(missing_ok=True)
     run("npm", "install", directory=user)
     return user

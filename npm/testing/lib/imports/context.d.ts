@@ -1,0 +1,2 @@
+import type { ContextData } from "../world.js";
+export declare const getContext: () => ContextData;

@@ -1,0 +1,2 @@
+import { current } from "../current.js";
+export const getContext = () => current().getContext();

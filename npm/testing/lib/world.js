@@ -1,0 +1,2 @@
+// Made from the service's rules by `make api`.
+export {};
