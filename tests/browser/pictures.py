@@ -30,6 +30,13 @@ async def draw() -> None:
             await _draw(page, system, nightly, runs[0].run_id, DESKTOP_PAGES)
             await page.goto(f"{system.url}/schedules/{paused.schedule_id}")
             await page.screenshot(path=PICTURES / "why.png")
+        for number in range(40):
+            hour, minute = number * 7 % 24, (number * 13 % 4) * 15
+            await system.add_schedule(f"crowd-{number}", cron=f"{minute} {hour} * * *")
+        async with window(system, width=WIDTH) as page:
+            await page.goto(f"{system.url}/load?cron=0+3+*+*+*")
+            await page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
+            await page.screenshot(path=PICTURES / "load.png")
         async with window(system, width=PHONE, dark=True) as page:
             await _draw(page, system, nightly, runs[0].run_id, PHONE_PAGES)
 
