@@ -183,6 +183,8 @@ async def run_by_hand(line: CommandLine, schedule_id: str) -> None:
     assert run["id"] in (await line.ok("admin", "history", schedule_id)).out
     runs = (await line.json("admin", "history", schedule_id, "--status", "success"))["runs"]
     assert run["id"] in {each["id"] for each in runs}
+    of_tenant = (await line.json("admin", "history", "--tenant", "acme"))["runs"]
+    assert run["id"] in {each["id"] for each in of_tenant}
     assert (await line.json("admin", "show", schedule_id))["schedule"]["lastRunStatus"] == "success"
 
 

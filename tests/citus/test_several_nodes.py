@@ -33,9 +33,26 @@ def measured(pool: asyncpg.Pool) -> MeasuredDispatcher:
     return MeasuredDispatcher(pool, together=True, sharded=True, node_of=nodes)
 
 
-@pytest.fixture
-async def callers(pool: asyncpg.Pool, measured: MeasuredDispatcher) -> list[Caller]:
-    """Two installs of each tenant."""
+DISTRIBUTE_PLATFORM = """
+ALTER TABLE tenant_extension_install DROP CONSTRAINT tenant_extension_install_pkey,
+  ADD PRIMARY KEY (tenant_id, id);
+ALTER TABLE tenant_extension_install_config DROP CONSTRAINT tenant_extension_install_config_pkey,
+  DROP CONSTRAINT tenant_extension_install_config_install_id_key,
+  ADD PRIMARY KEY (tenant_id, id);
+SELECT create_reference_table(name)
+FROM unnest(ARRAY ['extension_registry', 'extension_version', 'extension_bundle']) AS name;
+SELECT create_distributed_table(name, 'tenant_id', colocate_with => 'tenant_extension_schedule')
+FROM unnest(ARRAY ['tenant_extension_install', 'tenant_extension_install_config']) AS name;
+"""
+
+
+@pytest.fixture(params=["platform on the coordinator", "platform distributed"])
+async def callers(
+    pool: asyncpg.Pool, measured: MeasuredDispatcher, request: pytest.FixtureRequest
+) -> list[Caller]:
+    """Two installs of each tenant, in tables that the platform left on the coordinator or not."""
+    if request.param == "platform distributed":
+        await pool.execute(DISTRIBUTE_PLATFORM)
     return [
         Caller(measured.dispatcher, await install(pool, tenant_id=tenant, materialised=TICK))
         for tenant in TENANTS * 2
