@@ -75,7 +75,9 @@ def conformance(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
-    """Hold a Runner, or a scheduler service, against the contract. Exits with 1 on a violation.
+    """Hold a Runner or a scheduler service in any language against the contract.
+
+    Exits with 1 on a violation.
 
     \b
     Examples:
