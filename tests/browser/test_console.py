@@ -393,3 +393,42 @@ async def test_payloads_are_shown_with_their_permission_only(system: Watched) ->
             await page.goto(f"{system.url}/schedules/{added.schedule_id}")
             await expect(page.locator("#payload-text")).to_have_count(1 if shown else 0)
             assert ('"beat"' in await page.content()) is shown
+
+
+@WIDTHS
+async def test_the_keyboard_alone_finds_why(system: Watched, width: int) -> None:
+    name = f"by-keys-{width}"
+    await system.add_schedule(name)
+    async with window(system, width=width) as page:
+        for key, path in (("l", "/load"), ("s", "/schedules")):
+            await page.keyboard.press("g")
+            await page.keyboard.press(key)
+            await page.wait_for_url(system.url + path)
+        await page.keyboard.press("/")
+        await page.keyboard.type(name)
+        await page.keyboard.press("Enter")
+        await page.wait_for_url(f"**text={name}**")
+        await tab_to(page, name)
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("heading", level=1)).to_have_text(name)
+        await page.keyboard.press("Tab")
+        await expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+        await tab_to(page, "What became of")
+        await page.keyboard.type("02:30")
+        await page.keyboard.press("Enter")
+        await expect(page.locator(".findings")).to_contain_text("slot_")
+
+
+async def tab_to(page: Page, text: str) -> None:
+    """Press Tab until what has this text, or this label, is focused; its focus has to show."""
+    for _ in range(80):
+        await page.keyboard.press("Tab")
+        found, outlined = await page.evaluate(
+            """() => { const at = document.activeElement;
+            return [(at.labels?.[0] ?? at).textContent.trim(),
+              getComputedStyle(at).outlineStyle !== "none"]; }"""
+        )
+        if found.startswith(text):
+            assert outlined
+            return
+    raise AssertionError(f"no way to {text} by Tab")
