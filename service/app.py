@@ -240,7 +240,7 @@ def _runner_client(settings: Settings, bus: Bus, spans: Spans | None) -> RunnerC
 async def _is_sharded(pool: asyncpg.Pool) -> bool:
     with using_database():
         async with acquired(pool) as connection:
-            return await citus.is_present(connection)
+            return await citus.is_distributed(connection)
 
 
 def _responder(

@@ -81,7 +81,11 @@ class RequestBatcher:
     async def answer(self, pending: PendingRequest) -> OperationResult:
         """Run a request, alone or with others; raises what its operation raises for it."""
         if pending.operation.run_batch is not None:
-            node = await self._node(pending.claims.tenant_id)
+            tenant_id = pending.claims.tenant_id
+            node: int | None = ANY_NODE
+            if self._node_of is not None:
+                # Where a context names no tenant, nothing says where its rows are.
+                node = None if tenant_id is None else await self._node_of(tenant_id)
             if node is not None:
                 result = await self._batcher(pending.request, node).add(pending)
                 if result is not None:
@@ -89,12 +93,6 @@ class RequestBatcher:
         check_deadline(pending, self._wall_clock())
         async with self._connect() as connection:
             return await pending.operation.run(self._call(connection, pending))
-
-    async def _node(self, tenant_id: str | None) -> int | None:
-        """Return the node of a tenant; None where the context does not name the tenant."""
-        if self._node_of is None:
-            return ANY_NODE
-        return None if tenant_id is None else await self._node_of(tenant_id)
 
     def _batcher(
         self, request: Request, node: int

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 from nats.aio.msg import Msg
 
+from contracts.schedules import CreateInput
 from service.bus.client import NatsConnection
 from service.rules.planning import SlotCache
 from service.storage.engine import citus, clock
@@ -16,12 +18,15 @@ from service.storage.records import outbox
 from service.storage.schedules import sharded_changes, sharded_views, timer_sums
 from service.worker.maintenance import MaintenanceSettings, RepairReport, repair
 from service.worker.outbox_publisher import OutboxPublisher
+from tests.rehearsal.rehearsal import serving
 from tests.support.admin import operator
 from tests.support.bus_service import a_client
+from tests.support.command_line import command_line
 from tests.support.eventually import eventually
 from tests.support.host import Caller
 from tests.support.measured_dispatcher import WRITTEN, MeasuredDispatcher
 from tests.support.platform import TICK, install
+from tests.support.responders import clients, host
 
 TENANTS = [f"tenant-{n}" for n in range(12)]
 HOURLY = {"endpoint": TICK[1], "cron": "0 * * * *"}
@@ -148,6 +153,7 @@ async def test_reconciliation_looks_at_the_tenants_that_differ(
     settings = MaintenanceSettings(sharded=True)
     async with pool.acquire() as connection:
         now = await clock.read(connection)
+        assert await citus.is_distributed(connection)
         assert await timer_sums.differing_tenants(connection) == []
         await connection.execute(
             "DELETE FROM ext_scheduler.timers WHERE tenant_id = $1", TENANTS[0]
@@ -162,3 +168,24 @@ async def test_reconciliation_looks_at_the_tenants_that_differ(
         repaired = await repair(connection, now, settings, SlotCache())
         assert repaired == RepairReport(timers_added=2, timers_removed=2)
         assert await timer_sums.differing_tenants(connection) == []
+
+
+async def test_the_service_fires_a_schedule_and_publishes_its_events(
+    pool: asyncpg.Pool, database: str, nats_url: str, tmp_path: Path
+) -> None:
+    command_line(tmp_path, nats_url)  # which writes the keys
+    installed = await install(pool, materialised=TICK)
+    async with serving(tmp_path, database, nats_url) as runner, clients(nats_url) as (client,):
+        scheduler = host(client, installed)
+        made = await scheduler.create(CreateInput(endpoint=TICK[1], cron="* * * * *"))
+        assert made.schedule_id, made
+        await eventually(lambda: runner.calls, within=150)
+        (listed,) = (await scheduler.list()).schedules
+
+        async def finished() -> bool:
+            run = "SELECT status FROM ext_scheduler.runs ORDER BY slot LIMIT 1"
+            left = "SELECT count(*) FROM ext_scheduler.outbox WHERE type = 'schedule.created'"
+            return bool(await pool.fetchval(run) == "success" and not await pool.fetchval(left))
+
+        await eventually(finished)
+        assert listed.id == made.schedule_id

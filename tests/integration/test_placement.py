@@ -165,7 +165,9 @@ async def test_migrating_places_the_tables_where_the_extension_is_present(
                  RETURNS void LANGUAGE sql AS
                  'INSERT INTO pg_dist_partition VALUES (t::regclass, c)'"""
         )
+        assert not await citus.is_distributed(connection)
         await migrate(connection)
+        assert await citus.is_distributed(connection)
         placed = await connection.fetch("SELECT logicalrelid::text AS name FROM pg_dist_partition")
         names = {row["name"].rpartition(".")[2] for row in placed}
         wanted = {table.rpartition(".")[2] for table in (*citus.DISTRIBUTED, citus.ENDPOINTS)}

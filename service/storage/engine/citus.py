@@ -32,6 +32,11 @@ LOCAL = ("ext_scheduler.timers", "ext_scheduler.webhook_deliveries")
 
 PRESENT = "SELECT to_regclass('pg_dist_partition') IS NOT NULL"
 
+IS_DISTRIBUTED = """
+SELECT EXISTS (SELECT FROM pg_dist_partition p
+  WHERE p.logicalrelid = to_regclass('ext_scheduler.runs') AND p.partkey IS NOT NULL)
+"""
+
 PLATFORM = (
     "public.tenant_extension_install",
     "public.tenant_extension_install_config",
@@ -124,6 +129,11 @@ def placement(state: PlacementState) -> list[str]:
 async def is_present(connection: Connection) -> bool:
     """Return whether the database has the extension."""
     return await connection.fetchval(PRESENT) is True
+
+
+async def is_distributed(connection: Connection) -> bool:
+    """Return whether this service's tables are on several nodes, as ``migrate`` places them."""
+    return await is_present(connection) and await connection.fetchval(IS_DISTRIBUTED) is True
 
 
 def tenant_nodes(
