@@ -55,11 +55,12 @@ class RecordingRunner:
         late = received.received * 1000 > deadline
         status = None if late else status_for(key, context["attempt"])
         try:
-            if context["schedule_id"] == self.poison:
-                killed.set()
-                await asyncio.Event().wait()
             if (self._slow or is_slow(key)) and not late:
                 await asyncio.sleep(SLOWNESS_S)
+            if context["schedule_id"] == self.poison:
+                killed.set()
+            if killed.is_set():
+                await asyncio.Event().wait()  # until the end of the bridge
         except asyncio.CancelledError:
             self._record(received, None if late else UNANSWERED)
             raise
