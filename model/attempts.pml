@@ -105,12 +105,13 @@ inline release_job(r, waits_for_lease) {
 }
 
 inline forget() {
-    r = NONE; mine = 0; lost = 0; owns = 0; fires = 0; blocked = 0; result = OK; tries = 0; waits = 0
+    r = NONE; mine = 0; lost = 0; owns = 0; fires = 0; blocked = 0; result = OK; tries = 0; waits = 0; direct = 0
 }
 
 proctype Worker(byte w) {
     byte r, mine, result, tries;        /* mine: the fence of this attempt */
     bit lost, owns, fires, blocked, waits;
+    bit direct;                         /* claimed where it was planned */
 start:
     {
     end: do
@@ -161,7 +162,7 @@ start:
             holder[SCHEDULE(r)] = r; holder_fence[SCHEDULE(r)] = 1; held[SCHEDULE(r)] = 1; owns = 1;
             assert(!(owned[SIBLING(r)] && leased[SIBLING(r)] && status[SIBLING(r)] == RUNNING));
             status[r] = RUNNING; attempts[r] = 1; fence[r] = 1; leased[r] = 1; claimer[r] = w; owned[r] = 1;
-            mine = 1; tries = 1;
+            mine = 1; tries = 1; direct = 1;
             job[r] = PICKED; job_owner[r] = w; silent[r] = 0; delayed[r] = 0;
             blocked = !FIRES(SCHEDULE(r));
 #ifndef M_PLAN_EARLY_LOOK
@@ -328,7 +329,14 @@ write:  atomic {
                 leased[r] = 0; owned[r] = 0;
                 if
                 :: result == FAILED -> status[r] = QUEUED; waits = 0;
-                :: else -> status[r] = ENDED; accepted[r]++; assert(accepted[r] <= 1)
+                :: else ->
+                    status[r] = ENDED; accepted[r]++; assert(accepted[r] <= 1);
+                    /* The job of a run that was claimed when it was planned ends in this transaction.
+                       impl: service.storage.runs.queue.end_owned | service.storage.runs.queue.END_JOBS */
+                    if
+                    :: direct && JOB_IS_MINE(r) -> job[r] = ABSENT; job_owner[r] = NOBODY; silent[r] = 0; delayed[r] = 0
+                    :: else
+                    fi
                 fi;
                 if
                 :: outages > 0 -> outages--; goto write         /* the answer to COMMIT is lost */

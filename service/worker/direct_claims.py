@@ -19,7 +19,7 @@ from service.storage.engine.connection import Connection
 from service.storage.runs import invocations
 from service.storage.runs.direct_claims import ClaimedJob, DirectClaim
 from service.storage.runs.occurrences import Occurrence
-from service.storage.runs.queue import JobDelay
+from service.storage.runs.queue import JobDelay, JobEnd, OwnedJob
 from service.worker.firing import (
     ClaimedAttempt,
     ClaimTooLateError,
@@ -83,6 +83,7 @@ class ClaimBatch(Struct, kw_only=True):
                 lost=None,
                 now=now,
                 claimed_at_s=self.began_at_s,
+                job=OwnedJob(job.id, self.owner),
             )
             for job, invocation in zip(claimed, loaded, strict=True)
         }
@@ -139,7 +140,7 @@ class DirectClaims:
                 for tenant_id in batch.permits.values():
                     batch.limiter.release(tenant_id, 0.0)
 
-    async def _resume(self, attempt: ClaimedAttempt) -> JobDelay:
+    async def _resume(self, attempt: ClaimedAttempt) -> JobDelay | JobEnd:
         """Carry out an attempt without a permit if there is one now; else hand it back."""
         if not self._executor.limiter.try_acquire(attempt.run.tenant_id):
             return await self._executor.hand_back(attempt)

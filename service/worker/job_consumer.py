@@ -21,7 +21,7 @@ from service.storage.engine.acquire import acquired
 from service.storage.engine.connection import Connection
 from service.storage.engine.errors import is_refusal, is_unavailable
 from service.storage.runs import queue
-from service.storage.runs.queue import Job, JobDelay, JobPayload, UnreadablePayloadError
+from service.storage.runs.queue import Job, JobDelay, JobEnd, JobPayload, UnreadablePayloadError
 from service.worker.job_notifications import keep_listening
 from service.worker.outage import Outage
 
@@ -34,8 +34,8 @@ MAX_WRITE_ATTEMPTS = 6
 JobHandler = Callable[[JobPayload], Awaitable[JobDelay]]
 """Carries out a job; returns the delay before it may be claimed again, None to end it."""
 
-Work = Callable[[], Awaitable[JobDelay]]
-"""What carries out a job that is running."""
+Work = Callable[[], Awaitable[JobDelay | JobEnd]]
+"""What carries out a job that is running, and may have ended it."""
 
 
 class JobConsumerSettings(Struct, frozen=True, kw_only=True):
@@ -222,7 +222,7 @@ class JobConsumer:
         try:
             if delay is None:
                 await self._ends.add(id_)
-            else:
+            elif isinstance(delay, timedelta):
                 await self._releases.add((id_, delay))
         except Exception:
             # Another worker claims it when its heartbeat is old.

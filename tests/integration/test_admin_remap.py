@@ -13,7 +13,8 @@ from service.storage.engine import clock
 from service.storage.runs.occurrences import Occurrence, plan
 from service.storage.runs.queue import JobPayload
 from service.worker.firing import FiringSettings
-from service.worker.firing.attempt_store import AttemptStore, ClaimedAttempt
+from service.worker.firing.attempt import ClaimedAttempt
+from service.worker.firing.attempt_store import AttemptStore
 from tests.support.admin import Admin, register
 from tests.support.host import Caller, dispatcher
 from tests.support.platform import Installed

@@ -17,7 +17,8 @@ from service.storage.engine import clock
 from service.storage.engine.connection import Connection
 from service.storage.runs.queue import JobPayload
 from service.worker.firing import FiringSettings
-from service.worker.firing.attempt_store import AttemptResult, AttemptStore, ClaimedAttempt
+from service.worker.firing.attempt import AttemptResult, ClaimedAttempt
+from service.worker.firing.attempt_store import AttemptStore
 from service.worker.planner import PlannerSettings, plan_due
 from tests.support.admin import Admin, operator, register
 from tests.support.host import Caller, dispatcher, read

@@ -15,20 +15,21 @@ from service.flow_control.fair_limiter import FairLimiter
 from service.rules.planning import PlanningRules, SlotCache
 from service.runtime.metrics import Metrics
 from service.storage.runs import occurrences
-from service.storage.runs.queue import JobPayload
+from service.storage.runs.queue import JobEnd, JobPayload
 from service.worker.direct_claims import ClaimBatch, DirectClaims
 from service.worker.firing import FiringSettings
 from service.worker.job_consumer import JobConsumer, JobConsumerSettings
 from service.worker.planner import PlannerSettings, plan_due
 from service.worker.runner_client import RunnerClient
 from service.worker.worker import Worker, WorkerSettings
+from tests.integration.test_firing_isolation import refuse
 from tests.support import schedule_rows
 from tests.support.eventually import eventually
 from tests.support.faulty_proxy import Disturbance, FaultyProxy, faulty_proxy
 from tests.support.firing_stack import SLOT, Stack, firing_stack
 from tests.support.firing_stack import job as job_of
 from tests.support.keys import WORKER_KEY
-from tests.support.runner_double import ReceivedCall
+from tests.support.runner_double import ReceivedCall, status
 
 JOBS = """
 SELECT r.status, r.attempts, r.fence, r.worker, q.status::text AS job, q.queue_manager_id AS owner
@@ -85,10 +86,52 @@ async def test_a_planned_run_is_written_as_claimed(stack: Stack) -> None:
         run["started_at"],
     )
     assert run["lease_until"] == stack.clock.now + stack.settings.lease
-    assert await stack.executor.execute(attempt) is None
+    assert await stack.executor.execute(attempt) is JobEnd.WRITTEN
     assert (await stack.run(job))["status"] == "success"
     assert len(stack.runner.calls) == 1
     assert await stack.pool.fetchval("SELECT count(*) FROM ext_scheduler.active_runs") == 0
+    assert await left_jobs(stack) == 0
+
+
+async def left_jobs(stack: Stack) -> int:
+    count: int = await stack.pool.fetchval("SELECT count(*) FROM ext_scheduler.pgqueuer")
+    return count
+
+
+async def test_a_run_that_waits_for_a_retry_keeps_its_job(stack: Stack) -> None:
+    claims = batch(stack)
+    (job,) = await planned(stack, claims)
+    stack.runner.script = status(500)
+    (attempt,) = claims.attempts.values()
+    assert await stack.executor.execute(attempt) == timedelta(seconds=5)
+    assert (await stack.run(job))["status"] == "queued"
+    assert await left_jobs(stack) == 1
+
+
+async def test_a_stale_attempt_leaves_the_job_to_its_new_owner(stack: Stack) -> None:
+    claims = batch(stack)
+    await planned(stack, claims)
+    await stack.pool.execute("UPDATE ext_scheduler.runs SET fence = fence + 1")
+    await stack.pool.execute("UPDATE ext_scheduler.pgqueuer SET queue_manager_id = $1", uuid4())
+    (attempt,) = claims.attempts.values()
+    assert await stack.executor.execute(attempt) is None
+    assert await left_jobs(stack) == 1
+
+
+async def test_a_job_that_the_database_refuses_to_end_does_not_spoil_the_results(
+    stack: Stack,
+) -> None:
+    claims = batch(stack)
+    of = await planned(stack, claims, 5)
+    refused = next(iter(claims.attempts))
+    await refuse(stack.pool, "DELETE", "pgqueuer", f"OLD.id = {refused}")
+    done = await asyncio.gather(*map(stack.executor.execute, claims.attempts.values()))
+    assert dict(zip(claims.attempts, done, strict=True)) == {
+        id_: None if id_ == refused else JobEnd.WRITTEN for id_ in claims.attempts
+    }
+    assert {(await stack.run(job))["status"] for job in of} == {"success"}
+    assert await stack.events() == ["run.succeeded"] * 5
+    assert await left_jobs(stack) == 1
 
 
 async def test_a_tenant_gets_its_share_and_the_rest_waits_in_the_queue(stack: Stack) -> None:

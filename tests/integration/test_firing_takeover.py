@@ -10,7 +10,8 @@ import pytest
 
 from service.rules.outcomes import CallOutcome
 from service.rules.planning import SlotCache
-from service.worker.firing.attempt_store import AttemptResult, AttemptStore, ClaimedAttempt
+from service.worker.firing.attempt import AttemptResult, ClaimedAttempt
+from service.worker.firing.attempt_store import AttemptStore
 from service.worker.planner import PlannerSettings, plan_due
 from tests.support.eventually import eventually
 from tests.support.firing_stack import SLOT, Stack, firing_stack

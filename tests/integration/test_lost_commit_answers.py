@@ -9,9 +9,11 @@ import pytest
 
 from service.runtime.metrics import Metrics
 from service.storage.engine import clock
-from service.storage.runs.queue import JobDelay, JobPayload
+from service.storage.runs.queue import JobDelay, JobEnd, JobPayload
+from service.worker.firing import ClaimedAttempt
 from service.worker.job_consumer import JobConsumer, JobConsumerSettings
 from service.worker.planner import Planner
+from tests.integration.test_direct_claims import batch, planned
 from tests.support import schedule_rows
 from tests.support.eventually import eventually
 from tests.support.faulty_proxy import Disturbance, FaultyProxy, faulty_proxy
@@ -35,8 +37,10 @@ async def stack(proxy: FaultyProxy, nats_url: str) -> AsyncIterator[Stack]:
         yield stack
 
 
-async def executed(stack: Stack, proxy: FaultyProxy, job: JobPayload, answer: Script) -> JobDelay:
-    """Execute a job; the answers to COMMIT are lost from its call on, until one was."""
+async def executed(
+    stack: Stack, proxy: FaultyProxy, work: JobPayload | ClaimedAttempt, answer: Script
+) -> JobDelay | JobEnd:
+    """Execute an attempt; the answers to COMMIT are lost from its call on, until one was."""
 
     async def disturbed(call: ReceivedCall) -> Response:
         proxy.disturb(Disturbance.LOST_COMMITS)
@@ -46,7 +50,7 @@ async def executed(stack: Stack, proxy: FaultyProxy, job: JobPayload, answer: Sc
         return proxy.answers_lost > 0
 
     stack.runner.script = disturbed
-    execution = asyncio.create_task(stack.executor.execute(job))
+    execution = asyncio.create_task(stack.executor.execute(work))
     await eventually(lost)
     proxy.disturb(Disturbance.NONE)
     return await execution
@@ -74,6 +78,19 @@ async def test_a_run_that_ended_is_written_once(stack: Stack, proxy: FaultyProxy
     run = await stack.run(job)
     assert (run["status"], run["attempts"], len(stack.runner.calls)) == ("success", 1, 1)
     assert await stack.events() == ["run.succeeded"]
+
+
+async def test_a_job_that_ended_with_its_run_is_not_missed(
+    stack: Stack, proxy: FaultyProxy
+) -> None:
+    claims = batch(stack)
+    (job,) = await planned(stack, claims)
+    (attempt,) = claims.attempts.values()
+    ok = answering(b'{"status":200,"headers":{}}')
+    assert await executed(stack, proxy, attempt, ok) is None  # as its end is not known
+    assert (await stack.run(job))["status"] == "success"
+    assert await stack.events() == ["run.succeeded"]
+    assert await stack.pool.fetchval("SELECT count(*) FROM ext_scheduler.pgqueuer") == 0
 
 
 async def test_a_run_whose_claim_was_not_answered_is_called_at_once(

@@ -1,10 +1,12 @@
 """What one occurrence writes, from its timer to its published event."""
 
+import asyncio
+
 import asyncpg
 import pytest
 
 from service.rules.planning import SlotCache
-from service.storage.runs import queue
+from service.storage.runs.queue import JobEnd
 from service.worker.outbox_publisher import OutboxPublisher
 from service.worker.planner import PlannerSettings, plan_due
 from tests.integration.test_direct_claims import batch
@@ -56,13 +58,11 @@ async def test_an_occurrence_writes_ten_rows(only_connection: asyncpg.Pool, nats
 
 
 async def fire(stack: Stack) -> None:
-    """Plan and claim, call, write the results, end the jobs, publish the events."""
+    """Plan and claim, call, write the results and end the jobs, publish the events."""
     claims = batch(stack)
     async with stack.pool.acquire() as connection:
         await plan_due(connection, stack.clock.now, PlannerSettings(), SlotCache(), claims)
     assert len(claims.attempts) == COUNT
-    for attempt in claims.attempts.values():
-        assert await stack.executor.execute(attempt) is None
-    async with stack.pool.acquire() as connection:
-        await queue.end(connection, list(claims.attempts), claims.owner)
+    done = await asyncio.gather(*map(stack.executor.execute, claims.attempts.values()))
+    assert set(done) == {JobEnd.WRITTEN}
     assert await OutboxPublisher(stack.pool, stack.client).publish_batch() == COUNT

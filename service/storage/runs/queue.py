@@ -8,6 +8,7 @@ own. And it logs each job that it enqueues, in a table with five indexes that no
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from enum import Enum
 from typing import TypeAlias
 from uuid import UUID
 
@@ -128,6 +129,12 @@ JobDelay: TypeAlias = timedelta | None
 """What becomes of a job: None ends it, else it is released and may be claimed after the delay."""
 
 
+class JobEnd(Enum):
+    """That a job needs no end of its own: it was ended with the result of its run."""
+
+    WRITTEN = "written"
+
+
 class UnreadablePayloadError(Exception):
     """A job's payload is not ours: another program enqueued the job."""
 
@@ -143,6 +150,13 @@ class NewJob(Struct, frozen=True):
     priority: int = 0
     delay: timedelta = timedelta(0)
     owner: UUID | None = None
+
+
+class OwnedJob(Struct, frozen=True):
+    """A job that its owner has claimed."""
+
+    id: int
+    owner: UUID
 
 
 class Job(Struct, frozen=True):
@@ -245,6 +259,12 @@ async def held(connection: Connection, owner: UUID, known: Sequence[int]) -> lis
 async def end(connection: Connection, ids: Sequence[int], owner: UUID) -> None:
     """End jobs that are still the owner's."""
     await connection.execute(END_JOBS, ids, owner)
+
+
+async def end_owned(connection: Connection, jobs: Sequence[OwnedJob]) -> None:
+    """End jobs that are still their owners', within the connection's transaction."""
+    for owner in {job.owner for job in jobs}:
+        await end(connection, [job.id for job in jobs if job.owner == owner], owner)
 
 
 async def release(

@@ -15,6 +15,7 @@ from service.storage.runs.attempts import (
     keep,
     release_schedules,
 )
+from service.storage.runs.queue import OwnedJob
 
 EXTEND_ACTIVE_RUNS = """
 UPDATE ext_scheduler.active_runs a SET held_until = e.held_until
@@ -71,6 +72,8 @@ class RunUpdate(Struct, frozen=True, kw_only=True):
     disable: bool = False
     handed_back: bool = False
     """Whether the attempt made no call: it does not count, and the run may be claimed at once."""
+    job: OwnedJob | None = None
+    """The job that ends with the run, in the same transaction; None where it is ended after it."""
 
     @property
     def schedule(self) -> tuple[str, UUID]:

@@ -8,7 +8,7 @@ from logging import getLogger
 from time import monotonic
 
 import asyncpg
-from msgspec import Struct, structs
+from msgspec import structs
 
 from service.rules.outcomes import CallOutcome, retry_at
 from service.runtime.logs import fields
@@ -16,11 +16,12 @@ from service.storage.engine import clock
 from service.storage.engine.acquire import acquired, index_only_transaction
 from service.storage.engine.connection import Connection
 from service.storage.engine.errors import is_refusal, is_unavailable
-from service.storage.runs import attempts, invocations, results, retry_bounds
+from service.storage.runs import attempts, invocations, queue, results, retry_bounds
 from service.storage.runs.attempts import WORKER_LOST, ClaimRequest, RunKey, RunRecord
 from service.storage.runs.invocations import Invocation
 from service.storage.runs.queue import JobDelay, JobPayload
 from service.storage.runs.updates import RunUpdate, lock_active_runs, write_updates
+from service.worker.firing.attempt import AttemptResult, ClaimedAttempt
 from service.worker.firing.settings import TIMEOUT_STEP_S, FiringSettings
 
 log = getLogger(__name__)
@@ -35,46 +36,8 @@ CLAIM_RETRY_DELAYS_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 WRITE_RETRY_DELAYS_S = (0.1, 0.2, 0.5, 1.0, 2.0, 2.0, 4.0, 4.0)
 
 
-class ClaimedAttempt(Struct, frozen=True):
-    """An attempt of this worker.
-
-    ``owns_slot`` is False while another run of the schedule is running or waits for its retry.
-    ``lost`` is the error that the run can only end with, None where it may be called. ``now`` is
-    the database's time of the claim, ``claimed_at_s`` the monotonic seconds of that moment.
-    """
-
-    run: RunRecord
-    owns_slot: bool
-    invocation: Invocation
-    lost: str | None
-    now: datetime
-    claimed_at_s: float
-
-
 class ClaimTooLateError(Exception):
     """A claim took so long, for a lock or a slow database, that no call may follow it."""
-
-
-class AttemptResult(Struct, frozen=True, kw_only=True):
-    """How an attempt ended; ``outcome`` is None for a run that was skipped, for ``reason``."""
-
-    attempt: ClaimedAttempt
-    outcome: CallOutcome | None = None
-    status: str = "error"
-    reason: str | None = None
-    duration_ms: int | None = None
-    disable: bool = False
-    request_id: str | None = None
-    refused: bool = False
-    """Whether the database has refused the result: the run record alone is written."""
-    handed_back: bool = False
-    """Whether the claim came too late to call: the attempt does not count."""
-
-    @property
-    def retriable(self) -> bool:
-        """Whether a further attempt may help."""
-        outcome = self.outcome
-        return outcome is not None and outcome.error is not None and not outcome.final
 
 
 def classify_run(
@@ -190,7 +153,7 @@ class AttemptStore:
                 return await self._write(ended)
             except Exception as error:
                 if len(ended) == 1 and is_refusal(error) and not ended[0].refused:
-                    return await self.write([_refused(ended[0], error)])
+                    return await self.write([_with_less(ended[0], error)])
                 if delay_s is None or not is_unavailable(error):
                     raise
                 log.warning("retrying result write: %r", error)
@@ -213,6 +176,10 @@ class AttemptStore:
                     [update for update in updates if update.run.key in written],
                     now,
                     self._settings.failures,
+                )
+                await queue.end_owned(
+                    connection,
+                    [update.job for update in updates if update.job and update.run.key in written],
                 )
                 unwritten = [update for update in updates if update.run.key not in written]
                 waiting = await _written_before(connection, unwritten)
@@ -238,8 +205,9 @@ class AttemptStore:
                 error=run.error,
                 handed_back=True,
             )
+        job = result.attempt.job
         if outcome is None:
-            return RunUpdate(run=run, status=result.status, now=now, error=result.reason)
+            return RunUpdate(run=run, status=result.status, now=now, error=result.reason, job=job)
         retry = None
         if result.retriable:
             chance, next_slot = self._random.random(), bounds[run.key].next_slot
@@ -256,6 +224,7 @@ class AttemptStore:
             error=outcome.error,
             recorded=retry is None and not result.refused,
             disable=result.disable,
+            job=job if retry is None else None,
         )
 
 
@@ -283,9 +252,12 @@ async def _written_before(
     return waiting
 
 
-def _refused(result: AttemptResult, error: Exception) -> AttemptResult:
-    """Return the end of a run whose result the database refuses: the least that can be written."""
-    run = result.attempt.run
+def _with_less(result: AttemptResult, error: Exception) -> AttemptResult:
+    """Return a result that the database refuses: without its job, then the least of a run's end."""
+    run, job = result.attempt.run, result.attempt.job
+    if job is not None:
+        log.warning("result refused by the database, perhaps over job %d: %r", job.id, error)
+        return structs.replace(result, attempt=structs.replace(result.attempt, job=None))
     log.error("result refused by the database: %r", error, extra=fields(run=run.id))
     return structs.replace(
         result, outcome=CallOutcome(error=RESULT_REFUSED, final=True), disable=False, refused=True

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from logging import INFO, getLogger
 from time import monotonic
-from typing import Any
+from typing import Any, overload
 
 import asyncpg
 
@@ -18,9 +18,10 @@ from service.runtime.metrics import Metrics
 from service.storage.engine import clock
 from service.storage.engine.errors import is_refusal, is_unavailable
 from service.storage.runs.attempts import RunRecord
-from service.storage.runs.queue import JobDelay, JobPayload
+from service.storage.runs.queue import JobDelay, JobEnd, JobPayload
 from service.storage.runs.updates import RunUpdate
-from service.worker.firing.attempt_store import AttemptResult, AttemptStore, ClaimedAttempt
+from service.worker.firing.attempt import AttemptResult, ClaimedAttempt
+from service.worker.firing.attempt_store import AttemptStore
 from service.worker.firing.decision import EndWithoutCall, decide
 from service.worker.firing.settings import TIMEOUT_STEP_S, FiringSettings
 from service.worker.runner_client import RunnerCall, RunnerClient
@@ -76,7 +77,13 @@ class RunExecutor:
         """Return for how many more runs there are permits, for one tenant or another."""
         return 0 if self.stopping or not self._client.connected else self.limiter.room
 
-    async def execute(self, work: JobPayload | ClaimedAttempt) -> JobDelay:
+    @overload
+    async def execute(self, work: JobPayload) -> JobDelay: ...
+
+    @overload
+    async def execute(self, work: ClaimedAttempt) -> JobDelay | JobEnd: ...
+
+    async def execute(self, work: JobPayload | ClaimedAttempt) -> JobDelay | JobEnd:
         """Carry out an attempt of a run; return what becomes of the job.
 
         An attempt that was claimed already comes with a permit of its tenant.
@@ -101,7 +108,7 @@ class RunExecutor:
             return result
         return self._account(result, await self._writes.add(result))
 
-    async def hand_back(self, attempt: ClaimedAttempt) -> JobDelay:
+    async def hand_back(self, attempt: ClaimedAttempt) -> JobDelay | JobEnd:
         """Hand back an attempt that begins no call, uncounted; return what becomes of the job."""
         result = AttemptResult(attempt=attempt, handed_back=True)
         return self._account(result, await self._writes.add(result))
@@ -180,7 +187,7 @@ class RunExecutor:
             return run.slot
         return start_of(run.schedule_id, run.slot, run.next_slot, self._settings.spread)
 
-    def _account(self, result: AttemptResult, update: RunUpdate | None) -> JobDelay:
+    def _account(self, result: AttemptResult, update: RunUpdate | None) -> JobDelay | JobEnd:
         run = result.attempt.run
         if update is None:
             log.warning("stale attempt discarded", extra=fields(run=run.id, attempt=run.attempts))
@@ -196,7 +203,7 @@ class RunExecutor:
         self._metrics.record_run_finished(run.trigger, update.status)
         if update.recorded:
             self._on_finished()
-        return None
+        return None if update.job is None else JobEnd.WRITTEN
 
 
 def _log_fields(update: RunUpdate, request_id: str | None) -> dict[str, dict[str, Any]]:
