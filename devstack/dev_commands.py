@@ -57,7 +57,10 @@ def fire(schedule: str) -> None:
 async def _fire(state: DevState, schedule: str) -> None:
     async with administration(state) as admin:
         schedule_id = await find_schedule(admin, state, schedule)
+        before = await admin("runHistory", RunHistoryInput(schedule_id=schedule_id))
         started = await admin("runNow", RunNowInput(schedule_id))
+        if any(run.id == started.run_id for run in before.runs):
+            print("this is the run of this minute, which was fired before: there is one a minute")
         run = await _wait_for_end(admin, schedule_id, started.run_id)
     print(f"run {run.id}: {run.status}, attempt {run.attempts}, {run.duration_ms} ms")
     answer = await recorded_answer(state, run)
