@@ -61,6 +61,10 @@ COMMANDS = MappingProxyType(
             "service.cli.nats_users:nats_users",
             "Print a NATS user for each Runner: `runners.conf`, which `nats.conf` can include.",
         ),
+        "cells": LazyCommand(
+            "service.cli.cells:cells_program",
+            "Assign tenants to cells, each with its database, and move them.",
+        ),
         "cron": LazyCommand(
             "service.cli.cron:cron",
             "Explain a cron expression and list its next slots.",
