@@ -6,7 +6,6 @@ that are explained in ``explained.json`` change nothing that anybody could see.
 
 import argparse
 import json
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -20,6 +19,7 @@ from tests.mutation.mutants import Mutant, mutants
 from tests.mutation.targets import Target, targets
 from tests.mutation.tried import Fate, try_all
 from tests.support.sources import ROOT
+from tests.support.tested_commit import tested_commit
 
 PROOF = ROOT / "docs" / "proof" / "mutation.json"
 EXPLAINED = Path(__file__).parent / "explained.json"
@@ -33,18 +33,14 @@ def main() -> int:
     options.add_argument("--seed", type=int, default=1, help="which share")
     options.add_argument("--proof", action="store_true", help=f"write {PROOF.name}")
     chosen = options.parse_args()
-    results = {
-        target.module: mutate(target, chosen.share, chosen.seed)
-        for target in targets()
-        if not chosen.modules or any(part in target.module for part in chosen.modules)
-    }
-    if chosen.proof:
-        write(results, chosen.share, chosen.seed)
-    unexplained = [
-        module
-        for module, result in results.items()
-        if len(result["survived"]) > explained(module, result)
-    ]
+    unexplained = 0
+    for target in targets():
+        if chosen.modules and not any(part in target.module for part in chosen.modules):
+            continue
+        result = mutate(target, chosen.share, chosen.seed)
+        unexplained += len(result["survived"]) - explained(target.module, result)
+        if chosen.proof:
+            write(target.module, result, chosen.share, chosen.seed)
     return 1 if unexplained else 0
 
 
@@ -87,13 +83,17 @@ def described(module: Path, mutant: Mutant) -> str:
     return f"{lines[mutant.line - 1].strip()} | {mutant.what}"
 
 
-def write(results: dict[str, dict[str, Any]], share: float, seed: int) -> None:
-    """Write the results, those of modules that were left out kept as they were."""
+def write(module: str, result: dict[str, Any], share: float, seed: int) -> None:
+    """Write the results of a module, those of the others kept as they were."""
     document: dict[str, Any] = {"modules": {}}
     if PROOF.exists():
         document = json.loads(PROOF.read_text())
-    for module, result in results.items():
-        document["modules"][module] = {**result, "commit": commit(), "share": share, "seed": seed}
+    document["modules"][module] = {
+        **result,
+        "commit": tested_commit(),
+        "share": share,
+        "seed": seed,
+    }
     document["modules"] = dict(sorted(document["modules"].items()))
     document["groups"] = groups(document["modules"])
     PROOF.write_bytes(msgspec.json.format(msgspec.json.encode(document)) + b"\n")
@@ -114,12 +114,6 @@ def groups(modules: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
             "killed_percent": round(100 * (1 - survived / max(tried - without_effect, 1)), 1),
         }
     return counted
-
-
-def commit() -> str:
-    """Return the commit that was tested; with a mark where files are changed."""
-    words = ["git", "describe", "--always", "--abbrev=12", "--dirty", "--exclude=*"]
-    return subprocess.run(words, check=False, capture_output=True, text=True).stdout.strip()
 
 
 if __name__ == "__main__":

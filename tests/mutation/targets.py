@@ -57,6 +57,41 @@ def _own_first(last: str, tests: list[str]) -> list[str]:
     return sorted(near, key=lambda test: (f"test_{last}.py" not in test, last not in test))
 
 
+PLANNER = ("planner", "changed_timing", "clock_ahead", "direct_claims", "fairness")
+CONSUMER = ("consumer", "queue_share", "lost_commit_answers", "firing_takeover")
+FIRING = ("firing_calls", "claimed_attempts", "firing_retries", "firing_takeover", "failures")
+CLAIMS = ("direct_claims", "firing_calls", "claimed_attempts")
+WORKERS = {
+    "service/worker/planner.py": PLANNER,
+    "service/worker/timer_plan.py": PLANNER,
+    "service/worker/job_consumer.py": CONSUMER,
+    "service/worker/direct_claims.py": CLAIMS,
+    "service/worker/firing/attempt_store.py": FIRING,
+    "service/worker/firing/decision.py": (*FIRING, "firing_isolation"),
+    "service/worker/firing/run_executor.py": (*FIRING, "firing_isolation"),
+    "service/storage/schedules/timers.py": PLANNER,
+    "service/storage/schedules/firing_state.py": PLANNER,
+    "service/storage/runs/occurrences.py": PLANNER,
+    "service/storage/runs/queue.py": (*CONSUMER, "queue_listener"),
+    "service/storage/runs/direct_claims.py": CLAIMS,
+    "service/storage/runs/attempts.py": ("claimed_attempts", *FIRING),
+    "service/storage/runs/results.py": FIRING,
+    "service/storage/runs/retry_bounds.py": ("firing_retries", *FIRING),
+    "service/storage/runs/updates.py": FIRING,
+}
+"""The planner, the consumer, firing and their statements, with the tests on a real database."""
+UNIT_TESTS = {"service/worker/timer_plan.py": ("tests/unit/test_planning.py",)}
+
+
+def workers() -> list[Target]:
+    """Return the modules of the worker that fire, and their statements."""
+    found = []
+    for module, names in WORKERS.items():
+        tests = [f"tests/integration/test_{name}.py" for name in dict.fromkeys(names)]
+        found.append(Target(module, (*UNIT_TESTS.get(module, ()), *tests), "workers"))
+    return found
+
+
 def targets() -> list[Target]:
     """Return all modules that are mutated."""
-    return [target for target in rules() if target.tests]
+    return [target for target in [*rules(), *workers()] if target.tests]

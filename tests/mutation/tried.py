@@ -4,11 +4,14 @@ The functions of the loaded module are given the code of the mutant's: whoever h
 runs that. So a mutant costs what its tests take until the first one fails, and nothing else.
 """
 
+import asyncio
+import itertools
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from types import FunctionType, ModuleType
 from typing import Any
@@ -17,10 +20,16 @@ import pytest
 from _pytest.main import pytest_runtestloop as run_collected
 from hypothesis import is_hypothesis_test, settings
 
+from devstack.embedded import Postgres, embedded_postgres
 from tests.mutation.mutants import Mutant
+from tests.support.sources import ROOT
 
 EXAMPLES = 30
 """Of each property; they are tried after all other tests."""
+MOST_SAID = 2_000
+"""Characters about a test that fails without a mutant."""
+NAMES_OF_ONE = 1_000
+"""How many databases the tests of one mutant may make."""
 
 
 class Fate(StrEnum):
@@ -49,15 +58,45 @@ class _Trial:
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         items.sort(key=lambda item: is_hypothesis_test(getattr(item, "obj", None)))
 
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            sys.stderr.write(f"{report.nodeid}: {report.longreprtext}\n"[:MOST_SAID])
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        began = time.monotonic()
-        healthy = _run(session, None, None, 900)
-        assert healthy is Fate.SURVIVED, f"the tests of {self._name} fail without a mutant"
-        limit_s = 20 + 5 * (time.monotonic() - began)
-        for mutant in self._mutants:
-            self._on_fate(mutant, _run(session, sys.modules[self._name], mutant, limit_s))
+        with _shared_database(session):
+            began = time.monotonic()
+            healthy = _run(session, None, None, 900)
+            assert healthy is Fate.SURVIVED, f"the tests of {self._name} fail without a mutant"
+            limit_s = 60 + 3 * (time.monotonic() - began)
+            for mutant in self._mutants:
+                self._on_fate(mutant, _run(session, sys.modules[self._name], mutant, limit_s))
         return True
+
+
+@contextmanager
+def _shared_database(session: pytest.Session) -> Iterator[None]:
+    """Run one database server for the tests of all mutants, where any needs one.
+
+    Each child goes on with names of its own: one that was ended leaves its databases behind.
+    """
+    if not any("postgres" in getattr(item, "fixturenames", ()) for item in session.items):
+        yield
+        return
+    fixtures: Any = session.config.pluginmanager.get_plugin(str(ROOT / "tests" / "conftest.py"))
+    with embedded_postgres(settings={"autovacuum": "off"}) as server:
+        asyncio.run(fixtures.make_template(server))
+
+        @contextmanager
+        def shared(*_arguments: object, **_options: object) -> Iterator[Postgres]:
+            fixtures.numbers = itertools.count(os.getpid() * NAMES_OF_ONE)
+            yield server
+
+        async def made(_server: Postgres) -> None:
+            return
+
+        fixtures.embedded_postgres, fixtures.make_template = shared, made
+        yield
 
 
 def try_all(
@@ -93,7 +132,8 @@ def _judge(session: pytest.Session, module: ModuleType | None, mutant: Mutant | 
     os.setpgid(0, 0)
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 1)
-    os.dup2(nothing, 2)
+    if mutant is not None:
+        os.dup2(nothing, 2)
     try:
         if module is not None and mutant is not None:
             _change(module, mutant.source)

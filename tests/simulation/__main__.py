@@ -8,7 +8,7 @@ status is 1 on any violation, and the command that repeats its world is printed.
 import argparse
 import asyncio
 import logging
-import subprocess
+import os
 import sys
 import time
 from collections import Counter
@@ -24,9 +24,11 @@ from tests.simulation.machine import WorldSize, run_world
 from tests.simulation.oracle import Fate
 from tests.simulation.planted import PLANTED, Plant
 from tests.simulation.process import make_task
+from tests.simulation.seeded import with_stable_hashes
 from tests.simulation.simulated_clock import SHADOW, SimulatedLoop
 from tests.simulation.violations import Tally, ViolationKind
 from tests.support.sources import ROOT
+from tests.support.tested_commit import tested_commit
 
 TEMPLATE = "simulated_template"
 LARGE = 20_000
@@ -38,6 +40,7 @@ TRACED = 200
 
 def main() -> int:
     """Run; return the exit status."""
+    with_stable_hashes()
     options = argparse.ArgumentParser(prog="make simulate", description=__doc__)
     options.add_argument("--slots", type=int, default=1_000_000, help="slots to fire in all")
     options.add_argument("--seed", type=int, default=int(time.time()) % 1_000_000_000)
@@ -71,6 +74,7 @@ def main() -> int:
 def run(seed: int, slots: int, size: WorldSize, planted: str | None = None) -> dict[str, Any]:
     """Run worlds with a planted fault, or none; return the results."""
     plant = PLANTED[planted]() if planted else Plant()
+    plant.name = planted
     with plant.active(), asyncio.Runner(loop_factory=SimulatedLoop) as runner:
         runner.get_loop().set_task_factory(make_task)  # type: ignore[arg-type]  # a generic one
         document: dict[str, Any] = runner.run(simulate(seed, slots, size, plant))
@@ -87,7 +91,8 @@ def found_in(seed: int, planted: str) -> list[str]:
 
 async def simulate(seed: int, slots: int, size: WorldSize, plant: Plant) -> dict[str, Any]:
     """Run world after world, each with the next seed; return the results."""
-    began, counts, violations, worlds = time.monotonic(), Counter[str](), Counter[str](), 0
+    began, began_cpu, worlds = time.monotonic(), _processor_s(), 0
+    counts, violations, digests = Counter[str](), Counter[str](), list[str]()
     with (
         private_directory() as directory,
         embedded_postgres(directory / "postgres", settings={"autovacuum": "off"}) as postgres,
@@ -104,24 +109,27 @@ async def simulate(seed: int, slots: int, size: WorldSize, plant: Plant) -> dict
             await _execute(postgres.dsn, f"DROP DATABASE {database} WITH (FORCE)")
             counts.update(tally.counts)
             violations.update(found.kind.value for found in tally.violations)
-            _report(seed + worlds, size, tally, trace)
+            digests.append(f"{tally.digest:08x}")
+            _report(seed + worlds, size, plant.name, tally, trace)
             worlds += 1
             elapsed_s = time.monotonic() - began
             print(
                 f"{worlds} worlds, {decided(counts):,} slots, {fired(counts):,} of them fired,"
-                f" {elapsed_s:.0f} s",
+                f" {elapsed_s:.0f} s, digest {tally.digest:08x}",
                 flush=True,
             )
     for name, count in sorted(counts.items()):
         print(f"  {count:10,}  {name}")
     return {
         "seed": seed,
-        "commit": _commit(),
+        "commit": tested_commit(),
         "worlds": worlds,
         "schedules_of_a_world": size.schedules,
         "slots": decided(counts),
         "fired": fired(counts),
         "seconds": round(elapsed_s),
+        "processor_seconds": round(_processor_s() - began_cpu),
+        "digests": digests,
         "counts": {name: count for name, count in sorted(counts.items()) if count},
         "violations": {kind.value: violations[kind.value] for kind in ViolationKind},
     }
@@ -137,7 +145,15 @@ def fired(counts: Counter[str]) -> int:
     return sum(counts[f"slot: {fate.value}"] for fate in (Fate.FIRED, Fate.CAUGHT_UP))
 
 
-def _report(seed: int, size: WorldSize, tally: Tally, trace: list[str]) -> None:
+def _processor_s() -> float:
+    """Return the processor time of this process, and of the servers that have ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def _report(
+    seed: int, size: WorldSize, planted: str | None, tally: Tally, trace: list[str]
+) -> None:
     if not tally.violations:
         return
     for line in trace[-TRACED:]:
@@ -148,7 +164,7 @@ def _report(seed: int, size: WorldSize, tally: Tally, trace: list[str]) -> None:
             print(f"VIOLATION {kind.value} ({len(of_kind)}): {found.about[:400]}")
     print(
         f"repeat: python -m tests.simulation --seed {seed} --schedules {size.schedules}"
-        f" --world {size.slots} --slots 1",
+        f" --world {size.slots} --slots 1{f' --plant {planted}' if planted else ''}",
         flush=True,
     )
 
@@ -169,12 +185,6 @@ async def _execute(server: str, statement: str) -> None:
         await connection.execute(statement)
     finally:
         await connection.close()
-
-
-def _commit() -> str:
-    """Return the commit that was tested; with a mark where files are changed."""
-    words = ["git", "describe", "--always", "--abbrev=12", "--dirty", "--exclude=*"]
-    return subprocess.run(words, check=False, capture_output=True, text=True).stdout.strip()
 
 
 if __name__ == "__main__":

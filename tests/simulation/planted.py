@@ -22,6 +22,7 @@ class Plant:
     """
 
     def __init__(self, pattern: str = "", replacement: str = "", schema: str = "") -> None:
+        self.name: str | None = None
         self.struck = 0
         self.schema = schema
         self._pattern = re.compile(pattern) if pattern else None

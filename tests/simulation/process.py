@@ -7,7 +7,7 @@ between has no effect that anybody else could see.
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from contextvars import ContextVar
 from datetime import timedelta
 from enum import StrEnum
@@ -18,7 +18,7 @@ import asyncpg
 import msgspec
 from msgspec import Struct
 
-from service.bus.client import NatsConnection
+from service.bus.client import NatsConnection, OnMessage
 from service.rules.planning import PlanningRules
 from service.runtime.metrics import Metrics
 from service.storage.engine.connect import SET_UP, SessionSettings, session_defaults
@@ -30,6 +30,7 @@ from service.worker.planner import PlannerSettings
 from service.worker.runner_client import RunnerClient
 from service.worker.worker import Worker, WorkerSettings
 from tests.simulation.simulated_clock import SEARCH_PATH
+from tests.simulation.turns import Turns
 from tests.support.keys import WORKER_KEY
 
 T = TypeVar("T")
@@ -39,6 +40,9 @@ KEPT = Retention(runs=FOR_EVER, audit=FOR_EVER)
 RULES = PlanningRules()
 OWNER = re.compile(r"queue_manager_id = \$(\d+)")
 _owner: ContextVar["Process | None"] = ContextVar("_owner", default=None)
+
+Listen = Callable[[Any, int, str, str], None]
+"""Receives a connection, a process id, the channel and the payload of a notification."""
 
 Rewrite = Callable[[str], str]
 """Returns the statement to run in place of another: how faults are planted."""
@@ -91,8 +95,11 @@ class Process:
         on_fault: Callable[["Process", FaultKind, str], None],
         senders: dict[str, "Process"],
         rewrite: Rewrite,
+        turns: Turns,
     ) -> None:
         self.name = name
+        self.turns = turns
+        self.listeners: dict[str, set[tuple[asyncpg.Connection, Listen]]] = {}
         self.tasks: set[asyncio.Task[Any]] = set()
         self.owners: set[UUID] = set()
         self.steps = 0
@@ -134,7 +141,8 @@ class Process:
             min_size=1,
             max_size=8,
             max_inactive_connection_lifetime=0,
-            connection_class=connection_class(self.statement),
+            connect=self._connect,
+            connection_class=connection_class(self.statement, self),
             init=_set_up,
             reset=_keep_session,
             command_timeout=600,
@@ -182,32 +190,42 @@ class Process:
                 task.cancel()
             await asyncio.wait(self.tasks, timeout=1)
 
+    async def _connect(self, *arguments: Any, **options: Any) -> asyncpg.Connection:
+        async with self._turn("connect"):
+            return await asyncpg.connect(*arguments, **options)
+
+    def _turn(self, what: str) -> AbstractAsyncContextManager[None]:
+        return self.turns.turn(self.name, what, lambda: self.live)
+
     async def step(
         self, what: str, work: Callable[[], Awaitable[T]], cut: Callable[[], None] | None = None
     ) -> T:
         """Do what has an effect, with the faults that are armed for it."""
-        fault = await self._meet(what)
-        if fault is not None and fault.kind is FaultKind.CUT_BEFORE:
-            raise _lost(cut)
-        self.busy += 1
-        try:
-            result = await work()
-        finally:
-            self.busy -= 1
+        async with self._turn(what):
+            fault = self._fault_at(what)
+            if fault is None or fault.kind not in BEFORE:
+                result = await self._busy(work)
         if fault is not None:
             await self._strike(fault.kind, what)
-            if fault.kind is FaultKind.CUT_AFTER:
+            if fault.kind in CUTS:
                 raise _lost(cut)
+            if fault.kind in BEFORE:
+                async with self._turn(what):
+                    result = await self._busy(work)
         if self.dead:
             raise asyncio.CancelledError
         return result
 
-    async def _meet(self, what: str) -> ArmedFault | None:
+    async def _busy(self, work: Callable[[], Awaitable[T]]) -> T:
         if self.dead:
             raise asyncio.CancelledError
-        await self._running.wait()
-        if self.dead:
-            raise asyncio.CancelledError
+        self.busy += 1
+        try:
+            return await work()
+        finally:
+            self.busy -= 1
+
+    def _fault_at(self, what: str) -> ArmedFault | None:
         self.steps += 1
         armed = self.armed
         if armed is None or armed.where not in what:
@@ -218,10 +236,7 @@ class Process:
             self.armed = ArmedFault(armed.kind, armed.steps - 1, armed.where)
             return None
         self.armed = None
-        if armed.kind not in BEFORE:
-            return armed
-        await self._strike(armed.kind, what)
-        return armed if armed.kind is FaultKind.CUT_BEFORE else None
+        return armed
 
     async def _strike(self, kind: FaultKind, what: str) -> None:
         self._on_fault(self, kind, what)
@@ -248,15 +263,35 @@ class Process:
         return await self.step(query, lambda: run(self._rewrite(query)), connection.terminate)
 
     async def send(self, subject: str, reply: str, send: Callable[[], Awaitable[None]]) -> None:
-        """Send a message as a step."""
+        """Send a message as a step, which ends with its arrival."""
         self._senders[reply] = self
-        await self.step(SEND + subject, send)
+
+        async def arrive() -> None:
+            self.turns.expect(reply)
+            await send()
+
+        await self.step(SEND + subject, arrive)
+
+    def notify(self, channel: str, payload: str) -> None:
+        """Tell those who listen on connections that are there."""
+        for connection, listen in list(self.listeners.get(channel, ())):
+            if connection.is_closed():
+                self.listeners[channel].discard((connection, listen))
+            else:
+                listen(connection, 0, channel, payload)
 
 
 class _BusConnection(NatsConnection):
     def __init__(self, process: Process) -> None:
         super().__init__()
         self._process = process
+
+    async def subscribe_raw(self, subject: str, on_message: OnMessage) -> None:
+        def arrive(subject: bytes, headers: bytes | None, body: bytes) -> None:
+            on_message(subject, headers, body)
+            self._process.turns.arrived(answer_to(subject.decode()))
+
+        await super().subscribe_raw(subject, arrive)
 
     async def publish_raw(self, subject: str, reply: str, headers: bytes, body: bytes) -> None:
         send = super().publish_raw
@@ -267,10 +302,27 @@ Around = Callable[[asyncpg.Connection, str, tuple[Any, ...], Callable[[str], Awa
 """Runs a statement of a connection, given with its arguments, or another one in its place."""
 
 
-def connection_class(around: Around) -> type[asyncpg.Connection]:
-    """Return a class of connections with something around each statement."""
+def connection_class(around: Around, process: Process | None = None) -> type[asyncpg.Connection]:
+    """Return a class of connections with something around each statement.
+
+    Those of a process hear of notifications from it, not from the server, whenever that may be.
+    """
 
     class SimulatedConnection(asyncpg.Connection):
+        async def add_listener(self, channel: str, callback: Any) -> None:
+            assert process is not None
+            await self.execute(f"LISTEN {channel}")
+            process.listeners.setdefault(channel, set()).add((self, callback))
+
+        async def remove_listener(self, channel: str, callback: Any) -> None:
+            assert process is not None
+            process.listeners[channel].discard((self, callback))
+
+        def terminate(self) -> None:
+            if process is not None and not self.is_closed():
+                process.turns.leaves(self.get_server_pid())
+            super().terminate()
+
         async def execute(self, query: str, *args: Any, **options: Any) -> Any:
             run = super().execute
             return await around(self, query, args, lambda query: run(query, *args, **options))
@@ -283,11 +335,20 @@ def connection_class(around: Around) -> type[asyncpg.Connection]:
             run = super().fetchrow
             return await around(self, query, args, lambda query: run(query, *args, **options))
 
+        async def fetchmany(self, query: str, args: Any, **options: Any) -> Any:
+            run = super().fetchmany
+            return await around(self, query, (), lambda query: run(query, args, **options))
+
         async def fetchval(self, query: str, *args: Any, **options: Any) -> Any:
             run = super().fetchval
             return await around(self, query, args, lambda query: run(query, *args, **options))
 
     return SimulatedConnection
+
+
+def answer_to(reply: str) -> str:
+    """Return by what the answer to a message is expected, given the subject for it."""
+    return f"answer {reply}"
 
 
 def _lost(cut: Callable[[], None] | None) -> Exception:

@@ -23,8 +23,9 @@ from contracts.subjects import (
     IDEMPOTENCY_HEADER,
     RUNNER_QUEUE,
 )
-from tests.simulation.process import Process
+from tests.simulation.process import Process, answer_to
 from tests.simulation.simulated_clock import SimulatedClock
+from tests.simulation.turns import Turns
 
 WORKER_WAITS = timedelta(seconds=36)
 GARBAGE = b"\xff not JSON"
@@ -101,6 +102,7 @@ class ScriptedRunner:
         senders: dict[str, Process],
         is_active: Callable[[UUID, UUID, int], bool],
         number: Callable[[UUID], int],
+        turns: Turns,
     ) -> None:
         self.calls: list[CallRecord] = []
         self._client = client
@@ -109,6 +111,7 @@ class ScriptedRunner:
         self._senders = senders
         self._is_active = is_active
         self._number = number
+        self._turns = turns
         self._order = 0
         self._random = random.Random(seed)
         self._waiting: dict[str, CallRecord] = {}
@@ -141,9 +144,17 @@ class ScriptedRunner:
         self.calls.append(call)
         if now.timestamp() * 1000 > int(headers[DEADLINE_HEADER]):
             call.in_time, call.ended = False, self._order
-            await self._client.publish(message.reply, b"", headers={ERROR_HEADER: TOO_LATE})
+            await self._answer(call, message.reply, b"", {ERROR_HEADER: TOO_LATE})
         else:
             self._waiting[message.reply] = call
+        self._turns.arrived(message.reply)
+
+    async def _answer(
+        self, call: CallRecord, reply: str, body: bytes, headers: dict[str, str] | None = None
+    ) -> None:
+        if call.process is not None and not call.process.dead:
+            self._turns.expect(answer_to(reply))
+        await self._client.publish(reply, body, headers=headers)
 
     def waiting(self, process: Process) -> int:
         """Return how many calls of a process it still waits for."""
@@ -153,6 +164,9 @@ class ScriptedRunner:
         """Have all executions done by now."""
         for call in self._waiting.values():
             call.due = min(call.due, self._clock.now)
+            if call.ended is None:
+                self._order += 1
+                call.ended = self._order
 
     def next_due(self) -> datetime | None:
         """Return when the next answer is due, or the next worker stops waiting."""
@@ -180,6 +194,6 @@ class ScriptedRunner:
             body = GARBAGE
             if call.answer.status is not None:
                 body = b'{"status":%d,"headers":{}}' % call.answer.status
-            await self._client.publish(reply, body)
+            await self._answer(call, reply, body)
             if call.answer.kind is AnswerKind.TWICE:
-                await self._client.publish(reply, b'{"status":599,"headers":{}}')
+                await self._answer(call, reply, b'{"status":599,"headers":{}}')

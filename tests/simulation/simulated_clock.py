@@ -8,7 +8,7 @@ only while nothing else can: a busy machine makes nothing time out.
 import asyncio
 import selectors
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -28,19 +28,28 @@ $$;
 CREATE FUNCTION simulated.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS $$
   SELECT 'epoch'::timestamptz + (SELECT last_value FROM simulated.clock) * interval '1 microsecond'
 $$;
+CREATE SEQUENCE simulated.ids;
+CREATE FUNCTION simulated.gen_random_uuid() RETURNS uuid LANGUAGE sql VOLATILE AS $$
+  SELECT md5(nextval('simulated.ids')::text)::uuid
+$$;
 DO $$
 DECLARE place record;
 BEGIN
   FOR place IN
     SELECT format('%I.%I', table_schema, table_name) AS relation, column_name, column_default
-    FROM information_schema.columns WHERE column_default LIKE '%now()%'
+    FROM information_schema.columns
+    WHERE column_default LIKE '%now()%' OR column_default LIKE '%gen_random_uuid()%'
   LOOP
     EXECUTE format('ALTER TABLE %s ALTER COLUMN %I SET DEFAULT %s', place.relation,
-      place.column_name, replace(place.column_default, 'now()', 'simulated.now()'));
+      place.column_name, replace(replace(place.column_default, 'now()', 'simulated.now()'),
+        'gen_random_uuid()', 'simulated.gen_random_uuid()'));
   END LOOP;
 END $$;
 """
-"""A sequence, because what is set in it is seen at once by all, whatever their transactions."""
+"""A sequence, because what is set in it is seen at once by all, whatever their transactions.
+
+Ids are as random as any, and the same in each repetition.
+"""
 
 SEARCH_PATH = "simulated, pg_catalog, public"
 
@@ -48,15 +57,23 @@ SET = "SELECT setval('simulated.clock', $1::bigint)"
 
 
 class _Impatient:
-    """Never waits for long: the loop's time moves by other means than waiting."""
+    """Never waits for long: the loop's time moves by other means than waiting.
 
-    def __init__(self) -> None:
+    ``on_idle`` is called when nothing was ready, and nothing came.
+    """
+
+    def __init__(self, on_idle: Callable[[], None]) -> None:
+        self.patience_s = LONGEST_WAIT_S
         self._selector = selectors.DefaultSelector()
+        self._on_idle = on_idle
 
     def select(self, timeout: float | None = None) -> Sequence[Any]:
-        return self._selector.select(
-            LONGEST_WAIT_S if timeout is None else min(timeout, LONGEST_WAIT_S)
-        )
+        if timeout == 0:
+            return self._selector.select(0)
+        events = self._selector.select(self.patience_s)
+        if not events:
+            self._on_idle()
+        return events
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._selector, name)
@@ -67,11 +84,24 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         self.now_s = 0.0
-        super().__init__(_Impatient())  # type: ignore[arg-type]  # a selector in all but its class
+        self._idle: asyncio.Future[None] | None = None
+        self._impatient = _Impatient(self._on_idle)
+        super().__init__(self._impatient)  # type: ignore[arg-type]  # a selector in all but its class
 
     def time(self) -> float:
         """Return the loop's time in seconds."""
         return self.now_s
+
+    async def idle(self, *, patient: bool) -> None:
+        """Wait until all tasks wait; ``patient`` where an answer is to come from outside."""
+        self._idle = self.create_future()
+        self._impatient.patience_s = LONGEST_WAIT_S if patient else 0
+        await self._idle
+        self._impatient.patience_s = LONGEST_WAIT_S
+
+    def _on_idle(self) -> None:
+        if self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
 
 
 async def pause() -> None:

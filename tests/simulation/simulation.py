@@ -5,11 +5,14 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
 from random import Random
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 
 from service.rules.limits import Limits
+from service.storage.runs.queue import SETTINGS
+from service.storage.runs.queue_listener import PROBE_CHANNEL
 from tests.simulation.oracle import Oracle, SlotTable
 from tests.simulation.process import (
     ArmedFault,
@@ -19,7 +22,8 @@ from tests.simulation.process import (
     connection_class,
 )
 from tests.simulation.scripted_runner import ScriptedRunner
-from tests.simulation.simulated_clock import SEARCH_PATH, SimulatedClock, pass_time, pause
+from tests.simulation.simulated_clock import SEARCH_PATH, SimulatedClock, pass_time
+from tests.simulation.turns import Turns
 from tests.simulation.violations import Tally, ViolationKind
 from tests.simulation.zone_releases import zone
 from tests.support.admin import Admin, operator
@@ -85,6 +89,7 @@ class Simulation:
         self.random = Random(seed)
         self.clock = SimulatedClock(control)
         self.control = control
+        self.turns = Turns(seed, control)
         self.began = began
         self.oracle = Oracle(SlotTable(began - LOOK_BACK, zone))
         self.tally = Tally()
@@ -99,6 +104,7 @@ class Simulation:
         self._urls = (database_url, bus_url)
         self._rewrite = rewrite
         self._started = 0
+        self._notified: list[tuple[str, str]] = []
         self.runner: ScriptedRunner
         self.admin: Admin
 
@@ -128,7 +134,9 @@ class Simulation:
     async def start_worker(self) -> Process:
         """Start one more worker."""
         self._started += 1
-        process = Process(f"worker-{self._started}", self._on_fault, self.senders, self._rewrite)
+        process = Process(
+            f"worker-{self._started}", self._on_fault, self.senders, self._rewrite, self.turns
+        )
         await process.start(*self._urls)
         self.processes.append(process)
         return process
@@ -166,6 +174,7 @@ class Simulation:
         """Set the clock back. The Runner ends what it has before."""
         self.runner.finish_all()
         await self.settle()
+        self.runner.finish_all()  # what was called meanwhile is over by the clocks of machines
         now = self.clock.now - by
         self.note(f"the clock is set back to {now:%Y-%m-%d %H:%M:%S}")
         if self.frozen:
@@ -180,9 +189,11 @@ class Simulation:
         for count in range(4_000):
             await self._replace_ended()
             await self.runner.send_due()
+            await self.turns.arrivals()
             await self.clock.tick()
             row = await self.control.fetchrow(DUE)
             assert row is not None
+            self._notify()
             live = [process for process in self.processes if process.live]
             owners = {owner for process in live for owner in process.owners}
             picked = sum(owner in owners for owner in row["owners"])
@@ -197,10 +208,26 @@ class Simulation:
                 pass_time(IDLE_S)
             if self.frozen and count > FROZEN_ROUNDS:
                 return False  # what is left waits for the one that stands still
-            await pause()
+            await self.turns.rest()
         seen = list(row or ())
         self.tally.found(ViolationKind.STUCK, f"due, waiting, owners of jobs: {seen}")
         return False
+
+    async def hear(self) -> None:
+        """Begin to hear of notifications, for the workers."""
+        for channel in (SETTINGS.channel, PROBE_CHANNEL):
+            await self.control.add_listener(channel, self._on_notification)
+
+    def _on_notification(self, *notification: Any) -> None:
+        self._notified.append(notification[2:])
+
+    def _notify(self) -> None:
+        """Pass on what the last statement heard of: at the same moment in each repetition."""
+        heard, self._notified = self._notified, []
+        for channel, payload in heard:
+            for process in self.processes:
+                if not process.dead:
+                    process.notify(channel, payload)
 
     async def _replace_ended(self) -> None:
         for process in list(self.processes):
@@ -246,6 +273,7 @@ class Simulation:
         while len(self.processes) > MOST_WORKERS:
             self.random.choice(self.processes).kill()
             await self._replace_ended()
+            await self.turns.rest()
 
     async def locked(self) -> bool:
         """Return whether a worker stands still within a transaction."""
@@ -265,8 +293,11 @@ class Simulation:
             if all(process.work is None or process.work.done() for process in self.processes):
                 break
             await self.runner.send_due()
+            await self.turns.arrivals()
+            await self.control.fetchrow(DUE)
+            self._notify()
             pass_time(IDLE_S)
-            await pause()
+            await self.turns.rest()
         for process in self.processes:
             if process.work is None or not process.work.done():
                 self.tally.found(ViolationKind.ENDED, f"{process.name} does not stop")
@@ -305,9 +336,10 @@ async def simulated(
         world = Simulation(seed, database_url, bus_url, control, began, rewrite)
         world.admin = operator(dispatcher(pool, LIMITS))
         world.runner = ScriptedRunner(
-            client, world.clock, seed, world.senders, world.is_active, world.number
+            client, world.clock, seed, world.senders, world.is_active, world.number, world.turns
         )
         await world.runner.start()
+        await world.hear()
         await world.clock.set(began)
         try:
             yield world

@@ -41,6 +41,8 @@ class Tally(Struct):
 
     counts: Counter[str] = field(default_factory=Counter)
     violations: list[Violation] = field(default_factory=list)
+    digest: int = 0
+    """Of the workers' steps in their order: the same in each repetition."""
 
     def found(self, kind: ViolationKind, about: str) -> None:
         """Record a violation."""
