@@ -8,7 +8,6 @@ status is 1 on any violation, and the command that repeats its world is printed.
 import argparse
 import asyncio
 import logging
-import os
 import sys
 import time
 from collections import Counter
@@ -60,24 +59,25 @@ def main() -> int:
     )
     logging.disable(logging.CRITICAL)  # the workers report every fault
     print(f"seed {chosen.seed}", flush=True)
-    document = run(chosen.seed, chosen.slots, size, chosen.plant)
+    file = PROOF if chosen.proof else chosen.json
+    document = run(chosen.seed, chosen.slots, size, chosen.plant, file)
     failed = any(document["violations"].values())
     if chosen.proof:
         document["planted"] = {name: found_in(chosen.seed, name) for name in PLANTED}
         failed = failed or not all(document["planted"].values())
-    file = PROOF if chosen.proof else chosen.json
-    if file is not None:
-        file.write_bytes(msgspec.json.format(msgspec.json.encode(document)) + b"\n")
+        _write(PROOF, document)
     return 1 if failed else 0
 
 
-def run(seed: int, slots: int, size: WorldSize, planted: str | None = None) -> dict[str, Any]:
-    """Run worlds with a planted fault, or none; return the results."""
+def run(
+    seed: int, slots: int, size: WorldSize, planted: str | None = None, file: Path | None = None
+) -> dict[str, Any]:
+    """Run worlds with a planted fault, or none; return the results, written after each world."""
     plant = PLANTED[planted]() if planted else Plant()
     plant.name = planted
     with plant.active(), asyncio.Runner(loop_factory=SimulatedLoop) as runner:
         runner.get_loop().set_task_factory(make_task)  # type: ignore[arg-type]  # a generic one
-        document: dict[str, Any] = runner.run(simulate(seed, slots, size, plant))
+        document: dict[str, Any] = runner.run(simulate(seed, slots, size, plant, file))
     assert planted is None or plant.struck, f"{planted} was not planted anywhere"
     return document
 
@@ -89,9 +89,11 @@ def found_in(seed: int, planted: str) -> list[str]:
     return [kind for kind, count in violations.items() if count]
 
 
-async def simulate(seed: int, slots: int, size: WorldSize, plant: Plant) -> dict[str, Any]:
+async def simulate(
+    seed: int, slots: int, size: WorldSize, plant: Plant, file: Path | None
+) -> dict[str, Any]:
     """Run world after world, each with the next seed; return the results."""
-    began, began_cpu, worlds = time.monotonic(), _processor_s(), 0
+    began, commit, worlds, document = time.monotonic(), tested_commit(), 0, dict[str, Any]()
     counts, violations, digests = Counter[str](), Counter[str](), list[str]()
     with (
         private_directory() as directory,
@@ -113,6 +115,21 @@ async def simulate(seed: int, slots: int, size: WorldSize, plant: Plant) -> dict
             _report(seed + worlds, size, plant.name, tally, trace)
             worlds += 1
             elapsed_s = time.monotonic() - began
+            document = {
+                "seed": seed,
+                "commit": commit,
+                "worlds": worlds,
+                "schedules_of_a_world": size.schedules,
+                "slots": decided(counts),
+                "fired": fired(counts),
+                "seconds": round(elapsed_s),
+                "processor_seconds": round(time.process_time()),
+                "digests": digests,
+                "counts": {name: count for name, count in sorted(counts.items()) if count},
+                "violations": {kind.value: violations[kind.value] for kind in ViolationKind},
+            }
+            if file is not None:
+                _write(file, document)
             print(
                 f"{worlds} worlds, {decided(counts):,} slots, {fired(counts):,} of them fired,"
                 f" {elapsed_s:.0f} s, digest {tally.digest:08x}",
@@ -120,19 +137,7 @@ async def simulate(seed: int, slots: int, size: WorldSize, plant: Plant) -> dict
             )
     for name, count in sorted(counts.items()):
         print(f"  {count:10,}  {name}")
-    return {
-        "seed": seed,
-        "commit": tested_commit(),
-        "worlds": worlds,
-        "schedules_of_a_world": size.schedules,
-        "slots": decided(counts),
-        "fired": fired(counts),
-        "seconds": round(elapsed_s),
-        "processor_seconds": round(_processor_s() - began_cpu),
-        "digests": digests,
-        "counts": {name: count for name, count in sorted(counts.items()) if count},
-        "violations": {kind.value: violations[kind.value] for kind in ViolationKind},
-    }
+    return document
 
 
 def decided(counts: Counter[str]) -> int:
@@ -145,10 +150,8 @@ def fired(counts: Counter[str]) -> int:
     return sum(counts[f"slot: {fate.value}"] for fate in (Fate.FIRED, Fate.CAUGHT_UP))
 
 
-def _processor_s() -> float:
-    """Return the processor time of this process, and of the servers that have ended."""
-    times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
+def _write(file: Path, document: dict[str, Any]) -> None:
+    file.write_bytes(msgspec.json.format(msgspec.json.encode(document)) + b"\n")
 
 
 def _report(

@@ -14,7 +14,6 @@ import pytest
 
 from service.flow_control.fair_limiter import FairLimiter
 from service.worker import job_notifications
-from service.worker.firing import decision
 from service.worker.outage import Outage
 
 HASHES = "PYTHONHASHSEED"
@@ -47,12 +46,14 @@ def seeded(seed: int) -> Iterator[None]:
     before = random.getstate()
     random.seed(seed)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "urandom", source.randbytes)
-        patch.setattr(decision, "urandom", source.randbytes)
-        patch.setattr(random, "Random", Seeded)
         for name, module in list(sys.modules.items()):
-            if name.startswith("service.") and vars(module).get("monotonic") is time.monotonic:
-                patch.setattr(module, "monotonic", monotonic)
+            if name.startswith(("service.", "contracts.")):
+                if vars(module).get("urandom") is os.urandom:
+                    patch.setattr(module, "urandom", source.randbytes)
+                if vars(module).get("monotonic") is time.monotonic:
+                    patch.setattr(module, "monotonic", monotonic)
+        patch.setattr(os, "urandom", source.randbytes)
+        patch.setattr(random, "Random", Seeded)
         patch.setattr(job_notifications, "time", SimpleNamespace(monotonic=monotonic))
         for works in (FairLimiter, Outage):
             patch.setattr(works.__init__, "__defaults__", (monotonic,))
