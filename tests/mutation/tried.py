@@ -95,8 +95,10 @@ def _shared_database(session: pytest.Session) -> Iterator[None]:
         async def made(_server: Postgres) -> None:
             return
 
-        fixtures.embedded_postgres, fixtures.make_template = shared, made
-        yield
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(fixtures, "embedded_postgres", shared)
+            patch.setattr(fixtures, "make_template", made)
+            yield
 
 
 def try_all(
