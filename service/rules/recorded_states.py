@@ -88,6 +88,8 @@ class History(Struct, frozen=True, kw_only=True):
 
 def states(after: datetime, history: History) -> list[StateSpan]:
     """Return the states from ``after`` on, ascending."""
+    if history.deleted_at is None:
+        history = structs.replace(history, changes=_that_came_last(history.changes, history.now))
     created_at = _created_at(after, history)
     values = _initial(history)
     found: list[StateSpan] = []
@@ -107,6 +109,25 @@ def states(after: datetime, history: History) -> list[StateSpan]:
     if history.deleted_at is not None:
         found.append(_span(history.deleted_at, values, "deleted"))
     return found
+
+
+def _that_came_last(changes: Sequence[StateChange], now: StateValues) -> list[StateChange]:
+    """Return the changes without what an entry of an earlier time has changed again.
+
+    The database's clock was set back in between: the entry that says what is now came last.
+    """
+    kept = list(changes)
+    for name in StateValues.__struct_fields__:
+        present = getattr(now, name)
+        given = [
+            index for index, change in enumerate(kept) if getattr(change.values, name) is not None
+        ]
+        agreeing = [index for index in given if getattr(kept[index].values, name) == present]
+        if agreeing:
+            for index in given[given.index(agreeing[-1]) + 1 :]:
+                values = structs.replace(kept[index].values, **{name: None})
+                kept[index] = structs.replace(kept[index], values=values)
+    return kept
 
 
 def _created_at(after: datetime, history: History) -> datetime | None:
@@ -145,6 +166,17 @@ def _span(since: datetime, values: StateValues, absence: Absence | None) -> Stat
     if absence is None and values.ours is False:
         absence = "driven_by_other"
     return StateSpan(since, values.cron, values.timezone, values.enabled is not False, absence)
+
+
+def switches_that_came_last(
+    switches: Sequence[tuple[datetime, bool]], is_off: bool
+) -> list[tuple[datetime, bool]]:
+    """Return the switches (when, whether off) without those that one of an earlier time undid.
+
+    The database's clock was set back in between: the one that says what is now came last.
+    """
+    agreeing = [index for index, (_, off) in enumerate(switches) if off == is_off]
+    return list(switches[: agreeing[-1] + 1] if agreeing else switches)
 
 
 def times_off(

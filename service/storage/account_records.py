@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
+from service.rules import recorded_states
 from service.rules.accounting import SlotRun
 from service.storage.engine.connection import Connection
 from service.storage.schedules.ownership import DRIVEN_BY_OTHER
@@ -110,6 +111,10 @@ PAUSE_BEFORE = f"SELECT {_SWITCHES} {_OF_TENANT} {_BEFORE}"
 PAUSES_AFTER = f"SELECT {_SWITCHES} {_OF_TENANT} {_AFTER}"
 SWITCH_BEFORE = f"SELECT {_SWITCHES} {_OF_INSTALL} {_BEFORE}"
 SWITCHES_AFTER = f"SELECT {_SWITCHES} {_OF_INSTALL} {_AFTER}"
+
+IS_PAUSED = """
+SELECT EXISTS (SELECT FROM ext_scheduler.tenant_pauses p WHERE p.tenant_id = $1::text)
+"""
 
 IS_ENABLED = """
 SELECT i.is_enabled AND i.status = 'enabled' FROM tenant_extension_install i
@@ -254,7 +259,11 @@ async def pauses(
     connection: Connection, tenant_id: str, since: datetime
 ) -> tuple[bool, list[tuple[datetime, bool]]]:
     """Return whether a tenant was paused at an instant, and when it was paused or resumed since."""
-    return await _switches(connection, PAUSE_BEFORE, PAUSES_AFTER, (tenant_id, since))
+    was_off, switches = await _switches(connection, PAUSE_BEFORE, PAUSES_AFTER, (tenant_id, since))
+    if len(switches) > 1:
+        is_paused = await connection.fetchval(IS_PAUSED, tenant_id)
+        switches = recorded_states.switches_that_came_last(switches, is_paused)
+    return was_off, switches
 
 
 async def install_switches(
@@ -264,6 +273,7 @@ async def install_switches(
     values = (tenant_id, since, install_id)
     was_off, switches = await _switches(connection, SWITCH_BEFORE, SWITCHES_AFTER, values)
     is_enabled = await connection.fetchval(IS_ENABLED, tenant_id, install_id)
+    switches = recorded_states.switches_that_came_last(switches, not is_enabled)
     is_off = switches[-1][1] if switches else was_off
     if not is_enabled and not is_off:
         # The platform did it by itself, and left no entry of when.

@@ -237,3 +237,56 @@ async def test_entries_of_one_instant_begin_with_the_creation(hours: Hours) -> N
     for id_ in made:
         found = {"slots": 18, "swallowed": {"schedule_disabled": 18}, "absent": {"created": 6}}
         assert parts(accounts[id_]) == found
+
+
+async def test_slots_that_came_up_again_after_the_clock_was_set_back_are_accounted_for(
+    hours: Hours,
+) -> None:
+    id_ = await hours.create()
+    await hours.until(61)
+    hours.clock.now = START + 32 * MINUTE
+    await hours.until(130)
+    found = (await hours.account())[id_]
+    assert (found["slots"], found["fired"], found["unaccounted"]) == (24, 24, 0)
+
+
+async def test_the_later_of_two_changes_counts_although_its_time_is_the_earlier_one(
+    hours: Hours,
+) -> None:
+    id_ = await hours.create()
+    where = {"installId": hours.install_id, "scheduleId": id_}
+    await hours.until(61)
+    await hours.admin("updateSchedule", **where, cron="1-59/2 * * * *")
+    hours.clock.now = START + 32 * MINUTE
+    await hours.admin("updateSchedule", **where, cron="2-59/5 * * * *")
+    await hours.until(130)
+    assert (await hours.account())[id_]["unaccounted"] == 0
+
+
+@pytest.mark.parametrize(
+    ("op", "on", "off"),
+    [
+        ("setTenantPaused", {"paused": False}, {"paused": True}),
+        ("setInstallEnabled", {"enabled": True}, {"enabled": False}),
+        ("updateSchedule", {"enabled": True}, {"enabled": False}),
+    ],
+)
+async def test_what_was_switched_off_again_is_off_although_its_time_is_the_earlier_one(
+    hours: Hours, op: str, on: dict[str, bool], off: dict[str, bool]
+) -> None:
+    id_ = await hours.create()
+    where = {
+        "setTenantPaused": {"tenantId": "acme"},
+        "setInstallEnabled": {"installId": hours.install_id},
+        "updateSchedule": {"installId": hours.install_id, "scheduleId": id_},
+    }[op]
+    await hours.until(21)
+    await hours.admin(op, **where, **off)
+    await hours.until(61)
+    await hours.admin(op, **where, **on)
+    hours.clock.now = START + 32 * MINUTE
+    await hours.admin(op, **where, **off)
+    await hours.until(130)
+    found = (await hours.account())[id_]
+    assert found["unaccounted"] == 0
+    assert sum(found["swallowed"].values()) > 12

@@ -260,7 +260,10 @@ class Process:
         found = OWNER.search(query)
         if found is not None:
             self.owners.add(arguments[int(found[1]) - 1])
-        return await self.step(query, lambda: run(self._rewrite(query)), connection.terminate)
+        try:
+            return await self.step(query, lambda: run(self._rewrite(query)), connection.terminate)
+        except asyncpg.QueryCanceledError as error:  # by the one who gives out turns
+            raise asyncpg.LockNotAvailableError("canceled: the lock timeout has passed") from error
 
     async def send(self, subject: str, reply: str, send: Callable[[], Awaitable[None]]) -> None:
         """Send a message as a step, which ends with its arrival."""
@@ -358,7 +361,7 @@ def _lost(cut: Callable[[], None] | None) -> Exception:
 
 
 async def _set_up(connection: asyncpg.Connection) -> None:
-    settings = session_defaults(SessionSettings(name="simulated", lock_timeout_ms=300))
+    settings = session_defaults(SessionSettings(name="simulated", lock_timeout_ms=3_600_000))
     settings["search_path"] = SEARCH_PATH
     await connection.execute(SET_UP, msgspec.json.encode(settings).decode())
     await connection.fetchrow(ARRAYS, *[None] * 8)

@@ -23,6 +23,11 @@ MOST_ROUNDS = 20_000
 
 WAIT_FOR_LOCKS = "SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted"
 
+TIME_OUT = """
+SELECT count(pg_cancel_backend(pid)) FROM (SELECT DISTINCT pid FROM pg_locks WHERE NOT granted) w
+"""
+"""What waits for a lock gives it up when nobody else can go on: at the same moment each time."""
+
 STILL_THERE = """
 SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid = ANY($1::integer[])
 """
@@ -102,8 +107,11 @@ class Turns:
                 continue
             if self._moving and not await self._all_blocked():
                 continue
-            if not self._choose() and not self._moving:
+            if self._choose():
+                continue
+            if not self._moving:
                 return
+            await self._control.fetchval(TIME_OUT)
         raise AssertionError(f"awaited in vain: {self._moving} steps, {dict(self._awaited)}")
 
     async def _all_blocked(self) -> bool:
