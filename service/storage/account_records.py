@@ -8,8 +8,8 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from service.rules import recorded_states
 from service.rules.accounting import SlotRun
+from service.rules.recorded_states import switches_that_came_last
 from service.storage.engine.connection import Connection
 from service.storage.schedules.ownership import DRIVEN_BY_OTHER
 
@@ -49,8 +49,7 @@ ORDER BY a.at, a.id
 LIMIT $4::integer
 """
 
-_RUNS_OF = """
-FROM unnest($1::text[], $2::uuid[]) AS w (tenant_id, schedule_id)
+_RUNS_OF = """FROM unnest($1::text[], $2::uuid[]) AS w (tenant_id, schedule_id)
 JOIN ext_scheduler.runs r ON r.tenant_id = w.tenant_id AND r.schedule_id = w.schedule_id
   AND r.slot > $3::timestamptz AND r.slot <= $4::timestamptz AND r.kind = 'scheduled'
 """
@@ -68,10 +67,9 @@ SELECT r.tenant_id, r.schedule_id, r.slot, r.status, r.error, r.missed {_RUNS_OF
 ORDER BY r.slot
 """
 
-LATER_RUN = """
-SELECT r.tenant_id, r.schedule_id, r.slot, r.status, r.error, r.missed FROM ext_scheduler.runs r
-WHERE r.tenant_id = $1::text AND r.schedule_id = $2::uuid AND r.slot > $3::timestamptz
-  AND r.kind = 'scheduled'
+LATER_RUN = """SELECT r.tenant_id, r.schedule_id, r.slot, r.status, r.error, r.missed
+FROM ext_scheduler.runs r WHERE r.tenant_id = $1::text AND r.schedule_id = $2::uuid
+  AND r.slot > $3::timestamptz AND r.kind = 'scheduled'
 ORDER BY r.slot LIMIT 1
 """
 
@@ -112,14 +110,10 @@ PAUSES_AFTER = f"SELECT {_SWITCHES} {_OF_TENANT} {_AFTER}"
 SWITCH_BEFORE = f"SELECT {_SWITCHES} {_OF_INSTALL} {_BEFORE}"
 SWITCHES_AFTER = f"SELECT {_SWITCHES} {_OF_INSTALL} {_AFTER}"
 
-IS_PAUSED = """
-SELECT EXISTS (SELECT FROM ext_scheduler.tenant_pauses p WHERE p.tenant_id = $1::text)
-"""
+IS_PAUSED = "SELECT count(*) > 0 FROM ext_scheduler.tenant_pauses p WHERE p.tenant_id = $1::text"
 
-IS_ENABLED = """
-SELECT i.is_enabled AND i.status = 'enabled' FROM tenant_extension_install i
-WHERE i.tenant_id = $1::text AND i.id = $2::uuid
-"""
+IS_ENABLED = """SELECT i.is_enabled AND i.status = 'enabled' FROM tenant_extension_install i
+WHERE i.tenant_id = $1::text AND i.id = $2::uuid"""
 
 
 class ScheduleRecord(Struct, frozen=True):
@@ -262,7 +256,7 @@ async def pauses(
     was_off, switches = await _switches(connection, PAUSE_BEFORE, PAUSES_AFTER, (tenant_id, since))
     if len(switches) > 1:
         is_paused = await connection.fetchval(IS_PAUSED, tenant_id)
-        switches = recorded_states.switches_that_came_last(switches, is_paused)
+        switches = switches_that_came_last(switches, is_paused)
     return was_off, switches
 
 
@@ -273,9 +267,8 @@ async def install_switches(
     values = (tenant_id, since, install_id)
     was_off, switches = await _switches(connection, SWITCH_BEFORE, SWITCHES_AFTER, values)
     is_enabled = await connection.fetchval(IS_ENABLED, tenant_id, install_id)
-    switches = recorded_states.switches_that_came_last(switches, not is_enabled)
-    is_off = switches[-1][1] if switches else was_off
-    if not is_enabled and not is_off:
+    switches = switches_that_came_last(switches, not is_enabled)
+    if not is_enabled and not (switches[-1][1] if switches else was_off):
         # The platform did it by itself, and left no entry of when.
         return True, []
     return was_off, switches
