@@ -16,7 +16,7 @@ from service.rules.slots import count_between, latest_slot, next_slot
 
 ANY_LENGTH = 1_000_000
 LATE_AFTER = timedelta(seconds=30)
-SECOND = timedelta(seconds=1)
+SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 SEARCHED_BACK = (timedelta(hours=1), timedelta(days=40), timedelta(days=366 * 9))
 """How far back a slot is searched, in steps; the 29th of February is at most eight years apart."""
 
@@ -201,9 +201,11 @@ def start_of(schedule_id: UUID, slot: datetime, following: datetime, over: timed
     """Return when a schedule's run of ``slot`` starts, spread over at most ``over``.
 
     A whole second, so that the starts of a second are planned together; always the same for a
-    schedule whose slots are equally far apart.
+    schedule whose slots are equally far apart. On a whole minute it is the slot itself: so a timer
+    is told from a spread one, also after ``over`` was set to zero.
     """
-    return slot + spread(schedule_id, longest_delay(slot, following, over)) // SECOND * SECOND
+    delay = spread(schedule_id, longest_delay(slot, following, over)) // SECOND * SECOND
+    return slot + (delay - SECOND if delay and not delay % MINUTE else delay)
 
 
 def longest_delay(slot: datetime, following: datetime, over: timedelta) -> timedelta:

@@ -49,6 +49,7 @@ def test_start_leads_back_to_its_slot_and_is_on_time_before_the_next(
     slots = SlotCache(spread=seconds(over))
     assert slots.start(schedule_id, cron, zone, slot) == start
     assert slots.slot_of(cron, zone, start) == slot
+    assert SlotCache().slot_of(cron, zone, start) == slot, "the spread was switched off"
     assert start <= slots.latest_start(cron, zone, slot - seconds(1)) <= following
 
 
@@ -73,6 +74,11 @@ def test_starts_of_many_are_spread_evenly_over_whole_seconds() -> None:
     counts = Counter(start - NIGHTLY for start in starts)
     assert counts.keys() == {seconds(count) for count in range(10)}
     assert min(counts.values()) > 500
+
+
+def test_no_start_is_a_whole_minute_but_that_of_the_slot() -> None:
+    starts = {start_of(uuid4(), NIGHTLY, NIGHTLY + DAY, seconds(240)) for _ in range(5_000)}
+    assert [start for start in starts if start.second == 0] in ([NIGHTLY], [])
 
 
 def test_start_is_the_same_from_day_to_day() -> None:

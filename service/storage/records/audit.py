@@ -25,10 +25,12 @@ NEW_COLUMNS = {
 
 _NEW = ", ".join(NEW_COLUMNS)
 
-# Of a relation with these columns. A statement that writes more than entries contains it as a CTE.
-INSERTION = f"INSERT INTO ext_scheduler.audit ({_NEW}) SELECT {_NEW} FROM {{rows}}"
+_INSERT = f"INSERT INTO ext_scheduler.audit ({_NEW})"
 
-INSERT_ONE = f"INSERT INTO ext_scheduler.audit ({_NEW}) {one_value_list(NEW_COLUMNS)}"
+# Of a relation with these columns. A statement that writes more than entries contains it as a CTE.
+INSERTION = f"{_INSERT} SELECT {_NEW} FROM {{rows}}"
+
+INSERT_ONE = f"{_INSERT} {one_value_list(NEW_COLUMNS)}"
 
 INSERT = INSERTION.format(rows=many_rows(NEW_COLUMNS))
 

@@ -23,10 +23,12 @@ NEW_COLUMNS = {
 
 _NEW = ", ".join(NEW_COLUMNS)
 
-# Of a relation with these columns. A statement that writes more than events contains it as a CTE.
-INSERTION = f"INSERT INTO ext_scheduler.outbox ({_NEW}) SELECT {_NEW} FROM {{rows}}"
+_INSERT = f"INSERT INTO ext_scheduler.outbox ({_NEW})"
 
-INSERT_ONE = f"INSERT INTO ext_scheduler.outbox ({_NEW}) {one_value_list(NEW_COLUMNS)}"
+# Of a relation with these columns. A statement that writes more than events contains it as a CTE.
+INSERTION = f"{_INSERT} SELECT {_NEW} FROM {{rows}}"
+
+INSERT_ONE = f"{_INSERT} {one_value_list(NEW_COLUMNS)}"
 
 INSERT = INSERTION.format(rows=many_rows(NEW_COLUMNS))
 
