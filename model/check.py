@@ -1,7 +1,8 @@
 """Checks the models with spin: no error in what is built, an error in each mutation.
 
 ``python -m model.check`` is ``make model``; ``--large`` has more faults and takes longer. The
-results go to ``--json``; ``--write`` puts them into ``docs/model.md`` too.
+results go to ``--json``; ``--write`` keeps them in ``results.json``, beside those of the runs that
+were not repeated, and puts them into ``docs/model.md`` too. Each names the commit that it is of.
 """
 
 import argparse
@@ -19,10 +20,14 @@ from typing import Any
 
 from msgspec import Struct, structs
 
+from tests.support.tested_commit import tested_commit
+
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"
 PAGE = HERE.parent / "docs" / "model.md"
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+NO_COMMIT = "—"
+"""Stands for the commit of results from before it was kept."""
 MEMORY_MB = 6000
 DEPTH = 2_000_000
 
@@ -182,8 +187,8 @@ def _number(pattern: str, text: str) -> float:
 def table(results: list[dict[str, Any]]) -> str:
     """Return results, as read from JSON, as a Markdown table."""
     lines = [
-        "| run | settings | kind | found | explored | states | depth | MB | s |",
-        "|---|---|---|---|---|--:|--:|--:|--:|",
+        "| run | settings | kind | found | explored | states | depth | MB | s | commit |",
+        "|---|---|---|---|---|--:|--:|--:|--:|---|",
     ]
     for each in results:
         case = each["case"]
@@ -195,9 +200,22 @@ def table(results: list[dict[str, Any]]) -> str:
         lines.append(
             f"| {case['name']} | `{settings}` | {kind} | {'error' if each['error'] else 'no error'}"
             f" | {explored} | {each['states']:,} | {each['depth']:,} | {each['memory_mb']:,.0f}"
-            f" | {each['seconds']:.1f} |"
+            f" | {each['seconds']:.1f} | {commit_of(each)} |"
         )
     return "\n".join(lines)
+
+
+def commit_of(result: dict[str, Any]) -> str:
+    """Return the commit that a result is of, as it is shown."""
+    return f"`{result['commit']}`" if result.get("commit") else NO_COMMIT
+
+
+def with_earlier(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return these results with the earlier ones of the runs that are not among them."""
+    earlier = {each["case"]["name"]: each for each in json.loads(RESULTS.read_text())}
+    known = {**earlier, **{each["case"]["name"]: each for each in results}}
+    names = [case.name for case in (*BASE, *MUTATIONS, *LARGE)]
+    return [known[name] for name in names if name in known]
 
 
 def written(page: str, results: list[dict[str, Any]]) -> str:
@@ -230,16 +248,21 @@ def main() -> int:
     if spin is None:
         print("model: spin and gcc are needed (Debian: apt-get install spin gcc)", file=sys.stderr)
         return 1
+    commit = tested_commit()
     cases = [*BASE, *MUTATIONS, *(LARGE if arguments.large else [])]
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         found = pool.map(lambda case: run(case, spin, arguments.limit), cases)
         results = [reported(result) for result in found]
-    plain = [{**structs.asdict(each), "case": structs.asdict(each.case)} for each in results]
-    if arguments.json or arguments.write:
-        target = RESULTS if arguments.write else arguments.json
-        target.write_text(json.dumps(plain, indent=1) + "\n")
+    plain = [
+        {**structs.asdict(each), "case": structs.asdict(each.case), "commit": commit}
+        for each in results
+    ]
+    if arguments.json:
+        arguments.json.write_text(json.dumps(plain, indent=1) + "\n")
     if arguments.write:
-        PAGE.write_text(written(PAGE.read_text(), plain))
+        kept = with_earlier(plain)
+        RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
+        PAGE.write_text(written(PAGE.read_text(), kept))
     return 0 if all(each.expected for each in results) else 1
 
 

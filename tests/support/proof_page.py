@@ -4,12 +4,14 @@
 """
 
 import json
+from collections import Counter
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from msgspec import Struct
 
+from model.check import NO_COMMIT, commit_of
 from tests.mutation.__main__ import explained as without_effect
 from tests.support.sources import ROOT
 
@@ -146,7 +148,7 @@ def _runs(
     lines = ["| check | size | seed | commit |", "|---|---|---|---|"]
     lines.append(
         f"| [model](model.md) | {len(cases)} runs without an error, {states:,} states"
-        " | all states, or by hash | as in `model/results.json` |"
+        f" | all states, or by hash | {_of_model(cases)} |"
     )
     if simulation:
         counts = simulation["counts"]
@@ -154,21 +156,39 @@ def _runs(
             f"| [simulation](#the-simulation) | {simulation['slots']:,} slots,"
             f" {simulation['fired']:,} of them fired, {counts.get('call', 0):,} calls,"
             f" {simulation['worlds']} worlds, {simulation['seconds']:,} s"
-            f" | {simulation['seed']} | `{simulation['commit'][:12]}` |"
+            f" | {simulation['seed']} | {_commit(simulation['commit'])} |"
         )
     for drill in drills:
         faults, calls = sum(drill["faults"].values()), drill["expected"]["call"]
         lines.append(
             f"| [drill](drill.md), {_of_drill(drill)} | {faults} faults, {drill['changes']:,}"
             f" changes, {calls:,} calls, {drill['seconds']:,} s | {drill['seed']}"
-            f" | `{drill['commit'][:12]}` |"
+            f" | {_commit(drill['commit'])} |"
         )
     if mutation:
         tried = sum(group["mutants"] for group in mutation["groups"].values())
-        commits = sorted({module["commit"][:12] for module in mutation["modules"].values()})
-        shown = ", ".join(f"`{commit}`" for commit in commits)
+        shown = ", ".join(
+            sorted({_commit(each["commit"]) for each in mutation["modules"].values()})
+        )
         lines.append(f"| [mutation](#mutation-of-the-code) | {tried:,} mutants | — | {shown} |")
     return "\n".join(lines)
+
+
+def _of_model(cases: list[dict[str, Any]]) -> str:
+    """Return how many runs of the model are of which commit."""
+    runs = Counter(commit_of(case) for case in cases)
+    if len(runs) == 1:
+        return str(next(iter(runs)))
+    return ", ".join(
+        f"{commit if commit != NO_COMMIT else 'not recorded'} ({count})"
+        for commit, count in runs.items()
+    )
+
+
+def _commit(text: str) -> str:
+    """Return a commit as it is shown; a mark says that something had been changed since."""
+    number, _, changed = text.partition("-")
+    return f"`{number[:12]}{'-' if changed else ''}{changed}`"
 
 
 def _of_drill(drill: dict[str, Any]) -> str:
