@@ -20,6 +20,7 @@ import msgspec
 
 from devstack.embedded import embedded_nats, embedded_postgres, private_directory
 from service.storage.engine.migrate import migrate
+from tests.simulation.jobs import run_in_processes
 from tests.simulation.machine import WorldSize, run_world
 from tests.simulation.oracle import Fate
 from tests.simulation.planted import PLANTED, Plant
@@ -38,6 +39,7 @@ MOST_PLANTED = 2_000
 SMALL = WorldSize(schedules=60, slots=300)
 PROOF = ROOT / "docs" / "proof" / "simulation.json"
 SHOWN = 5
+SEEDS_OF_A_JOB = 1_000
 TRACED = 200
 
 
@@ -52,6 +54,7 @@ def main() -> int:
     options.add_argument("--schedules", type=int, default=1_000, help="schedules of a world")
     options.add_argument("--world", type=int, help="slots that had to fire, in a world")
     options.add_argument("--seconds", type=float, default=1e9, help="begin nothing after so long")
+    options.add_argument("--jobs", type=int, default=1, help="processes, each with its own worlds")
     options.add_argument("--plant", choices=sorted(PLANTED), help="a fault to be found")
     options.add_argument("--json", type=Path, help="file for the results, as JSON")
     options.add_argument(
@@ -71,7 +74,12 @@ def main() -> int:
     if chosen.proof and chosen.plant:
         return 0 if keep_found(chosen.seed, chosen.plant) else 1
     file = PROOF if chosen.proof else chosen.json
-    document = run(chosen.seed, chosen.slots, size, chosen.plant, file)
+    if chosen.jobs > 1:
+        document = run_in_processes(chosen.jobs, chosen.seed, chosen.slots, size, chosen.plant)
+        if file is not None:
+            _write(file, document)
+    else:
+        document = run(chosen.seed, chosen.slots, size, chosen.plant, file)
     failed = any(document["violations"].values())
     if chosen.proof:
         found = {name: keep_found(chosen.seed, name) for name in PLANTED}
