@@ -23,12 +23,12 @@ NEW_COLUMNS = {
 
 _NEW = ", ".join(NEW_COLUMNS)
 
-_INSERT = f"INSERT INTO ext_scheduler.outbox ({_NEW})"
+_TARGET = f"ext_scheduler.outbox ({_NEW})"
 
 # Of a relation with these columns. A statement that writes more than events contains it as a CTE.
-INSERTION = f"{_INSERT} SELECT {_NEW} FROM {{rows}}"
+INSERTION = f"INSERT INTO {_TARGET} SELECT {_NEW} FROM {{rows}}"
 
-INSERT_ONE = f"{_INSERT} {one_value_list(NEW_COLUMNS)}"
+INSERT_ONE = f"INSERT INTO {_TARGET} {one_value_list(NEW_COLUMNS)}"
 
 INSERT = INSERTION.format(rows=many_rows(NEW_COLUMNS))
 
