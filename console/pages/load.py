@@ -1,5 +1,6 @@
 """Load: which minute is crowded, by whom, and what would a new schedule meet?"""
 
+import asyncio
 from datetime import UTC, datetime
 
 from aiohttp import web
@@ -19,8 +20,7 @@ MINUTE_COLUMNS: tables.TableColumns = {"minute": lambda row: row.at, "slots": la
 
 async def show(visit: Visit) -> web.Response:
     """Show the map of the week, the minute that was chosen, or their rows as a file."""
-    load, errors = await _load(visit)
-    minute, refusal = await _minute(visit)
+    (load, errors), (minute, refusal) = await asyncio.gather(_load(visit), _minute(visit))
     if minute is not None:
         file = visit.table("tenants-of-a-minute", TENANT_COLUMNS, minute.most, None)
     else:

@@ -76,8 +76,14 @@ async def test_the_tenants_of_a_minute_are_those_with_a_slot_in_it(everyone: Adm
         ("acme", 2),
         ("zeta", 2),
     ]
-    (first,) = (await everyone("loadMinute", minute="2026-03-28T02:30:00+01:00", limit=1))["most"]
-    assert first["tenantId"] == "acme"
+    part = await everyone("loadMinute", minute="2026-03-28T02:30:00+01:00", limit=1)
+    assert [row["tenantId"] for row in part["most"]] == ["acme"]
+    assert (part["schedules"], part["tenants"]) == (4, 2)
+    own = await everyone("loadMinute", minute="2026-03-29T01:30:00Z", tenantId="zeta")
+    assert (own["schedules"], own["tenants"]) == (1, 1)
+    assert own["most"] == [{"tenantId": "zeta", "schedules": 1}]
+    none = await everyone("loadMinute", minute="2026-03-29T01:30:00Z", tenantId="acme")
+    assert (none["schedules"], none["tenants"], none["most"]) == (0, 0, [])
     hourly = await everyone("loadMinute", minute="2026-03-29T01:30:20Z")
     assert [row["tenantId"] for row in hourly["most"]] == ["zeta"]
     assert hourly["minute"] == "2026-03-29T01:30:00.000Z"

@@ -20,6 +20,7 @@ WHERE c.table_schema = 'ext_scheduler' AND c.column_name = 'tenant_id'
 """
 # The planner and its kin look at what is due of all tenants, on the coordinator.
 ACROSS_TENANTS = {
+    "load.PAIRS",
     "timers.NEXT_DUE",
     "timers.COUNT_DUE",
     "partitions.IN_DEFAULT",
@@ -112,7 +113,7 @@ def crosses_nodes(statement: Statement) -> bool:
 
 
 def test_requests_on_several_nodes_copy_no_table_between_them() -> None:
-    rooms = {"sharded_changes", "sharded_views", "timer_sums", "outbox", "timers"}
+    rooms = {"sharded_changes", "sharded_views", "timer_sums", "outbox", "timers", "load"}
     requests = [each for each in statements() if each.name.partition(".")[0] in rooms]
     assert len(requests) > 20
     assert [each.name for each in requests if crosses_nodes(each)] == []

@@ -22,7 +22,7 @@ from service.rules.slots import is_slot_of, slot_minutes
 from service.rules.zones import load as load_zone
 from service.storage.engine import clock
 from service.storage.schedules import load as counted
-from service.storage.schedules.load import CronPair
+from service.storage.schedules.load import CronPair, PairOwners
 
 MINUTE = timedelta(minutes=1)
 WEEK = WEEK_MINUTES * MINUTE
@@ -61,16 +61,26 @@ async def load_minute(call: Call, request: contract.LoadMinuteInput) -> Answer:
         known = _read(pair)
         if known is not None and is_slot_of(*known, minute):
             pairs.append(pair)
-    tenants = await counted.tenants(call.connection, tenant_id, pairs) if pairs else []
+    owners = await _owners(call, tenant_id, pairs, request.limit or DEFAULT_LIMIT)
     return contract.LoadMinuteOutput(
         minute=wire_time(minute),
-        schedules=sum(count for _, count in tenants),
-        tenants=len(tenants),
+        schedules=owners.schedules,
+        tenants=owners.tenants,
         most=[
-            contract.TenantLoad(tenant_id=owner, schedules=count)
-            for owner, count in tenants[: request.limit or DEFAULT_LIMIT]
+            contract.TenantLoad(tenant_id=owner, schedules=count) for owner, count in owners.most
         ],
     )
+
+
+async def _owners(
+    call: Call, tenant_id: str | None, pairs: Sequence[CronPair], limit: int
+) -> PairOwners:
+    if not pairs:
+        return PairOwners()
+    if tenant_id is None:
+        return await counted.owners(call.connection, pairs, limit)
+    own = sum(pair.schedules for pair in pairs)
+    return PairOwners([(tenant_id, own)], tenants=1, schedules=own)
 
 
 async def _this_minute(call: Call) -> datetime:
