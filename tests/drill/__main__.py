@@ -26,6 +26,8 @@ from tests.drill.history import History
 from tests.drill.planted_faults import PlantedFault
 from tests.drill.previous_release import install, latest_tag
 from tests.drill.results import CheckResults, Expected, Violation
+from tests.support.planted_results import PLANTED_RESULTS, keep_planted
+from tests.support.tested_commit import tested_commit
 
 SHOWN = 5
 """Particulars shown of each violation."""
@@ -50,6 +52,9 @@ def main() -> int:
     )
     options.add_argument(
         "--plant", type=PlantedFault, choices=list(PlantedFault), help="a fault to be found"
+    )
+    options.add_argument(
+        "--proof", action="store_true", help=f"keep in {PLANTED_RESULTS.name} what --plant found"
     )
     options.add_argument("--slow", action="store_true", help="a slow Runner, so that runs wait")
     options.add_argument("--keep", type=Path, help="file to keep the history in, as JSON")
@@ -97,6 +102,8 @@ def main() -> int:
     report(found, results)
     if chosen.json is not None:
         chosen.json.write_bytes(summary(chosen, found, results))
+    if chosen.proof and chosen.plant is not None:
+        keep_planted("drill", chosen.plant.value, planted(chosen, found, results))
     return 1 if results.violations else 0
 
 
@@ -122,6 +129,23 @@ def summary(chosen: argparse.Namespace, history: History, results: CheckResults)
         "not_injected": history.not_injected,
     }
     return msgspec.json.format(msgspec.json.encode(document))
+
+
+def planted(
+    chosen: argparse.Namespace, history: History, results: CheckResults
+) -> dict[str, object]:
+    """Return what was found of a planted fault, with all that it takes to repeat it."""
+    return {
+        "found": [each.value for each in Violation if results.of(each)],
+        "seed": chosen.seed,
+        "commit": tested_commit(),
+        "minutes": chosen.minutes,
+        "gap_s": chosen.gap,
+        "schedules": chosen.schedules,
+        "slow": chosen.slow,
+        "seconds": round(history.stopped - history.began),
+        "faults": len(history.faults),
+    }
 
 
 def _of_git(*arguments: str) -> str:

@@ -49,7 +49,8 @@ def mutate(target: Target, share: float, seed: int) -> dict[str, Any]:
     module, began = ROOT / target.module, time.monotonic()
     explained = explanations(target.module)
     random, fates, survived = Random(seed), Counter[str](), list[str]()
-    chosen = [each for each in mutants(module.read_text()) if random.random() < share]
+    possible = list(mutants(module.read_text()))
+    chosen = [each for each in possible if random.random() < share]
 
     def note(mutant: Mutant, fate: Fate) -> None:
         fates[fate.value] += 1
@@ -63,7 +64,13 @@ def mutate(target: Target, share: float, seed: int) -> dict[str, Any]:
     tested, seconds = sum(fates.values()), time.monotonic() - began
     assert tested == len(chosen), f"{target.module}: only {tested} of {len(chosen)} were tried"
     print(f"{target.module}: {tested} mutants in {seconds:.0f} s, {dict(fates)}", flush=True)
-    return {"group": target.group, "mutants": tested, "fates": dict(fates), "survived": survived}
+    return {
+        "group": target.group,
+        "possible": len(possible),
+        "mutants": tested,
+        "fates": dict(fates),
+        "survived": survived,
+    }
 
 
 def explanations(module: str) -> dict[str, str]:

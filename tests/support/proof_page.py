@@ -1,6 +1,6 @@
 """Writes the tables of ``docs/proof.md`` from the results that the runs left.
 
-``python -m tests.support.proof_page``. Nothing in those tables is written by hand.
+``python -m tests.support.proof_page``. Nothing between its marks is written by hand.
 """
 
 import json
@@ -13,6 +13,9 @@ from msgspec import Struct
 
 from model.check import NO_COMMIT, commit_of
 from tests.mutation.__main__ import explained as without_effect
+from tests.support.planted_results import PLANTED_RESULTS
+from tests.support.proof_planted import planted_table
+from tests.support.proof_text import NOT_AT_ONCE, mutation_summary, repeating
 from tests.support.sources import ROOT
 
 PAGE = ROOT / "docs" / "proof.md"
@@ -103,12 +106,16 @@ def tables() -> dict[str, str]:
     """Return the tables of the page, by the names of their places."""
     simulation, mutation = (_read(PROOF / f"{name}.json") for name in ("simulation", "mutation"))
     drills = [json.loads(file.read_text()) for file in sorted(PROOF.glob("drill*.json"))]
-    cases = [case for case in json.loads(MODEL.read_text()) if not case["case"]["finds"]]
+    model, planted = json.loads(MODEL.read_text()), _read(PLANTED_RESULTS)
+    cases = [case for case in model if not case["case"]["finds"]]
     return {
         "runs": _runs(cases, simulation, drills, mutation),
         "promises": _promises(cases, simulation, drills),
         "healing": _healing(drills),
-        "planted": _planted(simulation),
+        "repeating": repeating(simulation, planted),
+        "planted": planted_table(model, planted),
+        "not-at-once": NOT_AT_ONCE,
+        "mutation-summary": mutation_summary(mutation),
         "mutation": _mutation(mutation),
         "walk": _walk(_read(PROOF / "walk.json")),
     }
@@ -254,13 +261,6 @@ def _figures(seconds: list[float]) -> str:
     if not seconds:
         return "—"
     return f"{median(seconds):.1f} / {max(seconds):.1f} ({len(seconds)})"
-
-
-def _planted(simulation: dict[str, Any]) -> str:
-    lines = ["| planted in the simulation | found as |", "|---|---|"]
-    for name, kinds in simulation.get("planted", {}).items():
-        lines.append(f"| `{name}` | {'; '.join(kinds) or 'NOT FOUND'} |")
-    return "\n".join(lines)
 
 
 def _mutation(mutation: dict[str, Any]) -> str:

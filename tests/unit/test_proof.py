@@ -5,10 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from model.check import MUTATIONS
+from tests.drill.planted_faults import PlantedFault
 from tests.drill.results import Violation
 from tests.mutation.mutants import mutants
+from tests.simulation.planted import PLANTED
 from tests.simulation.violations import ViolationKind
+from tests.support.planted_results import PLANTED_RESULTS
 from tests.support.proof_page import PAGE, PROMISES, PROOF, written
+from tests.support.proof_planted import PLANTED_FAULTS, planted_table
 
 
 def test_the_page_is_what_the_results_say() -> None:
@@ -28,7 +33,32 @@ def test_each_promise_names_violations_that_are_looked_for() -> None:
 def test_nothing_that_was_published_has_a_violation(file: Path) -> None:
     results = json.loads(file.read_text())
     assert set(results.get("violations", {}).values()) <= {0}
-    assert all(results.get("planted", {"none": ["found"]}).values())
+
+
+def test_each_fault_that_was_planted_in_a_run_was_found() -> None:
+    planted = json.loads(PLANTED_RESULTS.read_text())
+    assert planted["simulation"].keys() == PLANTED.keys()
+    for check, faults in planted.items():
+        for name, result in faults.items():
+            assert result["found"], f"{check}: {name}"
+
+
+def test_the_table_of_planted_faults_has_each_that_can_be_planted() -> None:
+    names = [name for fault in PLANTED_FAULTS for name in fault.model]
+    assert sorted(names) == sorted(case.name for case in MUTATIONS)
+    assert {fault.simulation for fault in PLANTED_FAULTS} - {None} == PLANTED.keys()
+    assert {fault.drill for fault in PLANTED_FAULTS} - {None} == {
+        fault.value for fault in PlantedFault
+    }
+
+
+def test_a_fault_that_one_check_alone_has_found_is_named_as_such() -> None:
+    model = [{"case": {"name": "no takeover"}, "error": True, "states": 35}]
+    kept = {"simulation": {"no-hold": {"found": ["x"], "steps": 7, "seed": 5, "commit": "a1"}}}
+    said = planted_table(model, kept)
+    assert "By the model alone: nobody takes over." in said
+    assert "By the simulation alone: runs of a schedule overlap." in said
+    assert f"0 of the {len(PLANTED_FAULTS)} are found by at least two" in said
 
 
 @pytest.mark.parametrize(
