@@ -63,7 +63,7 @@ COMMANDS = MappingProxyType(
         ),
         "cells": LazyCommand(
             "service.cli.cells:cells_program",
-            "Assign tenants to cells, each with its database, and move them.",
+            "Assign tenants to cells, each with its database, and move them (docs/cells.md).",
         ),
         "cron": LazyCommand(
             "service.cli.cron:cron",

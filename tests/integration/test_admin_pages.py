@@ -36,9 +36,12 @@ SELECT tenant_id, id, install_id, cron, 'UTC', now() FROM tenant_extension_sched
 """
 RUNS = (NOW, ID, None, keyset.EARLIEST, keyset.LATEST, 50)
 PAGES = {
-    "audit of a tenant": (audit.OF_TENANT, ("tenant-7", keyset.EARLIEST, NOW, ID, 50)),
-    "audit of an install": (audit.OF_INSTALL, ("tenant-7", keyset.EARLIEST, NOW, ID, 50, ID, None)),
-    "audit of all": (audit.OF_ALL, (None, keyset.EARLIEST, NOW, ID, 50)),
+    "audit of a tenant": (audit.OF_TENANT, ("tenant-7", keyset.EARLIEST, NOW, ID, 50, None, None)),
+    "audit of an install": (
+        audit.OF_INSTALL,
+        ("tenant-7", keyset.EARLIEST, NOW, ID, 50, None, None, ID, None),
+    ),
+    "audit of all": (audit.OF_ALL, (None, keyset.EARLIEST, NOW, ID, 50, None, None)),
     "runs of a schedule": (history.OF_SCHEDULE, (*RUNS, "tenant-7", ID)),
     "runs of an install": (history.OF_INSTALL, (*RUNS, "tenant-7", ID)),
     "runs of a tenant": (history.OF_TENANT, (*RUNS, "tenant-7")),
