@@ -74,6 +74,7 @@ class Bus:
         self.denials: list[str] = []
         self._settings = settings
         self._observe = observe
+        self._connect_by = time.monotonic() + settings.connect_timeout
         self._started = False
         self._closing = False
 
@@ -141,6 +142,8 @@ class Bus:
                 f"NATS at {_names(self._settings)} refused {_identity(self._settings)}"
             )
         log.warning("NATS: %s", text)
+        if not self._started and time.monotonic() > self._connect_by:
+            raise TimeoutError  # the library's wait_for has lost the cancellation of ``open``
 
     async def _on_disconnected(self) -> None:
         self.denials.clear()  # the subscriptions are made again, and checked again

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,16 @@ async def test_a_connection_attempt_without_a_server_ends_with_its_timeout(
         await connect(BusSettings(servers=(server,), connect_timeout=0.3))
     assert 0.2 < time.monotonic() - began < 60
     assert "secret" not in str(refused.value)
+
+
+async def test_a_connection_attempt_ends_though_its_cancellation_is_lost(
+    nats_server: Nats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await asyncio.to_thread(nats_server.server.stop)
+    # Of Python 3.11's wait_for: a cancellation is lost when what it waits for has just ended.
+    monkeypatch.setattr(asyncio, "timeout", lambda _seconds: nullcontext())
+    with pytest.raises(BusUnavailableError, match="no NATS server at"):
+        await connect(BusSettings(servers=(nats_server.url,), connect_timeout=0.3))
 
 
 async def test_the_client_waits_for_a_server_that_starts_late(nats_server: Nats) -> None:
