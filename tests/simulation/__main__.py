@@ -39,7 +39,6 @@ MOST_PLANTED = 2_000
 SMALL = WorldSize(schedules=60, slots=300)
 PROOF = ROOT / "docs" / "proof" / "simulation.json"
 SHOWN = 5
-SEEDS_OF_A_JOB = 1_000
 TRACED = 200
 
 
