@@ -48,7 +48,7 @@ def test_each_shared_statement_is_in_one_module(pattern: str, home: str) -> None
     modules = [s for s in sources() if is_python(s) and s.path.startswith("service/")]
     others = [path for path in writers(pattern, modules) if path != home]
     assert others == [], f"call the function of {home} instead"
-    assert writers(pattern, modules) == [home], f"{home} has it more than once, or not at all"
+    assert home in writers(pattern, modules), f"{home} does not have it"
 
 
 @pytest.mark.parametrize(

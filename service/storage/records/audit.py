@@ -25,12 +25,10 @@ NEW_COLUMNS = {
 
 _NEW = ", ".join(NEW_COLUMNS)
 
-_TARGET = f"ext_scheduler.audit ({_NEW})"
-
 # Of a relation with these columns. A statement that writes more than entries contains it as a CTE.
-INSERTION = f"INSERT INTO {_TARGET} SELECT {_NEW} FROM {{rows}}"
+INSERTION = f"INSERT INTO ext_scheduler.audit ({_NEW}) SELECT {_NEW} FROM {{rows}}"
 
-INSERT_ONE = f"INSERT INTO {_TARGET} {one_value_list(NEW_COLUMNS)}"
+INSERT_ONE = f"INSERT INTO ext_scheduler.audit ({_NEW}) {one_value_list(NEW_COLUMNS)}"
 
 INSERT = INSERTION.format(rows=many_rows(NEW_COLUMNS))
 

@@ -23,12 +23,10 @@ NEW_COLUMNS = {
 
 _NEW = ", ".join(NEW_COLUMNS)
 
-_TARGET = f"ext_scheduler.outbox ({_NEW})"
-
 # Of a relation with these columns. A statement that writes more than events contains it as a CTE.
-INSERTION = f"INSERT INTO {_TARGET} SELECT {_NEW} FROM {{rows}}"
+INSERTION = f"INSERT INTO ext_scheduler.outbox ({_NEW}) SELECT {_NEW} FROM {{rows}}"
 
-INSERT_ONE = f"INSERT INTO {_TARGET} {one_value_list(NEW_COLUMNS)}"
+INSERT_ONE = f"INSERT INTO ext_scheduler.outbox ({_NEW}) {one_value_list(NEW_COLUMNS)}"
 
 INSERT = INSERTION.format(rows=many_rows(NEW_COLUMNS))
 
