@@ -111,12 +111,17 @@ async def recorded_answer(state: DevState, run: RunInfo) -> ExecuteResponse | No
         return None
 
 
-def logs(program: str) -> None:
-    """Print the newest lines of a program's log. Raises StackError where there is none."""
+def log_lines(program: str) -> list[str]:
+    """Return the newest lines of a program's log. Raises StackError where there is none."""
     home = Path(state_file.read().home)
     file = home / program / "log"
     if not file.is_file():
         names = ", ".join(sorted(path.parent.name for path in home.glob("*/log")))
         raise StackError(f"no log of {program!r}; there is {names}")
-    for line in file.read_text(errors="replace").splitlines()[-LOG_LINES:]:
-        print(line)
+    return file.read_text(errors="replace").splitlines()[-LOG_LINES:]
+
+
+def extension_names() -> dict[str, str]:
+    """Return the name of the installed extension by the id that log lines have."""
+    extension = state_file.read().extension
+    return {str(extension.rows.registry_id): extension.manifest.name}

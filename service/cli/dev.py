@@ -7,6 +7,8 @@ import typer
 from typer.core import TyperGroup
 
 from service.cli.development import run_stack_command
+from service.cli.log_lines import print_log_lines
+from service.cli.output import print_line
 
 START = "start"
 
@@ -117,6 +119,9 @@ def fire(
 @dev_program.command()
 def logs(
     program: Annotated[str, typer.Argument(help="Program whose log to print.")] = "dev-runner",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the lines as they are written.")
+    ] = False,
 ) -> None:
     """Print the newest log lines, by default of the Runner with those of the extension.
 
@@ -124,7 +129,16 @@ def logs(
     Examples:
       ext-scheduler dev logs
       ext-scheduler dev logs worker
+      ext-scheduler dev logs --json
     """
-    from devstack.dev_commands import logs as run  # noqa: PLC0415 - see start
+    from devstack.dev_commands import extension_names, log_lines  # noqa: PLC0415 - see start
 
-    run_stack_command(lambda: run(program))
+    def show() -> None:
+        lines = log_lines(program)
+        if as_json:
+            for line in lines:
+                print_line(line)
+        else:
+            print_log_lines(lines, extension_names())
+
+    run_stack_command(show)

@@ -3,6 +3,7 @@
 import logging
 import re
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -59,13 +60,16 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S.%f")[:-3]
-        pairs = "".join(
-            f" {escape_controls(name)}={_word(value)}" for name, value in _fields(record).items()
-        )
-        text = f"{at} {record.levelname:<7} {escape_controls(record.getMessage())}{pairs}"
+        message = escape_controls(record.getMessage())
+        text = f"{at} {record.levelname:<7} {message}{field_pairs(_fields(record))}"
         if record.exc_info:
             text += "\n" + escape_controls(_exception(self, record), keep_lines=True)
         return text
+
+
+def field_pairs(values: Mapping[str, Any]) -> str:
+    """Return `` name=value`` for each field of a line, on one line whatever they contain."""
+    return "".join(f" {escape_controls(name)}={_word(value)}" for name, value in values.items())
 
 
 def _word(value: object) -> str:

@@ -70,7 +70,10 @@ async def test_an_author_gets_from_nothing_to_a_changed_extension(
     assert fired.returncode == 0, fired.stderr
     assert re.match(r"run [0-9a-f-]{36}: success, attempt 1, \d+ ms\n200\n", fired.stdout)
     assert json.loads(fired.stdout.splitlines()[2])["report"] == {"of": "the schedule"}
-    assert "report for" in run("dev", "logs").stdout
+    logged = run("dev", "logs").stdout
+    assert re.search(r"^[\d:.]{12} INFO    hello: report for \S+: \{", logged, re.MULTILINE)
+    raw = run("dev", "logs", "--json").stdout
+    assert json.loads(raw.splitlines()[-1])["message"]
     missing = run("dev", "call", "GET", "/nope")
     assert (missing.returncode, missing.stdout.splitlines()[0]) == (1, "404")
     unknown = run("dev", "fire", "other")
