@@ -10,6 +10,7 @@ import asyncpg
 import nats
 from nats.aio.client import Client
 
+from contracts.cancellation import cancel_and_wait
 from contracts.context import parse_key_set, signing_key
 from contracts.errors import ServiceError
 from contracts.schedules import GetInput, ScheduleInfo
@@ -65,10 +66,9 @@ async def run_while_alive(work: Coroutine[Any, Any, None], stack: DevStack) -> N
     try:
         await asyncio.wait({watch, task}, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        watch.cancel()
-        if not task.done():
-            task.cancel()
-    await (task if task.done() else watch)
+        ended = task.done()
+        await cancel_and_wait({watch, task})
+    await (task if ended else watch)
 
 
 async def run_steps(stack: DevStack) -> None:

@@ -17,6 +17,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from contracts.cancellation import cancel_and_wait
 from contracts.context import Claims, ContextRefused, KeySet, Reason, verify
 from contracts.deadline import deadline_passed
 from contracts.encoding import Encoding, MalformedBody, decode, encode
@@ -110,9 +111,7 @@ class Executor:
                 log.warning("failed to drain the execute subscription: %r", error)
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=self._settings.drain_timeout_s)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+            await cancel_and_wait(late)
         if self._connection.is_connected:
             await self._flush()
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from contracts.cancellation import cancel_and_wait
 from runner_bridge.dev_runner.bundles import PATTERN, UnusableBundle, extract_component
 
 log = logging.getLogger(__name__)
@@ -126,9 +127,7 @@ class Components:
 
     async def close(self) -> None:
         """Cancel compilations in flight."""
-        for task in self._preparing.values():
-            task.cancel()
-        await asyncio.gather(*self._preparing.values(), return_exceptions=True)
+        await cancel_and_wait(self._preparing.values())
 
     async def _prepare(self, name: str) -> Path:
         if not _CONTENT_HASH.fullmatch(name):

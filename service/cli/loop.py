@@ -5,6 +5,8 @@ import signal
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from contracts.cancellation import cancel_and_wait
+
 T = TypeVar("T")
 SIGINT_ONLY = {signal.SIGINT}
 
@@ -14,11 +16,17 @@ def run(command: Coroutine[Any, Any, T]) -> T:
 
     ``asyncio.run`` installs its SIGINT handler only after it has created the event loop: a Ctrl-C
     before that leaves a half-built loop and warnings about it. Here SIGINT is blocked until then.
+    And it cancels once only: a command that this did not reach would never end.
     """
 
     async def interruptible() -> T:
+        working = asyncio.create_task(command)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGINT_ONLY)
-        return await command
+        try:
+            await asyncio.wait({working})
+        except asyncio.CancelledError:
+            await cancel_and_wait({working})
+        return working.result()
 
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGINT_ONLY)
     try:

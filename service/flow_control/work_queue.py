@@ -10,6 +10,8 @@ from typing import Generic, TypeVar
 
 from msgspec import Struct
 
+from contracts.cancellation import cancel_and_wait
+
 log = getLogger(__name__)
 
 Item = TypeVar("Item")
@@ -102,11 +104,9 @@ class WorkQueue(Generic[Item]):
         while self._tasks and (left := end - time.monotonic()) > 0:
             await asyncio.wait(self._tasks, timeout=left)  # stepping aside begins further ones
         late = list(self._tasks)
-        for task in late:
-            task.cancel()
         if late:
             log.error("drain timed out: %d running, %d waiting", len(late), len(self._queue))
-            await asyncio.wait(late)
+            await cancel_and_wait(late)
         unbegun = []
         while self._queue:
             unbegun.append(self._next()[0])

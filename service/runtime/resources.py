@@ -11,6 +11,7 @@ from typing import Any
 import asyncpg
 from msgspec import Struct
 
+from contracts.cancellation import cancel_and_wait
 from service.bus.client import BusEvent
 from service.bus.connection import Bus, BusUnavailableError, connect, probe
 from service.runtime.bus_settings import bus_settings
@@ -125,8 +126,7 @@ async def background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await cancel_and_wait({task})
 
 
 @contextmanager

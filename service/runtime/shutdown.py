@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from logging import getLogger
 from typing import Any, TypeVar
 
+from contracts.cancellation import cancel_and_wait
+
 log = getLogger(__name__)
 
 T = TypeVar("T")
@@ -84,8 +86,7 @@ async def unless_stopped(stopping: asyncio.Event, work: Coroutine[Any, Any, T]) 
         done, _ = await asyncio.wait({signalled, working}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         signalled.cancel()
-        working.cancel()
-        await asyncio.wait({working})
+        await cancel_and_wait({working})
     return working.result() if working in done else None
 
 
@@ -120,7 +121,6 @@ async def running(
         await asyncio.wait({task}, timeout=timeout_s)
         if not task.done():
             log.warning("%s did not end within %g s; cancelled", _name(task), timeout_s)
-            task.cancel()
-            await asyncio.wait({task}, timeout=CANCEL_TIMEOUT_S)
+            await cancel_and_wait({task}, CANCEL_TIMEOUT_S)
         if task.done() and not task.cancelled() and (error := task.exception()) is not None:
             log.error("component failed: %s", error)

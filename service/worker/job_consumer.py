@@ -16,6 +16,7 @@ from uuid import uuid4
 import asyncpg
 from msgspec import Struct
 
+from contracts.cancellation import cancel_and_wait
 from service.flow_control.micro_batcher import MicroBatcher
 from service.storage.engine.acquire import acquired
 from service.storage.engine.connection import Connection
@@ -140,9 +141,7 @@ class JobConsumer:
                         self._wake.clear()
                         await self._wake.wait()
             finally:
-                for watcher in watchers:
-                    watcher.cancel()
-                await asyncio.gather(*watchers, return_exceptions=True)
+                await cancel_and_wait(watchers)
 
     def _watcher(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

@@ -11,6 +11,7 @@ from logging import getLogger
 import asyncpg
 from msgspec import Struct
 
+from contracts.cancellation import cancel_and_wait
 from service.runtime.metrics import Metrics
 from service.storage.engine import clock
 from service.storage.engine.errors import describe, is_unavailable
@@ -131,10 +132,7 @@ class Worker:
         if slow:
             log.warning("abandoning %d runs in flight", self._consumer.abandon())
             _, stuck = await asyncio.wait(slow, timeout=ABANDON_TIMEOUT_S)
-            for loop in stuck:
-                loop.cancel()
-            if stuck:
-                await asyncio.wait(stuck, timeout=CANCEL_TIMEOUT_S)
+            await cancel_and_wait(stuck, CANCEL_TIMEOUT_S)
 
 
 def _consumer_settings(settings: WorkerSettings) -> JobConsumerSettings:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import suppress
 
 from service.flow_control.work_queue import WorkQueue, WorkQueueSettings
 from tests.support.loop_watch import slowness, watched_loop
@@ -101,3 +102,18 @@ async def test_cancelled_while_others_run_it_leaves_what_waits_unbegun() -> None
     unbegun = await queue.finish(0.02)
     assert 0 < len(unbegun) < 1000
     assert queue.running == 0
+
+
+async def test_an_item_that_loses_its_cancellation_is_cancelled_again() -> None:
+    forever = asyncio.Event()
+
+    async def work(_item: int) -> None:
+        with suppress(asyncio.CancelledError):
+            await forever.wait()
+        await forever.wait()
+
+    queue = WorkQueue[int](work, WorkQueueSettings(concurrency=1, waiting=1))
+    assert queue.put(1, 1)
+    await asyncio.sleep(0)
+    async with asyncio.timeout(30):
+        assert await queue.finish(0.01) == []
