@@ -7,9 +7,10 @@ expression itself; timers, which the planner works by, are asked only for what s
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Literal
 
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 Slots = Callable[[str, str, datetime, datetime], Sequence[datetime]]
 """Returns the slots of (cron, timezone) in (after, until], ascending; none for an invalid pair."""
@@ -138,9 +139,9 @@ def account(recorded: RecordedTime, slots: Slots) -> SlotCounts:
 def _slots(recorded: RecordedTime, slots: Slots, counts: SlotCounts) -> list[_Pending]:
     """Return the slots of the window with the states that they fell into; count absent ones."""
     found: list[_Pending] = []
-    states = recorded.states
-    for index, state in enumerate(states):
-        ends = states[index + 1].since if index + 1 < len(states) else FAR
+    last = structs.replace(recorded.states[-1], since=FAR)
+    for state, following in pairwise([*recorded.states, last]):
+        ends = following.since
         after, until = max(state.since, recorded.after), min(ends, recorded.until)
         if after >= until or state.cron is None or state.timezone is None:
             continue
@@ -149,7 +150,6 @@ def _slots(recorded: RecordedTime, slots: Slots, counts: SlotCounts) -> list[_Pe
             counts.absent[state.absence] += len(of_state)
             continue
         found += [_Pending(slot, state, ends) for slot in of_state]
-        following = states[index + 1] if index + 1 < len(states) else state
         cron, timezone = following.cron, following.timezone
         if (cron, timezone) != (state.cron, state.timezone) and cron and timezone:
             counts.absent["updated"] += len(slots(cron, timezone, after, until))

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from itertools import islice
+from itertools import accumulate, islice
 from typing import Any
 
 import msgspec
@@ -42,7 +42,7 @@ def check(value: object, *, max_length: int = 100_000, max_depth: int = 64) -> s
         return None
     if not isinstance(value, dict | list):
         return NOT_A_CONTAINER
-    if _has_more_members(value, max_length // 2, max_depth):
+    if _has_more_members(value, (max_length - 1) // 2, max_depth):
         return TOO_LARGE
     if not _is_representable(value, max_depth):
         return NOT_SERIALIZABLE
@@ -70,19 +70,15 @@ def _has_more_members(root: Container, limit: int, max_depth: int) -> bool:
 
     Cheap, where looking at each of them would not be: a byte of MessagePack may be a member.
     """
-    count = 0
-    for level in islice(levels(root), max_depth):
-        count += sum(map(len, level))
-        if count > limit + 1:
-            return True
-    return False
+    sizes = (sum(map(len, level)) for level in islice(levels(root), max_depth))
+    return any(count > limit for count in accumulate(sizes))
 
 
 def _is_representable(root: Container, max_depth: int) -> bool:
-    for depth, level in enumerate(levels(root), start=1):
-        if depth > max_depth or not all(map(_has_plain_members, level)):
-            return False
-    return True
+    return all(
+        depth <= max_depth and all(map(_has_plain_members, level))
+        for depth, level in enumerate(levels(root), start=1)
+    )
 
 
 def _has_plain_members(container: Container) -> bool:

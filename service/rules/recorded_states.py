@@ -54,13 +54,10 @@ def read_change(
         enabled = False if "disabled" in found else True if "reenabled" in found else None
         ours = False if "released" in found else True if "adopted" in found else None
         return StateChange(at, StateValues(None, None, enabled, ours), "created" in found)
-    enabled = changes.get("enabled")
-    if isinstance(enabled, list) and enabled:  # (old, new), as the service itself writes it
-        enabled = enabled[-1]
     values = StateValues(
         cron=_text(changes.get("cron")),
         timezone=_text(changes.get("timezone")),
-        enabled=enabled if isinstance(enabled, bool) else None,
+        enabled=_switched(changes.get("enabled")),
         ours=True if "formerJobId" in changes else None,
     )
     creates = changes.keys() >= CREATED_WITH
@@ -69,6 +66,13 @@ def read_change(
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
+
+
+def _switched(value: object) -> bool | None:
+    match value:
+        case bool(now) | [*_, bool(now)]:  # (old, new), as the service itself writes it
+            return now
+    return None
 
 
 class History(Struct, frozen=True, kw_only=True):

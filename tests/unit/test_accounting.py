@@ -6,9 +6,9 @@ The account sees only what would be on record.
 
 import random
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -29,7 +29,6 @@ from service.rules.recorded_states import (
     History,
     StateChange,
     StateValues,
-    read_change,
     states,
     times_off,
 )
@@ -40,7 +39,6 @@ MINUTES = 240
 AFTER, UNTIL = START + timedelta(minutes=60), START + timedelta(minutes=180)
 CRONS = ("*/5 * * * *", "*/7 * * * *", "0,30 * * * *", "17 13 * * *")
 CATCHUP = timedelta(minutes=20)
-ID = UUID(int=7)
 WALKED = slot_walk.moments(ZoneInfo("UTC"), START, START + timedelta(minutes=MINUTES + 60))
 SLOTS = {cron: slot_walk.walk(cron, WALKED, START - timedelta(minutes=1)) for cron in CRONS}
 EVENTS = (
@@ -226,6 +224,9 @@ def test_a_run_that_is_gone_leaves_one_slot_unaccounted(data: st.DataObject, see
     assert account(recorded(world), slots).unaccounted == [lost.slot]
 
 
+_STOPPED_FROM_82_TO_103 = [(82, "planner stops", ""), (103, "planner goes on", "")]
+
+
 @pytest.mark.parametrize(
     ("events", "expected"),
     [
@@ -237,6 +238,10 @@ def test_a_run_that_is_gone_leaves_one_slot_unaccounted(data: st.DataObject, see
         ),
         ([(70, "switch off", "")], {"fired": 2, "swallowed": {"install_disabled": 22}}),
         ([(71, "planner stops", ""), (92, "planner goes on", "")], {"fired": 21, "missed": 3}),
+        (
+            [(71, "pause", ""), (82, "resume", ""), *_STOPPED_FROM_82_TO_103],
+            {"fired": 19, "swallowed": {"tenant_paused": 2}, "missed": 3},
+        ),
         ([(71, "planner stops", ""), (178, "set cron", CRONS[2])], {"fired": 2}),
         ([(70, "delete", "")], {"slots": 2, "fired": 2}),
     ],
@@ -261,37 +266,107 @@ def test_slots_of_another_time_do_not_exist() -> None:
     assert absent([], created=100) == {"created": 7}
     assert absent([(120, "delete", "")]) == {"deleted": 12}
     assert absent([(120, "set cron", CRONS[2])]) == {"updated": 2}
-
-
-def test_an_entry_is_read_by_what_it_says_of_the_schedule() -> None:
-    def values(of_schedule: bool, changes: dict[str, Any]) -> StateValues | None:
-        change = read_change(AFTER, ID, of_schedule, changes)
-        return None if change is None else change.values
-
-    assert values(True, {"cron": "0 0 * * *", "name": None}) == StateValues(cron="0 0 * * *")
-    assert values(True, {"enabled": [True, False], "failures": 3}) == StateValues(enabled=False)
-    assert values(True, {"name": "x"}) is None
-    assert values(False, {"disabled": [str(ID)]}) == StateValues(enabled=False)
-    assert values(False, {"reenabled": [str(ID)]}) == StateValues(enabled=True)
-    assert values(False, {"released": [str(ID)]}) == StateValues(ours=False)
-    assert values(False, {"disabled": [str(UUID(int=8))]}) is None
-    assert values(False, {"disabled": 3}) is None
-
-
-def test_a_row_of_another_program_begins_with_its_first_run() -> None:
-    history = History(
-        now=StateValues(CRONS[0], "UTC", True, True),
-        earlier=StateValues(),
-        changes=(),
-        created_at=minute(62),
-        deleted_at=None,
-        first_run=minute(75),
-    )
-    assert states(AFTER, history) == [
-        StateSpan(AFTER, CRONS[0], "UTC", True, "created"),
-        StateSpan(minute(74), CRONS[0], "UTC", True),
-    ]
+    assert absent([(90, "set cron", CRONS[2]), (150, "set cron", CRONS[1])]) == {"updated": 1 + 9}
+    assert absent([(150, "delete", "")], created=100) == {"created": 7, "deleted": 6}
 
 
 def test_an_empty_account_adds_up() -> None:
     assert SlotCounts().accounted == 0
+
+
+def test_the_parts_of_an_account_all_count() -> None:
+    counts = SlotCounts(
+        fired=1,
+        missed=10,
+        skipped=Counter({"overlap": 40, "tenant paused": 60}),
+        swallowed=Counter({"tenant_paused": 400, "schedule_disabled": 600}),
+        superseded=10_000,
+        waiting=100_000,
+        unaccounted=[START, AFTER],
+    )
+    assert counts.accounted == 111_113
+
+
+HOURLY = "0,30 * * * *"
+
+
+def of_record(states: Sequence[StateSpan] = (), **more: Any) -> SlotCounts:
+    """The account of four slots, at 60, 90, 120 and 150 minutes, by what is on record of them."""
+    window = RecordedTime(
+        after=minute(59),
+        until=minute(151),
+        states=states or [StateSpan(minute(0), HOURLY, "UTC")],
+        **more,
+    )
+    counts = account(window, slots)
+    assert counts.accounted == counts.slots
+    return counts
+
+
+def run(number: float, status: str = "success", **more: Any) -> SlotRun:
+    return SlotRun(minute(number), status, **more)
+
+
+def test_a_skip_is_told_by_its_reason_and_an_overlap_by_its_status() -> None:
+    counts = of_record(
+        runs=[
+            run(60, "skipped_overlap"),
+            run(90, "skipped", reason="overlap of something else"),
+            run(120, "skipped"),
+            run(150, "failed"),
+        ]
+    )
+    assert counts.skipped == {"overlap": 1, "overlap of something else": 1, "unknown": 1}
+    assert counts.fired == 1
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "swallowed"),
+    [
+        (60, 120.5, [90, 120]),  # off from the slot before to after the last
+        (60, 120, [90]),  # on again at the slot itself: it was to fire
+        (149.9, FAR, [90, 120]),  # off before the planner came to the next run's slot
+        (150, FAR, []),  # off at that slot: it had come by then
+        (60, 90, []),
+    ],
+)
+@pytest.mark.parametrize("cause", ["paused", "install_off"])
+def test_a_slot_is_swallowed_by_what_was_off_between_it_and_the_next_run(
+    cause: str, since: float, until: float | datetime, swallowed: list[float]
+) -> None:
+    end = until if isinstance(until, datetime) else minute(until)
+    counts = of_record(runs=[run(60), run(150)], **{cause: [Off(minute(since), end)]})
+    assert counts.swallowed.total() == len(swallowed)
+    assert sorted(counts.unaccounted) == [
+        minute(slot) for slot in (90, 120) if slot not in swallowed
+    ]
+
+
+@pytest.mark.parametrize(("changed", "superseded"), [(149, 2), (150, 2), (150.5, 0)])
+def test_a_slot_is_superseded_by_a_change_before_the_next_run_only(
+    changed: float, superseded: int
+) -> None:
+    counts = of_record(
+        [StateSpan(minute(0), HOURLY, "UTC"), StateSpan(minute(changed), "17 13 * * *", "UTC")],
+        runs=[run(60), run(150)],
+    )
+    assert counts.superseded == superseded
+    assert len(counts.unaccounted) == 2 - superseded
+
+
+def test_a_run_after_the_last_slot_tells_what_was_missed() -> None:
+    deleted = StateSpan(minute(130), HOURLY, "UTC", absence="deleted")
+    counts = of_record(
+        [StateSpan(minute(0), HOURLY, "UTC"), deleted], runs=[run(60), run(150, missed=1)]
+    )
+    assert (counts.missed, counts.unaccounted, counts.superseded) == (1, [], 1)
+    assert counts.absent == {"deleted": 1}
+
+
+@pytest.mark.parametrize(("cron", "timezone"), [(None, "UTC"), (HOURLY, None)])
+def test_a_time_whose_expression_is_not_known_has_no_slots(
+    cron: str | None, timezone: str | None
+) -> None:
+    known = StateSpan(minute(100), HOURLY, "UTC")
+    counts = of_record([StateSpan(minute(0), cron, timezone), known], runs=[run(120), run(150)])
+    assert (counts.slots, counts.fired, dict(counts.absent)) == (2, 2, {})

@@ -128,6 +128,29 @@ def test_floats_that_would_fill_the_database_are_too_large() -> None:
         assert check([extreme] * 10_000) == TOO_LARGE
 
 
+def test_what_is_stored_may_be_four_times_as_long_as_what_may_be_sent() -> None:
+    assert len(to_json([1e31])) == 4 * 9
+    assert check([1e31], max_length=9) is None
+    assert check([1e32], max_length=9) == TOO_LARGE
+
+
+@given(
+    shape=st.recursive(
+        st.just(0), lambda inner: st.lists(inner, min_size=1, max_size=6), max_leaves=40
+    ).filter(lambda shape: shape != 0),
+    refused=st.booleans(),
+)
+def test_members_that_cannot_fit_are_refused_before_any_is_looked_at(
+    shape: list[Any], refused: bool
+) -> None:
+    """In the densest text, a digit for each member, there is no room for one more."""
+    written = msgspec.json.encode(shape).decode()
+    fits = len(written)
+    value = json.loads(written, parse_int=lambda _: b"" if refused else 0)
+    assert check(value, max_length=fits) == (NOT_SERIALIZABLE if refused else None)
+    assert check(value, max_length=fits - 1) == TOO_LARGE
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [
@@ -136,6 +159,7 @@ def test_floats_that_would_fill_the_database_are_too_large() -> None:
         ([1e16], "[10000000000000000.0]"),
         ([9999999999999998.0], "[9999999999999998.0]"),
         ([1.5e-7, -1e-3, 0.0], "[0.00000015,-0.001,0.0]"),
+        ([1e-5, 9.9e-6], "[0.00001,0.0000099]"),
         ([1, 1.0, True, None], "[1,1.0,true,null]"),
         ({"ä": "\u2028"}, '{"ä":"\u2028"}'),
     ],
