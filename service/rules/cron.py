@@ -111,15 +111,15 @@ def _plain_term(term: str, name: str, lowest: int, highest: int) -> str:
     match = _TERM.fullmatch(term)
     if match is None:
         raise _refused(name, f"'{term}' is not a number, range or step")
-    step = int(match["step"] or 1)
+    step = _number(match["step"] or "1", name)
     if step == 0:
         raise _refused(name, "step must be above 0")
     if match["all"]:
         return (
             f"{lowest}-{highest}/{step}" if 1 < step <= highest - lowest else _whole(step, lowest)
         )
-    low = int(match["low"])
-    high = int(match["high"] or (highest if match["step"] else low))
+    low = _number(match["low"], name)
+    high = _number(match["high"], name) if match["high"] else highest if match["step"] else low
     for number in (low, high):
         if not lowest <= number <= highest:
             raise _refused(name, f"{number} is outside {lowest}-{highest}")
@@ -127,6 +127,13 @@ def _plain_term(term: str, name: str, lowest: int, highest: int) -> str:
         raise _refused(name, f"range {low}-{high} is not ascending")
     # A single number where the step leads past the end: croniter takes 5-5 for the whole cycle.
     return f"{low}-{high}/{step}" if low + step <= high else str(low)
+
+
+def _number(digits: str, name: str) -> int:
+    try:
+        return int(digits)
+    except ValueError as error:  # it refuses thousands of digits
+        raise _refused(name, "a number has too many digits") from error
 
 
 def _whole(step: int, lowest: int) -> str:

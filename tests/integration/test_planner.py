@@ -165,6 +165,7 @@ async def test_changed_row_is_planned_from_now(
     [
         "UPDATE tenant_extension_schedule SET cron = 'rubbish' WHERE id = $1",
         "UPDATE tenant_extension_schedule SET cron = NULL WHERE id = $1",
+        "UPDATE tenant_extension_schedule SET cron = repeat('9', 5000) || ' 0 * * *' WHERE id = $1",
         "UPDATE tenant_extension_schedule SET timezone = 'Mars/Olympus' WHERE id = $1",
     ],
 )
