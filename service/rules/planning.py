@@ -5,6 +5,7 @@ A timer is due at the start of its slot's run: the slot, or up to ``spread`` lat
 
 import zlib
 from datetime import datetime, timedelta
+from typing import TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -19,6 +20,9 @@ LATE_AFTER = timedelta(seconds=30)
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 SEARCHED_BACK = (timedelta(hours=1), timedelta(days=40), timedelta(days=366 * 9))
 """How far back a slot is searched, in steps; the 29th of February is at most eight years apart."""
+
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
 
 
 class PlanningRules(Struct, frozen=True):
@@ -71,9 +75,7 @@ class SlotCache:
         if known is not None and known[0] <= now < known[1]:
             return known[1]
         slot = next_slot(*read(cron, timezone), now)
-        if len(self._following) >= self._size:
-            self._following.clear()
-        self._following[key] = (now, slot)
+        self._keep(self._following, key, (now, slot))
         return slot
 
     def start(
@@ -125,11 +127,9 @@ class SlotCache:
         """Return the latest slot at or before an instant, and the first one after it."""
         known = cached.get((cron, timezone))
         if known is None or not known[0] <= instant < known[1]:
-            if len(cached) >= self._size:
-                cached.clear()
             pair = read(cron, timezone)
             known = slot_by(*pair, instant), next_slot(*pair, instant)
-            cached[cron, timezone] = known
+            self._keep(cached, (cron, timezone), known)
         return known
 
     def evaluate_due(
@@ -142,10 +142,13 @@ class SlotCache:
         if known is not None and known[0] == now:
             return known[1]
         decision = evaluate_due(*read(cron, timezone), slot, now, rules, late=late)
-        if len(self._decisions) >= self._size:
-            self._decisions.clear()
-        self._decisions[key] = (now, decision)
+        self._keep(self._decisions, key, (now, decision))
         return decision
+
+    def _keep(self, cached: dict[_Key, _Value], key: _Key, value: _Value) -> None:
+        if len(cached) >= self._size:
+            cached.clear()
+        cached[key] = value
 
 
 def read(cron: str | None, timezone: str | None) -> tuple[Cron, ZoneInfo]:
@@ -165,7 +168,7 @@ def read(cron: str | None, timezone: str | None) -> tuple[Cron, ZoneInfo]:
 def is_slot(cron: str | None, timezone: str | None, instant: datetime) -> bool:
     """Return whether a stored pair fires at this instant; an invalid one never does."""
     try:
-        return next_slot(*read(cron, timezone), instant - timedelta(seconds=1)) == instant
+        return next_slot(*read(cron, timezone), instant - MINUTE) == instant
     except UnplannableError:
         return False
 

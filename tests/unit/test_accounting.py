@@ -335,7 +335,8 @@ def test_a_slot_is_swallowed_by_what_was_off_between_it_and_the_next_run(
     cause: str, since: float, until: float | datetime, swallowed: list[float]
 ) -> None:
     end = until if isinstance(until, datetime) else minute(until)
-    counts = of_record(runs=[run(60), run(150)], **{cause: [Off(minute(since), end)]})
+    off: dict[str, Any] = {cause: [Off(minute(since), end)]}
+    counts = of_record(runs=[run(60), run(150)], **off)
     assert counts.swallowed.total() == len(swallowed)
     assert sorted(counts.unaccounted) == [
         minute(slot) for slot in (90, 120) if slot not in swallowed

@@ -1,12 +1,16 @@
 """What becomes of a due timer, without a database."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.rules import planning
+from service.rules.cron import Cron
 from service.rules.planning import (
     DueDecision,
     PlanningRules,
@@ -17,7 +21,7 @@ from service.rules.planning import (
     read,
     spread,
 )
-from service.rules.slots import slots_between
+from service.rules.slots import next_slot, slots_between
 from service.storage.runs.occurrences import Occurrence, occurrence_id, prioritised, slot_text
 from service.storage.schedules.firing_state import ScheduleState
 from service.storage.schedules.timers import Timer
@@ -134,7 +138,16 @@ def test_no_time_zone_means_utc() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cron", "zone"), [(None, "UTC"), ("", "UTC"), ("* * *", "UTC"), (CRON, "Mars/Olympus")]
+    ("cron", "zone"),
+    [
+        (None, "UTC"),
+        ("", "UTC"),
+        ("* * *", "UTC"),
+        (CRON, "Mars/Olympus"),
+        (f"{'9' * 5_000} * * * *", "UTC"),
+        (f"0-{'9' * 5_000} * * * *", "UTC"),
+        (f"*/{'9' * 5_000} * * * *", "UTC"),
+    ],
 )
 def test_invalid_rows_are_unplannable_with_a_reason(cron: str | None, zone: str) -> None:
     with pytest.raises(UnplannableError, match="Invalid"):
@@ -183,16 +196,94 @@ def test_slot_cache_keeps_a_pair_until_its_slot_has_passed() -> None:
         assert judged.following.hour == hour
 
 
+asked = st.tuples(
+    st.sampled_from([CRON, "0 */2 * * *", "30 12 * * *"]),
+    st.sampled_from(["UTC", None, "Asia/Kolkata", "Pacific/Apia"]),
+    st.integers(-30, 400),
+)
+
+
+@given(questions=st.lists(asked, max_size=20), size=st.integers(1, 4))
+def test_a_slot_cache_answers_as_if_nothing_were_kept(
+    questions: list[tuple[str, str | None, int]], size: int
+) -> None:
+    kept = SlotCache(size=size)
+    for cron, zone, seconds in questions:
+        pair, now = read(cron, zone), at(seconds)
+        assert kept.following(cron, zone, now) == next_slot(*pair, now)
+        late = now - SLOT > RULES.late_after
+        judged = kept.evaluate_due(cron, zone or "UTC", SLOT, now, RULES)
+        assert judged == evaluate_due(*pair, SLOT, now, RULES, late=late)
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
+    """The expressions that were read, one by one: an answer that is kept needs none."""
+    found: list[str | None] = []
+
+    def reading(cron: str | None, timezone: str | None) -> tuple[Cron, ZoneInfo]:
+        found.append(cron)
+        return read(cron, timezone)
+
+    monkeypatch.setattr(planning, "read", reading)
+    return found
+
+
+Ask = Callable[[SlotCache, str, datetime], object]
+
+
+@pytest.mark.parametrize(
+    ("ask", "holds_for"),
+    [
+        (lambda cache, cron, now: cache.following(cron, "UTC", now), 299),
+        (lambda cache, cron, now: cache.evaluate_due(cron, "UTC", SLOT, now, RULES), 0),
+        (lambda cache, cron, now: cache.slot_of(cron, "UTC", now + timedelta(seconds=1)), 298),
+    ],
+)
+def test_a_slot_cache_computes_once_what_it_has_room_for(
+    ask: Ask, holds_for: int, computed: list[str | None]
+) -> None:
+    first, second, third = CRON, "*/10 * * * *", "*/15 * * * *"
+    cache = SlotCache(size=2)
+    for cron in (first, second, first, second):
+        for seconds in (0, holds_for):
+            ask(cache, cron, at(seconds))
+    assert computed == [first, second]
+    ask(cache, first, at(300))
+    assert computed == [first, second, first], "its time has passed"
+    fuller = SlotCache(size=2)
+    for cron in (first, second, third, third, first):
+        ask(fuller, cron, at(0))
+    assert computed[3:] == [first, second, third, first], "no room for a third: all are dropped"
+
+
 def test_occurrence_ids_are_stable() -> None:
     assert slot_text(SLOT) == "2026-03-02T12:00:00Z"
     assert str(occurrence_id(SCHEDULE, SLOT, "scheduled")) == "ca32f9d2-cb4c-5e4f-9da6-55a8a40f3e9e"
     assert occurrence_id(SCHEDULE, SLOT, "manual") != occurrence_id(SCHEDULE, SLOT, "scheduled")
 
 
-def test_an_instant_is_a_slot_where_the_pair_fires_then() -> None:
-    noon = datetime(2026, 3, 2, 12, tzinfo=UTC)
-    assert is_slot("0 13 * * *", "Europe/Berlin", noon)
-    assert not is_slot("0 12 * * *", "Europe/Berlin", noon)
-    assert not is_slot("*/5 * * * *", "UTC", noon + timedelta(minutes=1))
-    assert not is_slot("nonsense", "UTC", noon)
-    assert not is_slot("0 12 * * *", "Mars/Olympus", noon)
+@pytest.mark.parametrize(
+    ("cron", "zone", "minute", "fires"),
+    [
+        ("0 13 * * *", "Europe/Berlin", 0, True),
+        ("0 12 * * *", "Europe/Berlin", 0, False),
+        ("*/5 * * * *", "UTC", 1, False),
+        ("*/5 * * * *", "UTC", -1, False),
+        ("* * * * *", "UTC", 1, True),
+        ("nonsense", "UTC", 0, False),
+        ("0 12 * * *", "Mars/Olympus", 0, False),
+    ],
+)
+def test_an_instant_is_a_slot_where_the_pair_fires_then(
+    cron: str, zone: str, minute: int, fires: bool
+) -> None:
+    assert is_slot(cron, zone, at(60 * minute)) is fires
+    assert is_slot(cron, zone, at(60 * minute + 1)) is False
+
+
+def test_a_stored_expression_of_up_to_a_million_characters_is_read() -> None:
+    longest = "0 12 * *".ljust(999_999) + "*"
+    assert next_slot(*read(longest, "UTC"), SLOT) == SLOT + timedelta(days=1)
+    with pytest.raises(UnplannableError, match="too long"):
+        read("0" + longest, "UTC")
