@@ -14,8 +14,10 @@ from service.operations.materialise import ensure_endpoints
 from service.operations.views import endpoint_infos, schedule_view_info
 from service.rules.endpoints import read_manifest
 from service.rules.fields import check_schedule_id
-from service.storage.platform import endpoints, installs
+from service.storage.platform import endpoints
+from service.storage.platform.installs import Install
 from service.storage.schedules import owner_view, sharded_views
+from service.storage.schedules.owner_view import ScheduleView
 
 
 async def _list_schedules(call: Call, tenant_id: str) -> Answer:
@@ -33,38 +35,34 @@ list_schedules = host_operation(_list_schedules)
 
 
 async def list_batch(calls: Sequence[Call]) -> list[OperationResult | None]:
-    """Answer several lists by two statements: who may ask, and the schedules of those who may.
+    """Answer several lists by one statement.
 
-    A single list takes one statement. None stands for an install that is not found as the context
-    names it, and for a list that is large.
+    None stands for an install that is not found as the context names it, and for a list that is
+    large.
     """
     if len(calls) == 1:
         return [await list_schedules(calls[0])]
-    connection = calls[0].connection
-    sharded = calls[0].policy.sharded
-    rights = await (sharded_views if sharded else installs).rights_of(
-        connection, [call.claims.tenant_id for call in calls], [call.install_id for call in calls]
+    views = sharded_views if calls[0].policy.sharded else owner_view
+    matches = await views.list_many(
+        calls[0].connection,
+        [call.claims.tenant_id for call in calls],
+        [call.install_id for call in calls],
     )
-    results: list[OperationResult | None] = [None] * len(calls)
-    allowed = []
-    for index, (install, call) in enumerate(zip(rights, calls, strict=True)):
-        if install is None:
-            continue
-        error = denial(install, call)
-        if error is None:
-            allowed.append((index, install))
-        else:
-            results[index] = OperationResult(error)
-    listed = await (sharded_views if sharded else owner_view).list_many(
-        connection,
-        [install.tenant_id for _, install in allowed],
-        [install.id for _, install in allowed],
-    )
-    for (index, _), rows in zip(allowed, listed, strict=True):
-        if rows is not None:
-            output = ListOutput(schedules=[schedule_view_info(row) for row in rows])
-            results[index] = OperationResult(output)
-    return results
+    return [_listed(call, match) for call, match in zip(calls, matches, strict=True)]
+
+
+def _listed(
+    call: Call, match: tuple[Install, list[ScheduleView] | None] | None
+) -> OperationResult | None:
+    if match is None:
+        return None
+    install, rows = match
+    error = denial(install, call)
+    if error is not None:
+        return OperationResult(error)
+    if rows is None:
+        return None
+    return OperationResult(ListOutput(schedules=[schedule_view_info(row) for row in rows]))
 
 
 async def get_schedule(call: Call, tenant_id: str) -> Answer:

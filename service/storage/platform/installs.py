@@ -9,12 +9,17 @@ from msgspec import Struct
 from service.storage.engine.connection import Connection
 from service.storage.engine.parameters import many_rows
 
-RIGHTS_COLUMNS = """
-  i.id AS install_id, i.tenant_id, i.registry_id, i.version_id,
-  (coalesce(i.is_enabled, false) AND coalesce(i.status, '') = 'enabled') AS install_enabled,
-  i.granted_caps::text AS granted, c.providers::text AS providers,
-  v.capabilities::text AS declared
-"""
+RIGHTS = {
+    "install_id": "i.id",
+    "tenant_id": "i.tenant_id",
+    "registry_id": "i.registry_id",
+    "version_id": "i.version_id",
+    "install_enabled": "coalesce(i.is_enabled, false) AND coalesce(i.status, '') = 'enabled'",
+    "granted": "i.granted_caps::text",
+    "providers": "c.providers::text",
+    "declared": "v.capabilities::text",
+}
+RIGHTS_COLUMNS = ", ".join(f"{expression} AS {name}" for name, expression in RIGHTS.items())
 
 RIGHTS_FROM = """
   FROM tenant_extension_install i

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from service.storage.engine.connection import Connection
 from service.storage.engine.parameters import many_rows
-from service.storage.platform.installs import RIGHTS_COLUMNS, RIGHTS_FROM, Install, from_row
+from service.storage.platform.installs import RIGHTS, RIGHTS_COLUMNS, RIGHTS_FROM, Install, from_row
 from service.storage.schedules.ownership import DRIVEN_BY_OTHER
 
 
@@ -60,11 +60,18 @@ WHERE i.tenant_id = $1::text AND i.id = $2::uuid
 ORDER BY s.created_at, s.id
 """
 
+# An install's rights are told once: in each row of its schedules they would be a third of it.
+_FIRST = "row_number() OVER (PARTITION BY given.place ORDER BY s.created_at, s.id) = 1"
+_RIGHTS_ONCE = ", ".join(
+    f"CASE WHEN {_FIRST} THEN {expression} END AS {name}" for name, expression in RIGHTS.items()
+)
+
 LIST_MANY = f"""
-SELECT given.place, {SMALL_COLUMNS}
-FROM {many_rows({"tenant_id": "text", "install_id": "uuid"})}
-JOIN tenant_extension_schedule s
-  ON s.tenant_id = given.tenant_id AND s.install_id = given.install_id
+SELECT given.place, {_RIGHTS_ONCE}, {SMALL_COLUMNS}
+{RIGHTS_FROM}
+JOIN {many_rows({"tenant_id": "text", "install_id": "uuid"})}
+  ON i.tenant_id = given.tenant_id AND i.id = given.install_id
+LEFT JOIN tenant_extension_schedule s ON s.tenant_id = i.tenant_id AND s.install_id = i.id
 {JOINS}
 ORDER BY given.place, s.created_at, s.id
 """
@@ -117,21 +124,28 @@ async def list_with_install(
 
 
 async def list_many(
-    connection: Connection, tenant_ids: Sequence[str], install_ids: Sequence[UUID]
-) -> list[list[ScheduleView] | None]:
-    """Return the schedules of each of these installs, in order, each as ``list_with_install`` does.
+    connection: Connection, tenant_ids: Sequence[str | None], install_ids: Sequence[UUID]
+) -> list[tuple[Install, list[ScheduleView] | None] | None]:
+    """Return each of these installs with its schedules, in order, as ``list_with_install`` does.
 
-    None where a payload is larger than ``LARGE_PAYLOAD_BYTES``: such a list
-    is better read alone.
+    None in place of schedules with a payload larger than ``LARGE_PAYLOAD_BYTES``: such a list is
+    better read alone.
     """
-    listed: list[list[ScheduleView]] = [[] for _ in install_ids]
+    matches: list[tuple[Install, list[ScheduleView]] | None] = [None] * len(install_ids)
     large: set[int] = set()
     for row in await connection.fetch(LIST_MANY, tenant_ids, install_ids):
         index = row[0] - 1
-        listed[index].append(view := ScheduleView(*row[1:]))
-        if view.payload == "":
-            large.add(index)
-    return [None if index in large else rows for index, rows in enumerate(listed)]
+        match = matches[index]
+        if match is None:
+            match = matches[index] = from_row(row), []
+        if (view := _from_columns(row)) is not None:
+            match[1].append(view)
+            if view.payload == "":
+                large.add(index)
+    return [
+        (match[0], None) if match is not None and index in large else match
+        for index, match in enumerate(matches)
+    ]
 
 
 async def get_with_install(

@@ -76,14 +76,21 @@ async def get_with_install(
 
 
 async def list_many(
-    connection: Connection, tenant_ids: Sequence[str], install_ids: Sequence[UUID]
-) -> list[list[ScheduleView] | None]:
-    """Return the schedules of each of these installs, as ``owner_view.list_many`` does."""
-    keys = list(zip(tenant_ids, install_ids, strict=True))
+    connection: Connection, tenant_ids: Sequence[str | None], install_ids: Sequence[UUID]
+) -> list[tuple[Install, list[ScheduleView] | None] | None]:
+    """Return each of these installs with its schedules, as ``owner_view.list_many`` does."""
+    installs = await rights_of(connection, tenant_ids, install_ids)
+    keys = [(install.tenant_id, install.id) for install in installs if install is not None]
     listed = await _read(connection, SMALL_ROWS, keys)
-    return [
-        None if any(view.payload == "" for view in listed[key]) else listed[key] for key in keys
-    ]
+    matches: list[tuple[Install, list[ScheduleView] | None] | None] = []
+    for install in installs:
+        if install is None:
+            matches.append(None)
+        else:
+            views = listed[install.tenant_id, install.id]
+            large = any(view.payload == "" for view in views)
+            matches.append((install, None if large else views))
+    return matches
 
 
 async def _read(
