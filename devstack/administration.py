@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -62,12 +63,22 @@ async def administration(state: DevState) -> AsyncIterator[OperatorCall]:
         try:
             output = await requests.ask(OPERATOR, op, request, ADMIN_OPS[op].output)
         except ServiceError as error:
-            raise StackError(f"{op}: {error}") from None
+            raise StackError(f"{op}: {error}{until(error.retry_after_ms)}") from None
         if isinstance(output, Outcome) and not output.success:
-            raise StackError(f"{op}: {output.field_errors or output.error}")
+            reason = output.field_errors or output.error
+            raise StackError(f"{op}: {reason}{until(output.retry_after_ms)}")
         return output
 
     try:
         yield call
     finally:
         await client.close()
+
+
+def until(retry_after_ms: int | None) -> str:
+    """Return from when on a refused request would be accepted, in local time, where it says so."""
+    if not retry_after_ms:
+        return ""
+    # A second later, since seconds are cut off here.
+    at = datetime.now().astimezone() + timedelta(milliseconds=retry_after_ms + 999)
+    return f"; accepted again from {at:%H:%M:%S}"

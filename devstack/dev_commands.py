@@ -2,7 +2,9 @@
 
 import asyncio
 import base64
+import sys
 import time
+from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -60,8 +62,8 @@ async def _fire(state: DevState, schedule: str) -> None:
         before = await admin("runHistory", RunHistoryInput(schedule_id=schedule_id))
         started = await admin("runNow", RunNowInput(schedule_id))
         if any(run.id == started.run_id for run in before.runs):
-            print("this is the run of this minute, which was fired before: there is one a minute")
-        run = await _wait_for_end(admin, schedule_id, started.run_id)
+            print(same_minute(datetime.now().astimezone()))
+        run = await _wait_for_end(admin, state, schedule_id, started.run_id)
     print(f"run {run.id}: {run.status}, attempt {run.attempts}, {run.duration_ms} ms")
     answer = await recorded_answer(state, run)
     if answer is not None:
@@ -81,13 +83,33 @@ async def find_schedule(admin: OperatorCall, state: DevState, name: str) -> str:
     raise StackError(f"no schedule {name!r}; there is {names or 'none yet: call its setup first'}")
 
 
-async def _wait_for_end(admin: OperatorCall, schedule_id: str, run_id: str) -> RunInfo:
-    deadline = time.monotonic() + RUN_TIMEOUT_S
+def same_minute(now: datetime) -> str:
+    """Return why no other run was started, and from when on one can be."""
+    following = now.replace(second=0) + timedelta(minutes=1)
+    return (
+        "a schedule has one manual run a minute, and this is the one of this minute, started "
+        f"before; the next can be started from {following:%H:%M:%S}"
+    )
+
+
+async def _wait_for_end(
+    admin: OperatorCall, state: DevState, schedule_id: str, run_id: str
+) -> RunInfo:
+    """Return a run that has ended; print the answers of the attempts that failed before."""
+    deadline, printed = time.monotonic() + RUN_TIMEOUT_S, 0
     while time.monotonic() < deadline:
         page = await admin("runHistory", RunHistoryInput(schedule_id=schedule_id))
         run: RunInfo | None = next((run for run in page.runs if run.id == run_id), None)
         if run is not None and run.status in FINAL_STATUSES:
             return run
+        if run is not None and run.status == "queued" and run.attempts > printed:
+            printed = run.attempts
+            text = f"attempt {printed} failed; the run waits for the next one (Ctrl-C leaves it)"
+            print(text)
+            answer = await recorded_answer(state, run)
+            if answer is not None:
+                print_response(answer)
+            sys.stdout.flush()
         await asyncio.sleep(POLL_INTERVAL_S)
     raise StackError(f"run {run_id} did not end within {RUN_TIMEOUT_S} s; see `dev logs`")
 

@@ -23,10 +23,14 @@ from runner_bridge.dev_runner import frames
 from runner_bridge.dev_runner.frames import Value
 from runner_bridge.dev_runner.interface import OFFERED
 from runner_bridge.dev_runner.linking import ImportLinker, is_set
+from runner_bridge.dev_runner.tracebacks import uncaught_exception
 from runner_bridge.dev_runner.values import UnsupportedType, reader, writer
 
 HANDLER = "handler"
 MAX_CAUSE_CHARACTERS = 600
+UNREACHABLE = "`unreachable` instruction"
+"""How a language's runtime ends itself."""
+MAX_KEPT_ERROR_BYTES = 64 * 1024
 MAX_MEMORIES = 16
 MAX_LOADED_COMPONENTS = 8
 # Beyond the guest's own memory: the interpreter, compiled code, values in transit.
@@ -112,16 +116,16 @@ def _run_guest(
             loaded[job.component] = LoadedComponent(engine, job.component, channel)
     except (WasmtimeError, UnsupportedType) as error:
         return frames.Failure(frames.FailureKind.REJECTED, _cause(error))
-    expired = threading.Event()
+    expired, errors = threading.Event(), ErrorOutput()
     with _deadline(engine, job.budget_ms, expired):
         try:
-            value = _call(loaded[job.component], _store(engine, job), job.request)
+            value = _call(loaded[job.component], _store(engine, job, errors), job.request)
         except ExitTrap as error:
             return frames.Failure(frames.FailureKind.TRAP, f"exit status {error.code}")
         except (WasmtimeError, TypeError) as error:
             if expired.is_set():
                 return frames.Failure(frames.FailureKind.TIMEOUT, f"{job.budget_ms} ms are over")
-            return frames.Failure(frames.FailureKind.TRAP, _cause(error))
+            return frames.Failure(frames.FailureKind.TRAP, _trap(_cause(error), errors.text))
     return _check_response(value, job.response_bytes)
 
 
@@ -141,11 +145,34 @@ def _deadline(engine: Engine, budget_ms: int, expired: threading.Event) -> Itera
         timer.join()
 
 
-def _store(engine: Engine, job: frames.RunGuest) -> Store:
+class ErrorOutput:
+    """What a guest writes to standard error: passed on, and its end kept."""
+
+    def __init__(self) -> None:
+        self._kept = b""
+
+    def write(self, written: bytes) -> int:
+        """Write to this process' standard error."""
+        self._kept = (self._kept + written)[-MAX_KEPT_ERROR_BYTES:]
+        return os.write(sys.stderr.fileno(), written)
+
+    @property
+    def text(self) -> str:
+        """Return what is kept."""
+        return self._kept.decode(errors="replace")
+
+
+def _trap(cause: str, errors: str) -> str:
+    """Return why a guest trapped: an exception of its author's, where one was printed."""
+    exception = uncaught_exception(errors) if UNREACHABLE in cause else None
+    return (exception or cause)[:MAX_CAUSE_CHARACTERS]
+
+
+def _store(engine: Engine, job: frames.RunGuest, errors: ErrorOutput) -> Store:
     store = Store(engine)
     wasi = WasiConfig()
     wasi.inherit_stdout()
-    wasi.inherit_stderr()
+    wasi.stderr_custom = errors.write
     store.set_wasi(wasi)
     store.set_limits(memory_size=job.memory_bytes, memories=MAX_MEMORIES)
     store.set_epoch_deadline(1)

@@ -70,6 +70,11 @@ async def test_an_author_gets_from_nothing_to_a_changed_extension(
     assert fired.returncode == 0, fired.stderr
     assert re.match(r"run [0-9a-f-]{36}: success, attempt 1, \d+ ms\n200\n", fired.stdout)
     assert json.loads(fired.stdout.splitlines()[2])["report"] == {"of": "the schedule"}
+    # Two at once are within one minute, unless it ends between them.
+    repeated = (run("dev", "fire", "report").stdout for _ in range(3))
+    assert any(
+        re.search(r"the next can be started from \d\d:\d\d:00\nrun ", text) for text in again
+    )
     logged = run("dev", "logs").stdout
     assert re.search(r"^[\d:.]{12} INFO    hello: report for \S+: \{", logged, re.MULTILINE)
     raw = run("dev", "logs", "--json").stdout
@@ -102,3 +107,25 @@ async def test_an_author_gets_from_nothing_to_a_changed_extension(
     again = run("dev", "call", "POST", "/api/setup")
     assert again.stdout == '200\n{"created": false}\n'
     assert '"edited": true' in run("dev", "call", "POST", "/api/report", "{}").stdout
+
+    write(source, good.replace("    wanted = json.loads", "    1 / 0\n    wanted = json.loads"))
+    await eventually(lambda: read(stack_output).count("after the change") == 2, UPDATE_TIMEOUT_S)
+    line = good[: good.index("    wanted = json.loads")].count("\n") + 1
+    error = f"500\nguest_trap: extension.py:{line}: ZeroDivisionError: division by zero\n"
+    assert run("dev", "call", "POST", "/api/report", "{}").stdout == error
+    await eventually(lambda: error in first_attempt(), 150)
+
+
+def first_attempt() -> str:
+    """Fire the schedule, and return what is printed until its first attempt has failed."""
+    with subprocess.Popen(
+        [*PROGRAM, "dev", "fire", "report"], cwd=ROOT, stdout=-1, text=True
+    ) as it:
+        assert it.stdout is not None
+        shown = ""
+        for line in it.stdout:
+            shown += line
+            if "guest_trap" in line:
+                break
+        it.terminate()
+    return shown

@@ -233,7 +233,8 @@ class TestPythonGuest:
     ) -> None:
         with caplog.at_level(logging.INFO):
             response = await runner.execute(installed(BARE, runner), "/fail")
-            assert response.status == 500
+            error = "guest_trap: extension.py:74: RuntimeError: on purpose"
+            assert response == ExecuteResponse(status=500, error=error)
             # The process' output is read to its end when the process is gone.
             assert (await runner.execute(installed(BARE, runner), "/sleep", timeout_ms=100)).error
             await eventually(lambda: "RuntimeError: on purpose" in caplog.text)

@@ -92,6 +92,20 @@ async def test_what_cannot_be_loaded_is_named_by_file_and_line(
     assert (response.status, shown[: len(message)]) == (500, message)
 
 
+async def test_an_exception_is_the_error_of_the_call(hello: Path, runner: Runner) -> None:
+    source = hello / "extension.py"
+    wanted = "    wanted = json.loads(http.body) if http.body else {}\n"
+    text = source.read_text()
+    assert wanted in text
+    source.write_text(text.replace(wanted, f"{wanted}    helper.month(wanted)\n"))
+    source.write_text(source.read_text().replace("import json\n", "import json\n\nimport helper\n"))
+    (hello / "helper.py").write_text('def month(wanted):\n    return wanted["month"]\n')
+    body = b'{"year": 1}'
+    content_hash = installed_sources(hello, runner)
+    response = await runner.execute(content_hash, "/api/report", method="POST", body=body)
+    assert (response.status, response.error) == (500, "guest_trap: helper.py:2: KeyError: 'month'")
+
+
 async def test_a_syntax_error_is_named_before_anything_is_installed(
     hello: Path, runner: Runner
 ) -> None:
