@@ -73,7 +73,7 @@ async def test_an_author_gets_from_nothing_to_a_changed_extension(
     # Two at once are within one minute, unless it ends between them.
     repeated = (run("dev", "fire", "report").stdout for _ in range(3))
     assert any(
-        re.search(r"the next can be started from \d\d:\d\d:00\nrun ", text) for text in again
+        re.search(r"the next can be started from \d\d:\d\d:00\nrun ", text) for text in repeated
     )
     logged = run("dev", "logs").stdout
     assert re.search(r"^[\d:.]{12} INFO    hello: report for \S+: \{", logged, re.MULTILINE)
