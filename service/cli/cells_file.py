@@ -83,3 +83,8 @@ def assign(file: Path, tenant_id: str, cell: str) -> None:
     if not count:
         raise CommandError(f"{file}: no section [tenants.{tenant_id}] with its cell", EXIT_USAGE)
     files.write(file, changed.encode(), files.PUBLIC)
+
+
+def beside(file: Path, name: str) -> Path:
+    """Return the path of a file that ``file`` names: relative to its own directory."""
+    return file.parent / name
