@@ -96,7 +96,9 @@ async def connection(database: str) -> AsyncIterator[asyncpg.Connection]:
 @pytest.fixture
 async def pool(database: str) -> AsyncIterator[asyncpg.Pool]:
     """Connections to ``database``."""
-    async with asyncpg.create_pool(database, min_size=1, max_size=10) as pool:
+    # With a timeout, as the service's pools have: without one the driver waits for ever for the end
+    # of a statement that it has cancelled, and closing the pool waits with it.
+    async with asyncpg.create_pool(database, min_size=1, max_size=10, command_timeout=60) as pool:
         yield pool
 
 

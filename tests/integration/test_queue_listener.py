@@ -60,22 +60,34 @@ async def test_a_killed_connection_is_noticed_at_once(pool: asyncpg.Pool) -> Non
         await asyncio.wait_for(listener.lost.wait(), 60)
 
 
-SESSION = """
-SELECT pg_backend_pid() AS pid, ARRAY(SELECT pg_listening_channels()) AS channels,
-  ARRAY(SELECT name || '=' || setting FROM pg_settings ORDER BY name) AS settings,
-  (SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory') AS locks
-"""
-
-
-async def test_a_listener_returns_its_connection_unchanged(database: str) -> None:
+async def test_the_connection_that_listened_is_used_for_nothing_else(database: str) -> None:
     heard: list[object] = []
-    async with asyncpg.create_pool(database, min_size=1, max_size=1) as pool:
-        before = await pool.fetchrow(SESSION)
+    async with asyncpg.create_pool(database, min_size=1, max_size=1, reset=kept) as pool:
+        before = await pool.fetchval("SELECT pg_backend_pid()")
         async with listening(pool, lambda: heard.append(None)) as listener:
             assert pool.get_idle_size() == 0  # it is the one that listens
-        assert await pool.fetchrow(SESSION) == before
+        assert await pool.fetchval("SELECT pg_backend_pid()") != before
         await pool.execute('SELECT pg_notify($1, \'{"operation": "insert"}\')', CHANNEL)
         await pool.execute("SELECT 1")  # what was notified has arrived before its answer
         assert heard == []
         assert not listener.lost.is_set()
     assert not listener.lost.is_set()  # nor does it watch a connection that is no longer its own
+
+
+async def kept(_connection: asyncpg.Connection) -> None:
+    """Leave a session as it is, as the service's pools do."""
+
+
+async def test_a_listener_that_is_cancelled_while_it_begins_leaves_none(database: str) -> None:
+    async def listen() -> None:
+        async with listening(pool, lambda: None):
+            await asyncio.Event().wait()
+
+    async with asyncpg.create_pool(database, min_size=1, max_size=1, reset=kept) as pool:
+        for turns in range(60):
+            assert await pool.fetch("SELECT pg_listening_channels()") == []
+            task = asyncio.create_task(listen())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)

@@ -176,7 +176,7 @@ class Machine:
         """Stop everything, and start it again with another release of the time zone data."""
         world = self.world
         self._zones_changed = True
-        await world.settle()
+        await world.thaw()  # what a worker that stands still holds would never end
         await world.drain()
         await world.stop_workers()
         self._zones.enter_context(second_release())

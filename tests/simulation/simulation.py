@@ -33,11 +33,11 @@ from tests.support.host import dispatcher
 STEP = timedelta(seconds=1)
 SLOW_GRAIN = timedelta(seconds=40)
 IDLE_S = 0.05
+"""How much of the loop's time passes while nobody has anything to do."""
 FROZEN_ROUNDS = 20
 LOOK_BACK = timedelta(days=2)
 """How far the clock may be set back from where a world, or its zone data, began."""
 MOST_WORKERS = 2
-"""How much of the loop's time passes while nobody has anything to do."""
 LIMITS = Limits(
     changes_per_minute=1_000_000, max_schedules=100_000, manual_runs_per_minute=1_000_000
 )
@@ -255,7 +255,8 @@ class Simulation:
             await self.move(min(max(event, self.clock.now + least), target))
 
     async def drain(self) -> None:
-        """Let time pass until no call is in flight and no job waits."""
+        """Let time pass until no call is in flight and no job waits; no worker stands still."""
+        assert not self.frozen
         for _ in range(2_000):
             if not await self.control.fetchval(WAITING) and self.runner.next_due() is None:
                 return

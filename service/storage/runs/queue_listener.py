@@ -73,17 +73,14 @@ async def listening(pool: asyncpg.Pool, on_enqueued: Callable[[], None]) -> Asyn
     on_notification: Any = listener.on_notification
     async with acquired(pool) as connection:
         connection.add_termination_listener(listener.on_termination)
-        for channel in (SETTINGS.channel, PROBE_CHANNEL):
-            await connection.add_listener(channel, on_notification)
         try:
+            for channel in (SETTINGS.channel, PROBE_CHANNEL):
+                await connection.add_listener(channel, on_notification)
             yield listener
-        except ListenerLostError:
-            if not listener.lost.is_set():
-                connection.terminate()  # it may be frozen: it would not answer a goodbye either
-            raise
         finally:
-            # Where the connection is lost, the pool has removed it already.
-            with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            # Where it is lost, the pool has removed it already, and refuses to say anything of it.
+            with suppress(asyncpg.InterfaceError):
                 connection.remove_termination_listener(listener.on_termination)
-                for channel in (SETTINGS.channel, PROBE_CHANNEL):
-                    await connection.remove_listener(channel, on_notification)
+                # Not returned to others: a statement that was cancelled may have been carried out,
+                # and a server that is frozen answers neither UNLISTEN nor a goodbye.
+                connection.terminate()
