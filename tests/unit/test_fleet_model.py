@@ -78,10 +78,21 @@ def test_a_spread_takes_the_lateness_away() -> None:
     assert spread.max_s < at_once.p50_s / 2
 
 
-def test_costs_of_a_real_run_give_its_rate() -> None:
-    """4,618 a second were fired here when an occurrence cost this, on two cores in a quiet hour."""
-    fired = simulate(10_000, COSTS, HERE)
-    assert 10_000 / fired.done_s == pytest.approx(4_618, rel=0.2)
+@pytest.mark.parametrize(
+    ("size", "processes", "done_s"),
+    [
+        (1_000, 1, 0.17),
+        (10_000, 1, 1.82),
+        (50_000, 1, 9.76),
+        (1_000, 2, 0.14),
+        (10_000, 2, 1.56),
+        (50_000, 2, 7.29),
+    ],
+)
+def test_costs_of_a_real_run_give_its_time(size: int, processes: int, done_s: float) -> None:
+    """The real times of docs/scaling.md, on two cores in a quiet hour."""
+    fired = simulate(size, COSTS, Fleet(workers=processes, postgres_cores=2, shared=True))
+    assert fired.done_s == pytest.approx(done_s, rel=0.2)
 
 
 def test_answers_need_less_with_a_spread_and_more_databases_with_more_schedules() -> None:
