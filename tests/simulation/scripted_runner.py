@@ -43,6 +43,20 @@ class AnswerKind(StrEnum):
     TWICE = "answer sent twice, the second one a failure"
 
 
+ANSWERS = {
+    AnswerKind.OK: 88,
+    AnswerKind.FAILED: 6,
+    AnswerKind.REFUSED: 2,
+    AnswerKind.GARBAGE: 1,
+    AnswerKind.LOST: 1,
+    AnswerKind.TWICE: 2,
+}
+"""How many of a hundred attempts are answered so."""
+SLOW_SHARE = 0.04
+SLOW_S = (1, 28)
+"""How long the slow ones of the attempts take, at least and at most."""
+
+
 class ScriptedAnswer(Struct, frozen=True):
     """What a call is answered, and how long that takes."""
 
@@ -72,16 +86,8 @@ class CallRecord(Struct):
 def scripted(seed: int, number: int, slot: datetime, attempt: int) -> ScriptedAnswer:
     """Return the answer to an attempt at a slot of the schedule that was made as ``number``."""
     chance = random.Random(zlib.crc32(f"{seed}:{number}:{slot.timestamp():.0f}:{attempt}".encode()))
-    kinds = {
-        AnswerKind.OK: 88,
-        AnswerKind.FAILED: 6,
-        AnswerKind.REFUSED: 2,
-        AnswerKind.GARBAGE: 1,
-        AnswerKind.LOST: 1,
-        AnswerKind.TWICE: 2,
-    }
-    [kind] = chance.choices(list(kinds), list(kinds.values()))
-    delay = timedelta(seconds=chance.uniform(1, 28) if chance.random() < 0.04 else 0)
+    [kind] = chance.choices(list(ANSWERS), list(ANSWERS.values()))
+    delay = timedelta(seconds=chance.uniform(*SLOW_S) if chance.random() < SLOW_SHARE else 0)
     status = {
         AnswerKind.OK: 200 + attempt,
         AnswerKind.TWICE: 200 + attempt,

@@ -38,6 +38,8 @@ FROZEN_ROUNDS = 20
 LOOK_BACK = timedelta(days=2)
 """How far the clock may be set back from where a world, or its zone data, began."""
 MOST_WORKERS = 2
+MOST_LEFT = 60
+"""At how many moments on end, a second apart at least, a job may be without its worker."""
 LIMITS = Limits(
     changes_per_minute=1_000_000, max_schedules=100_000, manual_runs_per_minute=1_000_000
 )
@@ -104,6 +106,7 @@ class Simulation:
         self._urls = (database_url, bus_url)
         self._rewrite = rewrite
         self._started = 0
+        self._left = 0
         self._notified: list[tuple[str, str]] = []
         self.runner: ScriptedRunner
         self.admin: Admin
@@ -245,9 +248,16 @@ class Simulation:
             await self.start_worker()
 
     async def pass_until(self, target: datetime, grain: timedelta) -> None:
-        """Move the clock on to ``target``, stopping at what is due, ``grain`` apart at least."""
-        while self.clock.now < target:
+        """Move the clock on to ``target``, stopping at what is due, ``grain`` apart at least.
+
+        Give up where nobody takes over what a worker has left.
+        """
+        while self.clock.now < target and self._left <= MOST_LEFT:
             following = await self.control.fetchval(NEXT)
+            is_left = following is not None and following < self.clock.now and not self.frozen
+            self._left = self._left + 1 if is_left else 0
+            if self._left > MOST_LEFT:
+                self.tally.found(ViolationKind.STUCK, f"nobody takes over a job of {following}")
             answers = self.runner.next_due()
             events = [each for each in (following, answers) if each is not None]
             event = min(events, default=target) + timedelta(milliseconds=2)
@@ -259,6 +269,8 @@ class Simulation:
         assert not self.frozen
         for _ in range(2_000):
             if not await self.control.fetchval(WAITING) and self.runner.next_due() is None:
+                return
+            if self._left > MOST_LEFT:
                 return
             await self.pass_until(self.clock.now + timedelta(seconds=20), STEP)
         self.tally.found(ViolationKind.STUCK, "the queue does not become empty")

@@ -35,16 +35,19 @@ PLANTED_FAULTS = (
     Planted(
         "a call although paused, disabled or deleted",
         ("call although paused or deleted", "schedule read before the claim"),
-        drill="stale",
+        "no-look",
+        "stale",
     ),
     Planted(
-        "a claim at once of what was disabled meanwhile", ("schedule read before it is planned",)
+        "a claim at once of what was disabled meanwhile",
+        ("schedule read before it is planned",),
+        "early-look",
     ),
-    Planted("a claim without the lease", ("claim without the lease",)),
-    Planted("attempts without a limit", ("attempts without a limit",)),
-    Planted("nobody takes over", ("no takeover",)),
-    Planted("no repair of runs without a job", ("no repair of runs without a job",)),
-    Planted("each attempt has a key of its own", drill="keys"),
+    Planted("a claim without the lease", ("claim without the lease",), "no-lease"),
+    Planted("attempts without a limit", ("attempts without a limit",), "no-limit"),
+    Planted("nobody takes over", ("no takeover",), "no-takeover"),
+    Planted("no repair of runs without a job", ("no repair of runs without a job",), "no-repair"),
+    Planted("each attempt has a key of its own", simulation="own-keys", drill="keys"),
 )
 
 
