@@ -103,6 +103,8 @@ async def test_two_concurrent_lists_of_one_install_are_both_answered(pool: async
     replies = await asyncio.gather(*(ask(at_once, installed, {}) for _ in range(10)))
     assert [len(read(reply)["schedules"]) for reply in replies] == [5] * 10
     assert at_once.connections == 2
+    assert at_once.statements[owner_view.LIST_MANY] == 2
+    assert installs.RIGHTS_OF not in at_once.statements
 
 
 FILL = """
