@@ -115,9 +115,7 @@ def _plain_term(term: str, name: str, lowest: int, highest: int) -> str:
     if step == 0:
         raise _refused(name, "step must be above 0")
     if match["all"]:
-        return (
-            f"{lowest}-{highest}/{step}" if 1 < step <= highest - lowest else _whole(step, lowest)
-        )
+        return f"{lowest}-{highest}/{step}" if step <= highest - lowest else str(lowest)
     low = _number(match["low"], name)
     high = _number(match["high"], name) if match["high"] else highest if match["step"] else low
     for number in (low, high):
@@ -134,10 +132,6 @@ def _number(digits: str, name: str) -> int:
         return int(digits)
     except ValueError as error:  # it refuses thousands of digits
         raise _refused(name, "a number has too many digits") from error
-
-
-def _whole(step: int, lowest: int) -> str:
-    return "*" if step == 1 else str(lowest)
 
 
 def _refused(name: str, why: str) -> InvalidCronError:

@@ -30,7 +30,7 @@ _LONGEST_HINTED = 128
 def suggest_cron(expression: str, *, min_interval_minutes: int = 5) -> str | None:
     """Return an accepted expression close to a refused one, or None where there is none."""
     text = expression.strip().lower()
-    if not text or len(text) > _LONGEST_HINTED:
+    if len(text) > _LONGEST_HINTED:
         return None
     if text in ALIASES:
         return ALIASES[text]
@@ -57,9 +57,9 @@ def suggest_cron(expression: str, *, min_interval_minutes: int = 5) -> str | Non
 def suggest_timezone(name: str) -> str | None:
     """Return the zone that a refused name most likely means, or None where nothing is close."""
     text = re.sub(r"\s+", "_", name.strip())
-    if not text or len(text) > _LONGEST_HINTED:
+    if len(text) > _LONGEST_HINTED:
         return None
-    folded = {known.lower(): known for known in sorted(zones.names())}
+    folded = {known.lower(): known for known in zones.names()}
     if text.lower() in folded:
         return folded[text.lower()]
     cities = [known for known in folded.values() if known.lower().endswith(f"/{text.lower()}")]

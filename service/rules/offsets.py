@@ -40,7 +40,7 @@ def offset_period_at(zone: ZoneInfo, minute: int) -> OffsetPeriod:
 
 @lru_cache(maxsize=8192)
 def _offset_periods(zone: ZoneInfo, block: int) -> tuple[list[int], list[OffsetPeriod]]:
-    start = (block - 1) * _BLOCK
+    start = (block - 1) * _BLOCK - 1  # the block's first minute may itself be a change
     before = _offset(zone, start)
     changes = [change for near in (-1, 0, 1) for change in _changes(zone, block + near)]
     ends = [*changes, (block + 2) * _BLOCK]

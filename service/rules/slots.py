@@ -55,7 +55,7 @@ def latest_slot(cron: Cron, zone: ZoneInfo, after: datetime, until: datetime) ->
 def count_between(cron: Cron, zone: ZoneInfo, after: datetime, until: datetime) -> int:
     """Return the number of slots in (after, until], without listing them."""
     return sum(
-        span.fires_skipped + (_count(cron, span.low, span.high) if span.low < span.high else 0)
+        span.fires_skipped + _count(cron, span.low, max(span.low, span.high))
         for span in _spans(cron, zone, _floor(after), _floor(until))
     )
 
@@ -111,7 +111,7 @@ def _spans(cron: Cron, zone: ZoneInfo, after: int, until: int) -> Iterator[_Span
             # How far the wall clock had come before it jumped: what lies between that and ``low``
             # was skipped (the clock went forward) or has fired before (it went back).
             reached = period.start + period.before
-            if start == period.start and reached < low:
+            if start == period.start:
                 fires_skipped = _wall_from(cron, reached) < low != _wall_from(cron, low)
             low = max(low, reached)
         high = min(period.end, until + 1) + period.offset

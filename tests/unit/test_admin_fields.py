@@ -162,5 +162,7 @@ def test_no_more_than_a_hundred_errors_are_told() -> None:
     manifest = {"name": "n", "publisher": "p", "version": "1", "api": api}
     body = {"tenantId": "t", "contentHash": "h", "manifest": manifest}
     assert len(errors("registerInstall", **body)) == 100
+    api["endpoints"] = api["endpoints"][:30]
+    assert len(errors("registerInstall", **body, grants=[1] * 60)) == 100
     many = errors("registerInstall", **{**body, "grants": [1] * 60, "manifest": {}})
     assert "grants[59]" in many

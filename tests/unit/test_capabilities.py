@@ -76,5 +76,9 @@ def test_malformed_columns_grant_no_capability(column: str) -> None:
     assert effective(column, column, column, declared_is_granted=True) == DEFAULTS
 
 
+def test_a_declaration_is_no_grant_unless_it_is_said_so() -> None:
+    assert effective(None, None, json.dumps([SCHEDULER])) == DEFAULTS
+
+
 def test_a_list_inside_a_json_string_is_read() -> None:
     assert held(granted=json.dumps([SCHEDULER]), declared=json.dumps([SCHEDULER])) == {SCHEDULER}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from service.rules import cron
@@ -108,6 +108,8 @@ def test_the_minimum_interval_is_a_parameter(expression: str, minutes: int) -> N
         "0,58 0,23 28 2 *",
         "0,58 0,23 29,31 2,4 *",  # no 31st in either
         "0,58 0,23 1,27 2,3 *",
+        "0,58 0,23 30,31 4,6 *",  # no 31st: the day after the last does not match
+        "0,58 0,23 29,30 2 *",
         "0,58 0,23 */2 2 *",
         "0,55 0,23 * * *",
     ],
@@ -201,6 +203,11 @@ def expressions(draw: st.DrawFn) -> str:
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)
+@example("*/59 */23 */30 * *")
+@example("*/60 */24 */31 * *")
+@example("0 0 */32 */11 *")
+@example("0 0 * */12 */7")
+@example("0 0 * */13 */6")
 @given(expressions())
 def test_fields_expand_to_their_values(expression: str) -> None:
     minute, hour, day, month, weekday = (

@@ -1,6 +1,7 @@
 """What helps an author: words for an expression, coming slots with clock changes, suggestions."""
 
 from datetime import UTC, datetime
+from itertools import product
 
 import pytest
 
@@ -114,3 +115,77 @@ def test_a_change_of_half_an_hour_is_given_in_minutes() -> None:
     assert zone is not None
     [slot] = preview(parse("0 12 * * *"), zone, datetime(2027, 4, 3, 12, tzinfo=UTC), 1)
     assert slot.remark == "clock goes back by 30 min to 01:30 on 2027-04-04"
+
+
+EDGES = [(0, 59), (0, 23), (1, 31), (1, 12), (0, 6)]
+
+
+@pytest.mark.parametrize("position", range(5))
+def test_a_range_across_the_end_is_suggested_as_two(position: int) -> None:
+    lowest, highest = EDGES[position]
+    ends = (lowest, lowest + 1, lowest + 4, highest - 1, highest)
+    for low, high in product(ends, ends):
+        fields = ["0", "0", "*", "*", "*"]
+        fields[position] = f"{low}-{high}"
+        suggested = suggest_cron(" ".join(fields), min_interval_minutes=1)
+        assert suggested is not None
+        cron = parse(suggested, min_interval_minutes=1)
+        found = (cron.minute, cron.hour, cron.day, cron.month, cron.weekday)[position]
+        whole = [*range(lowest, highest + 1)] * 2
+        assert found == set(whole[low - lowest : whole.index(high, low - lowest) + 1])
+
+
+@pytest.mark.parametrize("refused", ["70-10 0 * * *", "50-10/20 0 * * *", "60-59 0 * * *"])
+def test_a_range_that_has_no_plain_meaning_is_not_turned_into_another(refused: str) -> None:
+    assert suggest_cron(refused) is None
+
+
+@pytest.mark.parametrize(
+    ("refused", "suggested"),
+    [
+        ("* 9 * * *", "*/5 9 * * *"),
+        ("* */2 * * *", "*/5 */2 * * *"),
+        ("1,2 * * * *", None),
+        ("1,2 */3 * * *", None),
+        ("*/2,1 * * * *", None),
+    ],
+)
+def test_an_interval_is_suggested_for_the_minutes_of_an_interval_only(
+    refused: str, suggested: str | None
+) -> None:
+    assert suggest_cron(refused) == suggested
+
+
+def test_a_long_text_is_no_typing_error() -> None:
+    assert suggest_cron("0 9 * * mon".replace(" ", " " * 118, 1)) == "0 9 * * 1"
+    assert suggest_cron("0 9 * * mon".replace(" ", " " * 119, 1)) is None
+
+
+def test_of_several_places_of_one_name_the_one_of_the_shortest_path_is_meant() -> None:
+    assert suggest_timezone("Louisville") == "America/Louisville"
+    assert suggest_timezone("indianapolis") == "America/Indianapolis"
+
+
+@pytest.mark.parametrize(
+    ("expression", "remark"),
+    [
+        ("0 2 * * *", "this wall time occurs twice: it fires the first time only"),
+        ("59 2 * * *", "this wall time occurs twice: it fires the first time only"),
+        ("59 1 * * *", None),
+        ("0 3 * * *", "clock goes back by 1 h to 02:00 on 2027-10-31"),
+    ],
+)
+def test_only_the_wall_times_of_the_repeated_hour_occur_twice(
+    expression: str, remark: str | None
+) -> None:
+    [slot] = berlin(expression, datetime(2027, 10, 30, 12, tzinfo=UTC), 1)
+    assert slot.remark == remark
+
+
+def test_a_slot_at_the_end_of_the_gap_is_not_one_that_was_skipped() -> None:
+    [slot] = berlin("0 3 * * *", datetime(2027, 3, 27, 12, tzinfo=UTC), 1)
+    assert slot.remark == "clock goes forward by 1 h to 03:00 on 2027-03-28"
+    zone = zones.load("Australia/Lord_Howe")
+    assert zone is not None
+    [slot] = preview(parse("30 2 * * *"), zone, datetime(2027, 10, 2, 2, tzinfo=UTC), 1)
+    assert slot.remark == "clock goes forward by 30 min to 02:30 on 2027-10-03"

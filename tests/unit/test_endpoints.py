@@ -11,6 +11,7 @@ from service.rules.endpoints import (
     EndpointManifest,
     Selector,
     choose,
+    is_entry,
     normal_path,
     parse_selector,
     read_manifest,
@@ -128,6 +129,27 @@ def test_malformed_entries_are_skipped_and_counted(entry: object) -> None:
     read = manifest(entry, good, entry)
     assert read.entries == (("POST", "/good", "h"),)
     assert read.malformed == 2
+
+
+def test_no_manifest_is_not_a_malformed_one() -> None:
+    assert read_manifest(None) == EndpointManifest(malformed=0)
+    assert read_manifest("{broken") == EndpointManifest(malformed=1)
+
+
+@pytest.mark.parametrize(
+    ("path", "handler", "kept"),
+    [
+        ("/" + "a" * 1_999, "h", True),
+        ("/" + "a" * 2_000, "h", False),
+        ("/" + "\u00e4" * 1_000, "h", False),
+        ("/a", " ", False),
+        ("/a", "h\0", False),
+    ],
+)
+def test_an_entry_is_one_that_a_manifest_keeps(path: str, handler: str, kept: bool) -> None:
+    assert is_entry("GET", path, handler) is kept
+    read = manifest({"method": "GET", "path": path, "handler": handler})
+    assert len(read.entries) == (1 if kept else 0)
 
 
 def test_the_last_of_duplicates_wins() -> None:

@@ -31,6 +31,7 @@ def test_every_control_character_is_escaped_and_nothing_else() -> None:
     assert shown(escape_controls(TEXT))
     plain = "Ärger \\ \N{SNOWMAN} שלום \N{GRINNING FACE}"
     assert escape_controls(plain) == plain
+    assert escape_controls("plain words") == "plain words"
     assert escape_controls("a\nb\x1b", keep_lines=True) == "a\nb\\u001b"
 
 

@@ -5,7 +5,15 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.rules.limits import WINDOW, Limits, append_window, check_rate, too_many_schedules
+from contracts.times import wire_time
+from service.rules.limits import (
+    WINDOW,
+    Limits,
+    append_window,
+    check_rate,
+    too_many_changes,
+    too_many_schedules,
+)
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -25,6 +33,12 @@ def test_the_defaults_are_those_of_the_contract() -> None:
 
 def test_the_quota_message_names_the_quota() -> None:
     assert too_many_schedules(50) == "Too many schedules (max 50 per extension install)"
+
+
+def test_the_message_of_the_rate_names_the_moment_of_the_next_change() -> None:
+    assert too_many_changes(10, NOW, 1_500) == (
+        f"Too many schedule changes (max 10 a minute; the next from {wire_time(ago(-1.5)[0])})"
+    )
 
 
 def test_a_change_below_the_limit_is_allowed() -> None:
@@ -53,6 +67,7 @@ def test_a_clock_set_back_by_an_hour_blocks_no_caller() -> None:
 def test_the_window_never_exceeds_the_limit_or_the_minute() -> None:
     assert append_window(ago(90, 60, 59, 1), NOW, 10) == [*ago(59, 1), NOW]
     assert append_window(ago(3, 2, 1), NOW, 2) == [*ago(1), NOW]
+    assert append_window(ago(1, 3, 2), NOW, 3) == [*ago(2, 1), NOW]
     assert len(append_window(ago(*range(600)), NOW, 10**9)) == 61
 
 

@@ -2,8 +2,13 @@
 
 import struct
 from importlib import resources
+from io import BytesIO
+from itertools import pairwise
+from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from service.rules import zones
 from service.rules.offsets import EPOCH, MINUTE, offset_period_at
@@ -64,3 +69,68 @@ def test_a_zone_without_changes_has_one_offset_period_at_a_time() -> None:
     assert zone is not None
     period = offset_period_at(zone, (EPOCH.replace(year=2026) - EPOCH) // MINUTE)
     assert period.offset == period.before == 330
+
+
+BLOCK = 64 * 5 * 1440
+"""What the periods are found by: a change at its edge must be found like any other."""
+
+
+def zone_with(changes: list[tuple[int, int]]) -> ZoneInfo:
+    """A zone of its own, at UTC until the first of (UTC minute, offset): TZif of version 2."""
+    header = struct.Struct(">4s c 15x 6l")
+    offsets = [0, *(offset for _, offset in changes)]
+    raw = (
+        header.pack(b"TZif", b"2", 0, 0, 0, 0, 1, 4)
+        + struct.pack(">lBB", 0, 0, 0)
+        + b"XXX\0"
+        + header.pack(b"TZif", b"2", 0, 0, 0, len(changes), len(offsets), 4)
+        + struct.pack(f">{len(changes)}q", *(60 * minute for minute, _ in changes))
+        + bytes(range(1, len(offsets)))
+        + b"".join(struct.pack(">lBB", 60 * offset, 0, 0) for offset in offsets)
+        + b"XXX\0\n\n"
+    )
+    return ZoneInfo.from_file(BytesIO(raw))
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[tuple[int, int]]:
+    """Changes at least six days apart, many of them at the edges of blocks."""
+    edges = st.tuples(st.integers(5, 12), st.integers(-3, 3)).map(
+        lambda edge: BLOCK * edge[0] + edge[1]
+    )
+    minutes = draw(st.lists(edges | st.integers(4 * BLOCK, 14 * BLOCK), min_size=1, max_size=6))
+    changes: list[tuple[int, int]] = []
+    for minute in sorted(minutes):
+        last, offset = changes[-1] if changes else (0, 0)
+        if minute - last > 6 * 1440:
+            moved = draw(st.sampled_from([-120, -60, -30, 30, 60, 1440]))
+            changes.append((minute, offset + moved if abs(offset + moved) < 1000 else 0))
+    return [
+        (minute, offset)
+        for (_, before), (minute, offset) in pairwise([(0, 0), *changes])
+        if offset != before
+    ]
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(changes=histories(), more=st.lists(st.integers(3 * BLOCK, 15 * BLOCK), max_size=5))
+def test_every_minute_lies_in_a_period_of_one_offset(
+    changes: list[tuple[int, int]], more: list[int]
+) -> None:
+    zone, when = zone_with(changes), [minute for minute, _ in changes]
+
+    def offset_at(minute: int) -> int:
+        return next((offset for at, offset in reversed(changes) if at <= minute), 0)
+
+    near = [change + by for change in when for by in (-BLOCK, -2, -1, 0, 1, BLOCK)]
+    for minute in [*near, *more]:
+        period = offset_period_at(zone, minute)
+        assert period.start <= minute < period.end
+        assert period.offset == offset_at(minute)
+        assert not any(period.start < change < period.end for change in when)
+        if period.start in when:
+            assert period.before == offset_at(period.start - 1)
+        else:
+            assert period.before == period.offset
+            assert minute - period.start > 300 * 1440
+        assert period.end in when or period.end - minute > 300 * 1440

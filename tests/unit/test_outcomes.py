@@ -33,13 +33,33 @@ def test_an_error_is_a_failure_with_any_status() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{}", b"[]", b"null", b'{"status":"200"}', b"\xff", b"x" * 1001, b"[" * 900]
+    "body",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"null",
+        b'{"status":"200"}',
+        b'{"status":99}',
+        b'{"status":600}',
+        b'{"status":true}',
+        b'{"status":200.0}',
+        b"\xff",
+        b"x" * 1001,
+        b"[" * 900,
+    ],
 )
 def test_an_unreadable_response_is_retried(body: bytes) -> None:
     outcome = from_response(body, 1000)
     assert outcome.error
     assert not outcome.final
     assert outcome.http_status is None
+
+
+def test_a_response_is_as_large_as_it_may_be_and_no_larger() -> None:
+    body = b'{"status":200}'
+    assert from_response(body, len(body)) == CallOutcome(http_status=200)
+    assert "larger than 13 bytes" in (from_response(body, len(body) - 1).error or "")
 
 
 @given(st.binary(max_size=200))
@@ -51,6 +71,7 @@ def test_no_response_body_raises(body: bytes) -> None:
 def test_stored_texts_fit_the_column(text: str) -> None:
     stored = sanitise_error(text)
     assert len(stored) <= 4000
+    assert len(sanitise_error("x" * 4_100)) == 4_000
     assert "\0" not in stored
     stored.encode()
 

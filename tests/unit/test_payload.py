@@ -197,6 +197,7 @@ def test_no_payload_is_read_as_none() -> None:
         ('["\\ud800", 1e300]', None),
         ("[" * 50_000 + "]" * 50_000, None),
         ("[" * 400 + "]" * 400, None),
+        ("[" * 257 + "]" * 257, None),
     ],
 )
 def test_payloads_of_other_writers_are_read_without_a_crash(text: str, value: object) -> None:
@@ -207,6 +208,8 @@ def test_payloads_of_other_writers_are_read_without_a_crash(text: str, value: ob
 
 def test_a_stored_payload_nested_deeper_than_allowed_is_still_read() -> None:
     assert from_json("[" * 200 + "]" * 200) == nested(200)
+    assert from_json("[" * 256 + "]" * 256) == nested(256)
+    assert from_json(" " * 512 + "[" * 256 + "]" * 256) == nested(256)
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)

@@ -12,9 +12,14 @@ THERE = [(NEW, " post ", "//a")]
 
 
 def pinned(
-    id_: UUID, key: EndpointKey | None = KEY, *, enabled: bool = True, marked: bool = False
+    id_: UUID,
+    key: EndpointKey | None = KEY,
+    *,
+    enabled: bool = True,
+    marked: bool = False,
+    driven_by_other: bool = False,
 ) -> RemapCandidate:
-    return RemapCandidate(id=id_, key=key, enabled=enabled, marked=marked)
+    return RemapCandidate(id_, key, enabled, marked, driven_by_other)
 
 
 def test_method_and_path_are_compared_in_normal_form() -> None:
@@ -58,3 +63,15 @@ def test_only_marked_schedules_are_reenabled() -> None:
     plan = remap(schedules, THERE, EndpointManifest())
     assert plan.reenable == [B]
     assert plan.missing == []
+
+
+def test_what_another_runner_would_go_on_firing_is_held_and_never_switched() -> None:
+    schedules = [
+        pinned(A, None, driven_by_other=True),
+        pinned(B, None, driven_by_other=True, enabled=False),
+        pinned(C, None),
+    ]
+    plan = remap(schedules, THERE, EndpointManifest())
+    assert (plan.held, plan.lost, plan.missing) == ([A], [C], [A, B, C])
+    returning = pinned(A, enabled=False, marked=True, driven_by_other=True)
+    assert remap([returning], THERE, EndpointManifest()).reenable == []

@@ -303,3 +303,25 @@ def test_counting_and_stepping_agree_over_long_intervals(
     assert latest_slot(cron, zone, after, until) == (listed[-1] if listed else None)
     assert all(earlier < later for earlier, later in pairwise(listed))
     assert all(slot.second == 0 for slot in listed)
+
+
+def test_the_latest_slot_may_be_the_first_minute_that_is_asked_for() -> None:
+    cron, zone, one = cron_of("0 * * * *"), zone_of("UTC"), utc(2026, 1, 1, 1)
+    assert latest_slot(cron, zone, one - MINUTE, one) == one
+    assert latest_slot(cron, zone, one - MINUTE, one + MINUTE) == one
+
+
+def test_the_latest_slot_of_a_year_may_be_its_only_one() -> None:
+    cron, zone = cron_of("0 12 1 1 *"), zone_of("UTC")
+    noon = utc(2026, 1, 1, 12)
+    assert latest_slot(cron, zone, utc(2025, 12, 1), utc(2026, 1, 1, 13)) == noon
+    assert latest_slot(cron, zone, utc(2025, 12, 1), utc(2026, 6, 1)) == noon
+    assert latest_slot(cron, zone, utc(2025, 12, 1), utc(2026, 1, 1, 11)) is None
+
+
+def test_days_and_months_come_in_the_order_of_the_calendar() -> None:
+    cron, zone = cron_of("0 0 17,8,1 8,1 *"), zone_of("UTC")
+    dates = [utc(2026, month, day) for month in (1, 8) for day in (1, 8, 17)]
+    assert next_slots(cron, zone, utc(2025, 12, 31), 6) == dates
+    assert latest_slot(cron, zone, utc(2026, 1, 1), utc(2026, 12, 1)) == dates[-1]
+    assert count_between(cron, zone, utc(2026, 1, 1, 1), utc(2026, 8, 8)) == 4

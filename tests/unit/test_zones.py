@@ -64,6 +64,16 @@ def test_every_listed_name_loads() -> None:
         assert datetime(2026, 7, 1, tzinfo=UTC).astimezone(zone).utcoffset() is not None
 
 
+def test_names_are_those_of_the_index_of_zones() -> None:
+    index = resources.files("tzdata").joinpath("zoneinfo", "tzdata.zi").read_text("ascii")
+    lines = [line.split() for line in index.splitlines()]
+    listed = {line[1] for line in lines if line[0] == "Z"} | {
+        line[2] for line in lines if line[0] == "L"
+    }
+    zones.names.cache_clear()
+    assert zones.names() == listed
+
+
 def test_a_zone_is_read_once() -> None:
     assert zones.load("Europe/Berlin") is zones.load("Europe/Berlin")
 
