@@ -40,10 +40,10 @@ def offset_period_at(zone: ZoneInfo, minute: int) -> OffsetPeriod:
 
 @lru_cache(maxsize=8192)
 def _offset_periods(zone: ZoneInfo, block: int) -> tuple[list[int], list[OffsetPeriod]]:
-    start = (block - 1) * _BLOCK - 1  # the block's first minute may itself be a change
-    before = _offset(zone, start)
+    start = (block - 1) * _BLOCK
+    before = _offset(zone, start - 1)
     changes = [change for near in (-1, 0, 1) for change in _changes(zone, block + near)]
-    ends = [*changes, (block + 2) * _BLOCK]
+    ends = [*(change for change in changes if change > start), (block + 2) * _BLOCK]
     periods = []
     for end in ends:
         offset = _offset(zone, start)
