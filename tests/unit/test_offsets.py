@@ -82,12 +82,12 @@ def zone_with(changes: list[tuple[int, int]]) -> ZoneInfo:
     raw = (
         header.pack(b"TZif", b"2", 0, 0, 0, 0, 1, 4)
         + struct.pack(">lBB", 0, 0, 0)
-        + b"XXX\0"
+        + b"TST\0"
         + header.pack(b"TZif", b"2", 0, 0, 0, len(changes), len(offsets), 4)
         + struct.pack(f">{len(changes)}q", *(60 * minute for minute, _ in changes))
         + bytes(range(1, len(offsets)))
         + b"".join(struct.pack(">lBB", 60 * offset, 0, 0) for offset in offsets)
-        + b"XXX\0\n\n"
+        + b"TST\0\n\n"
     )
     return ZoneInfo.from_file(BytesIO(raw))
 
