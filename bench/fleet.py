@@ -24,8 +24,8 @@ from msgspec import Struct
 
 from bench.firing import FiringBench, database, fire, runner
 from bench.firing_report import HEADLINE_ALG, FiringFigures
-from bench.fleet_answers import answers
 from bench.fleet_model import Costs, Fired, Fleet, simulate
+from bench.fleet_needs import fleet_needs
 from devstack.embedded import embedded_nats, embedded_postgres, private_directory
 
 SIZES = (1_000, 10_000, 50_000)
@@ -158,7 +158,7 @@ def main() -> None:
     else:
         costs = msgspec.json.decode(chosen.costs.read_bytes(), type=Costs)
     print(f"\nan occurrence costs {msgspec.json.encode(costs).decode()}\n")
-    answered = answers(costs)
+    answered = fleet_needs(costs)
     summary = {
         "costs": costs,
         "off": {f"{each.size} by {each.processes}": round(each.off, 3) for each in compared},

@@ -8,7 +8,7 @@ from itertools import count
 Action = Callable[[], None]
 
 
-class Clock:
+class EventClock:
     """The events to come, in order."""
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Clock:
 class Cores:
     """Cores that are shared fairly: with more jobs than cores, each runs slower."""
 
-    def __init__(self, clock: Clock, cores: float) -> None:
+    def __init__(self, clock: EventClock, cores: float) -> None:
         self._clock = clock
         self._cores = cores
         self._jobs: list[tuple[float, int, Action]] = []

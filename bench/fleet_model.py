@@ -9,7 +9,7 @@ from functools import partial
 
 from msgspec import Struct
 
-from bench.fleet_engine import Action, Clock, Cores, Thread
+from bench.fleet_engine import Action, Cores, EventClock, Thread
 from service.worker.direct_claims import ROOM_LOOK_S, ROOM_LOOKS
 from service.worker.firing import FiringSettings
 from service.worker.planner import PlannerSettings
@@ -102,7 +102,7 @@ class SimulatedWorker:
     """One worker process: a planner, calls within its permits, batches of results and events."""
 
     def __init__(
-        self, clock: Clock, herd: Herd, costs: Costs, fleet: Fleet, own: Cores, database: Cores
+        self, clock: EventClock, herd: Herd, costs: Costs, fleet: Fleet, own: Cores, database: Cores
     ) -> None:
         self._clock = clock
         self._herd = herd
@@ -255,7 +255,7 @@ class SimulatedWorker:
 
 def simulate(size: int, costs: Costs, fleet: Fleet, spread_s: int = 0) -> Fired:
     """Fire a herd once."""
-    clock, herd = Clock(), Herd(size, spread_s)
+    clock, herd = EventClock(), Herd(size, spread_s)
     database = Cores(clock, fleet.postgres_cores)
     machines = [database if fleet.shared else Cores(clock, 1) for _ in range(fleet.workers)]
     for cores in machines:

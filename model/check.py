@@ -32,7 +32,7 @@ MEMORY_MB = 6000
 DEPTH = 2_000_000
 
 
-class Case(Struct, frozen=True):
+class ModelRun(Struct, frozen=True):
     """One run of the checker. ``liveness`` checks the LTL property under weak fairness.
 
     ``finds`` tells whether an error is expected; ``hashed`` explores by hash, not exhaustively.
@@ -49,7 +49,7 @@ class Case(Struct, frozen=True):
 class Result(Struct, frozen=True):
     """What a run found; ``complete`` where all reachable states were explored."""
 
-    case: Case
+    case: ModelRun
     error: bool
     complete: bool
     states: int
@@ -77,19 +77,19 @@ def planning(schedules: int, crashes: int, changes: int, back: int, **more: int)
 
 P, A = "planning", "attempts"
 BASE = [
-    Case("planning: safety", P, planning(1, 1, 1, 1)),
-    Case("planning: every slot accounted for", P, planning(1, 1, 0, 1), liveness=True),
-    Case("attempts: killed", A, attempts(1, 0, 0, 0)),
-    Case("attempts: frozen", A, attempts(0, 1, 0, 0)),
-    Case("attempts: database lost, changed", A, attempts(0, 0, 1, 1)),
+    ModelRun("planning: safety", P, planning(1, 1, 1, 1)),
+    ModelRun("planning: every slot accounted for", P, planning(1, 1, 0, 1), liveness=True),
+    ModelRun("attempts: killed", A, attempts(1, 0, 0, 0)),
+    ModelRun("attempts: frozen", A, attempts(0, 1, 0, 0)),
+    ModelRun("attempts: database lost, changed", A, attempts(0, 0, 1, 1)),
 ]
 
 
 def mutation(
     name: str, model: str, defines: dict[str, int], flag: str, *, liveness: bool = False
-) -> Case:
+) -> ModelRun:
     """Return the case of a mutation, which must be found."""
-    return Case(name, model, {**defines, flag: 1}, liveness=liveness, finds=True)
+    return ModelRun(name, model, {**defines, flag: 1}, liveness=liveness, finds=True)
 
 
 MUTATIONS = [
@@ -119,15 +119,15 @@ MUTATIONS = [
     ),
 ]
 LARGE = [
-    Case("attempts: every run ends, database lost", A, attempts(0, 0, 1, 0), liveness=True),
-    Case("attempts: killed, changed", A, attempts(1, 0, 0, 1)),
-    Case("attempts: frozen, changed", A, attempts(0, 1, 0, 1)),
-    Case("attempts: every run ends, killed", A, attempts(1, 0, 0, 0), liveness=True),
-    Case("attempts: every run ends, frozen", A, attempts(0, 1, 0, 0), liveness=True),
-    Case("planning: two changes, two crashes", P, planning(1, 2, 2, 1), hashed=True),
-    Case("planning: two schedules", P, planning(2, 1, 1, 1), hashed=True),
-    Case("attempts: all faults together", A, attempts(1, 1, 1, 1), hashed=True),
-    Case("attempts: two schedules", A, attempts(1, 1, 1, 1, SCHEDULES=2), hashed=True),
+    ModelRun("attempts: every run ends, database lost", A, attempts(0, 0, 1, 0), liveness=True),
+    ModelRun("attempts: killed, changed", A, attempts(1, 0, 0, 1)),
+    ModelRun("attempts: frozen, changed", A, attempts(0, 1, 0, 1)),
+    ModelRun("attempts: every run ends, killed", A, attempts(1, 0, 0, 0), liveness=True),
+    ModelRun("attempts: every run ends, frozen", A, attempts(0, 1, 0, 0), liveness=True),
+    ModelRun("planning: two changes, two crashes", P, planning(1, 2, 2, 1), hashed=True),
+    ModelRun("planning: two schedules", P, planning(2, 1, 1, 1), hashed=True),
+    ModelRun("attempts: all faults together", A, attempts(1, 1, 1, 1), hashed=True),
+    ModelRun("attempts: two schedules", A, attempts(1, 1, 1, 1, SCHEDULES=2), hashed=True),
 ]
 
 
@@ -139,7 +139,7 @@ def spin_program() -> str | None:
     return shutil.which("spin") if shutil.which("gcc") else None
 
 
-def run(case: Case, spin: str, limit_s: float) -> Result:
+def run(case: ModelRun, spin: str, limit_s: float) -> Result:
     """Generate, compile and run the checker of a case. Raises CalledProcessError."""
     with tempfile.TemporaryDirectory() as directory:
         defines = [f"-D{name}={value}" for name, value in case.defines.items()]
@@ -164,7 +164,7 @@ def run(case: Case, spin: str, limit_s: float) -> Result:
         return read(case, found.stdout, time.monotonic() - begin)
 
 
-def read(case: Case, output: str, seconds: float) -> Result:
+def read(case: ModelRun, output: str, seconds: float) -> Result:
     """Read what pan printed."""
     partial = "Interrupted" in output or "Search not completed" in output
     partial = partial or "max search depth too small" in output

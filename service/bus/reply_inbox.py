@@ -11,7 +11,7 @@ from service.bus.client import NatsConnection, read_headers
 _NO_RESPONDERS = b"NATS/1.0 503"
 
 
-class Answer(Struct, frozen=True):
+class InboxReply(Struct, frozen=True):
     """A reply as it came; ``headers`` is the block of them, unread."""
 
     body: bytes
@@ -28,11 +28,11 @@ class Inbox:
     def __init__(self, client: NatsConnection) -> None:
         self._client = client
         self._prefix = ""
-        self._waiting: dict[bytes, tuple[float, asyncio.Future[Answer]]] = {}
+        self._waiting: dict[bytes, tuple[float, asyncio.Future[InboxReply]]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    async def ask(self, subject: str, headers: bytes, body: bytes, timeout_s: float) -> Answer:
-        """Send a request with a block of headers; return the first answer.
+    async def ask(self, subject: str, headers: bytes, body: bytes, timeout_s: float) -> InboxReply:
+        """Send a request with a block of headers; return the first reply.
 
         Raises NoRespondersError, TimeoutError, and what the connection's ``publish_raw`` raises.
         """
@@ -40,7 +40,7 @@ class Inbox:
             await self._open()
         loop = asyncio.get_running_loop()
         token, deadline = token_hex(12), loop.time() + timeout_s
-        future: asyncio.Future[Answer] = loop.create_future()
+        future: asyncio.Future[InboxReply] = loop.create_future()
         key = token.encode()
         self._waiting[key] = deadline, future
         if self._timer is None or deadline < self._timer.when():
@@ -67,7 +67,7 @@ class Inbox:
         if not body and headers is not None and headers.startswith(_NO_RESPONDERS):
             future.set_exception(nats.errors.NoRespondersError())
         else:
-            future.set_result(Answer(body, headers))
+            future.set_result(InboxReply(body, headers))
 
     def _watch(self, deadline: float) -> None:
         if self._timer is not None:

@@ -6,14 +6,10 @@ from contracts.admin_explain import FindingCode, HoldCode
 from service.rules.explanation import Change, Explanation, Findings, ScheduleSituation, in_utc
 from service.rules.planning import UnplannableError, read
 
-RECORDS_KEPT = timedelta(days=30)
-"""How long run records are kept by default."""
 NO_RUNNER = "No Runner is listening"
-"""How the error begins where nobody took the call."""
+"""How the error of a call begins that no Runner took."""
 PLANNING_DELAY = timedelta(minutes=1)
-"""A timer that is due for longer is not being planned."""
-RECENT = timedelta(days=400)
-"""How far back the slot before an instant is searched."""
+"""A timer that has been due for longer than this is not being planned."""
 
 
 def first_hold(

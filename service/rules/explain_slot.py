@@ -16,10 +16,8 @@ from service.rules.slots import latest_slot, next_slot
 
 RECORDS_KEPT = timedelta(days=30)
 """How long run records are kept by default."""
-PLANNING_DELAY = timedelta(minutes=1)
-"""A timer that is due for longer is not being planned."""
 RECENT = timedelta(days=400)
-"""How far back the slot before an instant is searched."""
+"""How far back the slot before an instant is searched for."""
 
 
 def explain_slot(schedule: ScheduleSituation, slot: SlotSituation) -> list[Explanation]:

@@ -9,7 +9,7 @@ from nats.aio.msg import Msg
 
 from devstack.embedded import Nats
 from service.bus.client import NatsConnection, read_headers, write_headers
-from service.bus.reply_inbox import Answer, Inbox
+from service.bus.reply_inbox import Inbox, InboxReply
 from tests.support.bus_service import a_client
 from tests.support.eventually import eventually
 
@@ -55,7 +55,7 @@ async def answering(other: NatsConnection, delays: dict[bytes, float] | None = N
     return replies
 
 
-async def asked(inbox: Inbox, body: bytes, timeout_s: float = 60.0) -> Answer:
+async def asked(inbox: Inbox, body: bytes, timeout_s: float = 60.0) -> InboxReply:
     return await inbox.ask(SUBJECT, HEADERS, body, timeout_s)
 
 

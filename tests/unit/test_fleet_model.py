@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from bench.fleet_answers import PROFILES, answers
-from bench.fleet_engine import Clock, Cores, Thread
+from bench.fleet_engine import Cores, EventClock, Thread
 from bench.fleet_model import Costs, Fleet, Herd, simulate
+from bench.fleet_needs import PROFILES, fleet_needs
 
 COSTS = msgspec.json.decode(
     (Path(__file__).parents[2] / "bench" / "fleet_costs.json").read_bytes(), type=Costs
@@ -19,7 +19,7 @@ HERE = Fleet(workers=1, postgres_cores=2, shared=True)
 
 
 def test_jobs_beyond_the_cores_share_them_fairly() -> None:
-    clock, ended = Clock(), dict[str, float]()
+    clock, ended = EventClock(), dict[str, float]()
     cores = Cores(clock, 2)
     for name, cpu_s in (("a", 1.0), ("b", 1.0), ("c", 2.0)):
         cores.run(cpu_s, lambda name=name: ended.update({name: clock.now}))  # type: ignore[misc]  # bound here
@@ -29,7 +29,7 @@ def test_jobs_beyond_the_cores_share_them_fairly() -> None:
 
 
 def test_a_thread_does_one_thing_after_the_other() -> None:
-    clock, ended = Clock(), list[float]()
+    clock, ended = EventClock(), list[float]()
     thread = Thread(Cores(clock, 8))
     for _ in range(3):
         thread.run(1.0, lambda: ended.append(clock.now))
@@ -99,7 +99,7 @@ def test_costs_of_a_real_run_give_its_time(size: int, processes: int, done_s: fl
 
 
 def test_answers_need_less_with_a_spread_and_more_databases_with_more_schedules() -> None:
-    found = {(a.profile, a.schedules, a.spread_s): a for a in answers(COSTS)}
+    found = {(a.profile, a.schedules, a.spread_s): a for a in fleet_needs(COSTS)}
     herd = PROFILES[1].name
     assert found[herd, 10**8, 900].cells < found[herd, 10**8, 0].cells
     assert found[herd, 10**8, 900].workers < found[herd, 10**8, 0].workers / 5

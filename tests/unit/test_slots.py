@@ -29,7 +29,6 @@ from tests.support.slot_walk import Moment, moments, utc, walk
 CASES: list[dict[str, Any]] = json.loads(
     (Path(__file__).parents[1] / "vectors" / "dst.json").read_text()
 )["cases"]
-BOUNDS = [(0, 59), (0, 23), (1, 31), (1, 12), (0, 7)]
 
 
 def zone_of(name: str) -> ZoneInfo:

@@ -1,4 +1,4 @@
-"""What fleets are needed for numbers of schedules that no machine here can hold."""
+"""The fleets needed for numbers of schedules that this machine cannot hold."""
 
 from math import ceil
 
@@ -9,14 +9,14 @@ from bench.fleet_model import US, Costs, Fleet, simulate
 SCHEDULES = (10**6, 10**7, 10**8)
 SPREADS_S = (0, 60, 300, 900)
 WITHIN_S = 30
-"""By how much the last of a slot may start late: what is planned later is catch-up."""
+"""How late the last run of a slot may start: what is planned later is catch-up."""
 USED = 0.7
-"""How much of a core is planned to be used."""
+"""The share of a core that is planned for."""
 MOST_CORES = 32
 MOST_WAL_BYTES = 300e6
-"""Where one PostgreSQL is taken to end: cores, and bytes of write-ahead log a second."""
+"""The assumed limits of one PostgreSQL: cores, and bytes of write-ahead log a second."""
 SIMULATED = 400_000
-"""What is simulated at most; a larger fleet is simulated at a smaller scale."""
+"""The most schedules that are simulated; a larger fleet is scaled down."""
 LIST_US, LIST_POSTGRES_US = 135, 80
 CREATE_US, CREATE_POSTGRES_US = 195, 175
 LISTS_PER_DAY, CREATES_PER_DAY = 2.0, 0.1
@@ -38,8 +38,8 @@ class Profile(Struct, frozen=True):
 PROFILES = (Profile("even", 0.0), Profile("half at the full hour", 0.5))
 
 
-class Answer(Struct, frozen=True, kw_only=True):
-    """What a number of schedules needs, and the lateness against the start then."""
+class FleetNeeds(Struct, frozen=True, kw_only=True):
+    """What a number of schedules needs, and how late runs start then."""
 
     schedules: int
     profile: str
@@ -55,8 +55,8 @@ class Answer(Struct, frozen=True, kw_only=True):
     max_s: float
 
 
-def answers(costs: Costs) -> list[Answer]:
-    """Print a table, and return it."""
+def fleet_needs(costs: Costs) -> list[FleetNeeds]:
+    """Print the needs as a table, and return them."""
     one = simulate(20_000, costs, Fleet(workers=1, postgres_cores=8))
     per_worker = 20_000 / one.done_s
     per_database = min(
@@ -74,27 +74,27 @@ def answers(costs: Costs) -> list[Answer]:
         print("".join(f"{name:>12}" for name in (*head, "p50", "p99", "max")))
         for schedules in SCHEDULES:
             for spread_s in SPREADS_S:
-                answer = _answer(costs, profile, schedules, spread_s, per_worker, per_database)
-                found.append(answer)
+                needs = _needs_of(costs, profile, schedules, spread_s, per_worker, per_database)
+                found.append(needs)
                 print(
-                    f"{schedules:>12,}{spread_s:>10} s{answer.due:>12,}{answer.cells:>12}"
-                    f"{answer.workers:>12}{answer.postgres_cores:>12}{answer.bus_cores:>12.1f}"
-                    f"{answer.responders:>12}{answer.p50_s:>10.1f} s{answer.p99_s:>10.1f} s"
-                    f"{answer.max_s:>10.1f} s"
+                    f"{schedules:>12,}{spread_s:>10} s{needs.due:>12,}{needs.cells:>12}"
+                    f"{needs.workers:>12}{needs.postgres_cores:>12}{needs.bus_cores:>12.1f}"
+                    f"{needs.responders:>12}{needs.p50_s:>10.1f} s{needs.p99_s:>10.1f} s"
+                    f"{needs.max_s:>10.1f} s"
                 )
     return found
 
 
-def _answer(
+def _needs_of(
     costs: Costs,
     profile: Profile,
     schedules: int,
     spread_s: int,
     per_worker: float,
     per_database: float,
-) -> Answer:
+) -> FleetNeeds:
     due = profile.due(schedules)
-    # The minutes after have their own; what they bring is fired besides.
+    # The following minutes have slots of their own, which are fired at the same time.
     besides = schedules * (1 - profile.at_full_hour) / 60 / 60
     rate = due / (WITHIN_S * USED + spread_s) + besides
     lists, creates = (schedules * n * PEAK / DAY_S for n in (LISTS_PER_DAY, CREATES_PER_DAY))
@@ -108,7 +108,7 @@ def _answer(
         postgres_cores=max(1.0, cores / scale) * max(1, round(workers / scale)) * scale / workers,
     )
     fired = simulate(round(due / scale), costs, fleet, spread_s)
-    return Answer(
+    return FleetNeeds(
         schedules=schedules,
         profile=profile.name,
         spread_s=spread_s,
