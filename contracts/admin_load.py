@@ -16,8 +16,10 @@ class LoadInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only
 
 
 class MetLoad(Struct, frozen=True, rename="camel", kw_only=True):
-    """What the slots of a new schedule would meet in the week: ``slots`` of its own, and the slots
-    of others in the same minutes, half of the time at most ``median``, ``most`` at ``mostAt``.
+    """How busy the minutes are in which a new schedule would have its ``slots`` of the week.
+
+    ``median`` is the median number of other schedules' slots in those minutes, ``most`` the largest
+    number, which is reached at ``mostAt``.
     """
 
     slots: int

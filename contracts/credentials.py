@@ -65,7 +65,7 @@ def tls_context(ca_file: str, cert_file: str, key_file: str) -> ssl.SSLContext |
 
 
 def describe_identity(user: str | None, other: object) -> str:
-    """Return as whom a connection was tried that a server refused, with what to look at."""
+    """Describe the identity that a server refused, and what to check about it."""
     if user is not None:
         return f"user {user!r}: check the user name and password"
     if other is not None:

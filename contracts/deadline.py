@@ -5,7 +5,7 @@ def deadline_passed(deadline: str | None, now: float) -> bool:
     """Return whether the caller has stopped waiting.
 
     ``deadline`` is the header's value in decimal Unix milliseconds, ``now`` in Unix seconds. A
-    missing header, or one that is no such number, sets no deadline.
+    header that is missing, or is not such a number, sets no deadline.
     """
     if deadline is None or len(deadline) > 16 or not (deadline.isascii() and deadline.isdigit()):
         return False

@@ -1,4 +1,4 @@
-"""What a responder says of itself when it is pinged, by the NATS services protocol (ADR-32)."""
+"""What a responder reports about itself when it is pinged (NATS services protocol, ADR-32)."""
 
 from collections.abc import Mapping
 
@@ -31,7 +31,7 @@ class ResponderState(Struct, frozen=True, rename="camel", kw_only=True):
 
 
 def read_ping(body: bytes) -> ResponderState | None:
-    """Return what the answer to a ping says, None for what is none."""
+    """Return the state in the reply to a ping, None if it is not such a reply."""
     try:
         ping = msgspec.json.decode(body, type=_Ping)
     except msgspec.MsgspecError:

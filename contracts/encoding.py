@@ -36,7 +36,7 @@ _JSON_ENCODER = msgspec.json.Encoder()
 _EMPTY_MSGPACK, _EMPTY_JSON = b"\x80", b"{}"
 _MAX_INTEGER_DIGITS = 4_000
 _JSON_MARKS = (b",", b":", b"[", b"{")
-"""Before each value of a document but the first, one of these."""
+"""One of these precedes every value of a document except the first."""
 _JSON_TEXT = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _JSON_DECODER = msgspec.json.Decoder()
 # Deep nesting and bad UTF-8 do not come as msgspec's own errors.
@@ -61,7 +61,7 @@ def negotiate(content_type: str | None) -> Encoding:
 
 
 def encode(value: object, encoding: Encoding) -> bytes:
-    """Encode a Struct, or plain maps and lists of what JSON knows.
+    """Encode a Struct, or plain maps and lists of JSON values.
 
     Raises:
         MalformedBody: a value that the encoding cannot hold.
@@ -125,7 +125,7 @@ def _read_json(body: bytes) -> object:
 
 
 def _has_too_many_values(body: bytes) -> bool:
-    # Most bodies have too few of these characters even where those in texts are counted.
+    # Most bodies have too few of these characters, even counting those inside strings.
     if sum(map(body.count, _JSON_MARKS)) < MAX_VALUES:
         return False
     return sum(map(_JSON_TEXT.sub(b"", body).count, _JSON_MARKS)) >= MAX_VALUES

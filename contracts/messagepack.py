@@ -1,7 +1,7 @@
-"""MessagePack from strangers: only text as map keys, found out before anything is built.
+"""Untrusted MessagePack: map keys must be text, which is checked before anything is built.
 
-A decoder makes a tuple of an array that is a map key, and tuples (as integers and floats) whose
-hashes are equal are made easily: 224 KB of them take seconds to put into one dict. Texts are hashed
+A decoder turns an array that is a map key into a tuple, and tuples with equal hashes are easy to
+make, as are integers and floats: 224 KB of them take seconds to put into one dict. Texts are hashed
 with a secret.
 """
 
@@ -16,7 +16,7 @@ _TYPED_DEPTH = 5
 
 
 class KeyNotText(ValueError):
-    """A map key that is no text."""
+    """A map key that is not text."""
 
 
 class TooManyValues(ValueError):
@@ -24,7 +24,7 @@ class TooManyValues(ValueError):
 
 
 def _plain_value(depth: int) -> Any:  # noqa: ANN401 -- a type made here, for the decoder alone
-    """Return the type of JSON's values, nested so deep; its size doubles with each level."""
+    """Return the type of JSON values nested up to ``depth``; its size doubles with each level."""
     plain = None | bool | int | float | str
     if depth == 0:
         return plain

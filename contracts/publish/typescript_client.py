@@ -1,4 +1,4 @@
-"""The parts of the TypeScript client that come from the contract; the rest stands on them.
+"""The parts of the TypeScript client that come from the contract; the rest builds on them.
 
 ``contract.ts`` has the types and names of the wire, ``host.ts`` a method per host operation.
 """

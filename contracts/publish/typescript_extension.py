@@ -22,7 +22,7 @@ _SCALARS: Mapping[str, str] = MappingProxyType(
     }
 )
 _RESERVED = {"delete"}
-"""Names that JavaScript does not allow for a function, though for an export."""
+"""Names that JavaScript allows for an export, but not for a function."""
 
 
 def extension_declarations() -> str:

@@ -810,8 +810,10 @@ declare module "ext-scheduler" {
     schedulable?: boolean | null;
   }
   /**
-   * What the slots of a new schedule would meet in the week: `slots` of its own, and the slots
-   * of others in the same minutes, half of the time at most `median`, `most` at `mostAt`.
+   * How busy the minutes are in which a new schedule would have its `slots` of the week.
+   *
+   * `median` is the median number of other schedules' slots in those minutes, `most` the largest
+   * number, which is reached at `mostAt`.
    */
   export interface MetLoad {
     slots: number;

@@ -29,7 +29,7 @@ class FailureKind(StrEnum):
 
 
 class RunGuest(Struct, frozen=True, tag=True):
-    """RunGuest a precompiled component on ``request``, an ``execute-request``, in a fresh store."""
+    """Run a precompiled component on ``request``, an ``execute-request``, in a fresh store."""
 
     component: str
     request: dict[str, Value]

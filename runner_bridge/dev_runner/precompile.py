@@ -15,7 +15,7 @@ MAX_MEMORY_BYTES = 4 * 1024 * 1024 * 1024
 
 
 def main() -> int:
-    """Write TARGET atomically; return exit status 3 if SOURCE is no component."""
+    """Write TARGET atomically; return exit status 3 if SOURCE is not a component."""
     resource.setrlimit(resource.RLIMIT_DATA, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
     source, target = Path(sys.argv[1]), Path(sys.argv[2])
     with locked(target.with_suffix(".lock")):

@@ -39,10 +39,11 @@ def ignore(_event: BusEvent) -> None:
 
 
 class _Wire(TcpTransport):
-    """What is written to a lost connection is dropped; the reader notices the loss.
+    """Drops what is written to a lost connection, whose loss the reader notices.
 
-    So does the standard library's event loop, and the client counts on it. uvloop raises
-    RuntimeError, which silently ends the client's flusher, and comes out of publish and close.
+    The standard library's event loop does the same, and the client relies on it. uvloop raises
+    RuntimeError instead, which silently ends the client's flusher and escapes from publish and
+    close.
     """
 
     def __bool__(self) -> bool:
@@ -61,11 +62,11 @@ class NatsConnection(Client):
     """A NATS client that a malformed message cannot deafen, and whose flush means what it says.
 
     The library decodes an inline status and a reply subject without a guard: bytes that are not
-    UTF-8 end its read loop, and the process hears nothing until the pings run out. And its ping
-    goes past what still waits to be written, so that a subscription was not known to the server
-    when flush returned, and a drain could lose what came after. And only the answer to a ping
-    proves the connection to it, where every message does. Subclassed because the library offers no
-    other place to mend it.
+    UTF-8 end its read loop, and the process is deaf until the pings run out. Its ping overtakes
+    what still waits to be written, so flush returned before the server knew a subscription, and a
+    drain could lose messages. And it takes only the reply to a ping as proof that the connection is
+    alive, although any message is. Subclassed because the library offers no other place to fix
+    this.
 
     ``subscribe_raw``, ``publish_raw`` and ``publish_all`` are for thousands of messages a second:
     queues, tasks and checks of each subject and header are most of what a message costs.
@@ -84,7 +85,7 @@ class NatsConnection(Client):
     async def publish_raw(self, subject: str, reply: str, headers: bytes, body: bytes) -> None:
         """Publish with a block of headers as ``write_headers`` makes it.
 
-        Raises what ``publish`` raises; larger than the server takes counts with the headers.
+        Raises what ``publish`` raises; the headers count towards the server's message limit.
         """
         size = len(headers) + len(body)
         head = f"HPUB {subject} {reply} {len(headers)} {size}\r\n".encode()
@@ -118,7 +119,7 @@ class NatsConnection(Client):
     async def _process_msg(
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None
     ) -> None:
-        # In a flood the answer to a ping is behind all that the server sent before: it shows life.
+        # In a flood the reply to a ping queues behind other messages, which prove life as well.
         self._pings_outstanding = 0
         on_message = self._raw_subscriptions.get(sid)
         if on_message is None:
@@ -144,7 +145,7 @@ class NatsConnection(Client):
 
     async def _close(self, status: int, do_cbs: bool = True) -> None:
         if not self.is_connected:
-            # The library would write it to the connection that is lost.
+            # The library would write what is pending to the lost connection.
             self._pending, self._pending_data_size = [], 0
         await super()._close(status, do_cbs)
 
@@ -169,7 +170,7 @@ class NatsConnection(Client):
         try:
             return super()._build_message(*parts)
         except UnicodeDecodeError:
-            # The subject it wants its answer on is no text: the library drops what is None.
+            # Its reply subject is not valid text; None makes the library drop the message.
             self._observe(BusEvent.MALFORMED_MESSAGE)
             return None
 

@@ -29,7 +29,7 @@ CONFIRM_TIMEOUT_S, CONFIRM_ANSWER_S, CONFIRM_PAUSE_S = 15.0, 3, 0.1
 
 
 class BusSettings(Struct, frozen=True):
-    """Where and as whom to connect; times in seconds.
+    """Where to connect, and with which identity; times in seconds.
 
     ``inbox_prefix`` must be the one that the server's permissions give to ``user``.
     """
@@ -120,7 +120,7 @@ class Bus:
     def _next_server(
         self, servers: list[Server], _info: dict[str, Any]
     ) -> tuple[Server | None, float]:
-        """The server with the fewest failures, after a wait that doubles with them."""
+        """Return the server with the fewest failures, after a wait that doubles with them."""
         server = min(servers, key=lambda each: each.reconnects)
         if server.reconnects == 0:
             # Spread: a fleet that lost one server should not overwhelm the next.
@@ -164,9 +164,9 @@ class Bus:
             self.closed.set()
 
     async def send(self, subject: str, body: bytes, headers: Mapping[str, str] | None) -> bool:
-        """Publish; during an outage up to 2 MiB are kept and sent later.
+        """Publish a message; during an outage up to 2 MiB are kept and sent later.
 
-        Whether it was accepted, for callers who can do no more about it than count.
+        Return whether it was accepted: all that a caller can do about a refusal is count it.
         """
         try:
             await self.client.publish(subject, body, headers=dict(headers) if headers else None)
@@ -176,7 +176,7 @@ class Bus:
         return True
 
     async def drain(self, subscriptions: Sequence[Subscription]) -> None:
-        """Leave the subjects once everything that the server has sent reached its callback.
+        """Unsubscribe once everything that the server has sent has reached its callback.
 
         A server that does not answer is not waited for: nothing comes from it any more.
         """
@@ -258,7 +258,7 @@ async def confirm_subscriptions(bus: Bus) -> None:
 
 
 async def _unconfirmed(client: NatsConnection) -> str:
-    """Why the server may not know all subscriptions; empty where it does."""
+    """Return why the server may not know all subscriptions; empty if it does."""
     try:
         await client.flush(CONFIRM_ANSWER_S)
     except (nats.errors.Error, OSError) as error:
@@ -268,7 +268,7 @@ async def _unconfirmed(client: NatsConnection) -> str:
 
 
 async def probe(bus: Bus, subject: str | None = None, wait: float = PROBE_TIMEOUT_S) -> float:
-    """Seconds that a message took through the bus and back to this process.
+    """Return the seconds that a message took through the bus and back to this process.
 
     With ``subject``, a request answered by this very process (its own ``$SRV.PING.<name>.<id>``);
     without, to the server and back: not every user may send to its own inbox. Raises
@@ -296,5 +296,5 @@ def _identity(settings: BusSettings) -> str:
 
 
 def _names(settings: BusSettings) -> str:
-    """The servers for a message: addresses may carry a password, so only what follows it."""
+    """Return the servers without their user information, which may hold a password."""
     return ", ".join(server.rpartition("@")[2] for server in settings.servers)

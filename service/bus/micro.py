@@ -67,7 +67,7 @@ class Statistics:
 
 
 def subjects(identity: Identity, verb: str) -> tuple[str, str, str]:
-    """The three subjects of a verb: every service, those of this name, this instance."""
+    """Return the three subjects of a verb: every service, those of this name, this instance."""
     return (
         f"$SRV.{verb}",
         f"$SRV.{verb}.{identity.name}",
@@ -93,7 +93,7 @@ def ping(
     waiting: int = 0,
     concurrency: int = 0,
 ) -> bytes:
-    """JSON of ``io.nats.micro.v1.ping_response``, with the state of this instance."""
+    """Return ``io.nats.micro.v1.ping_response`` as JSON, with the state of this instance."""
     numbers = {RUNNING: running, WAITING: waiting, CONCURRENCY: concurrency}
     state = {
         DATABASE: "ok" if has_database else "silent",
@@ -104,7 +104,7 @@ def ping(
 
 
 def info(identity: Identity, operations: Sequence[ServiceOperation], queue: str) -> bytes:
-    """JSON of ``io.nats.micro.v1.info_response``, the schemas as JSON text in the metadata."""
+    """Return ``io.nats.micro.v1.info_response`` as JSON, the schemas as text in the metadata."""
     return msgspec.json.encode(
         {
             **_common(identity, "info"),
@@ -123,7 +123,7 @@ def stats(
     queue: str,
     counted: Mapping[str, Statistics],
 ) -> bytes:
-    """JSON of ``io.nats.micro.v1.stats_response``; ``counted`` is keyed by subject."""
+    """Return ``io.nats.micro.v1.stats_response`` as JSON; ``counted`` is keyed by subject."""
     return msgspec.json.encode(
         {
             **_common(identity, "stats"),
@@ -151,7 +151,7 @@ def _address(operation: ServiceOperation, queue: str) -> dict[str, str]:
 
 
 def _schemas(operation: ServiceOperation) -> dict[str, str]:
-    """The protocol leaves schemas to the metadata, and does not say under which names."""
+    """Return the schemas as metadata; the protocol does not say under which names."""
     return {
         "schema.request": msgspec.json.encode(operation.input_schema).decode(),
         "schema.response": msgspec.json.encode(operation.output_schema).decode(),

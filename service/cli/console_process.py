@@ -127,7 +127,7 @@ def form_secret(key: Key) -> bytes:
 
 
 def trace_url(loaded: Settings) -> str:
-    """Return the address of a trace, empty for none. Raises CommandError where it is no such."""
+    """Return the address of a trace, empty for none. Raises CommandError if it is not one."""
     url = loaded.console_trace_url
     if url and not (url.startswith(("https://", "http://")) and "{trace}" in url):
         raise CommandError(

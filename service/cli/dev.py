@@ -17,7 +17,7 @@ class StartsByDefault(TyperGroup):
     """A group whose arguments are those of ``start`` unless they begin with a command."""
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]  # Typer vendors the base of its context
-        """Put ``start`` before what is no command and no request for help."""
+        """Put ``start`` before anything that is neither a command nor a request for help."""
         if not args or (args[0] not in self.commands and args[0] != "--help"):
             args = [START, *args]
         return super().parse_args(ctx, args)

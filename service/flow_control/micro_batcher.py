@@ -17,13 +17,12 @@ class MicroBatcher(Generic[T, R]):
     """Collects items for ``wait_s`` or until there are ``size``, and works on them together.
 
     Without a wait an item begins in the next iteration of the event loop, or once a lane is free.
-    ``work`` gives one result per item, in order; what it raises, every caller of the batch gets.
-    A batch that fails with an error that ``isolates`` accepts is halved and worked on again, down
-    to single items, so that a bad one fails alone.
-    At most ``lanes`` batches are worked on at once, not counting those that take longer than
-    ``lane_s``: a stuck batch shall not hold up the rest. What waits is shared out among the lanes
-    that are free, though not in batches smaller than ``least``. Two items of the same ``key`` never
-    share a batch.
+    ``work`` gives one result per item, in order; what it raises, every caller of the batch gets. A
+    batch that fails with an error that ``isolates`` accepts is halved and worked on again, down to
+    single items, so that a bad one fails alone. At most ``lanes`` batches are worked on at once,
+    not counting those that take longer than ``lane_s``: a stuck batch must not hold up the rest.
+    What waits is shared out among the lanes that are free, though not in batches smaller than
+    ``least``. Two items of the same ``key`` never share a batch.
     """
 
     def __init__(  # noqa: PLR0913 - each is a property of batches in its own right

@@ -17,8 +17,10 @@ log = getLogger(__name__)
 Item = TypeVar("Item")
 
 HOLD_S = 0.005
-"""How long the queue works in one go, where no item waits for anything: a flood of such must not
-keep the event loop from reading, which is how what is beyond the bounds is refused in time."""
+"""How long the queue works at a stretch when no item waits for anything.
+
+A flood of such items must not keep the event loop from reading: only what was read can be refused.
+"""
 
 
 class WorkQueueSettings(Struct, frozen=True):

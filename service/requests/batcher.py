@@ -35,7 +35,7 @@ wait for the other; more lanes, or smaller batches, cost more than they gain.
 ANY_NODE = 0
 """Of a database that has but one."""
 LANE_S = 0.1
-"""A batch that takes longer gives its lane to the next one, which shall not wait for it."""
+"""A batch that takes longer gives up its lane, so that the next one need not wait for it."""
 WAITED_TOO_LONG = "The request waited for too long; send it again"
 
 Connect = Callable[[], AbstractAsyncContextManager[Connection]]

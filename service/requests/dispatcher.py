@@ -125,7 +125,7 @@ class Dispatcher(Struct, frozen=True, kw_only=True):
     def screen(self, request: Request) -> Reply | None:
         """Return the refusal of what is too large, or bears nothing like a token; else None.
 
-        For the moment of its arrival: such a request shall neither wait, nor be hashed or decoded.
+        Called on arrival: such a request must neither wait, nor be hashed or decoded.
         """
         began = time.perf_counter()
         reason = None

@@ -74,8 +74,8 @@ class SlotCounts(Struct, kw_only=True):
     """How many slots there were, and what became of them; the parts add up to ``slots``.
 
     ``superseded``: a change of the schedule came before they were planned. ``waiting``: due, and
-    not planned yet. ``absent`` are no slots, but would be if the schedule had always been what it
-    was at another time of the window.
+    not planned yet. ``absent`` ones are not slots, but would be if the schedule had always been
+    what it was at another time in the window.
     """
 
     slots: int = 0

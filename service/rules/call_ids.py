@@ -1,6 +1,6 @@
-"""What the call of an attempt is known by: the same to its worker and to who looks later.
+"""The ids of an attempt's call, which its worker and later readers compute alike.
 
-Computed, not stored: a run is written often enough.
+They are not stored: a run is written often enough as it is.
 """
 
 from hashlib import blake2b

@@ -115,7 +115,7 @@ def choose(
 
 
 def is_entry(method: str, path: str, handler: str) -> bool:
-    """Return whether these make an entry of a manifest that ``read_manifest`` keeps."""
+    """Return whether ``read_manifest`` keeps an entry that is made of these."""
     _, usable = _read_entry({"method": method, "path": path, "handler": handler})
     return usable is not None
 

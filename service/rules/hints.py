@@ -23,7 +23,7 @@ _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct",
 _WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _BOUNDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 6))
 _RANGE = re.compile(r"(?P<low>[0-9]+)-(?P<high>[0-9]+)(?P<step>/[0-9]+)?")
-# Longer texts are no typing error, and comparing them with every name would cost.
+# A longer text is not a typing error, and comparing it with every name is expensive.
 _LONGEST_HINTED = 128
 
 

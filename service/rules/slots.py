@@ -61,7 +61,7 @@ def count_between(cron: Cron, zone: ZoneInfo, after: datetime, until: datetime) 
 
 
 def slot_minutes(cron: Cron, zone: ZoneInfo, start: datetime, minutes: int) -> Iterator[int]:
-    """Yield the minutes from ``start``, itself 0, to each slot of so many minutes.
+    """Yield the slots of so many ``minutes``, each as the number of minutes after ``start``.
 
     A fifth of the cost of ``slots_between``: for many slots of many pairs.
     """

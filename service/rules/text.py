@@ -1,4 +1,4 @@
-"""Text that PostgreSQL and every encoding can hold, and text that a terminal only shows."""
+"""Text that PostgreSQL and every encoding can store, and text that is safe to print."""
 
 import re
 

@@ -15,7 +15,7 @@ from service.runtime.settings import Settings
 
 
 def bus_settings(settings: Settings, name: str) -> BusSettings:
-    """Return the servers and as whom to connect; ``name`` is what the servers list.
+    """Return the servers and the identity to connect with; ``name`` is what the servers list.
 
     Raises CannotServeError when a file of credentials or certificates cannot be used.
     """

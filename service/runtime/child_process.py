@@ -45,7 +45,7 @@ class ChildProcess:
 
     @property
     def served_s(self) -> float:
-        """Return for how long the process has been ready, or was."""
+        """Return how long the process has been ready, or was before it ended."""
         return 0.0 if self._ready_since_s is None else monotonic() - self._ready_since_s
 
     async def run(self) -> int:

@@ -10,7 +10,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 SHUTDOWN_TIMEOUT_S = 1.0
 """How long a request may still take while the server stops."""
 KEEP_S = 0.5
-"""For how long the results of a check answer further requests: pollers shall not add load."""
+"""How long the results of a check answer further requests, so that pollers add no load."""
 UNIX = "unix:"
 Exposition = Callable[[], Awaitable[bytes]]
 """Returns the metrics in Prometheus' text format."""

@@ -34,10 +34,10 @@ MAX_FAILURES = 5
 BEYOND_CHILDREN_S = 2.0
 """How much longer than each of its processes the group may take to stop."""
 STOPPED_STATUSES = (0, -signal.SIGTERM)
-"""Of processes that were asked to stop, the second of one that had only begun."""
+"""Exit statuses of processes that were asked to stop; the second is of one that was starting."""
 GROUP = "group"
 PREFIX = "serve-ext-scheduler-"
-"""Not that of the development stack, which removes what others of its own have left behind."""
+"""Unlike the development stack's, which removes what earlier runs of its own left behind."""
 
 
 class ProcessGroup:

@@ -27,7 +27,7 @@ async def keep_listening(pool: asyncpg.Pool, on_enqueued: Callable[[], None]) ->
     while True:
         try:
             async with listening(pool, on_enqueued) as listener:
-                on_enqueued()  # what came before was not heard of
+                on_enqueued()  # jobs that were enqueued before went unnoticed
                 while True:
                     await listener.probe(PROBE_TIMEOUT_S)
                     heard = time.monotonic()

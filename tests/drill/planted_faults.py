@@ -55,7 +55,7 @@ def program(planted_fault: PlantedFault | None) -> tuple[str, ...]:
 
 
 async def prepare(connection: asyncpg.Connection, planted_fault: PlantedFault) -> None:
-    """PlantedFault what is to be in the database."""
+    """Plant what has to be in the database."""
     if planted_fault is PlantedFault.TWICE:
         await connection.execute(DROP_UNIQUENESS)
 

@@ -50,7 +50,7 @@ class ApplyWork(Struct):
 
     @property
     def stopped(self) -> bool:
-        """Whether looking further would add nothing to the answer."""
+        """Return whether looking further would add nothing to the answer."""
         return Code.QUOTA_EXCEEDED in self.codes or len(self.errors) >= admin_fields.MAX_ERRORS
 
     def refuse(self, place: str, error: ErrorBody) -> None:
@@ -181,7 +181,7 @@ def _stored_texts(stored: Schedule) -> Texts:
 def _declared_texts(
     checked: CheckedCreate, stored: Schedule | None, change: ChangeContext
 ) -> Texts:
-    """Return the declared fields as texts, an endpoint that is the stored one as it is there."""
+    """Return the declared fields as texts; an endpoint that did not change is spelled as stored."""
     assert checked.endpoint is not None  # noqa: S101 -- there are no errors
     assert checked.cron is not None  # noqa: S101 -- likewise
     endpoint = f"{checked.endpoint.method or ''} {checked.endpoint.path}".strip()
@@ -226,7 +226,7 @@ def _note(
 
 
 def _code(work: ApplyWork) -> Code:
-    """Return the code for all refusals together: the most that a person has to mend first."""
+    """Return one code for all refusals: that of the problem to solve first."""
     if Code.QUOTA_EXCEEDED in work.codes:
         return Code.QUOTA_EXCEEDED
     return Code.CONFLICT if work.codes == {Code.CONFLICT} else Code.VALIDATION_FAILED

@@ -50,7 +50,7 @@ def read_instant(text: str | None) -> datetime | None:
 
 
 def time_errors(values: Mapping[str, Any], *names: str) -> dict[str, str]:
-    """Return the field errors of those of these members that are no RFC 3339 instants."""
+    """Return the field errors of the members that are not RFC 3339 instants."""
     errors = {}
     for name in names:
         try:
