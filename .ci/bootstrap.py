@@ -20,7 +20,7 @@ LOWEST = (3, 11)
 
 
 def wanted() -> str:
-    """Digest of all that decides what is installed, the interpreter and the place included."""
+    """Return a digest of all that decides what is installed, interpreter and path included."""
     import tomllib  # noqa: PLC0415 - absent before 3.11, where main() has to print its own message
 
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -35,7 +35,7 @@ def wanted() -> str:
 
 
 def present() -> str:
-    """Digest of what was installed last, empty when nothing was."""
+    """Return the digest of what was installed last, empty when nothing was."""
     return MARKER.read_text() if MARKER.exists() else ""
 
 
@@ -64,7 +64,7 @@ def install(digest: str) -> None:
 
 
 def runs_here() -> bool:
-    """Whether .venv is of this Python version and was made here (scripts hold its path)."""
+    """Return whether .venv is of this Python version and was made here (scripts hold its path)."""
     question = "import sys; print(sys.version_info[:2], sys.prefix)"
     try:
         answer = subprocess.run(
@@ -82,7 +82,7 @@ def runs_here() -> bool:
 
 
 def main() -> int:
-    """Exit status 0 when .venv is ready, 1 with a line saying why not otherwise."""
+    """Return exit status 0 when .venv is ready; else print why not, and return 1."""
     if sys.version_info < LOWEST:
         found = sys.version.split()[0]
         print(f"ext-scheduler needs Python 3.11 or newer; {sys.executable} is {found}.")

@@ -46,12 +46,12 @@ Statement = Callable[[Connection, BenchInstall], Awaitable[object]]
 
 
 async def list_one(connection: Connection, install: BenchInstall) -> object:
-    """One select: the right to ask, and the schedules."""
+    """Run one select: the right to ask, and the schedules."""
     return await connection.fetch(LIST, install.tenant_id, install.id)
 
 
 async def create_one(connection: Connection, install: BenchInstall) -> object:
-    """One transaction: one select, one insert of a schedule and one of a timer."""
+    """Run one transaction: one select, one insert of a schedule and one of a timer."""
     schedule_id: UUID = uuid4()
     async with connection.transaction():
         found = await connection.fetchrow(ENDPOINT, install.tenant_id, install.id, PATH)
@@ -65,7 +65,7 @@ async def create_one(connection: Connection, install: BenchInstall) -> object:
 async def rate(
     url: str, connections: int, statement: Statement, installs: Sequence[BenchInstall], count: int
 ) -> float:
-    """Calls a second over that many connections, each held."""
+    """Return the calls a second over that many connections, each held."""
     async with asyncpg.create_pool(url, min_size=connections, max_size=connections) as pool:
         await _spread(pool, connections, statement, installs, count // 10)
         began = time.perf_counter()

@@ -57,7 +57,7 @@ async def due_together(connection: asyncpg.Connection) -> datetime:
 
 
 async def ask_now_and_then(connection: asyncpg.Connection, until: datetime) -> None:
-    """A manual run every second, each of a tenant that does nothing else."""
+    """Request a manual run every second, each of a tenant that does nothing else."""
     installs = await data.installs(connection, "later", WATCHED_S)
     await data.schedules(connection, "later", 1)
     rows = await connection.fetch("SELECT install_id, id FROM tenant_extension_schedule")
@@ -73,7 +73,7 @@ async def ask_now_and_then(connection: asyncpg.Connection, until: datetime) -> N
 
 
 async def watch(directory: Path, postgres: Postgres, bus: Nats) -> None:
-    """Let it happen, and print what came of it."""
+    """Run the scenario, and print the outcome."""
     url = await database(postgres, "fairness")
     connection = await asyncpg.connect(url)
     slot = await due_together(connection)

@@ -92,7 +92,7 @@ def key_file(directory: Path, alg: str) -> Path:
 
 @contextmanager
 def runner(bus: Nats, *slow: str) -> Iterator[subprocess.Popen[str]]:
-    """The Runner that answers at once, or after a while to a tenant (its id, seconds)."""
+    """Yield the Runner that answers at once, or after a while to a tenant (its id, seconds)."""
     command = [sys.executable, "-m", "bench.execute_stub", bus.url, *slow]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -104,7 +104,7 @@ def runner(bus: Nats, *slow: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def said_by(module: str, *arguments: object) -> str:
-    """What a program of this folder prints last."""
+    """Return what a program of this folder prints last."""
     command = [sys.executable, "-m", module, *map(str, arguments)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return done.stdout.strip().rpartition("\n")[2]
@@ -148,7 +148,7 @@ class FiringBench(Struct, frozen=True):
 
 
 async def fire_rounds(stage: FiringBench, size: int, alg: str, rounds: int) -> FiringFigures:
-    """The figures of the round with the median ratio."""
+    """Return the figures of the round with the median ratio."""
     figures = [await fire(stage, size, alg, number) for number in range(rounds)]
     return sorted(figures, key=lambda each: each.ratio)[rounds // 2]
 
@@ -201,7 +201,7 @@ async def fire(
 
 
 async def wal_at(connection: asyncpg.Connection) -> float:
-    """How many bytes the write-ahead log has ever taken."""
+    """Return how many bytes the write-ahead log has ever taken."""
     return float(await connection.fetchval("SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn"))
 
 
@@ -214,7 +214,7 @@ async def until_done(connection: asyncpg.Connection, slot: datetime) -> None:
 
 
 def peak_mb(pid: int) -> float:
-    """The most memory that a process ever held, in MB."""
+    """Return the most memory that a process ever held, in MB."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM"):
             return int(line.split()[1]) * 1024 / 1e6
@@ -222,7 +222,7 @@ def peak_mb(pid: int) -> float:
 
 
 async def idle(postgres: Postgres) -> dict[int, dict[str, float]]:
-    """CPU and waiting (µs) of one look of an idle planner, for each number of timers."""
+    """Return the CPU and waiting (µs) of one look of an idle planner, for each number of timers."""
     urls = {}
     for size in IDLE_SIZES:
         urls[size] = await database(postgres, f"idle_{size}")

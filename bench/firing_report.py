@@ -25,7 +25,7 @@ class FiringFigures(Struct, frozen=True):
     rss_mb: float
     cpu_us: list[float]
     """CPU for each occurrence of worker, PostgreSQL, bus and Runner, from just before the slot:
-    what changes less with the weather."""
+    it varies less with other load."""
 
     others: float = 0.0
     """Cores that other programs took in that time."""
@@ -34,22 +34,22 @@ class FiringFigures(Struct, frozen=True):
 
     @property
     def ratio(self) -> float:
-        """Occurrences for each job of the no-op drain."""
+        """Return the occurrences for each job of the no-op drain."""
         return self.rate / self.noop_drain
 
     @property
     def done_multiple(self) -> float:
-        """Time from the slot to the end of the last run, in times of the drain."""
+        """Return the time from the slot to the end of the last run as a multiple of the drain's."""
         return self.done_s * self.noop_drain / self.size
 
     @property
     def p99_multiple(self) -> float:
-        """Lateness that 99 of 100 keep, in times of the drain until 99 of 100 are done."""
+        """Return the p99 lateness as a multiple of the drain's time until 99 of 100 are done."""
         return self.lateness[1] * self.noop_drain / (0.99 * self.size)
 
     @property
     def cpu_multiple(self) -> float:
-        """CPU of worker and PostgreSQL for each occurrence, in times of the drain's per job."""
+        """Return the CPU of worker and PostgreSQL per occurrence as a multiple of the drain's."""
         return (self.cpu_us[0] + self.cpu_us[1]) / self.noop_cpu_us
 
 

@@ -55,7 +55,7 @@ class Comparison(Struct, frozen=True):
 
 
 async def commit_s(url: str) -> float:
-    """How long a commit of one row takes, waiting for the disk, in seconds."""
+    """Return how long a commit of one row takes, waiting for the disk, in seconds."""
     connection = await asyncpg.connect(url)
     await connection.execute("CREATE TABLE commits (at timestamptz DEFAULT now())")
     taken = []

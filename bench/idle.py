@@ -14,7 +14,7 @@ ROUNDS = 1500
 
 
 async def rounds(url: str) -> dict[str, float]:
-    """Microseconds of own CPU and of waiting for the database, for each time it wakes."""
+    """Return the microseconds of own CPU, and of waiting for the database, per wake-up."""
     settings = PoolSettings(url, 2, "bench", 5000, 15000, 256)
     pool = await open_pool(settings)
     planner = Planner(pool, Metrics())

@@ -31,7 +31,7 @@ RECORDS = 5_000_000
 DAYS = 60
 AT_ONCE = 250_000
 UNPARTITIONED = 100_000
-"""So many stand in the default partition, as if none had stood ready; these are deleted."""
+"""The records in the default partition, as if no other had been ready; these are deleted."""
 KEPT = Retention(runs=timedelta(days=30))
 
 FILL = """
@@ -54,7 +54,7 @@ COUNT = "SELECT count(*) FROM ext_scheduler.runs"
 
 
 class State(Struct, frozen=True):
-    """What there is."""
+    """What the tables hold."""
 
     records: int
     size_mb: float
@@ -77,7 +77,7 @@ async def fill(connection: asyncpg.Connection, now: datetime, records: int) -> N
 
 
 async def page_ms(connection: asyncpg.Connection, now: datetime, back: timedelta) -> float:
-    """Milliseconds of a page of one schedule's history from so long ago; the median of 50."""
+    """Return the median milliseconds of 50 pages of one schedule's history of that age."""
     took = []
     for number in range(50):
         wanted = history.RunFilter(
@@ -95,7 +95,7 @@ async def page_ms(connection: asyncpg.Connection, now: datetime, back: timedelta
 
 
 async def state(connection: asyncpg.Connection, now: datetime) -> State:
-    """Look at everything."""
+    """Return what the tables hold now."""
     return State(
         records=await connection.fetchval(COUNT),
         size_mb=await connection.fetchval(SIZE) / 1e6,

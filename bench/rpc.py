@@ -2,8 +2,8 @@
 
 All servers are embedded and private; the responders are processes of their own, started as in
 production; this process makes the load. Everything shares the machine's cores. Figures are medians
-over the rounds, each of which measures everything once, so that both sides of a ratio see the same
-weather.
+over the rounds, each of which measures everything once, so that both sides of a ratio are measured
+under the same load.
 """
 
 import argparse
@@ -87,13 +87,13 @@ def request(op: str, fields: object, install: BenchInstall, key: Key) -> Message
 
 
 def lists(stage: RequestBench, key: Key, count: int) -> list[Message]:
-    """Signed lists; a read may be repeated, so some hundreds are sent over and over."""
+    """Return signed lists; a read may be repeated, so a few hundred are sent over and over."""
     signed = [request("list", {}, install, key) for install in stage.listers]
     return list(islice(cycle(signed), count))
 
 
 def creates(stage: RequestBench, key: Key, count: int) -> list[Message]:
-    """Signed creates, each its own."""
+    """Return signed creates, each for a schedule of its own."""
     fields = {"endpoint": data.PATH, "cron": data.CRON, "payload": {"report": "daily"}}
     callers = islice(cycle(stage.creators), count)
     return [request("create", fields, install, key) for install in callers]
@@ -101,7 +101,7 @@ def creates(stage: RequestBench, key: Key, count: int) -> list[Message]:
 
 @contextmanager
 def responder(stage: RequestBench) -> Iterator[subprocess.Popen[bytes]]:
-    """One process with the settings of production, but for the rate limit, the quota and patience.
+    """Run one process with production settings except the rate limit, the quota and timeouts.
 
     A machine that does other work besides may keep a request waiting for a connection.
     """
@@ -145,7 +145,7 @@ def _await_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
 
 @contextmanager
 def echo(url: str) -> Iterator[None]:
-    """The echo in a process of its own."""
+    """Run the echo in a process of its own."""
     process = subprocess.Popen(
         [sys.executable, "-m", "bench.echo", url], stdout=subprocess.PIPE, text=True
     )
@@ -178,7 +178,7 @@ async def measure_floor(stage: RequestBench, load: Generator) -> dict[str, float
 
 
 async def measure_service(stage: RequestBench, load: Generator, figures: RequestFigures) -> None:
-    """Both operations, with both algorithms, at each concurrency."""
+    """Measure both operations, with both algorithms, at each concurrency."""
     for algorithm, key in stage.keys.items():
         for at_once in CONCURRENCY:
             fewer = SERIAL if at_once == 1 else 1
@@ -192,7 +192,7 @@ async def measure_service(stage: RequestBench, load: Generator, figures: Request
 
 
 async def measure_two(stage: RequestBench, load: Generator, figures: RequestFigures) -> None:
-    """The same load upon two responders."""
+    """Measure the same load on two responders."""
     key = stage.keys["HS256"]
     for op, prepared in (
         ("list", lists(stage, key, stage.lists)),
@@ -233,7 +233,7 @@ async def soak(stage: RequestBench, count: int) -> None:
 async def measure(
     stage: RequestBench, rounds: int
 ) -> tuple[dict[str, float], RequestFigures, float]:
-    """All rounds: the floor, the figures of the service, and the responder's memory in MiB."""
+    """Run all rounds; return the floor, the service's figures, and its memory in MiB."""
     floors: list[dict[str, float]] = []
     figures: RequestFigures = {}
     load = await generator(stage.bus)

@@ -20,7 +20,7 @@ WORKER = (sys.executable, "-m", "service", "serve", "--role", "worker")
 def worker(
     key_file: Path, database: str, bus: Nats, processes: int = 1
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """One worker with the settings of production, of one process or several, ready."""
+    """Run one worker with production settings within the context, once it is ready."""
     port = free_port()
     settings = {
         "database_url": database,

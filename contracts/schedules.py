@@ -44,22 +44,22 @@ class ScheduleInfo(Struct, frozen=True, rename="camel", kw_only=True):
 
     @property
     def last_run(self) -> datetime | None:
-        """When the last run began."""
+        """Return when the last run began."""
         return None if self.last_run_at is None else read_time(self.last_run_at)
 
     @property
     def created(self) -> datetime:
-        """When the schedule was created."""
+        """Return when the schedule was created."""
         return read_time(self.created_at)
 
     @property
     def updated(self) -> datetime:
-        """When its owner or an administrator last changed it."""
+        """Return when its owner or an administrator last changed it."""
         return read_time(self.updated_at)
 
     @property
     def next_run(self) -> datetime | None:
-        """The slot it is due at next."""
+        """Return the slot it is due at next."""
         return None if self.next_run_at is None else read_time(self.next_run_at)
 
 

@@ -59,7 +59,7 @@ class Result(Struct, frozen=True):
 
     @property
     def expected(self) -> bool:
-        """Whether the run ended as it should."""
+        """Return whether the run ended as it should."""
         return self.error == self.case.finds and (self.error or self.complete or self.case.hashed)
 
 

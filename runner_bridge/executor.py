@@ -88,7 +88,7 @@ class Executor:
 
     @property
     def in_flight(self) -> int:
-        """The number of requests received and not yet answered."""
+        """Return the number of requests received and not yet answered."""
         return len(self._tasks)
 
     async def start(self) -> None:

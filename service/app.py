@@ -177,7 +177,7 @@ def _checks(bus: Bus, pool: asyncpg.Pool) -> dict[str, HealthCheck]:
 
 
 def service_operations() -> list[ServiceOperation]:
-    """Every operation as the bus offers it, from the tables of the contract."""
+    """Return every operation as the bus offers it, from the tables of the contract."""
     return [
         *(
             _service_operation(op, operation, host_subject(op), HOST_AUDIENCE)
@@ -203,7 +203,7 @@ def _service_operation(
 
 
 def _pool_sizes(settings: Settings, role: Role) -> dict[Role, int]:
-    """A pool for requests and one for firing: neither may starve the other."""
+    """Return the sizes of the pools for requests and for firing: neither may starve the other."""
     sizes = {Role.RESPONDER: settings.pool_size, Role.WORKER: settings.worker_pool_size}
     return sizes if role is Role.ALL else {role: sizes[role]}
 

@@ -33,14 +33,14 @@ numbers = itertools.count(1)
 
 @pytest.fixture(scope="session")
 def servers_directory() -> Iterator[Path]:
-    """Where this process' servers keep their files."""
+    """Yield where this process' servers keep their files."""
     with private_directory() as directory:
         yield directory
 
 
 @pytest.fixture(scope="session")
 def postgres(servers_directory: Path) -> Iterator[Postgres]:
-    """The server that the tests share: not to be stopped; start another one for that."""
+    """Yield the server that the tests share: not to be stopped; start another one for that."""
     # Plans and costs are held exactly: no other process may gather statistics in between.
     calm = {"autovacuum": "off"}
     with embedded_postgres(servers_directory / "postgres", settings=calm) as server:
@@ -69,7 +69,7 @@ async def administer(server: Postgres, statement: str) -> None:
 
 @pytest.fixture
 async def empty_database(postgres: Postgres) -> AsyncIterator[str]:
-    """DSN of a database with nothing in it, dropped afterwards."""
+    """Yield the DSN of a database with nothing in it, dropped afterwards."""
     name = f"empty_{next(numbers)}"
     await administer(postgres, f"CREATE DATABASE {name}")
     yield postgres.dsn_of(name)
@@ -78,7 +78,7 @@ async def empty_database(postgres: Postgres) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def database(postgres: Postgres) -> AsyncIterator[str]:
-    """DSN of a freshly migrated database, dropped afterwards."""
+    """Yield the DSN of a freshly migrated database, dropped afterwards."""
     name = f"test_{next(numbers)}"
     await administer(postgres, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY FILE_COPY")
     yield postgres.dsn_of(name)
@@ -87,7 +87,7 @@ async def database(postgres: Postgres) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def connection(database: str) -> AsyncIterator[asyncpg.Connection]:
-    """One connection to ``database``."""
+    """Yield one connection to ``database``."""
     connection = await asyncpg.connect(database)
     yield connection
     await connection.close()
@@ -95,7 +95,7 @@ async def connection(database: str) -> AsyncIterator[asyncpg.Connection]:
 
 @pytest.fixture
 async def pool(database: str) -> AsyncIterator[asyncpg.Pool]:
-    """Connections to ``database``."""
+    """Yield the connections to ``database``."""
     # With a timeout, as the service's pools have: without one the driver waits for ever for the end
     # of a statement that it has cancelled, and closing the pool waits with it.
     async with asyncpg.create_pool(database, min_size=1, max_size=10, command_timeout=60) as pool:
@@ -104,12 +104,12 @@ async def pool(database: str) -> AsyncIterator[asyncpg.Pool]:
 
 @pytest.fixture
 def nats_server(servers_directory: Path) -> Iterator[Nats]:
-    """A NATS server of the test's own, which it may stop, kill and start."""
+    """Yield a NATS server of the test's own, which it may stop, kill and start."""
     with embedded_nats(servers_directory / f"nats-{next(numbers)}") as server:
         yield server
 
 
 @pytest.fixture
 def nats_url(nats_server: Nats) -> str:
-    """URL of ``nats_server``."""
+    """Return the URL of ``nats_server``."""
     return nats_server.url

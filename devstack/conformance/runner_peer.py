@@ -70,7 +70,7 @@ class RunnerAttempt(Struct, kw_only=True):
 
     @property
     def wire_body(self) -> bytes:
-        """The bytes that are sent."""
+        """Return the bytes that are sent."""
         return msgspec.json.encode(self.document) if self.body is None else self.body
 
     def next_attempt(self, instructions: Mapping[str, Any] | None = None) -> "RunnerAttempt":
@@ -118,13 +118,13 @@ class RunnerAnswer(Struct, frozen=True):
 
     @property
     def succeeded(self) -> bool:
-        """Whether the attempt was a success."""
+        """Return whether the attempt was a success."""
         success = classify_status(self.response.status) is StatusClass.SUCCESS
         return success and self.response.error is None
 
     @property
     def shown(self) -> str:
-        """The answer in a few words."""
+        """Return the answer in a few words."""
         error = self.response.error
         return f"status {self.response.status}" + ("" if error is None else f" ({error[:80]})")
 

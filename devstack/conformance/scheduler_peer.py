@@ -94,7 +94,7 @@ class SchedulerAnswer(Struct, frozen=True):
 
     @property
     def number(self) -> str | None:
-        """The number of a service error, None for a result."""
+        """Return the number of a service error, None for a result."""
         return self.reply.headers.get(ERROR_CODE_HEADER)
 
     def expect_result(self) -> Mapping[str, Any]:

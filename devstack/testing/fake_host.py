@@ -115,7 +115,7 @@ class FakeHost:
 
     @property
     def schedules(self) -> list[ScheduleInfo]:
-        """The install's schedules in the order of their creation."""
+        """Return the install's schedules in the order of their creation."""
         listed = _finished(call_scheduler(self._scheduler, "list-schedules", []))
         return [to_record(ScheduleInfo, schedule) for schedule in listed["ok"]]
 

@@ -46,7 +46,7 @@ class ExecutionGrant(Struct):
 
     @property
     def area(self) -> StorageArea:
-        """The storage area of this install."""
+        """Return the storage area of this install."""
         owner = given(self.context.install_id) or f"extension:{self.context.extension_id}"
         return (self.context.tenant_id, owner)
 

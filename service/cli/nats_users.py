@@ -45,7 +45,7 @@ class RunnerUser(Struct, frozen=True):
 
     @property
     def password_variable(self) -> str:
-        """The environment variable from which the server reads the password."""
+        """Return the environment variable from which the server reads the password."""
         return f"EXT_SCHEDULER_NATS_RUNNER_{self.name.upper().replace('-', '_')}_PASSWORD"
 
 

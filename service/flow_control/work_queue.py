@@ -53,12 +53,12 @@ class WorkQueue(Generic[Item]):
 
     @property
     def running(self) -> int:
-        """Items being run."""
+        """Return how many items are being run."""
         return self._running
 
     @property
     def waiting(self) -> int:
-        """Items accepted that are not begun, or have stepped aside."""
+        """Return how many accepted items have not begun, or have stepped aside."""
         return len(self._queue) + self._aside
 
     def put(self, item: Item, size: int) -> bool:

@@ -44,7 +44,7 @@ class Call(Struct, frozen=True):
 
     @property
     def install_id(self) -> UUID:
-        """The install a host operation is about; verification made sure that there is one."""
+        """Return the install of a host operation; verification made sure that there is one."""
         assert self.claims.install_id is not None  # noqa: S101 -- verified with the audience
         return self.claims.install_id
 

@@ -107,12 +107,12 @@ class Responder:
 
     @property
     def running(self) -> int:
-        """Requests being handled."""
+        """Return how many requests are being handled."""
         return self._queue.running
 
     @property
     def waiting(self) -> int:
-        """Requests accepted, but not yet begun."""
+        """Return how many requests are accepted, but not yet begun."""
         return self._queue.waiting
 
     def step_aside(self, size: int) -> AbstractContextManager[None]:

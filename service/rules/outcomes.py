@@ -23,7 +23,7 @@ class RetryRules(Struct, frozen=True):
 
     @property
     def max_attempts(self) -> int:
-        """The number of attempts of an occurrence in all."""
+        """Return the number of attempts of an occurrence in all."""
         return 1 + len(self.delays)
 
 

@@ -52,7 +52,7 @@ def _remark(
 
 
 def _occurs_again(zone: ZoneInfo, minute: int, end: int, offset: int) -> bool:
-    """Whether the clock, going back at ``end``, shows the wall time of ``minute`` once more."""
+    """Return whether the clock, going back at ``end``, shows the wall time of ``minute`` again."""
     return minute + offset >= end + offset_period_at(zone, end).offset
 
 

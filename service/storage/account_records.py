@@ -133,7 +133,7 @@ class ScheduleRecord(Struct, frozen=True):
 
     @property
     def key(self) -> tuple[str, UUID]:
-        """Tenant and schedule id."""
+        """Return the tenant and schedule id."""
         return self.tenant_id, self.id
 
 

@@ -65,7 +65,7 @@ class RunnerClient:
 
     @property
     def connected(self) -> bool:
-        """Whether the bus can be reached."""
+        """Return whether the bus can be reached."""
         return self._client.is_connected
 
     async def call(self, call: RunnerCall) -> CallOutcome:

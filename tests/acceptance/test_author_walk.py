@@ -42,7 +42,7 @@ def hello(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def stack_output(tmp_path: Path, hello: Path) -> Iterator[Path]:
-    """The output of ``dev hello --watch``, which runs until the end."""
+    """Yield the output of ``dev hello --watch``, which runs until the end."""
     output = tmp_path / "output"
     with output.open("wb") as file:
         process = subprocess.Popen(

@@ -80,7 +80,7 @@ async def bridged(server: Nats, database: str, tmp_path: Path) -> AsyncIterator[
 def settings(
     server: Nats, home: Path, runner_url: str, platform_url: str, port: int
 ) -> dict[str, str]:
-    """What the guide for Runners tells to set, and nothing else."""
+    """Return what the guide for Runners tells to set, and nothing else."""
     (home / "token").write_text(f"{TOKEN}\n")
     (home / "bridge.json").write_bytes(key_set_document([RUNNER_JWK]))
     return {

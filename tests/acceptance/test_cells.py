@@ -63,7 +63,7 @@ class Stage(Struct, frozen=True):
         return done.stdout
 
     def calls(self) -> Counter[tuple[str, str]]:
-        """How often each slot of each schedule was called."""
+        """Return how often each slot of each schedule was called."""
         contexts = [call.request["context"] for call in self.runner.calls]
         return Counter((each["schedule_id"], each["scheduled_for"]) for each in contexts)
 
@@ -129,7 +129,7 @@ def write_files(
 
 
 def variables() -> dict[str, str]:
-    """The passwords of all users of the derived configuration."""
+    """Return the passwords of all users of the derived configuration."""
     users = [
         (user, cell) for user in ("service", "operator", "platform", "console") for cell in CELLS
     ]
@@ -143,7 +143,7 @@ def variables() -> dict[str, str]:
 
 @pytest.fixture
 async def databases(postgres: Postgres) -> AsyncIterator[Mapping[str, str]]:
-    """A database for each cell."""
+    """Yield a database for each cell."""
     names = {cell: f"cell_{cell}_{uuid4().hex[:8]}" for cell in CELLS}
     for name in names.values():
         await administer(postgres, f"CREATE DATABASE {name}")
@@ -169,7 +169,7 @@ class Bus(Struct, frozen=True):
 
     @property
     def url(self) -> str:
-        """The URL for clients."""
+        """Return the URL for clients."""
         return f"nats://127.0.0.1:{self.port}"
 
 
@@ -255,7 +255,7 @@ async def names_in(pool: asyncpg.Pool) -> dict[str, str]:
 
 
 async def pause(pool: asyncpg.Pool) -> tuple[datetime, datetime]:
-    """When the tenant was paused and resumed, by the audit that moved with it."""
+    """Return when the tenant was paused and resumed, by the audit that moved with it."""
     rows = await pool.fetch(
         "SELECT at FROM ext_scheduler.audit WHERE op = 'setTenantPaused' ORDER BY at"
     )

@@ -45,7 +45,7 @@ def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def cluster(tmp_path: Path, secrets: Path) -> Iterator[dict[str, Nats]]:
-    """The three servers, on addresses of this host in place of their names."""
+    """Yield the three servers, on addresses of this host in place of their names."""
     shipped = (ROOT / "deploy" / "nats" / "cluster.conf").read_text()
     routes = {name: f"127.0.0.1:{free_port()}" for name in NODES}
     variables = variables_of_the_server(tmp_path, secrets, " ".join(routes.values()))
@@ -64,7 +64,7 @@ def cluster(tmp_path: Path, secrets: Path) -> Iterator[dict[str, Nats]]:
 
 
 def variables_of_the_server(directory: Path, secrets: Path, routes: str) -> dict[str, str]:
-    """What the shipped script sets before it starts the server."""
+    """Return what the shipped script sets before it starts the server."""
     recorder = directory / "bin" / "nats-server"
     recorder.parent.mkdir()
     recorder.write_text("#!/bin/sh\nexec env\n")
@@ -89,7 +89,7 @@ async def all_routed(servers: Iterable[Nats]) -> bool:
 
 
 async def routed(server: Nats) -> bool:
-    """Whether a server is connected to both others."""
+    """Return whether a server is connected to both others."""
     async with (
         aiohttp.ClientSession() as session,
         session.get(f"{server.monitoring_url}/routez") as answer,
@@ -100,7 +100,7 @@ async def routed(server: Nats) -> bool:
 
 @pytest.fixture
 async def runtime_role(empty_database: str) -> AsyncIterator[None]:
-    """The role as the shipped script leaves it: without rights."""
+    """Yield the role as the shipped script leaves it: without rights."""
     admin = await asyncpg.connect(empty_database)
     await admin.execute(f"CREATE ROLE {RUNTIME} LOGIN PASSWORD '{PASSWORD}'")
     yield
@@ -136,7 +136,7 @@ class Composed:
         return text
 
     def command(self, name: str) -> list[str]:
-        """What a container would run, with its places on this host."""
+        """Return what a container would run, with its places on this host."""
         words = [self._here(str(word)) for word in SERVICES[name]["command"]]
         return [sys.executable, "-m", "service", *self._moved(words)]
 
@@ -169,7 +169,7 @@ class Composed:
 
     @asynccontextmanager
     async def running(self, name: str) -> AsyncIterator[str]:
-        """A service that is ready, for the length of the block; it must then end with status 0."""
+        """Run a service within the context, once it is ready; it must then end with status 0."""
         port = int(self.runner.rpartition(":")[2]) if name == "dev-runner" else free_port()
         path = "healthz" if name == "dev-runner" else "readyz"
         log = self.home / f"{name}-{port}.log"

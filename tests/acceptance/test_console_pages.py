@@ -23,7 +23,7 @@ HOSTILE = "<script>alert(1)</script>\u202e\x07" + "long " * 100
 
 @pytest.fixture
 async def ada(tmp_path: Path, database: str) -> AsyncIterator[Visitor]:
-    """An operator who is signed in."""
+    """Yield an operator who is signed in."""
     settings = {"console_trace_url": "https://traces.example/trace/{trace}?run"}
     async with (
         running_console(tmp_path, database, **settings) as stack,

@@ -15,7 +15,7 @@ from tests.support.platform import TICK, add_version, install
 
 @pytest.fixture
 async def ada(tmp_path: Path, database: str) -> AsyncIterator[Visitor]:
-    """An operator who is signed in."""
+    """Yield an operator who is signed in."""
     async with running_console(tmp_path, database) as stack, visitor(stack.url) as browser:
         await browser.sign_in(ADA)
         yield browser

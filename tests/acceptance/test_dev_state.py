@@ -29,7 +29,7 @@ def edit(source: Path, before: str, after: str) -> None:
 
 @pytest.fixture
 def state() -> Iterator[Path]:
-    """A directory that the server's user can reach, unlike those of pytest."""
+    """Yield a directory that the server's user can reach, unlike those of pytest."""
     with private_directory() as directory:
         yield directory / "state"
 

@@ -29,7 +29,7 @@ class Collector:
         return web.Response()
 
     def spans(self) -> dict[str, str]:
-        """The trace id of each span by its name."""
+        """Return the trace id of each span by its name."""
         return {
             span.name: span.trace_id.hex()
             for request in self.received

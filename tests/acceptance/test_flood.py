@@ -63,7 +63,7 @@ class Flood(Struct, frozen=True):
 
 
 def forged(installed: Installed, body: bytes = b"") -> bytes:
-    """A create with an honest token whose signature is of something else."""
+    """Return a create with an honest token whose signature is of something else."""
     fields = {"endpoint": "/api/heartbeat", "cron": "0 * * * *"}
     subject, headers, own = signed("create", fields, installed, Encoding.MSGPACK, uuid4())
     token = headers.partition(b"Ext-Context: ")[2].partition(b"\r\n")[0]
@@ -72,13 +72,13 @@ def forged(installed: Installed, body: bytes = b"") -> bytes:
 
 
 def malformed(body: bytes) -> bytes:
-    """A create with nothing like a token."""
+    """Return a create with nothing like a token."""
     headers = header_block(b"Ext-Context: " + b"x" * 300)
     return hpub("ext.scheduler.create", b"_INBOX.flood.1", headers, body)
 
 
 def floods(installed: Installed) -> list[Flood]:
-    """The kinds of refused messages."""
+    """Return the kinds of refused messages."""
     small = b"".join(forged(installed) for _ in range(BURST))
     body = bytes(MAX_BODY_BYTES)
     large = b"".join(forged(installed, body) for _ in range(4))

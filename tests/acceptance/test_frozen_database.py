@@ -66,5 +66,5 @@ async def test_responders_that_all_lost_the_database_answer_that_they_are_unavai
 
 
 def left(log: Path) -> bool:
-    """Whether the responder has said that it did."""
+    """Return whether the responder has said that it did."""
     return "left the queue group" in log.read_text()

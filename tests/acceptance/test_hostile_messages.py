@@ -55,7 +55,7 @@ DECODERS = {
 
 
 def judge(message: Hostile, reply: WireReply) -> tuple[str, dict[str, object]]:
-    """What kind of answer it is, and its body; fails where it is not well-formed."""
+    """Return what kind of answer it is, and its body; fails where it is not well-formed."""
     headers = dict(reply.headers)
     assert len(headers) == len(reply.headers)
     names = set(headers)

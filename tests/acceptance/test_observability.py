@@ -27,7 +27,7 @@ def server(servers_directory: Path) -> Iterator[Nats]:
 
 
 def named(samples: Samples) -> dict[str, list[dict[str, str]]]:
-    """The labels of the series of each metric of ours, parts of histograms put together."""
+    """Return the labels of the series of each metric of ours, parts of histograms put together."""
     found: dict[str, list[dict[str, str]]] = {}
     for name, labels in samples:
         if name.startswith(PREFIX):
@@ -105,7 +105,7 @@ def check_worker(samples: Samples) -> None:
 
 
 def logged(process: Process, message: str) -> list[dict[str, Any]]:
-    """The complete lines with this message; all of the log must be JSON."""
+    """Return the complete lines with this message; all of the log must be JSON."""
     complete = process.log.read_text().rpartition("\n")[0].splitlines()
     return [line for line in map(msgspec.json.decode, complete) if line["message"] == message]
 

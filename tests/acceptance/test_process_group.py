@@ -85,14 +85,14 @@ def is_alive(pid: int) -> bool:
 
 
 async def metrics(process: Process) -> dict[tuple[str, tuple[str, ...]], float]:
-    """The values by name and values of labels."""
+    """Return the values by name and values of labels."""
     async with aiohttp.ClientSession() as session, session.get(f"{process.url}/metrics") as answer:
         families = text_string_to_metric_families(await answer.text())
         return {(s.name, tuple(s.labels.values())): s.value for f in families for s in f.samples}
 
 
 async def responder_ids(client: Client) -> set[str]:
-    """The ids of the responders that answer a ping."""
+    """Return the ids of the responders that answer a ping."""
     found, inbox = set[str](), client.new_inbox()
     subscription = await client.subscribe(inbox)
     await client.publish("$SRV.PING.ext-scheduler", reply=inbox)

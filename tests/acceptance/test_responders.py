@@ -28,7 +28,7 @@ CHANGE_TABLES = (
 
 
 async def outcome(host: SchedulerHost, request: CreateInput = HOURLY) -> str:
-    """What became of a create, in a word."""
+    """Return what became of a create, in a word."""
     try:
         answer = await host.create(request)
     except ServiceError as error:

@@ -22,7 +22,7 @@ from tests.support.trouble import SOON_S, frozen, frozen_server
 
 @pytest.fixture
 def own_postgres() -> Iterator[Postgres]:
-    """A PostgreSQL server of the test's own."""
+    """Yield a PostgreSQL server of the test's own."""
     with embedded_postgres(durable=True) as server:
         yield server
 

@@ -106,7 +106,7 @@ async def set_up(runner: str, registered: Mapping[str, str], content_hash: str) 
 
 
 def write_second_version(home: Path) -> None:
-    """The sample's next version has no status page any more."""
+    """Write the sample's next version, which has no status page any more."""
     manifest = msgspec.json.decode((DEMO / "manifest.json").read_bytes())
     manifest["version"] = "2.0.0"
     endpoints = manifest["api"]["endpoints"]
@@ -168,7 +168,7 @@ async def installed(line: CommandLine, tenant: str, manifest: str) -> dict[str, 
 
 
 async def looked_at(line: CommandLine) -> dict[str, str]:
-    """Ids of the schedules by name."""
+    """Return the ids of the schedules by name."""
     table = (await line.ok("admin", "list", "--tenant", "acme")).out
     assert "heartbeat" in table
     assert "/api/status" in table

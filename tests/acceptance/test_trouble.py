@@ -28,14 +28,14 @@ from tests.support.trouble import (
 
 @pytest.fixture
 def mortal(tmp_path: Path) -> Iterator[Postgres]:
-    """A PostgreSQL server of the test's own, which it may kill."""
+    """Yield a PostgreSQL server of the test's own, which it may kill."""
     with embedded_postgres(durable=True) as server:
         yield server
 
 
 @pytest.fixture
 async def own_pool(mortal: Postgres) -> AsyncIterator[asyncpg.Pool]:
-    """Connections of the test to that server, migrated."""
+    """Yield the connections of the test to that server, migrated."""
     async with asyncpg.create_pool(mortal.dsn, min_size=0, max_size=4) as pool:
         async with pool.acquire() as connection:
             await migrate(connection)

@@ -33,7 +33,7 @@ expect.set_options(timeout=60_000)
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def system() -> AsyncIterator[Watched]:
-    """The running system, which the tests of this file share."""
+    """Yield the running system, which the tests of this file share."""
     async with watched() as running:
         yield running
 

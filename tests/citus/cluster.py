@@ -27,7 +27,7 @@ class CitusCluster(Struct, frozen=True):
 
     @property
     def password(self) -> str:
-        """The superuser's, on every node."""
+        """Return the superuser's password, which is the same on every node."""
         return self.nodes[0].password
 
     async def create_database(self, name: str) -> str:

@@ -15,14 +15,14 @@ numbers = itertools.count(1)
 
 @pytest.fixture(scope="session")
 def cluster(servers_directory: Path) -> Iterator[CitusCluster]:
-    """The cluster that the tests share."""
+    """Yield the cluster that the tests share."""
     with citus_cluster(servers_directory / "citus") as cluster:
         yield cluster
 
 
 @pytest.fixture
 async def database(cluster: CitusCluster) -> AsyncIterator[str]:
-    """DSN of a freshly migrated database on every node, dropped afterwards."""
+    """Yield the DSN of a freshly migrated database on every node, dropped afterwards."""
     name = f"test_{next(numbers)}"
     dsn = await cluster.create_database(name)
     connection = await asyncpg.connect(dsn)

@@ -55,7 +55,7 @@ FROM unnest(ARRAY ['tenant_extension_install', 'tenant_extension_install_config'
 async def callers(
     pool: asyncpg.Pool, measured: MeasuredDispatcher, request: pytest.FixtureRequest
 ) -> list[Caller]:
-    """Two installs of each tenant, in tables that the platform left on the coordinator or not."""
+    """Yield two installs of each tenant, in tables that the platform distributed or did not."""
     if request.param == "platform distributed":
         await pool.execute(DISTRIBUTE_PLATFORM)
     return [

@@ -62,7 +62,7 @@ def _check_call(
 def _check_wanted(
     signed: tuple[float, float], changes: Sequence[Change], about: str, results: CheckResults
 ) -> None:
-    """The call was decided while the schedule was there and enabled, or may have been.
+    """Check that the call was decided while the schedule was enabled, or may have been.
 
     ``signed`` are the first and the last moment at which it may have been signed.
     """
@@ -94,7 +94,7 @@ def _check_attempts(calls: Sequence[Call], history: History, results: CheckResul
 
 
 def key_of(call: Call, kind: str) -> str:
-    """The one idempotency key that a call for this schedule and slot may have."""
+    """Return the one idempotency key that a call for this schedule and slot may have."""
     slot = datetime.fromtimestamp(call.slot, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return str(uuid5(NAMESPACE, f"{call.schedule_id}:{slot}:{kind}"))
 

@@ -44,7 +44,7 @@ def check_rows(
 
 
 def _check_timer(found: Stored, stopped: float, walks: Walks, results: CheckResults) -> None:
-    """An enabled schedule's timer stands at one of its slots, at the next or one just due."""
+    """Check that an enabled schedule's timer is at its next slot, or at one just due."""
     about = f"{found.schedule_id} {found.row.timing}: due {found.due}"
     if (found.due is None) == found.row.enabled:
         results.violation(Violation.TIMER, about)

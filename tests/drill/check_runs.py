@@ -41,7 +41,7 @@ def check_run(
 def check_overlaps(
     history: History, runs: Mapping[str, Sequence[Run]], results: CheckResults
 ) -> None:
-    """A run skipped as overlap has another one of its schedule that was under way then."""
+    """Check that another run of the schedule was under way for each one skipped as overlap."""
     for own in runs.values():
         for run in own:
             if run.status != "skipped_overlap":
@@ -53,12 +53,12 @@ def check_overlaps(
 
 
 def near_fault(history: History, began: float, ended: float) -> bool:
-    """Whether a fault can have disturbed what went on in this time."""
+    """Return whether a fault can have disturbed what went on in this time."""
     return any(t.began <= ended and began <= t.ended + AFTERMATH for t in history.faults)
 
 
 def perhaps_off(changes: Sequence[Change], began: float, ended: float) -> bool:
-    """Whether the schedule may have been disabled or deleted at some moment of this time."""
+    """Return whether the schedule may have been disabled or deleted at some moment of this time."""
     ordered = sorted(changes, key=lambda change: change.asked)
     for change, following in zip(ordered, [*ordered[1:], None], strict=True):
         on = change.row is not None and change.row.enabled
@@ -76,7 +76,7 @@ def _together(run: Run, other: Run, within: float) -> bool:
 
 
 def _began(run: Run) -> float:
-    """When it may have held its schedule first; of several claims only the last one is recorded.
+    """Return when it may first have held its schedule; only the last of its claims is recorded.
 
     One whose worker stood still before the call was handed back: it left no attempt.
     """

@@ -1,4 +1,4 @@
-"""Holds what happened in a drill against what had to. Shares no code with planner and rules."""
+"""Compares what happened in a drill with what had to. Shares no code with planner and rules."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -47,7 +47,7 @@ def check_slots(
     stored: Stored | None,
     results: CheckResults,
 ) -> None:
-    """Every slot that was due has a run record or is counted; nothing else has."""
+    """Check that every slot that was due has a run record or is counted, and nothing else has."""
     scheduled = sorted((r for r in runs if r.kind == "scheduled"), key=lambda r: r.slot)
     seen: set[float] = set()
     for run in scheduled:
@@ -71,7 +71,7 @@ def check_slots(
 
 
 def _check_gap(about: str, gap: dict[float, Duty], missed: int, results: CheckResults) -> None:
-    """The slots between two run records: those that had to be there are counted as missed."""
+    """Check that the slots between two run records that had to fire are counted as missed."""
     for slot, duty in gap.items():
         if duty is Duty.FIRE:
             results.violation(
@@ -91,7 +91,7 @@ def _check_gap(about: str, gap: dict[float, Duty], missed: int, results: CheckRe
 
 
 def check_exit(ended: Exit, history: History, results: CheckResults) -> None:
-    """Who is asked to stop ends with 0; who loses what it needs says so, with another status."""
+    """Check that a process asked to stop exits with 0, and one that lost what it needs says so."""
     about = f"{ended.name}, status {ended.status}: {ended.words}"
     if ended.cause == "killed":
         return

@@ -179,7 +179,7 @@ async def history(
 
 
 def run_of(row: asyncpg.Record) -> Run:
-    """A run record, its instants as Unix seconds."""
+    """Return a run record, its instants as Unix seconds."""
     return Run(
         id=str(row["id"]),
         schedule_id=str(row["schedule_id"]),
@@ -198,7 +198,7 @@ def run_of(row: asyncpg.Record) -> Run:
 
 
 def stored_of(row: asyncpg.Record) -> Stored:
-    """A schedule row with its timer."""
+    """Return a schedule row with its timer."""
     return Stored(
         schedule_id=str(row["id"]),
         row=Row(

@@ -82,7 +82,7 @@ class DrillEnvironment(Struct):
     database_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def of(self, role: str) -> list[SupervisedProcess]:
-        """The processes of a role that are ready."""
+        """Return the processes of a role that are ready."""
         return [
             process for process in self.processes if process.role == role and process.ready.is_set()
         ]

@@ -64,7 +64,7 @@ class Planning:
         self._known: dict[float, float] = {}
 
     def done_by(self, slot: float) -> float:
-        """When at the latest the slot has been planned: a stretch of undisturbed work later."""
+        """Return when the slot must have been planned: after a stretch of undisturbed work."""
         if slot not in self._known:
             starts = [slot, *(s.began for s in self._spans), *(h.ended for h in self._held)]
             possible = [start for start in starts if start >= slot and self._undisturbed(start)]
@@ -72,7 +72,7 @@ class Planning:
         return self._known[slot]
 
     def prompt(self, slot: float) -> bool:
-        """Whether nothing stood in the way at the slot itself."""
+        """Return whether nothing stood in the way at the slot itself."""
         return self.done_by(slot) == slot + self._within
 
     def _undisturbed(self, start: float) -> bool:
@@ -91,7 +91,7 @@ class Walks:
         self._slots: dict[tuple[str, str], list[float]] = {}
 
     def slots(self, cron: str, timezone: str) -> list[float]:
-        """All slots of the drill, ascending."""
+        """Return all slots of the drill, ascending."""
         key = (cron, timezone)
         if key not in self._slots:
             if timezone not in self._moments:
@@ -102,7 +102,7 @@ class Walks:
 
 
 def phases(changes: Sequence[Change]) -> list[Phase]:
-    """The times in which a schedule was enabled, unchanged in what decides on its slots.
+    """Return the times in which a schedule was enabled, unchanged in what decides on its slots.
 
     A change of anything else, such as its payload, moves no slot.
     """
@@ -123,7 +123,7 @@ def phases(changes: Sequence[Change]) -> list[Phase]:
 def duties(
     history: History, changes: Sequence[Change], planning: Planning, walks: Walks
 ) -> dict[float, Duty]:
-    """What is known of the slots of one schedule, up to the end of the drill."""
+    """Return what is known of the slots of one schedule, up to the end of the drill."""
     known: dict[float, Duty] = {}
     for phase in phases(changes):
         for slot in walks.slots(phase.row.cron, phase.row.timezone):

@@ -69,7 +69,7 @@ class FaultInjection:
         self._beside: asyncio.Task[None] | None = None
 
     async def outage(self, after_s: float) -> None:
-        """Some time from now no worker is there for so long that slots are missed."""
+        """After a while, keep all workers away for so long that slots are missed."""
         await asyncio.sleep(after_s)
         await asyncio.sleep((-time.time() - 3) % MINUTE)
         began = time.time()
@@ -82,7 +82,7 @@ class FaultInjection:
         self._note("all workers away", began)
 
     async def fail_over(self, after_s: float) -> None:
-        """Some time from now the primary is killed or frozen, and its standby promoted."""
+        """After a while, kill or freeze the primary, and promote its standby."""
         await asyncio.sleep(after_s)
         frozen_first, began = self._chance.random() < 0.5, time.time()
         await faults_of_database.fail_over(self._environment, frozen_first=frozen_first)
@@ -94,7 +94,7 @@ class FaultInjection:
         self.faults += await upgrade(self._environment, duration_s)
 
     async def inject(self, until: float, gap_s: float, least: int = 0) -> None:
-        """One fault after another until then (Unix seconds), on average that many seconds apart.
+        """Inject one fault after another until then (Unix seconds), that far apart on average.
 
         It goes on until there were ``least`` faults.
         """
@@ -124,7 +124,7 @@ class FaultInjection:
             yield from deck
 
     def _pause(self, now: float, gap_s: float) -> float:
-        """Most of what can go wrong goes wrong while slots are planned and fired."""
+        """Wait, mostly until slots are planned and fired: that is when most can go wrong."""
         wait = self._chance.uniform(0.1, 2 * gap_s - 0.1)
         to_slot = -now % MINUTE
         if wait > to_slot and self._chance.random() < 0.7:

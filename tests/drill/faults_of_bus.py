@@ -54,7 +54,7 @@ async def cut_routes(environment: DrillEnvironment, chance: random.Random) -> bo
 
 
 async def freeze_routes(environment: DrillEnvironment, chance: random.Random) -> bool:
-    """Likewise, while nothing says so: what the servers send to each other comes later."""
+    """Cut the routes silently for a while: what the servers send to each other comes later."""
     return await _disturb_routes(environment, Disturbance.FROZEN, chance.uniform(*FROZEN_S))
 
 

@@ -32,7 +32,7 @@ class Healing(Struct, kw_only=True):
 
     @property
     def late(self) -> int:
-        """How many measurements are above the limit."""
+        """Return how many measurements are above the limit."""
         return sum(seconds > HEALED_WITHIN_S for seconds in (*self.requests, *self.firings))
 
 

@@ -24,7 +24,7 @@ class Row(Struct, frozen=True, kw_only=True):
 
     @property
     def timing(self) -> tuple[str, str, bool]:
-        """What decides on slots."""
+        """Return what decides on slots."""
         return self.cron, self.timezone, self.enabled
 
 

@@ -33,7 +33,7 @@ class NatsCluster(Struct, frozen=True):
 
     @property
     def url(self) -> str:
-        """The URLs of all servers, separated by commas."""
+        """Return the URLs of all servers, separated by commas."""
         return ",".join(each.url for each in self.servers)
 
     def disturb_routes(self, disturbance: Disturbance) -> None:

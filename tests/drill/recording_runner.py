@@ -84,7 +84,7 @@ class RecordingRunner:
 
 
 def status_for(key: str, attempt: int) -> int:
-    """What the extension answers: 503 to the first attempt of one in 40, 422 to one in 100."""
+    """Return the extension's status: 503 for the first attempt of 1 in 40, 422 for 1 in 100."""
     draw = zlib.crc32(key.encode())
     if draw % 40 == 0 and attempt == 1:
         return 503
@@ -92,12 +92,12 @@ def status_for(key: str, attempt: int) -> int:
 
 
 def is_slow(key: str) -> bool:
-    """Whether its calls take a while, so that faults find some in flight."""
+    """Return whether its calls take a while, so that faults find some in flight."""
     return zlib.crc32(key.encode()) % 25 == 2
 
 
 def _signed(call: ReceivedCall) -> int | None:
-    """The time in the token, if it is a worker's, for this very body."""
+    """Return the time in the token, if it is a worker's, for this very body."""
     try:
         claims = verify(
             call.headers.get(CONTEXT_HEADER),
@@ -113,7 +113,7 @@ def _signed(call: ReceivedCall) -> int | None:
 
 
 async def connected(url: str) -> Client:
-    """A connection that outlives the server's restarts, without a word."""
+    """Return a connection that outlives the server's restarts, without a word."""
 
     async def hush(_: Exception) -> None:
         return
@@ -131,7 +131,7 @@ async def connected(url: str) -> Client:
 
 @asynccontextmanager
 async def recording_runner(url: str, *, slow: bool = False) -> AsyncIterator[RecordingRunner]:
-    """A Runner whose bridges listen, through restarts of the server and their own."""
+    """Yield a Runner whose bridges listen, through restarts of the server and their own."""
     recording = RecordingRunner(slow=slow)
     listening = [asyncio.Event() for _ in range(BRIDGES)]
     bridges = [asyncio.create_task(_bridge(url, recording, each)) for each in listening]

@@ -79,5 +79,5 @@ class CheckResults(Struct):
         self.violations.append(ViolationFound(verdict, about))
 
     def of(self, verdict: Violation) -> int:
-        """How often it was found."""
+        """Return how often it was found."""
         return sum(found.violation == verdict for found in self.violations)

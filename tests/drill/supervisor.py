@@ -50,7 +50,7 @@ class SupervisedProcess:
 
     @property
     def role(self) -> str:
-        """What the process does."""
+        """Return what the process does."""
         return self.name.split()[0]
 
     async def supervise(self, directory: Path) -> None:
@@ -155,7 +155,7 @@ class SupervisedProcess:
         self._stopping.set()
 
     def account(self) -> str:
-        """What is known of it, for a person who wonders why it does not end."""
+        """Return what is known of it, for a person who wonders why it does not end."""
         ends = [f"{each.cause} {each.status}" for each in self.exits]
         if self._process is None:
             return f"{self.name} was never started"
@@ -190,7 +190,7 @@ class SupervisedProcess:
 
 
 def _told(process: Process) -> list[str]:
-    """What it said of why it ends."""
+    """Return what it said of why it ends."""
     lines = process.log.read_text(errors="replace").splitlines()
     return [line for line in lines if line.startswith("ext-scheduler: ")]
 

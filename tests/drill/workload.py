@@ -105,7 +105,7 @@ class Workload:
         )
 
     def _cron(self, zone: str) -> str:
-        """An expression that is due soon; one in ten names one minute of the day."""
+        """Return an expression that is due soon; one in ten names one minute of the day."""
         if self._chance.random() < 0.1:
             soon = datetime.now(UTC) + timedelta(minutes=self._chance.uniform(0.5, 6))
             return f"{soon.astimezone(ZoneInfo(zone)):%-M %-H} * * *"

@@ -48,7 +48,7 @@ class Hours(Struct):
                 )
 
     async def account(self, **fields: Any) -> dict[str, dict[str, Any]]:
-        """The accounts of the first two hours, by schedule."""
+        """Return the accounts of the first two hours, by schedule."""
         body = {"from": text(0), "to": text(120), **fields}
         answer = await self.admin("account", **body)
         return {row["scheduleId"]: row for row in answer["schedules"]}

@@ -24,7 +24,7 @@ FROM tenant_extension_schedule s, generate_series($1::timestamptz, $2, interval 
 
 @pytest.fixture
 async def line(tmp_path: Path, database: str, nats_url: str) -> AsyncIterator[CommandLine]:
-    """A command line with a responder behind it."""
+    """Yield a command line with a responder behind it."""
     async with responders(1, tmp_path, database, nats_url):
         yield command_line(tmp_path, nats_url)
 

@@ -21,7 +21,7 @@ HOURLY = {"name": "hourly", "endpoint": "POST /b", "cron": "0 * * * *", "timezon
 
 @pytest.fixture
 async def admin(pool: asyncpg.Pool) -> Admin:
-    """An administrator of a tenant with one install of acme/demo, which may have 3 schedules."""
+    """Yield an administrator of a tenant with an install of acme/demo that may have 3 schedules."""
     admin = Admin(dispatcher(pool, Limits(max_schedules=3)))
     await register(admin, "1.0.0", "/a", "/b")
     return admin
@@ -201,7 +201,7 @@ installs:
 
 @pytest.fixture
 async def line(tmp_path: Path, database: str, nats_url: str) -> AsyncIterator[CommandLine]:
-    """A command line with a responder behind it, and an install in tenant acme."""
+    """Yield a command line with a responder behind it, and an install in tenant acme."""
     async with responders(1, tmp_path, database, nats_url):
         line = command_line(tmp_path, nats_url)
         (line.home / "manifest.json").write_bytes(msgspec.json.encode(manifest("1", "/a", "/b")))

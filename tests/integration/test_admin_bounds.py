@@ -24,7 +24,7 @@ LONG_CRON = ",".join(str(minute) for minute in range(0, 60, 5)) + " 0-23 1-31 * 
 
 @pytest.fixture
 def admin(pool: asyncpg.Pool) -> Iterator[Admin]:
-    """An operator, with a quota that the largest document just fits."""
+    """Yield an operator, with a quota that the largest document just fits."""
     gc.collect()
     gc.disable()  # a collection of the test process's objects is not the operation's work
     yield operator(dispatcher(pool, Limits(changes_per_minute=1_000, max_schedules=1_000)))

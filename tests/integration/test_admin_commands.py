@@ -22,7 +22,7 @@ NOBODY = "00000000-0000-4000-8000-000000000000"
 
 @pytest.fixture
 async def line(tmp_path: Path, database: str, nats_url: str) -> AsyncIterator[CommandLine]:
-    """A command line with a responder behind it."""
+    """Yield a command line with a responder behind it."""
     async with responders(1, tmp_path, database, nats_url):
         yield command_line(tmp_path, nats_url)
 

@@ -24,7 +24,7 @@ LARGE = "x" * 60_000
 
 @pytest.fixture
 async def line(tmp_path: Path, database: str, nats_url: str) -> AsyncIterator[CommandLine]:
-    """A command line with a responder behind it."""
+    """Yield a command line with a responder behind it."""
     async with responders(1, tmp_path, database, nats_url):
         yield command_line(tmp_path, nats_url)
 

@@ -39,7 +39,7 @@ ODD: tuple[Any, ...] = (
 
 
 def mutated(value: Any, rng: random.Random, known: list[str]) -> Any:
-    """The value with something in it replaced."""
+    """Return the value with something in it replaced."""
     choice = rng.random()
     if choice < 0.25:
         return rng.choice(ODD)

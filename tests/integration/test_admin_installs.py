@@ -17,12 +17,12 @@ HOURLY = {"endpoint": "/a", "cron": "0 * * * *"}
 
 @pytest.fixture
 def admin(pool: asyncpg.Pool) -> Admin:
-    """An administrator of tenant-1."""
+    """Return an administrator of tenant-1."""
     return Admin(dispatcher(pool, Limits(changes_per_minute=1_000)))
 
 
 def host_of(admin: Admin, registered: dict[str, str]) -> Caller:
-    """The extension that was registered."""
+    """Return the extension that was registered."""
     installed = Installed(
         admin.tenant_id,
         UUID(registered["installId"]),

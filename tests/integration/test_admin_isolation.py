@@ -135,7 +135,7 @@ def bodies(other: Side) -> dict[str, list[dict[str, Any]]]:
 
 
 async def of_tenant(pool: asyncpg.Pool, tenant_id: str) -> list[Any]:
-    """Every row of a tenant."""
+    """Return every row of a tenant."""
     return [
         await pool.fetch(f"SELECT * FROM {table} WHERE tenant_id = $1 ORDER BY 1, 2", tenant_id)
         for table in WRITTEN

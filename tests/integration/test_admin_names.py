@@ -97,7 +97,7 @@ async def test_unknown_and_ambiguous_names_are_errors(named: Named, pool: asyncp
 
 
 async def completed(line: CommandLine, *words: str) -> list[str]:
-    """What a bash completes for these words, the last of which is not complete."""
+    """Return what a bash completes for these words, the last of which is not complete."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

@@ -34,7 +34,7 @@ WHERE c.table_schema IN ('public', 'ext_scheduler') AND t.table_type = 'BASE TAB
 
 
 async def traces(pool: asyncpg.Pool, needle: str) -> dict[str, int]:
-    """In how many rows of each table a text occurs anywhere."""
+    """Return in how many rows of each table a text occurs anywhere."""
     tables = {row["name"] for row in await pool.fetch(COLUMNS)}
     found = {}
     for table in sorted(tables):
@@ -71,7 +71,7 @@ async def install_fixture(
 
 
 async def fill(pool: asyncpg.Pool, fixture: InstallFixture) -> None:
-    """Schedules, timers, runs, jobs, attempts, windows, records, events, config and secrets."""
+    """Write rows of every kind, from schedules and timers to config and secrets."""
     for number in range(4):
         await fixture.host("create", endpoint="/a", cron="*/5 * * * *", name=f"n{number}")
     install_id, tenant_id = fixture.id, fixture.admin.tenant_id
@@ -107,7 +107,7 @@ async def plan(connection: Connection, tenant_id: str) -> None:
 
 
 def attempt_store(pool: asyncpg.Pool) -> AttemptStore:
-    """What a worker writes with."""
+    """Return what a worker writes with."""
     return AttemptStore(pool, FiringSettings(), clock.read)
 
 
@@ -227,7 +227,7 @@ async def test_a_run_in_flight_writes_nothing_after_removal(pool: asyncpg.Pool) 
 
 
 async def create_and_change(fixture: InstallFixture) -> None:
-    """What an extension and an administrator do meanwhile."""
+    """Do what an extension and an administrator do meanwhile."""
     for number in range(6):
         created = await fixture.host("create", endpoint="/a", cron="*/10 * * * *")
         if created["success"]:
@@ -239,7 +239,7 @@ async def create_and_change(fixture: InstallFixture) -> None:
 
 
 async def work(pool: asyncpg.Pool, tenant_id: str) -> None:
-    """What a worker does meanwhile."""
+    """Do what a worker does meanwhile."""
     for _ in range(6):
         async with pool.acquire() as connection:
             await plan(connection, tenant_id)
@@ -260,7 +260,7 @@ async def remove(fixture: InstallFixture, seed: int) -> dict[str, Any]:
 
 
 async def race(pool: asyncpg.Pool, seed: int) -> None:
-    """Everything at once: creates, changes, planners, runs, manual runs, and the removal."""
+    """Run everything at once: creates, changes, planners, runs, manual runs, and the removal."""
     fixture = await install_fixture(pool, f"tenant-{seed}")
     tenant_id = fixture.admin.tenant_id
     for _ in range(3):

@@ -198,7 +198,7 @@ async def test_a_schedule_without_endpoint_is_disabled(setting: Setting) -> None
 
 
 async def planned(setting: Setting) -> None:
-    """A queued occurrence of a sound schedule."""
+    """Queue an occurrence of a sound schedule."""
     id_ = await setting.unowned()
     await inconsistencies(setting)
     now = datetime.now(UTC).replace(second=0, microsecond=0)

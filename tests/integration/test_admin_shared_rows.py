@@ -18,7 +18,7 @@ REFUSAL = (
 
 @pytest.fixture
 def admin(pool: asyncpg.Pool) -> Admin:
-    """An administrator of tenant-1."""
+    """Return an administrator of tenant-1."""
     return Admin(dispatcher(pool, Limits(changes_per_minute=1_000)))
 
 

@@ -37,14 +37,14 @@ async def setting(pool: asyncpg.Pool) -> Setting:
 
 
 def template(tmp_path: Path) -> str:
-    """A command that notes what it removes in the file ``removed``."""
+    """Return a command that notes what it removes in the file ``removed``."""
     (tmp_path / "remove.py").write_text(PROGRAM)
     words = [sys.executable, str(tmp_path / "remove.py"), str(tmp_path / "removed")]
     return f"{shlex.join(words)} delete --schedule-id {{id}}"
 
 
 def removed(tmp_path: Path) -> list[list[str]]:
-    """The arguments of every call of the command so far."""
+    """Return the arguments of every call of the command so far."""
     file = tmp_path / "removed"
     lines = file.read_text().splitlines() if file.exists() else []
     return sorted(json.loads(each) for each in lines)

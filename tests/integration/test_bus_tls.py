@@ -20,7 +20,7 @@ from service.runtime.settings import Settings
 
 
 def write_certificate(directory: Path) -> None:
-    """A certificate for 127.0.0.1 that speaks for itself."""
+    """Write a self-signed certificate for 127.0.0.1."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "nats")])
     now = datetime.datetime.now(datetime.UTC)
@@ -46,7 +46,7 @@ def write_certificate(directory: Path) -> None:
 
 @contextmanager
 def certified(directory: Path, *lines: str) -> Iterator[str]:
-    """A server with such a certificate, and further lines of configuration; gives its URL."""
+    """Yield a server with such a certificate, and further lines of configuration; gives its URL."""
     write_certificate(directory)
     config = directory / "tls.conf"
     files = f'cert_file: "{directory}/server.crt", key_file: "{directory}/server.key"'

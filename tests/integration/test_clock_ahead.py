@@ -35,7 +35,7 @@ class Setting(Struct, frozen=True):
         assert await self.due_in() > timedelta(days=300)
 
     async def due_in(self) -> timedelta:
-        """How long until the timer is due."""
+        """Return how long until the timer is due."""
         left: timedelta = await self.pool.fetchval(
             "SELECT due_at - now() FROM ext_scheduler.timers"
         )
@@ -50,7 +50,7 @@ class Setting(Struct, frozen=True):
 
 @pytest.fixture
 async def setting(pool: asyncpg.Pool) -> Setting:
-    """A schedule of every hour."""
+    """Return a schedule of every hour."""
     admin = Admin(dispatcher(pool, Limits(changes_per_minute=1_000)))
     registered = await register(admin)
     body = {"installId": registered["installId"], "endpoint": "/a", "cron": "0 * * * *"}
@@ -142,7 +142,7 @@ async def test_a_last_run_of_the_future_does_not_freeze_the_last_run_fields(
 
 
 def update(setting: Setting, slot: datetime, error: str) -> RunUpdate:
-    """The end of a run at a slot, with this error."""
+    """Return the end of a run at a slot, with this error."""
     run = RunRecord(
         tenant_id="tenant-1",
         id=uuid4(),

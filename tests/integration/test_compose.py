@@ -173,7 +173,7 @@ PINS = {
 
 
 def locked(text: str) -> dict[str, tuple[str, int]]:
-    """Version, and number of hashes, of each distribution in a lock file."""
+    """Return the version, and number of hashes, of each distribution in a lock file."""
     found = {}
     for entry in re.split(r"\n(?=\w)", text):
         pin = re.match(r"([\w.-]+)==([^\s;]+)", entry)

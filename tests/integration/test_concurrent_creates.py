@@ -50,7 +50,7 @@ async def ready(pool: asyncpg.Pool, count: int) -> list[Installed]:
 
 
 def call(connection: Any, installed: Installed, jti: UUID | None = None) -> Call:
-    """A verified create."""
+    """Return a verified create."""
     caller: Any = Caller(None, installed)  # type: ignore[arg-type]  # nothing is sent
     return Call(
         connection=connection,

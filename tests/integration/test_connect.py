@@ -20,7 +20,7 @@ SESSION = SessionSettings("test")
 
 @asynccontextmanager
 async def silent_host() -> AsyncIterator[tuple[str, int]]:
-    """A host that accepts and never answers."""
+    """Yield a host that accepts and never answers."""
     ended = asyncio.Event()
 
     async def ignore(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -36,7 +36,7 @@ async def silent_host() -> AsyncIterator[tuple[str, int]]:
 
 
 def with_hosts(url: str, *hosts: tuple[str, int], parameters: str = "") -> str:
-    """The same database on several hosts."""
+    """Return the same database on several hosts."""
     parts = urlsplit(url)
     account = parts.netloc.rpartition("@")[0]
     names = ",".join(f"{host}:{port}" for host, port in hosts)
@@ -83,7 +83,7 @@ async def test_a_pool_gets_beyond_a_silent_host(database: str) -> None:
 
 @pytest.fixture
 async def standby(postgres: Postgres) -> AsyncIterator[tuple[str, int]]:
-    """A relay to the server that says of it, as a standby does, that it is one."""
+    """Yield a relay to the server that says of it, as a standby does, that it is one."""
 
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         up_reader, up_writer = await asyncio.open_connection(*host_of(postgres.dsn))

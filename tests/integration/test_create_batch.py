@@ -53,7 +53,7 @@ class Case(Struct, frozen=True, kw_only=True):
 
 
 def succeeding(source: random.Random) -> Case:
-    """A create that is made, of any kind."""
+    """Return a create that is made, of any kind."""
     payload: Any = source.choice([None, {}, [1, 2.5, {"ü": "x" * source.randrange(3000)}]])
     body = {
         "endpoint": source.choice(
@@ -70,7 +70,7 @@ def succeeding(source: random.Random) -> Case:
 
 
 def special() -> list[Case]:
-    """Each of the ways in which a create may end otherwise, or needs more than the others."""
+    """Return each way in which a create may end otherwise, or need more than the others."""
     return [
         Case(body={}),
         Case(body={**HEARTBEAT, "cron": "* * * * *", "name": "taken 1"}, made=1),
@@ -107,7 +107,7 @@ version, which is looked for twice."""
 
 
 async def prepared(pool: asyncpg.Pool, case: Case, tenant_id: str) -> Installed:
-    """An install in the state of the case."""
+    """Return an install in the state of the case."""
     installed = await install(pool, tenant_id=tenant_id, **case.columns)
     ids = (installed.install_id, tenant_id)
     if case.materialised:
@@ -124,14 +124,14 @@ async def prepared(pool: asyncpg.Pool, case: Case, tenant_id: str) -> Installed:
 def measured(
     pool: asyncpg.Pool, *, together: bool, limits: Limits = LIMITS, sharded: bool = False
 ) -> MeasuredDispatcher:
-    """A dispatcher whose clock stands still."""
+    """Return a dispatcher whose clock stands still."""
     return MeasuredDispatcher(
         pool, together=together, limits=limits, clock=lambda _: NOW, sharded=sharded
     )
 
 
 async def left_by(pool: asyncpg.Pool, installed: Installed) -> list[str]:
-    """All rows of a tenant, with its own ids replaced by what they are."""
+    """Return all rows of a tenant, with its own ids replaced by what they are."""
     rows = []
     for table in WRITTEN:
         found = await pool.fetch(
@@ -158,7 +158,7 @@ async def left_by(pool: asyncpg.Pool, installed: Installed) -> list[str]:
 
 
 def content(reply: Reply) -> Any:
-    """A reply but for the id of the new schedule."""
+    """Return a reply but for the id of the new schedule."""
     answer = read(reply)
     return {**answer, "scheduleId": "scheduleId" in answer}, reply.error
 

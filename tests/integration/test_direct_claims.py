@@ -47,7 +47,7 @@ async def stack(pool: asyncpg.Pool, nats_url: str) -> AsyncIterator[Stack]:
 
 
 def batch(stack: Stack, limiter: FairLimiter | None = None, room: int = 100) -> ClaimBatch:
-    """What the planner gets of the worker called worker-1."""
+    """Return what the planner gets of the worker called worker-1."""
     return ClaimBatch(
         owner=uuid4(),
         settings=stack.settings,

@@ -20,7 +20,7 @@ SMALL = (sys.executable, "-m", "tests.support.small_process")
 
 @pytest_asyncio.fixture
 async def kept(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[SupervisedProcess]:
-    """One that is supervised, ready or not; its settings are the test's parameters."""
+    """Yield one that is supervised, ready or not; its settings are the test's parameters."""
     process = SupervisedProcess("worker 1", SMALL, getattr(request, "param", {}))
     async with environment.supervising([process], tmp_path):
         yield process

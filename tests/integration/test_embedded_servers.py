@@ -37,7 +37,7 @@ with private_directory() as home:
 
 @pytest.fixture
 def own_postgres() -> Iterator[Postgres]:
-    """A server that the test may kill and restart."""
+    """Yield a server that the test may kill and restart."""
     with embedded_postgres() as server:
         yield server
 
@@ -215,7 +215,7 @@ def age(directory: Path) -> None:
 
 @pytest.fixture
 def own_tmp(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A temporary directory that no other test sweeps, open to the servers' user."""
+    """Yield a temporary directory that no other test sweeps, open to the servers' user."""
     with tempfile.TemporaryDirectory(prefix="sweep-") as name:
         directory = Path(name)
         directory.chmod(0o711)

@@ -32,7 +32,7 @@ class Inquiry(Struct, frozen=True):
     async def why(
         self, schedule_id: UUID, at: datetime | str | None = None
     ) -> list[dict[str, Any]]:
-        """The findings, as code → finding would lose their order."""
+        """Return the findings, as code → finding would lose their order."""
         await self.worker_is_seen()
         body = {} if at is None else {"at": at if isinstance(at, str) else f"{at.isoformat()}"}
         answer = await self.admin("explain", scheduleId=str(schedule_id), **body)
@@ -44,7 +44,7 @@ class Inquiry(Struct, frozen=True):
             await workers.seen(connection, "worker-1", self.stack.clock.now, 0, 10, first=True)
 
     async def schedule(self, **row: Any) -> UUID:
-        """A schedule that exists since the day before, with a timer at the next slot."""
+        """Return a schedule that exists since the day before, with a timer at the next slot."""
         async with self.stack.pool.acquire() as connection:
             values = {"due_at": SLOT + timedelta(minutes=5), **row}
             id_ = await schedule_rows.schedule(connection, self.stack.made, **values)

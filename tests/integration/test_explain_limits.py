@@ -36,7 +36,7 @@ class Inquest(Struct, frozen=True):
         return {finding["code"]: finding for finding in answer["findings"]}
 
     async def schedule(self) -> UUID:
-        """A schedule that exists since the day before, due in five minutes."""
+        """Return a schedule that exists since the day before, due in five minutes."""
         async with self.stack.pool.acquire() as connection:
             due_at = SLOT + timedelta(minutes=5)
             id_ = await schedule_rows.schedule(connection, self.stack.made, due_at=due_at)

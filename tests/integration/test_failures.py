@@ -61,7 +61,7 @@ async def runs(
 
 
 async def changes(stack: Stack) -> list[str]:
-    """The events about schedules."""
+    """Return the events about schedules."""
     return [event for event in await stack.events() if event.startswith("schedule.")]
 
 

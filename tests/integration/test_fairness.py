@@ -85,7 +85,7 @@ async def lateness(pool: asyncpg.Pool, tenant_id: str, schedule_id: UUID) -> flo
 
 
 async def run_now(pool: asyncpg.Pool, number: int) -> float:
-    """Seconds until a manual run of a tenant that had nothing to do so far is started."""
+    """Return the seconds until a manual run starts, of a tenant that had none so far."""
     async with pool.acquire() as connection:
         made = await install(connection, tenant_id=f"later-{number}", materialised=TICK)
         id_ = await schedule_rows.schedule(connection, made, cron=CRON)

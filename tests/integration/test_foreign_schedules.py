@@ -29,7 +29,7 @@ async def setting(pool: asyncpg.Pool) -> Setting:
 
 
 async def a_round(setting: Setting) -> None:
-    """One round of a worker, a day on: what is due is planned, what is amiss is repaired."""
+    """Run a round of a worker, a day on: plan what is due, repair what is amiss."""
     async with setting.pool.acquire() as connection:
         now = await clock.read(connection) + timedelta(days=1)
         await plan_due(connection, now, PlannerSettings(), SlotCache())
@@ -37,7 +37,7 @@ async def a_round(setting: Setting) -> None:
 
 
 async def drivers(setting: Setting, id_: UUID) -> tuple[bool, bool]:
-    """Whether the row has a timer, and whether it has the handle of another job runner."""
+    """Return whether the row has a timer, and whether it has the handle of another job runner."""
     row = await setting.pool.fetchrow(
         """SELECT s.job_id, s.runner_schedule_id,
              EXISTS (SELECT FROM ext_scheduler.timers t WHERE t.schedule_id = s.id) AS timed
@@ -51,7 +51,7 @@ async def drivers(setting: Setting, id_: UUID) -> tuple[bool, bool]:
 
 
 async def shown(setting: Setting, id_: UUID) -> tuple[str, bool]:
-    """Who drives it, and whether it has a next run, as administrators see it."""
+    """Return who drives it, and whether it has a next run, as administrators see it."""
     info = (await setting.admin("getSchedule", scheduleId=str(id_)))["schedule"]
     return info["drivenBy"], info["nextRunAt"] is not None
 

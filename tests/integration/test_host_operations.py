@@ -21,7 +21,7 @@ OURS = ("ext_scheduler.timers", "ext_scheduler.idempotency", "ext_scheduler.audi
 
 @pytest.fixture
 async def ask(pool: asyncpg.Pool) -> Caller:
-    """Requests of one install that may schedule, without a rate limit."""
+    """Return the requests of one install that may schedule, without a rate limit."""
     return Caller(dispatcher(pool, UNLIMITED), await install(pool))
 
 

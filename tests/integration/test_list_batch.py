@@ -40,7 +40,7 @@ FROM generate_series(1, 20) n
 
 
 async def some(pool: asyncpg.Pool, tenant_id: str, count: int, **replaced: Any) -> Installed:
-    """An install with that many schedules."""
+    """Return an install with that many schedules."""
     installed = await install(pool, tenant_id=tenant_id, **replaced)
     await pool.execute(
         """INSERT INTO extension_api_endpoint (version_id, method, path, handler)

@@ -22,7 +22,7 @@ DUE = datetime(2026, 3, 28, 1, 30, tzinfo=UTC)
 
 @pytest.fixture
 async def everyone(pool: asyncpg.Pool) -> Admin:
-    """An operator; acme has two nightly schedules in Berlin, zeta one there and one each hour."""
+    """Return an operator; acme has two nightly schedules in Berlin, zeta one and an hourly one."""
     async with pool.acquire() as connection:
         acme = await install(connection, tenant_id="acme", materialised=TICK)
         zeta = await install(connection, tenant_id="zeta", materialised=TICK)
@@ -96,7 +96,7 @@ async def test_the_tenants_of_a_minute_are_those_with_a_slot_in_it(everyone: Adm
 
 @pytest.fixture
 async def line(tmp_path: Path, database: str, nats_url: str) -> AsyncIterator[CommandLine]:
-    """A command line with a responder behind it."""
+    """Yield a command line with a responder behind it."""
     async with responders(1, tmp_path, database, nats_url):
         yield command_line(tmp_path, nats_url)
 

@@ -21,13 +21,13 @@ UNLIMITED = Limits(changes_per_minute=1_000_000)
 
 @pytest.fixture
 async def ask(pool: asyncpg.Pool) -> Caller:
-    """Requests of one install that may change something once a minute, and have one schedule."""
+    """Return a caller whose install may make one change a minute, and have one schedule."""
     limits = Limits(changes_per_minute=1, max_schedules=1)
     return Caller(dispatcher(pool, limits), await install(pool))
 
 
 def outcome(reply: Reply) -> tuple[str, bool]:
-    """The code, and whether the request was considered."""
+    """Return the code, and whether the request was considered."""
     return read(reply)["code"], reply.error is None
 
 

@@ -100,7 +100,7 @@ async def test_events_are_published_in_commit_order(
 
 
 async def two_nodes(_: Connection, tenant_ids: Sequence[str]) -> Mapping[int, list[str]]:
-    """Every other tenant is on the same node."""
+    """Put every other tenant on the same node."""
     nodes: dict[int, list[str]] = {}
     for tenant_id in tenant_ids:
         nodes.setdefault(ord(tenant_id[-1]) % 2, []).append(tenant_id)

@@ -31,7 +31,7 @@ TEXTS = ["", "é", "\u2028\u0001\x7f", "\U0001f600", '"\\/', "null", "\ufeff", "
 
 
 def same(left: object, right: object) -> bool:
-    """Equal, and of the same types all the way down."""
+    """Return whether both are equal, and of the same types all the way down."""
     if isinstance(left, dict) and isinstance(right, dict):
         return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
     if isinstance(left, list) and isinstance(right, list):

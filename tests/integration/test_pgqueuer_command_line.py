@@ -27,7 +27,7 @@ async def test_commands_of_pgqueuer_that_the_guide_names_read_the_queue(
 
 
 def pgq(dsn: str, words: str) -> str:
-    """What a command prints; fails where it does not succeed."""
+    """Return what a command prints; fails where it does not succeed."""
     program = Path(sys.executable).with_name("pgq")
     command = [str(program), "--schema", "ext_scheduler", "--pg-dsn", dsn, *words.split()]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

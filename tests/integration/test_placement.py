@@ -50,7 +50,7 @@ WHERE contype = 'f' AND (confdeltype <> 'a' OR confupdtype <> 'a')
 
 
 def forgets_tenant(statement: Statement, tables: set[str]) -> bool:
-    """Whether a statement on tenant data does not name ``tenant_id``."""
+    """Return whether a statement on tenant data does not name ``tenant_id``."""
     named = set(
         re.findall(r"\b(?:FROM|JOIN|INTO|UPDATE|USING)\s+(?:ext_scheduler\.)?(\w+)", statement.sql)
     )
@@ -84,7 +84,7 @@ async def test_every_statement_on_tenant_data_names_the_tenant(pool: asyncpg.Poo
 
 
 def locks_several_nodes(statement: Statement) -> bool:
-    """Whether a statement locks rows, of tables that are distributed, that may be of many tenants.
+    """Return whether a statement locks rows of distributed tables, perhaps of many tenants.
 
     Citus refuses that; what names one tenant is sent to that one's node as it is.
     """
@@ -102,7 +102,7 @@ def test_rows_of_many_tenants_are_locked_only_on_a_single_node() -> None:
 
 
 def crosses_nodes(statement: Statement) -> bool:
-    """Whether a statement reads a table of the coordinator together with one of the nodes.
+    """Return whether a statement reads a table of the coordinator together with one of the nodes.
 
     Citus copies one of them for that: all timers, say, for a single request.
     """

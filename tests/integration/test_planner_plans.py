@@ -53,7 +53,7 @@ async def connection(database: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 async def scans(connection: asyncpg.Connection, statement: str, *values: Any) -> set[str]:
-    """The kinds of scan of tables in the statement's plan."""
+    """Return the kinds of scan of tables in the statement's plan."""
     text = await connection.fetchval(f"EXPLAIN (FORMAT JSON) {statement}", *values)
     found: set[str] = set()
 

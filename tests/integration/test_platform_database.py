@@ -39,7 +39,7 @@ OURS = {
 
 @pytest.fixture
 async def pool(empty_database: str) -> AsyncIterator[asyncpg.Pool]:
-    """Connections, in UTC as the service's own are, to a platform's database after migration."""
+    """Yield connections, in UTC as the service's own, to a migrated database of the platform."""
     async with asyncpg.create_pool(
         empty_database, min_size=1, max_size=10, server_settings={"timezone": "UTC"}
     ) as pool:
@@ -93,7 +93,7 @@ async def walk(pool: asyncpg.Pool) -> Walk:
 
 
 async def host_walk(walk: Walk) -> str:
-    """The six host operations; returns a schedule."""
+    """Call the six host operations; return the id of a schedule."""
     await walk.ask(walk.host, "getEndpoints")
     body = {"endpoint": "/a", "cron": "*/5 * * * *", "name": "n", "payload": {"x": [1.0]}}
     made = str((await walk.ask(walk.host, "create", **body))["scheduleId"])

@@ -16,13 +16,13 @@ SIZE = 3
 
 @pytest.fixture
 async def three(database: str) -> AsyncIterator[asyncpg.Pool]:
-    """A pool of three connections, all made."""
+    """Yield a pool of three connections, all made."""
     async with asyncpg.create_pool(database, min_size=SIZE, max_size=SIZE) as pool:
         yield pool
 
 
 async def backends(pool: asyncpg.Pool) -> set[int]:
-    """Which server processes serve the pool."""
+    """Return which server processes serve the pool."""
     taken = [await pool.acquire() for _ in range(SIZE)]
     pids = {connection.get_server_pid() for connection in taken}
     for connection in taken:

@@ -43,7 +43,7 @@ async def test_help_shows_examples(line: CommandLine) -> None:
 
 
 def commands(group: Any, words: str) -> Iterator[tuple[str, Any]]:
-    """All that can be typed, groups included, and what it stands for."""
+    """Yield all that can be typed, groups included, and what it stands for."""
     for name, command in group.commands.items():
         if not command.hidden:
             yield f"{words} {name}", command

@@ -18,7 +18,7 @@ FROM pg_stat_user_indexes WHERE relid = 'ext_scheduler.pgqueuer'::regclass
 
 
 async def rows_read(pool: asyncpg.Pool) -> int:
-    """Rows of the queue that the pool's only connection has read so far."""
+    """Return the rows of the queue that the pool's only connection has read so far."""
     await pool.execute("SELECT pg_stat_force_next_flush()")
     count: int = await pool.fetchval(READ)
     return count
@@ -50,7 +50,7 @@ async def test_the_cost_of_a_batch_is_independent_of_the_queue_length(database: 
 
 
 async def enqueue(pool: asyncpg.Pool, delay: timedelta = timedelta(0)) -> None:
-    """A backlog from many tenants."""
+    """Enqueue a backlog from many tenants."""
     async with pool.acquire() as connection, connection.transaction():
         now = await clock.read(connection)
         jobs = [

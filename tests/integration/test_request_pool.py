@@ -11,7 +11,7 @@ from service.storage.schedules.change_context import LOOKUP_COLUMNS
 
 
 def scanned(node: dict[str, Any]) -> set[str]:
-    """The tables of a plan that are read as a whole."""
+    """Return the tables of a plan that are read as a whole."""
     found = {node["Relation Name"]} if node["Node Type"] == "Seq Scan" else set()
     return found.union(*(scanned(inner) for inner in node.get("Plans", [])))
 

@@ -213,7 +213,7 @@ def test_a_pool_that_is_no_token_of_a_subject_is_refused() -> None:
 
 @asynccontextmanager
 async def bridge(server: Nats, name: str) -> AsyncIterator[RunnerDouble]:
-    """A bridge as the user of this Runner, in its pool, in front of a Runner that notes calls."""
+    """Run a bridge as this Runner's user, in its pool, before a Runner that notes calls."""
     async with (
         http_runner() as runner,
         connected(server, name) as (client, denials),
@@ -229,7 +229,7 @@ async def bridge(server: Nats, name: str) -> AsyncIterator[RunnerDouble]:
 
 @asynccontextmanager
 async def firing(pool: asyncpg.Pool, server: Nats) -> AsyncIterator[Stack]:
-    """A worker as the user ``service``, and an install of tenant-1."""
+    """Yield a worker as the user ``service``, and an install of tenant-1."""
     async with a_bus(
         server.url,
         user="service",

@@ -28,7 +28,7 @@ every_code = pytest.mark.parametrize("code", CODES)
 
 @asynccontextmanager
 async def failing(pool: asyncpg.Pool, code: str, table: str, change: str) -> AsyncIterator[None]:
-    """A table whose changes the database refuses with a code, within the context."""
+    """Yield a table whose changes the database refuses with a code, within the context."""
     await pool.execute(
         f"""CREATE FUNCTION scarce() RETURNS trigger LANGUAGE plpgsql AS
             $$ BEGIN RAISE EXCEPTION 'scarce' USING ERRCODE = '{code}'; END $$;

@@ -18,7 +18,7 @@ VALUES ($1, $2, '0 * * * *', $3, $4, $5, $6, NULL, NULL)
 
 
 async def only(pool: asyncpg.Pool, installed: Installed) -> ScheduleView:
-    """The one schedule of the install."""
+    """Return the one schedule of the install."""
     async with pool.acquire() as connection:
         found = await owner_view.list_with_install(
             connection, installed.tenant_id, installed.install_id

@@ -46,7 +46,7 @@ class Demo:
 async def demo(
     tmp_path: Path, scheduler: MemoryScheduler, request: pytest.FixtureRequest
 ) -> AsyncIterator[Demo]:
-    """The sample, compiled and from its sources: it must be the same."""
+    """Yield the sample, compiled and from its sources: it must be the same."""
     async with development_runner(tmp_path, scheduler) as runner:
         yield Demo(runner, request.param(DEMO, runner))
 

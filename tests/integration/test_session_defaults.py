@@ -45,7 +45,7 @@ SESSION = SessionSettings("test", lock_timeout_ms=5_000, statement_timeout_ms=15
 
 
 def alter(database: str, setting: str) -> str:
-    """The statement that gives a database one of the defaults."""
+    """Return the statement that gives a database one of the defaults."""
     value = HOSTILE[setting]
     name = database.rpartition("/")[2]
     listed = value if setting == "search_path" else f"'{value}'"
@@ -54,7 +54,7 @@ def alter(database: str, setting: str) -> str:
 
 @pytest.fixture
 async def hostile(database: str) -> str:
-    """DSN of a migrated database with all of these defaults, as far as its release has them."""
+    """Yield the DSN of a migrated database with all of these defaults that its release has."""
     connection = await asyncpg.connect(database)
     known = {row["name"] for row in await connection.fetch(KNOWN)}
     for setting in known & HOSTILE.keys():
@@ -65,7 +65,7 @@ async def hostile(database: str) -> str:
 
 @pytest.fixture
 async def own_pool(hostile: str) -> AsyncIterator[asyncpg.Pool]:
-    """A pool as a process opens it."""
+    """Yield a pool as a process opens it."""
     settings = PoolSettings(hostile, 8, "test", 5_000, 15_000, 256)
     async with await open_pool(settings) as pool:
         yield pool

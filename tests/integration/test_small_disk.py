@@ -15,7 +15,7 @@ FILL = "INSERT INTO filled SELECT repeat('x', 500) FROM generate_series(1, 10000
 
 
 def mounted(stack: ExitStack, directory: Path) -> SmallDisk | None:
-    """A small disk; None where this machine allows no user namespace."""
+    """Return a small disk; None where this machine allows no user namespace."""
     with suppress(NoSmallDisk):
         return stack.enter_context(small_disk(directory / "disk", MEGABYTES))
     return None

@@ -125,7 +125,7 @@ def _comparable(answer: dict[str, Any], ids: list[str]) -> Any:
 
 @pytest.fixture(scope="module")
 def generated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """What the compiler generates for an extension."""
+    """Yield what the compiler generates for an extension."""
     directory = tmp_path_factory.mktemp("bindings")
     code = "import sys, componentize_py; sys.exit(componentize_py.script())"
     command = [

@@ -63,7 +63,7 @@ async def made(pool: asyncpg.Pool) -> Installed:
 async def working(
     pool: asyncpg.Pool, client: NatsConnection, settings: WorkerSettings = SETTINGS
 ) -> AsyncIterator[Worker]:
-    """A worker within the context; it must stop when it is asked to."""
+    """Yield a worker within the context; it must stop when it is asked to."""
     worker = Worker(pool, RunnerClient(client, lambda: WORKER_KEY), Metrics(), settings)
     stopping = asyncio.Event()
     task = asyncio.create_task(worker.run(stopping))
@@ -75,7 +75,7 @@ async def working(
 
 
 async def due_now(pool: asyncpg.Pool, made: Installed, count: int = 1) -> list[Any]:
-    """Schedules whose slot is the current minute, due at once."""
+    """Return the schedules whose slot is the current minute, due at once."""
     async with pool.acquire() as connection:
         slot = (await clock.read(connection)).replace(second=0, microsecond=0)
         return [
@@ -85,7 +85,7 @@ async def due_now(pool: asyncpg.Pool, made: Installed, count: int = 1) -> list[A
 
 
 def counted(pool: asyncpg.Pool, run_status: str) -> Callable[[], Any]:
-    """How many runs have a status."""
+    """Return how many runs have a status."""
 
     async def count() -> int:
         return await pool.fetchval(  # type: ignore[no-any-return]  # a count

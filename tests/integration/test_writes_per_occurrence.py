@@ -32,7 +32,7 @@ MAX_ENTRIES = 22
 
 @pytest.fixture
 async def only_connection(database: str) -> asyncpg.Pool:
-    """A pool of one: a session knows at once what it has written itself."""
+    """Return a pool of one: a session knows at once what it has written itself."""
     return await asyncpg.create_pool(database, min_size=1, max_size=1)
 
 

@@ -33,7 +33,7 @@ def commands(language: str, part: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The programs of a fresh environment with the wheel and its extra ``dev``."""
+    """Return the programs of a fresh environment with the wheel and its extra ``dev``."""
     return fresh_environment(tmp_path_factory.mktemp("walk"), "dev")
 
 

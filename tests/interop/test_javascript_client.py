@@ -49,7 +49,7 @@ pytestmark = pytest.mark.timeout(300)
 
 @pytest.fixture(scope="module")
 def program() -> Path:
-    """The program, its packages installed beside the cache, not into the tree."""
+    """Return the program, its packages installed beside the cache, not into the tree."""
     CACHE.mkdir(parents=True, exist_ok=True)
     for file in SOURCE.iterdir():
         if file.is_file():
@@ -92,7 +92,7 @@ async def walk(program: Path, server: Nats, key_file: Path, **more: str) -> dict
 
 
 async def node(script: Path, server: Nats, key_file: Path, **more: str) -> Process:
-    """A program that runs as the user `runner`."""
+    """Return a program that runs as the user `runner`."""
     environment = {
         **os.environ,
         "NATS_URL": server.url,

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.timeout(600)
 
 @pytest.fixture(scope="session")
 def component() -> Path:
-    """The compiled guest, built where its sources or the interface changed."""
+    """Return the compiled guest, built where its sources or the interface changed."""
     files = [*sorted(SOURCE.glob("*.js*")), *sorted(WIT.glob("*.wit"))]
     key = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
     CACHE.mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ async def runner(tmp_path: Path, scheduler: MemoryScheduler) -> AsyncIterator[Ru
 
 @pytest.fixture
 def guest(component: Path, runner: Runner) -> str:
-    """The content hash under which the guest is installed."""
+    """Return the content hash under which the guest is installed."""
     return install(component, runner.components)
 
 

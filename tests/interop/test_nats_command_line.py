@@ -34,7 +34,7 @@ pytestmark = pytest.mark.timeout(900)
 
 
 def examples() -> list[str]:
-    """The commands of every code block of the guides that begin with ``nats``."""
+    """Return the commands of every code block of the guides that begin with ``nats``."""
     found = []
     for guide in sorted((ROOT / "docs").glob("*.md")):
         text = guide.read_text()
@@ -47,7 +47,7 @@ def examples() -> list[str]:
 
 @pytest.fixture(scope="module")
 def program() -> Path:
-    """The directory of ``nats``."""
+    """Return the directory of ``nats``."""
     if not (DIRECTORY / "nats").exists():
         DIRECTORY.mkdir(parents=True, exist_ok=True)
         environment = {**os.environ, "GOBIN": str(DIRECTORY)}
@@ -103,7 +103,7 @@ class Shell:
 async def shell(
     tmp_path: Path, servers_directory: Path, database: str, pool: asyncpg.Pool, program: Path
 ) -> AsyncIterator[Shell]:
-    """A shell beside a responder, an install of ``acme``, and the keys."""
+    """Yield a shell beside a responder, an install of ``acme``, and the keys."""
     installed = await install(pool, tenant_id="acme")
     with embedded_nats(
         servers_directory / "nats-command-line", config=CONFIG, environment=ENVIRONMENT

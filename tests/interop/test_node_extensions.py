@@ -26,7 +26,7 @@ pytestmark = pytest.mark.timeout(600)
 
 @pytest.fixture(params=["javascript", "typescript"])
 def package(request: pytest.FixtureRequest) -> Path:
-    """A copy of an example, beside the cache and not in the tree, with its packages."""
+    """Return a copy of an example, beside the cache and not in the tree, with its packages."""
     name = f"{request.param}-report"
     target = CACHE / name
     CACHE.mkdir(parents=True, exist_ok=True)

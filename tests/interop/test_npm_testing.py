@@ -19,7 +19,7 @@ pytestmark = pytest.mark.timeout(300)
 
 @pytest.fixture(scope="module")
 def program() -> Path:
-    """A package with the kit, and with the example in TypeScript, compiled."""
+    """Return a package with the kit, and with the example in TypeScript, compiled."""
     user = installed("testing", SOURCE)
     report = user / "report"
     ignored = shutil.ignore_patterns("node_modules", "build")

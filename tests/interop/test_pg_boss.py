@@ -40,7 +40,7 @@ class Boss(Struct):
 
     @property
     def fired(self) -> list[str]:
-        """The queues of its jobs, in order."""
+        """Return the queues of its jobs, in order."""
         return [line["fired"] for line in self.lines if "fired" in line]
 
     async def listen(self) -> None:
@@ -59,14 +59,14 @@ class Boss(Struct):
 
     @property
     def done(self) -> list[str]:
-        """The commands that it has carried out, or refused."""
+        """Return the commands that it has carried out, or refused."""
         answers = [line.get("done") or line.get("reason") for line in self.lines]
         return [answer for answer in answers if answer is not None]
 
 
 @pytest.fixture(scope="module")
 def program() -> Path:
-    """The program, its packages installed beside the cache, not into the tree."""
+    """Return the program, its packages installed beside the cache, not into the tree."""
     shutil.copytree(SOURCE, CACHE, dirs_exist_ok=True)
     done = subprocess.run(
         ["npm", "install"], cwd=CACHE, capture_output=True, text=True, check=False
@@ -149,7 +149,7 @@ async def test_pg_boss_fires_until_it_is_adopted_and_again_once_released(
 
 
 async def drivers(setting: Setting) -> set[str]:
-    """Who drives the schedules, as an administrator is shown it."""
+    """Return who drives the schedules, as an administrator is shown it."""
     listed = (await setting.admin("listSchedules"))["schedules"]
     return {each["drivenBy"] for each in listed}
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(300)
 
 @pytest.fixture(scope="module")
 def tools() -> Path:
-    """The installed packages, beside the cache and not in the tree."""
+    """Return the installed packages, beside the cache and not in the tree."""
     CACHE.mkdir(parents=True, exist_ok=True)
     for file in (*SOURCE.iterdir(), ROOT / "docs" / "api" / "ext-scheduler.d.ts"):
         if file.is_file():

@@ -32,7 +32,7 @@ def server(servers_directory: Path) -> Iterator[Nats]:
 
 @pytest.fixture(scope="module")
 def client() -> Path:
-    """The program, its packages installed beside the cache, not into the tree."""
+    """Return the program, its packages installed beside the cache, not into the tree."""
     CACHE.mkdir(parents=True, exist_ok=True)
     for file in SOURCE.iterdir():
         if file.is_file():

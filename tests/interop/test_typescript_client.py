@@ -37,7 +37,7 @@ pytestmark = pytest.mark.timeout(300)
 
 @pytest.fixture(scope="module")
 def program() -> Path:
-    """Programs that were compiled with the packed package."""
+    """Return the programs that were compiled with the packed package."""
     user = installed_package("client", SOURCE)
     run("npx", "tsc", directory=user)
     return user / "dist"

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.timeout(300)
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of an environment that has the wheel, and its base dependencies, only."""
+    """Return the directory of an environment with the wheel and its base dependencies only."""
     directory = tmp_path_factory.mktemp("fresh")
     fresh_environment(directory)
     (directory / "client.py").write_text(example())

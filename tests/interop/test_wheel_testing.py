@@ -17,7 +17,7 @@ ABSENT = ("typer", "asyncpg", "aiohttp", "pgqueuer", "wasmtime", "componentize-p
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of an environment with the extra ``testing`` alone."""
+    """Return the directory of an environment with the extra ``testing`` alone."""
     directory = tmp_path_factory.mktemp("testing")
     fresh_environment(directory, "testing")
     write_extension(directory / "reports")

@@ -24,7 +24,7 @@ class Pause(Struct, frozen=True):
     ended: float
 
     def holds(self, slot: float) -> bool:
-        """Whether nothing has to fire at a slot."""
+        """Return whether nothing has to fire at a slot."""
         return self.began <= slot <= self.ended
 
 
@@ -41,7 +41,7 @@ class Counts(Struct, frozen=True):
 
     @property
     def violated(self) -> bool:
-        """Whether anything is not as it has to be."""
+        """Return whether anything is not as it has to be."""
         return bool(self.twice or self.lost or self.unasked)
 
 

@@ -193,7 +193,7 @@ class Stages(Struct, frozen=True):
         return bool(await self.pool.fetchval(running) == 0)
 
     def _from(self, tenant: str) -> list[str]:
-        """The options of ``adopt`` for the tenant's job runner."""
+        """Return the options of ``adopt`` for the tenant's job runner."""
         if tenant in BOSSES:
             return ["--pg-boss-schema", BOSSES[tenant]]
         command = shlex.join([sys.executable, str(TEMPORAL), self.dsn, "schedule", "delete"])

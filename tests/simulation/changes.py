@@ -214,7 +214,7 @@ class Population:
 
     @property
     def now(self) -> datetime:
-        """The database's time."""
+        """Return the database's time."""
         return self.world.clock.now
 
     def doubt(self, schedules: list[Expectation]) -> None:

@@ -118,12 +118,12 @@ class Process:
 
     @property
     def frozen(self) -> bool:
-        """Whether it stands still."""
+        """Return whether it stands still."""
         return not self._running.is_set() and not self.dead
 
     @property
     def live(self) -> bool:
-        """Whether it works."""
+        """Return whether it works."""
         return not self.dead and not self.frozen
 
     async def start(self, database_url: str, bus_url: str) -> None:

@@ -113,7 +113,7 @@ class Simulation:
 
     @property
     def frozen(self) -> bool:
-        """Whether a worker stands still."""
+        """Return whether a worker stands still."""
         return any(process.frozen for process in self.processes)
 
     def note(self, text: str) -> None:

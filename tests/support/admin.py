@@ -45,7 +45,7 @@ class Admin(Struct, frozen=True):
         return as_published("admin", op, reply)
 
     def claims(self, op: str, body: bytes, jti: UUID, **replaced: Any) -> Claims:
-        """The claims of an honest platform, but for what is replaced."""
+        """Return the claims of an honest platform, but for what is replaced."""
         now = int(time.time())
         claims = Claims(
             iss=self.key.issuer,
@@ -63,12 +63,12 @@ class Admin(Struct, frozen=True):
 
 
 def operator(dispatcher: Dispatcher) -> Admin:
-    """A platform operator."""
+    """Return a platform operator."""
     return Admin(dispatcher, tenant_id="*", key=OPERATOR_KEY, sub="operator-1")
 
 
 def manifest(version: str = "1.0.0", *paths: str, **members: Any) -> dict[str, Any]:
-    """A manifest with a POST endpoint at each path."""
+    """Return a manifest with a POST endpoint at each path."""
     listed = [{"method": "POST", "path": path, "handler": "handle"} for path in paths or ("/a",)]
     return {
         "name": "demo",

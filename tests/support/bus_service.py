@@ -36,7 +36,7 @@ def operations() -> Sequence[ServiceOperation]:
 
 
 async def echo(request: Request) -> Reply:
-    """The body back; the operation as request id, so that a mix-up would show."""
+    """Return the body back; the operation as request id, so that a mix-up would show."""
     return Reply({"Ext-Request-Id": request.op}, request.body)
 
 
@@ -77,7 +77,7 @@ async def serving(
     screen: Screen = admit_all,
     **settings: Any,
 ) -> AsyncIterator[Responder]:
-    """A started responder, stopped at the end."""
+    """Yield a started responder, stopped at the end."""
     responder = Responder(
         bus,
         identity(id),

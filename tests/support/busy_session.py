@@ -104,7 +104,7 @@ def processes(server: Nats, database: str, directory: Path) -> tuple[Process, Pr
 async def busy_session(
     server: Nats, database: str, pool: asyncpg.Pool, directory: Path
 ) -> AsyncIterator[Session]:
-    """Everything has happened when the block begins; the processes still run."""
+    """Make everything happen, and yield while the processes still run."""
     responder, worker = processes(server, database, directory)
     try:
         await asyncio.gather(ready(responder), ready(worker))
@@ -122,7 +122,7 @@ async def busy_session(
 
 
 async def ask_for_some_of_everything(session: Session) -> None:
-    """Accepted, refused and failed requests, and one that cannot be answered."""
+    """Send requests that are accepted, refused or fail, and one that cannot be answered."""
     hourly = {"endpoint": "/api/tick", "cron": "0 * * * *", "payload": {"say": PAYLOAD}}
     created = await session.ask("create", hourly)
     id_ = {"scheduleId": created["scheduleId"]}
@@ -136,7 +136,7 @@ async def ask_for_some_of_everything(session: Session) -> None:
 
 
 async def fire_some_of_everything(session: Session) -> None:
-    """A success, a failure that is tried again, missed slots, and a call that is still made."""
+    """Fire a success, a failure that is retried, missed slots, and a call still in flight."""
 
     async def answer(call: ReceivedCall) -> bytes | None:
         session.secrets.append(call.headers[CONTEXT_HEADER])
@@ -172,7 +172,7 @@ async def fire_some_of_everything(session: Session) -> None:
 
 
 async def scrape(process: Process) -> Samples:
-    """Everything that a process counts, as Prometheus reads it."""
+    """Return everything that a process counts, as Prometheus reads it."""
     async with aiohttp.ClientSession() as client, client.get(f"{process.url}/metrics") as answer:
         text = await answer.text()
     return {

@@ -32,13 +32,13 @@ def prepare(directory: Path) -> None:
 
 
 def mounts(service: dict[str, Any]) -> dict[str, str]:
-    """What is mounted where: source by target, named volumes included."""
+    """Return what is mounted where: source by target, named volumes included."""
     pairs = (volume.split(":") for volume in service.get("volumes", []))
     return {target: source for source, target, *_ in pairs}
 
 
 def environment(name: str, secrets: Path) -> dict[str, str]:
-    """The settings of a service of ours, with the paths of a container turned into real ones."""
+    """Return the settings of one of our services, with a container's paths made real ones."""
     service = SERVICES[name]
     places = {f"/run/secrets/{secret}": str(secrets / secret) for secret in service["secrets"]}
     for target, source in mounts(service).items():

@@ -24,7 +24,7 @@ class Roles(Struct, frozen=True):
 
 @asynccontextmanager
 async def two_roles(dsn: str, *, granted: bool = True) -> AsyncIterator[Roles]:
-    """Two new roles within the context, of which one owns the database at ``dsn``.
+    """Yield two new roles within the context, of which one owns the database at ``dsn``.
 
     It is migrated as its owner, and the rights are ``granted``, unless the test does so itself.
     """

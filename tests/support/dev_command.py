@@ -76,7 +76,7 @@ class Running:
 
     @property
     def shown(self) -> str:
-        """What it has printed so far."""
+        """Return what it has printed so far."""
         return self._output.read_text()
 
     async def await_text(self, text: str, within_s: float, times: int = 1) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 
 async def eventually(predicate: Callable[[], object], within: float = 60.0) -> Any:
-    """The first true value of ``predicate``, or of what it awaits; asked about every 10 ms.
+    """Return the first true value of ``predicate``, or of what it awaits; asked about every 10 ms.
 
     ``within`` only ends a hang, for a busy machine is no finding; claims about time give their own.
     An AssertionError that it raises counts as "not yet". Raises AssertionError, saying what was

@@ -42,14 +42,14 @@ class FaultyProxy:
 
     @property
     def dsn(self) -> str:
-        """The server's DSN with the address of the proxy."""
+        """Return the server's DSN with the address of the proxy."""
         parts = urlsplit(self._dsn)
         user = parts.netloc.rpartition("@")[0]
         return urlunsplit(parts._replace(netloc=f"{user}@127.0.0.1:{self.port}"))
 
     @property
     def port(self) -> int:
-        """The port of 127.0.0.1 that it listens on."""
+        """Return the port of 127.0.0.1 that it listens on."""
         assert self._server is not None
         port: int = self._server.sockets[0].getsockname()[1]
         return port
@@ -167,7 +167,7 @@ async def _received(reader: asyncio.StreamReader) -> bytes:
 
 @asynccontextmanager
 async def faulty_proxy(dsn: str) -> AsyncIterator[FaultyProxy]:
-    """A proxy in front of the server of ``dsn``, undisturbed at first."""
+    """Yield a proxy in front of the server of ``dsn``, undisturbed at first."""
     proxy = FaultyProxy(dsn)
     await proxy.open()
     try:

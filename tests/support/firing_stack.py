@@ -61,12 +61,12 @@ class Stack(Struct):
 
     @property
     def executor(self) -> RunExecutor:
-        """The executor of the worker called worker-1."""
+        """Return the executor of the worker called worker-1."""
         self.own = self.own or self.another()
         return self.own
 
     def another(self, **changes: object) -> RunExecutor:
-        """The executor of another worker, with settings of its own."""
+        """Return the executor of another worker, with settings of its own."""
         settings = structs.replace(self.settings, **changes)
         client = RunnerClient(self.client, lambda: WORKER_KEY)
         return RunExecutor(self.pool, client, self.metrics, settings, now=self.clock)
@@ -124,12 +124,12 @@ class Stack(Struct):
         return False
 
     async def events(self) -> list[str]:
-        """Types of the events that wait to be published."""
+        """Return the types of the events that wait to be published."""
         rows = await self.pool.fetch("SELECT type FROM ext_scheduler.outbox ORDER BY sequence")
         return [row["type"] for row in rows]
 
     def total(self, name: str, **labels: str) -> float:
-        """The value of a metric."""
+        """Return the value of a metric."""
         return self.metrics.registry.get_sample_value(name, labels) or 0.0
 
 
@@ -142,7 +142,7 @@ def job(tenant_id: str, schedule_id: UUID, slot: datetime, kind: str = "schedule
 
 @asynccontextmanager
 async def firing_stack(pool: asyncpg.Pool, url: str) -> AsyncIterator[Stack]:
-    """Everything, with one install and a Runner that answers 200."""
+    """Yield everything, with one install and a Runner that answers 200."""
     settings = FiringSettings(worker="worker-1", runner_timeout_s=30.0, retries=STEADY)
     async with a_client(url) as client, AsyncExitStack() as runner_connection:
         runner = await runner_connection.enter_async_context(bus_runner(url))

@@ -281,7 +281,7 @@ def renewed(text: str) -> str:
 
 
 def main() -> None:
-    """Write every page of docs that has regions."""
+    """Write every page of the guides that has regions."""
     for page in sorted((ROOT / "docs").glob("*.md")):
         text = page.read_text()
         if (new := renewed(text)) != text:

@@ -54,7 +54,7 @@ class Caller(Struct, frozen=True):
         return as_published("host", op, reply)
 
     def claims(self, op: str, body: bytes, jti: UUID, **replaced: Any) -> Claims:
-        """The claims of an honest Runner, but for what is replaced."""
+        """Return the claims of an honest Runner, but for what is replaced."""
         now = int(time.time())
         claims = Claims(
             iss=self.key.issuer,
@@ -102,7 +102,7 @@ def dispatcher(
     node_of: NodeOf | None = None,
     **policy: Any,
 ) -> Dispatcher:
-    """A dispatcher as the application makes it, with ``policy`` for its requests.
+    """Return a dispatcher as the application makes it, with ``policy`` for its requests.
 
     ``sharded``: with the statements for several nodes, and batches for each of two.
     """
@@ -120,5 +120,5 @@ def dispatcher(
 
 
 async def two_nodes(tenant_id: str) -> int:
-    """The node of a tenant, as of a database that has two."""
+    """Return the node of a tenant, as of a database that has two."""
     return crc32(tenant_id.encode()) % 2

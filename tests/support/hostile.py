@@ -90,7 +90,7 @@ class HostileMessages:
         )
 
     def message(self) -> Hostile:
-        """The next one, small enough for the bus to take it."""
+        """Return the next message, small enough for the bus to take it."""
         if self._last is not None and self.random.random() < 0.03:
             return self._last
         kinds, weights = zip(*self._kinds, strict=True)
@@ -266,7 +266,7 @@ class HostileMessages:
 
 
 def _signed(payload: bytes) -> str:
-    """A token for this payload, whatever it is, as a holder of the key could make it."""
+    """Return a token for this payload, whatever it is, as a holder of the key could make it."""
     header = {"alg": RUNNER_KEY.alg, "kid": RUNNER_KEY.kid, "typ": TOKEN_TYPE}
     message = b".".join(base64url.encode(part) for part in (json.dumps(header).encode(), payload))
     assert RUNNER_KEY.sign is not None

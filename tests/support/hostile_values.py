@@ -55,14 +55,14 @@ JSON_ONLY = (
 
 
 def hostile_text(random: Random) -> str:
-    """Text of a length near some limit, of characters that are special somewhere."""
+    """Return a text of a length near some limit, of characters that are special somewhere."""
     length = random.choice(LENGTHS)
     few = random.choices(CHARACTERS, k=random.randint(1, 4))
     return "".join(random.choices(few, k=length)) if length < 1_000 else few[0] * length
 
 
 def hostile_cron(random: Random) -> str:
-    """Nearly a cron expression."""
+    """Return what is nearly a cron expression."""
     if random.random() < 0.3:
         return " ".join(random.choices("0123456789*/,-?LW# \t\u0660", k=random.randint(1, 140)))
     terms = ("*", "*/5", "0", "5/7", "0-59", "23", "59/1", "7", "31", "1,2", "0-0", "*/99999999999")
@@ -72,7 +72,7 @@ def hostile_cron(random: Random) -> str:
 
 
 def hostile_value(random: Random, encoding: Encoding) -> bytes:
-    """The bytes of one value, perhaps not even well-formed."""
+    """Return the bytes of one value, perhaps not even well-formed."""
     kind = random.random()
     if kind < 0.3:
         return encoded(random.choice(SCALARS), encoding)
@@ -86,14 +86,14 @@ def hostile_value(random: Random, encoding: Encoding) -> bytes:
 
 
 def encoded(value: object, encoding: Encoding) -> bytes:
-    """Any value, as Python's own JSON writes what msgspec would not."""
+    """Return any value, as Python's own JSON writes what msgspec would not."""
     if encoding is Encoding.MSGPACK:
         return msgspec.msgpack.encode(value)
     return json.dumps(value, ensure_ascii=False).encode()
 
 
 def assembled(members: Mapping[str, bytes], encoding: Encoding) -> bytes:
-    """A map of values that are encoded already."""
+    """Return a map of values that are encoded already."""
     if encoding is Encoding.MSGPACK:
         pairs = (msgspec.msgpack.encode(name) + value for name, value in members.items())
         return bytes([0x80 | len(members)]) + b"".join(pairs)
@@ -101,7 +101,7 @@ def assembled(members: Mapping[str, bytes], encoding: Encoding) -> bytes:
 
 
 def mutated(random: Random, data: bytes) -> bytes:
-    """A few bytes flipped, taken out, put in, doubled or cut off."""
+    """Return a few bytes flipped, taken out, put in, doubled or cut off."""
     changed = bytearray(data)
     for _ in range(random.randint(1, 4)):
         random.choice(_MUTATIONS)(random, changed)

@@ -20,7 +20,7 @@ class Setting(Struct, frozen=True):
     endpoint_id: UUID
 
     async def foreign(self, **columns: Any) -> UUID:
-        """A schedule row as another job runner's platform writes it."""
+        """Return a schedule row as another job runner's platform writes it."""
         id_ = uuid4()
         row: dict[str, Any] = {
             "id": id_,
@@ -41,11 +41,11 @@ class Setting(Struct, frozen=True):
         return id_
 
     async def unowned(self, **columns: Any) -> UUID:
-        """A schedule row that no job runner has left a handle in."""
+        """Return a schedule row that no job runner has left a handle in."""
         return await self.foreign(**{"job_id": None, "runner_schedule_id": None, **columns})
 
     async def timers(self) -> set[UUID]:
-        """The schedules that have a timer ahead."""
+        """Return the schedules that have a timer ahead."""
         rows = await self.pool.fetch(
             "SELECT schedule_id FROM ext_scheduler.timers WHERE due_at > now()"
         )

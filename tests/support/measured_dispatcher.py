@@ -49,7 +49,7 @@ class MeasuredDispatcher:
 
 
 def rows_read(node: dict[str, Any], *tables: str) -> int:
-    """Rows that an analysed plan read from these tables, also those that a filter threw away."""
+    """Return how many rows an analysed plan read from these tables, filtered ones included."""
     rows = 0
     if node.get("Relation Name", "") in tables:
         each = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)

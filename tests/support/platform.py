@@ -109,17 +109,17 @@ async def add_version(
 
 
 async def counts(pool: asyncpg.Pool, *tables: str) -> dict[str, int]:
-    """How many rows each table has."""
+    """Return how many rows each table has."""
     return {table: await pool.fetchval(f"SELECT count(*) FROM {table}") for table in tables}
 
 
 async def waits_for_a_lock(pool: asyncpg.Pool | asyncpg.Connection) -> bool:
-    """Whether some session of the test's database waits for a lock of another."""
+    """Return whether some session of the test's database waits for a lock of another."""
     query = """SELECT count(*) FROM pg_stat_activity
       WHERE datname = current_database() AND wait_event_type = 'Lock'"""
     return bool(await pool.fetchval(query))
 
 
 def as_json(value: Sequence[Any] | str | None) -> str | None:
-    """A text is taken as JSON text already."""
+    """Return the value as JSON text; a text is taken for JSON already."""
     return value if value is None or isinstance(value, str) else msgspec.json.encode(value).decode()

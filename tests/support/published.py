@@ -12,7 +12,7 @@ from service.messages import Reply
 
 
 def as_published(realm: str, op: str, reply: Reply) -> Reply:
-    """The reply, which must be one that the document tells of; ``realm`` is host or admin."""
+    """Return the reply, which the document must describe; ``realm`` is host or admin."""
     json = reply.headers[CONTENT_TYPE_HEADER] == "application/json"
     body = (msgspec.json.decode if json else msgspec.msgpack.decode)(reply.body)
     if reply.error is not None:

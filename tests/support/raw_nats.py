@@ -21,7 +21,7 @@ class Wire:
         await self.until(b"PONG")
 
     async def until(self, start: bytes) -> bytes:
-        """The first line that begins so."""
+        """Return the first line that begins so."""
         async with asyncio.timeout(60):
             while not (line := await self.reader.readline()).startswith(start):
                 if not line:

@@ -121,7 +121,7 @@ def keys_of(variable: str) -> Callable[[str], list[str]]:
 
 
 def is_text(node: ast.AST | None) -> bool:
-    """Whether a node is the literal of a text."""
+    """Return whether a node is the literal of a text."""
     return isinstance(node, ast.Constant) and isinstance(node.value, str)
 
 
@@ -147,7 +147,7 @@ def permitted(user: str, direction: str, subject: str) -> Present:
 
 
 def matches(entry: str, wanted: str) -> bool:
-    """Whether a permission of the server's configuration covers a subject and its queue group."""
+    """Return whether a permission in the server's configuration covers subject and queue group."""
     pattern = re.escape(entry).replace(r"\*", r"[^.\s]+").replace(">", r"\S+")
     return re.fullmatch(pattern, wanted) is not None
 

@@ -45,7 +45,7 @@ class Relay:
 
 @asynccontextmanager
 async def relayed(url: str) -> AsyncIterator[tuple[str, Relay]]:
-    """The same URL through a relay, and the relay."""
+    """Yield the same URL through a relay, and the relay."""
     parts = urlsplit(url)
     assert parts.hostname is not None
     assert parts.port is not None

@@ -106,7 +106,7 @@ async def ready(process: Process) -> None:
 async def responders(
     count: int, directory: Path, database: str, nats_url: str, **settings: str
 ) -> AsyncIterator[list[Process]]:
-    """That many ready responders; those that still run are killed afterwards."""
+    """Yield that many ready responders; those that still run are killed afterwards."""
     common = {
         "database_url": database,
         "nats_url": nats_url,
@@ -125,7 +125,7 @@ async def responders(
 
 @asynccontextmanager
 async def clients(nats_url: str, count: int = 1) -> AsyncIterator[Sequence[Client]]:
-    """Connections of callers."""
+    """Yield the connections of callers."""
     async with AsyncExitStack() as stack:
         made = []
         for _ in range(count):
@@ -142,7 +142,7 @@ def host(
     encoding: Encoding = Encoding.MSGPACK,
     patience: float = 60.0,
 ) -> SchedulerHost:
-    """The scheduler as this install's Runner embeds it; patient (s), for times of trouble."""
+    """Return the scheduler as this install's Runner embeds it; ``patience`` in seconds."""
     settings = RequestSettings(encoding=encoding, attempt_timeout_s=3.0, total_timeout_s=patience)
     requests = SignedRequests(client, lambda: RUNNER_KEY, settings)
     return SchedulerHost(

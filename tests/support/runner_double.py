@@ -40,30 +40,30 @@ class ReceivedCall(Struct, frozen=True):
 
     @property
     def key(self) -> str:
-        """The idempotency key, empty without one."""
+        """Return the idempotency key, empty without one."""
         name = IDEMPOTENCY_HEADER if self.http is None else HTTP_KEY_HEADER
         return self.headers.get(name, "")
 
     @property
     def http_request(self) -> web.Request:
-        """The request that it came with, over HTTP."""
+        """Return the request that it came with, over HTTP."""
         assert self.http is not None
         return self.http
 
     @property
     def request(self) -> dict[str, Any]:
-        """The body as an execution request."""
+        """Return the body as an execution request."""
         document: dict[str, Any] = msgspec.json.decode(self.body)
         return document
 
     @property
     def schedule_id(self) -> str:
-        """The schedule that it is for."""
+        """Return the schedule that it is for."""
         return str(self.request["context"]["schedule_id"])
 
     @property
     def payload(self) -> Any:
-        """The JSON value that the extension receives, None without one."""
+        """Return the JSON value that the extension receives, None without one."""
         text = self.request["http"].get("body_b64")
         return None if text is None else msgspec.json.decode(base64.b64decode(text))
 

@@ -44,7 +44,7 @@ async def the_service(
     id: str = "one",  # noqa: A002 - the protocol's word
     handle: Handle = echo,
 ) -> AsyncIterator[Bus]:
-    """The connection of a responder that serves as the user that is meant for it."""
+    """Yield the connection of a responder that serves as the user that is meant for it."""
     async with (
         a_bus(server.url, user="service", password=PASSWORDS["service"]) as bus,
         serving(bus, handle, id=id),

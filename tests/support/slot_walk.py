@@ -21,7 +21,7 @@ class Moment(NamedTuple):
 
 
 def moments(zone: ZoneInfo, after: datetime, until: datetime) -> list[Moment]:
-    """Every minute from a day before ``after`` (what was shown then counts) up to ``until``."""
+    """Yield every minute from a day before ``after`` (what was shown then counts) to ``until``."""
     instant = after.replace(second=0, microsecond=0) - LOOK_BACK
     walked = []
     while instant <= until:
@@ -31,7 +31,7 @@ def moments(zone: ZoneInfo, after: datetime, until: datetime) -> list[Moment]:
 
 
 def walk(expression: str, walked: Sequence[Moment], after: datetime) -> list[datetime]:
-    """The slots later than ``after`` among the walked minutes."""
+    """Return the slots later than ``after`` among the walked minutes."""
     fields = expression.split()
     wanted = [set(_numbers(field, *bounds)) for field, bounds in zip(fields, BOUNDS, strict=True)]
     fixed = "*" not in fields[0] and "*" not in fields[1]
@@ -52,7 +52,7 @@ def walk(expression: str, walked: Sequence[Moment], after: datetime) -> list[dat
 
 
 def utc(*parts: int) -> datetime:
-    """An instant in UTC from year, month, day and so on."""
+    """Return an instant in UTC from year, month, day and so on."""
     year, month, day, *rest = parts
     hour, minute, second = (*rest, 0, 0, 0)[:3]
     return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
@@ -79,7 +79,7 @@ def _matches(wanted: list[set[int]], wall: datetime) -> bool:
 
 
 def _skipped(wanted: list[set[int]], previous: datetime, wall: datetime) -> bool:
-    """Whether the clock jumped over a minute that matches."""
+    """Return whether the clock jumped over a minute that matches."""
     missing = previous + MINUTE
     while missing < wall:
         if _matches(wanted, missing):

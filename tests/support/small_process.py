@@ -19,7 +19,7 @@ dying = threading.Event()
 
 
 def setting(name: str) -> str:
-    """An EXT_SCHEDULER_* variable, empty where there is none."""
+    """Return an EXT_SCHEDULER_* variable, empty where there is none."""
     return os.environ.get(PREFIX + name, "")
 
 

@@ -111,6 +111,9 @@ SUPPRESSION = re.compile(
     r"(?P<codes>:\s*[A-Z]+\d+(,\s*[A-Z]+\d+)*|\[[\w, -]+\])?(?P<reason>.*)"
 )
 EMPTY_NAMES = re.compile(r"(Manager|Helper|Util|Utils|Base|Impl)$")
+NO_VERB = re.compile(
+    r"(A|All|An|Both|Each|Every|How|One|Some|That|The|What|When|Where|Whether|Which|Who)\b"
+)
 MOST_LINES = 300
 MOST_LINES_OF_TESTS = 500
 
@@ -126,13 +129,13 @@ Rule = Callable[[Source], list[str]]
 
 
 def sources() -> Iterator[Source]:
-    """Every text file that is, or would be, in the repository."""
+    """Yield every text file that is, or would be, in the repository."""
     ignored = [line.strip("/") for line in (ROOT / ".gitignore").read_text().split() if line]
     yield from read(ROOT, [*ignored, ".git"])
 
 
 def read(folder: Path, ignored: list[str]) -> Iterator[Source]:
-    """The text files below ``folder`` whose names match none of the patterns ``ignored``."""
+    """Yield the text files below ``folder`` whose names match none of the patterns ``ignored``."""
     for path in sorted(folder.iterdir()):
         if any(fnmatch.fnmatch(path.name, pattern) for pattern in ignored):
             continue
@@ -143,12 +146,12 @@ def read(folder: Path, ignored: list[str]) -> Iterator[Source]:
 
 
 def is_python(source: Source) -> bool:
-    """Whether the file is a Python module."""
+    """Return whether the file is a Python module."""
     return source.path.endswith(".py")
 
 
 def strangers(source: Source) -> list[str]:
-    """Libraries imported outside the places that they have in ``HOMES``."""
+    """Return the libraries imported outside the places that they have in ``HOMES``."""
     if not source.path.startswith(
         ("console/", "contracts/", "devstack/", "service/", "runner_bridge/")
     ):
@@ -161,7 +164,7 @@ def strangers(source: Source) -> list[str]:
 
 
 def imported(source: Source) -> set[str]:
-    """Top-level names of the packages that a module imports."""
+    """Return the top-level names of the packages that a module imports."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(source.text)):
         if isinstance(node, ast.Import):
@@ -172,17 +175,17 @@ def imported(source: Source) -> set[str]:
 
 
 def unfinished(source: Source) -> list[str]:
-    """Markers of work left undone, of tests not run, and of patching by import path."""
+    """Return the markers of work left undone, of tests not run, and of patching by import path."""
     return matches(source, UNFINISHED)
 
 
 def machine_bound(source: Source) -> list[str]:
-    """Paths of one machine, and addresses of package registries."""
+    """Return the paths of one machine, and addresses of package registries."""
     return matches(source, MACHINE)
 
 
 def matches(source: Source, pattern: re.Pattern[str]) -> list[str]:
-    """The lines in which ``pattern`` is found."""
+    """Return the lines in which ``pattern`` is found."""
     return [
         f"{source.path}:{number}: {found[0]}"
         for number, line in enumerate(source.text.splitlines(), 1)
@@ -201,16 +204,28 @@ def unexplained(source: Source) -> list[str]:
 
 
 def too_long(source: Source) -> list[str]:
-    """A module that has become more than one idea."""
+    """Return a module that has become more than one idea."""
     lines = source.text.count("\n")
     most = MOST_LINES_OF_TESTS if source.path.startswith("tests/") else MOST_LINES
     return [f"{source.path}: {lines} lines"] if lines > most else []
 
 
 def empty_names(source: Source) -> list[str]:
-    """Classes whose names say nothing about what they are."""
+    """Return the classes whose names say nothing about what they are."""
     return [
         f"{source.path}:{node.lineno}: class {node.name}"
         for node in ast.walk(ast.parse(source.text))
         if isinstance(node, ast.ClassDef) and EMPTY_NAMES.search(node.name)
+    ]
+
+
+def verbless(source: Source) -> list[str]:
+    """Return the functions outside the tests whose docstring does not begin with a verb."""
+    if source.path.startswith("tests/"):
+        return []
+    return [
+        f"{source.path}:{node.lineno}: {node.name}"
+        for node in ast.walk(ast.parse(source.text))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and NO_VERB.match(ast.get_docstring(node) or "")
     ]

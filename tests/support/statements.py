@@ -20,7 +20,7 @@ class Statement(Struct, frozen=True):
 
 
 def statements() -> Iterator[Statement]:
-    """Every statement that is a constant of its module, itself or as a member of a tuple."""
+    """Yield every statement that is a constant of its module, itself or as a member of a tuple."""
     for found in pkgutil.walk_packages(service.storage.__path__, "service.storage."):
         module = importlib.import_module(found.name)
         for name, value in vars(module).items():

@@ -28,7 +28,7 @@ SOON_S = 45.0
 
 
 def once(client: Client, installed: Installed, within: float = CALLER_WAITS_S) -> SchedulerHost:
-    """The scheduler for this install, asked a single time; ``within`` is also its deadline."""
+    """Return the scheduler for this install without retries; ``within`` is also its deadline."""
     settings = RequestSettings(
         attempt_timeout_s=within,
         total_timeout_s=within,
@@ -42,7 +42,7 @@ def once(client: Client, installed: Installed, within: float = CALLER_WAITS_S) -
 
 
 async def created(scheduler: SchedulerHost, request: CreateInput = HOURLY) -> str:
-    """What became of a create, in a word."""
+    """Return what became of a create, in a word."""
     try:
         answer = await scheduler.create(request)
     except ServiceError as error:
@@ -51,7 +51,7 @@ async def created(scheduler: SchedulerHost, request: CreateInput = HOURLY) -> st
 
 
 async def listed(scheduler: SchedulerHost) -> str:
-    """What became of a list, in a word."""
+    """Return what became of a list, in a word."""
     try:
         await scheduler.list()
     except ServiceError as error:
@@ -70,7 +70,7 @@ async def locked(pool: asyncpg.Pool, install_id: UUID) -> AsyncIterator[None]:
 
 
 async def waiting_for_locks(pool: asyncpg.Pool) -> int:
-    """How many sessions of this database wait for one."""
+    """Return how many sessions of this database wait for one."""
     count: int = await pool.fetchval(
         """SELECT count(*) FROM pg_stat_activity
            WHERE datname = current_database() AND wait_event_type = 'Lock'"""
@@ -79,20 +79,20 @@ async def waiting_for_locks(pool: asyncpg.Pool) -> int:
 
 
 async def readiness(process: Process) -> tuple[int, dict[str, str]]:
-    """Status of /readyz, and what it says of each check."""
+    """Return the status of /readyz, and what it says of each check."""
     async with aiohttp.ClientSession() as session, session.get(f"{process.url}/readyz") as reply:
         return reply.status, (await reply.json())["checks"]
 
 
 async def shown(process: Process, status: int, **well: bool) -> bool:
-    """Whether /readyz answers with this status, and says of these checks what they are."""
+    """Return whether /readyz answers with this status, and says of these checks what they are."""
     seen, checks = await readiness(process)
     assert (seen, {name: checks[name] == "ok" for name in well}) == (status, well), checks
     return True
 
 
 async def metric(process: Process, sample: str) -> float:
-    """Value of one sample of /metrics, 0 where it is not there yet."""
+    """Return the value of one sample of /metrics, 0 where it is not there yet."""
     async with aiohttp.ClientSession() as session, session.get(f"{process.url}/metrics") as reply:
         for line in (await reply.text()).splitlines():
             if line.startswith(sample + " "):

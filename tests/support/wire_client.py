@@ -81,7 +81,7 @@ class WireClient:
 
 @asynccontextmanager
 async def a_wire_client(url: str) -> AsyncIterator[WireClient]:
-    """A client on a socket of its own."""
+    """Yield a client on a socket of its own."""
     async with a_wire(url) as wire:
         await wire.send(f"SUB {INBOX}.* 1\r\n".encode())
         client = WireClient(wire)
@@ -94,7 +94,7 @@ async def a_wire_client(url: str) -> AsyncIterator[WireClient]:
 
 
 def header_block(*lines: bytes) -> bytes:
-    """The block of these ``name: value`` lines."""
+    """Return the block of these ``name: value`` lines."""
     return HEADERS_BEGIN + b"".join(line + b"\r\n" for line in lines) + b"\r\n"
 
 
@@ -110,7 +110,7 @@ def _headers(block: bytes) -> tuple[tuple[str, str], ...]:
 def signed(
     op: str, fields: object, installed: Installed, encoding: Encoding, jti: UUID, *more: bytes
 ) -> tuple[str, bytes, bytes]:
-    """Subject, header block and body of an honest request; ``more`` are further header lines."""
+    """Return subject, header block and body of an honest request, with ``more`` header lines."""
     body, now = encode(fields, encoding), int(time.time())
     claims = Claims(
         iss=RUNNER_KEY.issuer,

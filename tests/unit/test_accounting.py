@@ -119,7 +119,7 @@ class World(Struct):
             self.deleted_at, self.due = at, None
 
     def plan(self, at: datetime, skips: bool) -> None:
-        """What a planner does with a timer that is due."""
+        """Do what a planner does with a timer that is due."""
         if self.due is None or self.due > at or not self.planning:
             return
         due = self.due
@@ -137,7 +137,7 @@ class World(Struct):
 
 
 def lived(seed: int, events: list[tuple[int, str, str]], created: int | None) -> World:
-    """A world after all these events, each at half past its minute."""
+    """Return a world after all these events, each at half past its minute."""
     world, chance = World(), random.Random(seed)
     if created is None:
         world.create(START - timedelta(minutes=1))
@@ -155,7 +155,7 @@ def lived(seed: int, events: list[tuple[int, str, str]], created: int | None) ->
 
 
 def recorded(world: World) -> RecordedTime:
-    """What is on record of the world about (AFTER, UNTIL]."""
+    """Return what is on record of the world about (AFTER, UNTIL]."""
     within = [run for run in world.runs if AFTER < run.slot <= UNTIL]
     earlier = StateValues()
     for change in world.changes:

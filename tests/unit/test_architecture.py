@@ -25,9 +25,10 @@ from tests.support.sources import (
     too_long,
     unexplained,
     unfinished,
+    verbless,
 )
 
-PYTHON_RULES: list[Rule] = [strangers, unexplained, too_long, empty_names]
+PYTHON_RULES: list[Rule] = [strangers, unexplained, too_long, empty_names, verbless]
 TEXT_RULES: list[Rule] = [unfinished, machine_bound]
 PACKAGES = ("console", "contracts", "devstack", "runner_bridge", "service")
 
@@ -63,6 +64,7 @@ def test_every_file_keeps_the_rule(rule: Rule) -> None:
         (unexplained, "service/app.py", "x = f()  # type: " + "ignore[arg-type]"),
         (too_long, "service/app.py", "x = 1\n" * 301),
         (empty_names, "service/app.py", "class Schedule" + "Manager: ..."),
+        (verbless, "service/app.py", 'def size() -> int:\n    """The size of it."""'),
     ],
 )
 def test_a_planted_violation_is_reported(rule: Rule, path: str, text: str) -> None:
@@ -82,6 +84,7 @@ def test_a_planted_violation_is_reported(rule: Rule, path: str, text: str) -> No
         ),
         (unexplained, "a.py", "x = f()  # type: " + "ignore[arg-type]  # the stubs lack None"),
         (too_long, "service/app.py", "x = 1\n" * 300),
+        (verbless, "service/app.py", 'def size() -> int:\n    """Return the size of it."""'),
     ],
 )
 def test_correct_code_is_not_reported(rule: Rule, path: str, text: str) -> None:
@@ -139,7 +142,7 @@ def normalized(name: str) -> str:
 
 
 def arrows(tree: Path) -> subprocess.CompletedProcess[str]:
-    """What import-linter says about the packages in ``tree``."""
+    """Return what import-linter says about the packages in ``tree``."""
     program = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports())"
     return subprocess.run(
         [sys.executable, "-c", program], cwd=tree, capture_output=True, text=True, check=False
@@ -148,7 +151,7 @@ def arrows(tree: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def copied_tree(tmp_path: Path) -> Path:
-    """A copy of the packages, to plant violations in."""
+    """Return a copy of the packages, to plant violations in."""
     for package in PACKAGES:
         shutil.copytree(
             ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__")

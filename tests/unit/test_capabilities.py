@@ -17,7 +17,7 @@ def held(
     *,
     declared_is_granted: bool = False,
 ) -> set[str]:
-    """What is held beyond the defaults."""
+    """Return what is held beyond the defaults."""
     granted, providers, declared = (
         None if column is None else json.dumps(column) for column in (granted, providers, declared)
     )

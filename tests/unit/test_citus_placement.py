@@ -66,7 +66,7 @@ FRESH = [
 
 
 def state(*placed: str, by_tenant: tuple[str, ...] = (), fresh: bool = False) -> PlacementState:
-    """What is there; types are those of a database that our own migrations made."""
+    """Return what is there; types are those of a database that our own migrations made."""
     return PlacementState(
         placed=frozenset({*placed, *by_tenant}),
         by_tenant=frozenset(by_tenant),

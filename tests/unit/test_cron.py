@@ -174,7 +174,7 @@ def test_fixed_means_no_star_in_minute_or_hour(expression: str, fixed: bool) -> 
 
 
 def numbers_of(field: str, lowest: int, highest: int) -> Iterator[int]:
-    """What a valid field stands for, written without a look at the code under test."""
+    """Yield what a valid field stands for, written without a look at the code under test."""
     for term in field.split(","):
         span, _, step = term.partition("/")
         low, dash, high = span.partition("-")

@@ -85,7 +85,7 @@ def stored(schedule_id: str, row: Row, revision: int, last: float, due: float | 
 
 
 def sound() -> History:
-    """Three schedules; one is deleted, one disabled, and from 170 to 250 no worker is there."""
+    """Return a drill of three schedules, one deleted, one disabled; no worker from 170 to 250."""
     fired = [(KEPT, slot) for slot in (60, 120, 300, 360)]
     fired += [(gone, slot) for gone in (DELETED, DISABLED) for slot in (60, 120)]
     late = {"trigger": "catchup", "queued": ZERO + 251, "started": ZERO + 252}

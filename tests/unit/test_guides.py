@@ -44,7 +44,7 @@ LINK = re.compile(r"\]\(([^)]+)\)")
 
 
 def blocks(guide: str, label: str) -> list[str]:
-    """Contents of the fenced blocks with this label, without the last line break."""
+    """Return the contents of the fenced blocks with this label, without the last line break."""
     return re.findall(rf"^```{label}\n(.*?)\n```$", guide, re.DOTALL | re.MULTILINE)
 
 
@@ -54,7 +54,7 @@ def block(label: str) -> str:
 
 
 def cells(guide: str, first: str) -> list[str]:
-    """The table row whose first cell is this."""
+    """Return the table row whose first cell is this."""
     [row] = [line for line in guide.splitlines() if line.startswith(f"| {first} |")]
     return [cell.strip() for cell in row.strip("|").split("|")]
 

@@ -35,7 +35,7 @@ def msgpack_map(member: bytes) -> bytes:
 
 
 def colliding_keys() -> bytes:
-    """A map whose keys are arrays with one hash: -1 and -2 have the same."""
+    """Return a map whose keys are arrays with one hash: -1 and -2 have the same."""
     length = 18
     keys = list(islice(product(b"\xff\xfe", repeat=length), 224_000 // (length + 4)))
     members = (b"\xdc\x00\x12" + bytes(key) + b"\xc0" for key in keys)
@@ -91,7 +91,7 @@ BODIES = [
 
 
 def processor_ms(work: Callable[[], object]) -> float:
-    """Time that the thread spent on it, the least of three: not that of other processes."""
+    """Return the thread's least CPU time of three: other processes do not count."""
     times = []
     gc.collect()
     gc.disable()  # a collection of the test process's objects is not the body's work

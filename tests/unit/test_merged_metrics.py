@@ -11,7 +11,7 @@ async def exposed(metrics: Metrics) -> str:
 
 
 def values(merged: MergedMetrics) -> dict[str, float]:
-    """Every sample without labels, and those with them as ``name{label=value}``."""
+    """Return every sample without labels, and those with them as ``name{label=value}``."""
     found = {}
     for family in text_string_to_metric_families(merged.exposition().decode()):
         for sample in family.samples:

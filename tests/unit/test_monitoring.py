@@ -26,7 +26,7 @@ OWN_LABELS = {"job", "instance"}
 
 
 def known() -> dict[str, set[str]]:
-    """The labels of every series that the registry can give, and of Prometheus' own."""
+    """Return the labels of every series that the registry can give, and of Prometheus' own."""
     found: dict[str, set[str]] = {
         "up": OWN_LABELS,
         BUILD_INFO: {"version", "python", *OWN_LABELS},
@@ -71,7 +71,7 @@ def parts(expression: str, kind: type[Any]) -> list[Any]:
 
 
 def complaints(expression: str) -> Iterator[str]:
-    """What of an expression does not exist."""
+    """Yield what of an expression does not exist."""
     labels = set[str]()
     for selector in parts(expression, VectorSelector):
         if selector.name not in KNOWN:
@@ -89,7 +89,7 @@ def complaints(expression: str) -> Iterator[str]:
 
 
 def values(matcher: Any) -> list[str]:
-    """The values that a matcher is for; of a pattern, its alternatives."""
+    """Return the values that a matcher is for; of a pattern, its alternatives."""
     return matcher.value.split("|") if matcher.op == MatchOp.Re else [matcher.value]
 
 

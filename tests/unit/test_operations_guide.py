@@ -16,7 +16,7 @@ CELL = r"([^|\n]*)"
 
 
 def rows(heading: str, columns: int) -> dict[str, list[str]]:
-    """The rows of the table under a heading, by the name in their first cell."""
+    """Return the rows of the table under a heading, by the name in their first cell."""
     section = GUIDE.split(f"\n## {heading}\n")[1].split("\n## ")[0]
     pattern = re.compile(r"^\| `(\w+)` " + rf"\|{CELL}" * (columns - 1) + r"\|$", re.MULTILINE)
     found = [(name, [cell.strip() for cell in cells]) for name, *cells in pattern.findall(section)]
@@ -32,7 +32,7 @@ def test_only_alerts_that_exist_are_explained() -> None:
 
 
 def words() -> list[str]:
-    """Every command that the guide mentions, without what follows."""
+    """Return every command that the guide mentions, without what follows."""
     names = "admin|keys|token|check|migrate|serve|bridge"
     known = rf"(?:ext-scheduler |`)((?:{names})(?![\w.-])(?: [a-z][a-z-]*)?)"
     return sorted(set(re.findall(known, GUIDE)))

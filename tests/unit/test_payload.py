@@ -27,7 +27,7 @@ def nested(depth: int) -> list[Any]:
 
 
 def through_jsonb(text: str) -> str:
-    """What PostgreSQL makes of it: numbers as decimals, written out without exponents."""
+    """Return what PostgreSQL makes of it: numbers as decimals, written out without exponents."""
 
     def write(value: Any) -> str:
         match value:
@@ -44,7 +44,7 @@ def through_jsonb(text: str) -> str:
 
 
 def same(left: object, right: object) -> bool:
-    """Equal, and of the same types all the way down: 1 is not 1.0, nor True."""
+    """Return whether both are equal, types included: 1 is neither 1.0 nor True."""
     if isinstance(left, dict) and isinstance(right, dict):
         return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
     if isinstance(left, list) and isinstance(right, list):

@@ -31,7 +31,7 @@ STEPS = [
 
 @pytest.fixture
 def copied_tree(tmp_path: Path) -> Path:
-    """A copy of the files that recipes touch, to forget something in."""
+    """Return a copy of the files that recipes touch, to forget something in."""
     for recipe in RECIPES:
         for step in recipe.steps:
             for path in ROOT.glob(step.path):

@@ -99,7 +99,7 @@ class Desk:
 
     @asynccontextmanager
     async def busy(self) -> AsyncIterator[None]:
-        """Both lanes taken until the end of the block, so that what is asked meanwhile waits."""
+        """Keep both lanes busy within the context, so that what is asked meanwhile waits."""
         self.gate.clear()
         first = asyncio.create_task(self.ask("first"))
         await eventually(lambda: self.alone == ["first"])
@@ -118,7 +118,7 @@ def _pending(
     gone: bool,
     tenant_id: str | None,
 ) -> PendingRequest:
-    """A request for a word; its caller waits until ``SENT``, or for ever."""
+    """Return a request for a word; its caller waits until ``SENT``, or for ever."""
     headers = {DEADLINE_HEADER: str(SENT * 1000 + 1)} if gone else {}
     request = Request("ext.scheduler.say", "say", HOST_AUDIENCE, headers, b"", SENT)
     claims = Claims(

@@ -42,7 +42,7 @@ def cron_of(expression: str) -> Cron:
 
 
 def hold(expression: str, zone: ZoneInfo, after: datetime, until: datetime) -> None:
-    """All functions against the walk, over one interval."""
+    """Compare all functions with the walk, over one interval."""
     agree(expression, zone, after, until, moments(zone, after, until))
 
 
@@ -181,7 +181,7 @@ def test_another_library_agrees_where_the_clock_does_not_jump(expression: str) -
 
 @cache
 def changes(name: str) -> list[int]:
-    """The UTC minutes at which a zone's clock jumps, 1975 to 2040; far more than any one needs."""
+    """Return the UTC minutes at which a zone's clock jumps, from 1975 to 2040."""
     zone = zone_of(name)
     minute, last = 5 * 366 * 1440, 70 * 366 * 1440
     found = []
@@ -224,7 +224,7 @@ def fields(draw: st.DrawFn, lowest: int, highest: int) -> str:
 
 @st.composite
 def expressions(draw: st.DrawFn) -> str:
-    """Random, and dense enough that something happens within a day or two."""
+    """Return random expressions, dense enough that something happens within a day or two."""
     minute, hour = draw(fields(0, 59)), draw(fields(0, 23))
     near_midnight = draw(st.sampled_from([hour, "0-4", "0/1", "22,23,0,1,2,3", "2", "*"]))
     day, weekday = draw(

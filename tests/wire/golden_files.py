@@ -63,7 +63,7 @@ TOKEN_CLAIMS: dict[str, Claims] = {
 
 
 def both_encodings(value: object) -> dict[str, str]:
-    """JSON as text, MessagePack as hexadecimal digits."""
+    """Return the JSON as text, MessagePack as hexadecimal digits."""
     return {
         "json": encode(value, Encoding.JSON).decode(),
         "msgpack": encode(value, Encoding.MSGPACK).hex(),
@@ -97,12 +97,12 @@ def golden() -> dict[str, dict[str, Any]]:
 
 
 def text(value: object) -> str:
-    """What travels as JSON only."""
+    """Return what travels as JSON only."""
     return encode(value, Encoding.JSON).decode()
 
 
 def read(release: str, name: str) -> dict[str, Any]:
-    """Content of one golden file."""
+    """Return the content of one golden file."""
     content: dict[str, Any] = json.loads((FOLDER / release / name).read_text())
     return content
 

@@ -183,7 +183,7 @@ def test_both_worlds_have_the_same_interface_for_extensions(tmp_path: Path) -> N
 
 
 def bindings(source: Path, world: str, target: Path) -> str:
-    """What the compiler for Python makes of the interface."""
+    """Return what the compiler for Python makes of the interface."""
     code = "import sys, componentize_py; sys.exit(componentize_py.script())"
     places = ["-d", str(source), "-w", world]
     done = subprocess.run(
@@ -225,7 +225,7 @@ def references(part: Any) -> Iterator[str]:
 
 
 def plain(text: str) -> str:
-    """WIT without comments, on one line."""
+    """Return the WIT without comments, on one line."""
     return " ".join(re.sub(r"//.*", "", text).split())
 
 

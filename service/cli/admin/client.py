@@ -69,7 +69,7 @@ class AdminClient:
 
     @property
     def acts_for_all(self) -> bool:
-        """Whether the key may act for all tenants."""
+        """Return whether the key may act for all tenants."""
         return self._key.operator
 
     async def call(self, op: str, fields: Mapping[str, Any], activity: str = "") -> Any:  # noqa: ANN401 - the operation's output

@@ -47,7 +47,7 @@ class AdoptionResult(Struct, frozen=True):
 
     @property
     def count(self) -> int:
-        """The number of adopted schedules."""
+        """Return the number of adopted schedules."""
         return sum(len(ids) for ids in self.adopted.values())
 
 

@@ -66,7 +66,7 @@ class Import(Struct, frozen=True):
 
     @property
     def error_count(self) -> int:
-        """The number of field errors so far."""
+        """Return the number of field errors so far."""
         return sum(map(len, self.errors.values()))
 
     def add_errors(self, extension: int, schedule: int | None, errors: Mapping[str, str]) -> None:

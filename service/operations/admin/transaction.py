@@ -49,7 +49,7 @@ class AdminContext(Struct, frozen=True):
 
     @property
     def scope(self) -> str | None:
-        """The tenant that may be changed, None for any."""
+        """Return the tenant that may be changed, None for any."""
         return scope_of(self.call)
 
 

@@ -42,7 +42,7 @@ class CreateRequest(Struct, frozen=True):
 
     @property
     def lookup(self) -> LookupRequest:
-        """What a create needs to have looked up."""
+        """Return what a create needs to have looked up."""
         return LookupRequest(name=self.checked.name, selector=self.checked.endpoint)
 
 

@@ -106,7 +106,7 @@ class RunRecord(Struct, frozen=True):
 
     @property
     def key(self) -> RunKey:
-        """Tenant and run id."""
+        """Return the tenant and run id."""
         return self.tenant_id, self.id
 
 
@@ -123,12 +123,12 @@ class ClaimRequest(Struct, frozen=True):
 
     @property
     def begins(self) -> bool:
-        """Whether an attempt begins."""
+        """Return whether an attempt begins."""
         return self.lost is None
 
     @property
     def counts(self) -> bool:
-        """Whether it is one attempt more than the run has."""
+        """Return whether the claim counts as a further attempt of the run."""
         return self.begins and not self.again
 
 

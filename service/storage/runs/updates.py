@@ -82,12 +82,12 @@ class RunUpdate(Struct, frozen=True, kw_only=True):
 
     @property
     def finished_at(self) -> datetime | None:
-        """When the run ended; None where another attempt follows."""
+        """Return when the run ended; None where another attempt follows."""
         return None if self.status == "queued" else self.now
 
     @property
     def retry_delay(self) -> timedelta | None:
-        """The wait before the next attempt; None where the run has ended."""
+        """Return the wait before the next attempt; None where the run has ended."""
         if self.status != "queued":
             return None
         return timedelta(0) if self.retry_at is None else self.retry_at - self.now

@@ -45,6 +45,6 @@ class AttemptResult(Struct, frozen=True, kw_only=True):
 
     @property
     def retriable(self) -> bool:
-        """Whether a further attempt may help."""
+        """Return whether a further attempt may help."""
         outcome = self.outcome
         return outcome is not None and outcome.error is not None and not outcome.final
