@@ -80,7 +80,7 @@ api: venv typescript vectors ## write what is made from the contract: docs/api, 
 	@$(BIN)/ext-scheduler asyncapi --as typescript > .cache/api.new && mv .cache/api.new docs/api/ext-scheduler.d.ts
 	@$(BIN)/ext-scheduler asyncapi --as wit > .cache/api.new && mv .cache/api.new docs/api/scheduler.wit
 
-typescript: venv ## write what of the npm packages comes from the contract and the rules
+typescript: venv ## write the parts of the npm packages that come from the contract and the rules
 	@$(BIN)/python -m devstack.testing.npm_files npm/testing
 	@$(BIN)/python -m contracts.publish.typescript_client npm/client/src
 
