@@ -134,6 +134,28 @@ async def test_a_job_that_the_database_refuses_to_end_does_not_spoil_the_results
     assert await left_jobs(stack) == 1
 
 
+REFUSE_AT_COMMIT = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN RAISE check_violation USING MESSAGE = 'poison'; END $$;
+CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON ext_scheduler.runs_default
+DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+WHEN (NEW.status = 'running') EXECUTE FUNCTION refuse()
+"""
+
+
+async def test_what_was_refused_at_its_commit_is_planned_again_and_not_called(
+    stack: Stack,
+) -> None:
+    await stack.pool.execute(REFUSE_AT_COMMIT)
+    claims = batch(stack)
+    await planned(stack, claims, 3)
+    assert claims.attempts == {}
+    rows = await stack.pool.fetch(JOBS)
+    assert [(row["status"], row["job"], row["owner"]) for row in rows] == [
+        ("queued", "queued", None)
+    ] * 3
+
+
 async def test_a_tenant_gets_its_share_and_the_rest_waits_in_the_queue(stack: Stack) -> None:
     claims = batch(stack, FairLimiter(20))
     await planned(stack, claims, 30)

@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
 
 from service.rules.planning import SlotCache
 from service.storage.engine.acquire import index_only_transaction
+from service.storage.runs import queue
 from service.storage.runs.queue import JobPayload
 from service.worker.job_consumer import JobConsumer, JobConsumerSettings
 from service.worker.outbox_publisher import OutboxPublisher
@@ -286,3 +287,19 @@ async def test_failing_rollback_does_not_hide_its_cause(connection: asyncpg.Conn
         await fail_while_busy()
     assert "ROLLBACK failed" in caught.value.__notes__[0]
     assert connection.is_closed()
+
+
+async def test_jobs_that_are_claimed_singly_are_the_most_urgent_ones(stack: Stack) -> None:
+    jobs = [await stack.planned() for _ in range(4)]
+    urgent = [jobs[2].run_id, jobs[0].run_id]
+    for priority, run_id in enumerate(reversed(urgent), start=1):
+        await stack.pool.execute(
+            "UPDATE ext_scheduler.pgqueuer SET priority = $1"
+            " WHERE convert_from(payload, 'UTF8')::jsonb ->> 'run_id' = $2",
+            priority,
+            str(run_id),
+        )
+    async with stack.pool.acquire() as connection:
+        claimed, refused = await queue.claim_singly(connection, uuid4(), 2, timedelta(minutes=1))
+    assert [queue.read_payload(job.payload).run_id for job in claimed] == urgent
+    assert refused == {}
