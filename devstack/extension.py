@@ -8,7 +8,8 @@ from msgspec import Struct, structs
 
 from contracts.admin_installs import Manifest
 from devstack.errors import StackError
-from devstack.javascript import PACKAGE, SOURCES, build_package
+from devstack.javascript import PACKAGE, SOURCES, build_package, install_dependencies
+from devstack.javascript_sources import install_package_sources, package_entry
 from devstack.manifest import MANIFEST, directory_of, read_manifest
 from devstack.places import CACHE
 from runner_bridge.dev_runner.build import BUILD_TIMEOUT_S, BuildFailed, build_extension
@@ -39,16 +40,22 @@ def build_source(
 ) -> tuple[Manifest, str]:
     """Compile an extension into ``components``; return its manifest and content hash.
 
-    ``from_sources`` installs the sources of a Python extension, which run without being compiled.
+    ``from_sources`` installs the sources of an extension, which run without being compiled, where
+    that can be.
 
     ``source`` is a directory with a manifest and ``extension.py``, a ``package.json`` or one
     ``.wasm`` file, or such a file with a manifest next to it. Raises StackError.
     """
     manifest = read_manifest(source)
+    cache = CACHE / "extensions"
+    if from_sources and (source / PACKAGE).is_file():
+        install_dependencies(source, timeout_s)
+    if from_sources and (entry := package_entry(source)):
+        return manifest, install_package_sources(source, entry, components, cache, timeout_s)
     if not (from_sources and runs_from_sources(source)):
         return manifest, install_component(_component(source, timeout_s), components)
     try:
-        return manifest, install_sources(source, components, CACHE / "extensions", timeout_s)
+        return manifest, install_sources(source, components, cache, timeout_s)
     except BuildFailed as failure:
         raise StackError(str(failure)) from None
 

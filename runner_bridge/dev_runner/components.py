@@ -50,9 +50,10 @@ def install(component: Path, directory: Path) -> str:
 
 
 class ExtensionSources(Struct, frozen=True):
-    """The modules of a Python extension by name, and the content hash of their interpreter.
+    """What an interpreter runs, and the interpreter's content hash.
 
-    See ``sources.py``. Its file is named ``<sha256 in hex>.sources.json``.
+    ``modules`` are those of a Python extension by name (see ``sources.py``), or the ``script`` and
+    source ``map`` of one in JavaScript. Its file is named ``<sha256 in hex>.sources.json``.
     """
 
     interpreter: str

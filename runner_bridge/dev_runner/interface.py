@@ -8,7 +8,7 @@ LOGGING = "alga:extension/logging"
 SCHEDULER = "alga:extension/scheduler"
 STORAGE = "alga:extension/storage"
 SOURCES = "ext-scheduler:development/sources"
-"""Only for the interpreter of Python sources."""
+"""Only for the interpreters, which run extensions from their sources."""
 
 OFFERED: Mapping[str, frozenset[str]] = MappingProxyType(
     {

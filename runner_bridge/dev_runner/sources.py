@@ -61,7 +61,15 @@ def install_sources(
     modules = {path.stem: path.read_text() for path in sorted(source.glob("*.py"))}
     guest = interpreter(standard_imports(modules) - STANDARD)
     component = install(build_guest(guest, cache, timeout_s), directory)
-    document = msgspec.json.encode(ExtensionSources(component, modules), order="sorted")
+    return keep_sources(directory, component, modules)
+
+
+def keep_sources(directory: Path, interpreter: str, texts: dict[str, str]) -> str:
+    """Write an extension's texts into a directory of components; return their content hash.
+
+    ``interpreter`` is the content hash of the component that runs them.
+    """
+    document = msgspec.json.encode(ExtensionSources(interpreter, texts), order="sorted")
     digest = hashlib.sha256(document).hexdigest()
     target = sources_file(directory, digest)
     partial = target.with_suffix(".partial")
@@ -109,10 +117,15 @@ def interpreter(additional: frozenset[str]) -> Guest:
             f"{MODULE}.py": (INTERPRETER / f"{MODULE}.py").read_bytes(),
             "preloaded.py": "\n".join(lines).encode(),
         },
-        wit={
-            "interpreter.wit": (INTERPRETER / "interpreter.wit").read_bytes(),
-            "deps/extension/extension.wit": (WIT / "extension.wit").read_bytes(),
-        },
+        wit=interpreter_wit(),
         world=MODULE,
         module=MODULE,
     )
+
+
+def interpreter_wit() -> dict[str, bytes]:
+    """Return the files of the interpreters' world, by relative path."""
+    return {
+        "interpreter.wit": (INTERPRETER / "interpreter.wit").read_bytes(),
+        "deps/extension/extension.wit": (WIT / "extension.wit").read_bytes(),
+    }
