@@ -201,12 +201,21 @@ def roles(
     }
     key = ("--key", str(home / "runner.json"))
     directories = ("--components", str(home / "components"), "--cache", str(COMPILED_CACHE))
+    storage = ("--storage", str(home / "storage.jsonl"))
     limit = ("--compile-limit", str(compile_timeout_s))
     return [
         role("responder", service, "serve", "--role", "responder"),
         Program(
             name="dev-runner",
-            arguments=["dev-runner", "--port", str(runner_port), *directories, *key, *limit],
+            arguments=[
+                "dev-runner",
+                "--port",
+                str(runner_port),
+                *directories,
+                *storage,
+                *key,
+                *limit,
+            ],
             settings={**settings, **runner},
             ready_url=f"{runner_url}/healthz",
         ),

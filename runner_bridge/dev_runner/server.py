@@ -23,6 +23,7 @@ from runner_bridge.dev_runner.host import Host, SchedulerFor
 from runner_bridge.dev_runner.memory import AnswerMemory
 from runner_bridge.dev_runner.sandbox import Sandboxes
 from runner_bridge.dev_runner.storage import MemoryStorage
+from runner_bridge.dev_runner.storage_journal import StorageJournal
 
 log = logging.getLogger(__name__)
 
@@ -38,12 +39,14 @@ HttpHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class RunnerSettings(Struct, frozen=True, kw_only=True):
     """Where to listen (port 0: any free one), what to run, and within which limits.
 
-    ``components`` has files ``<sha256>.wasm``, ``bundles`` files ``*.tar.zst``.
+    ``components`` has files ``<sha256>.wasm``, ``bundles`` files ``*.tar.zst``; ``storage`` is
+    the file that keeps what extensions store, by default nothing does.
     """
 
     components: Path | None
     cache: Path
     bundles: Path | None = None
+    storage: Path | None = None
     host: str = "127.0.0.1"
     port: int = 0
     concurrency: int = 4
@@ -82,7 +85,8 @@ async def running(
         sources = components.sources(name)
         return {} if sources is None else sources.modules
 
-    host = Host(scheduler_for, MemoryStorage(), sources_of, suggest)
+    journal = None if settings.storage is None else StorageJournal(settings.storage)
+    host = Host(scheduler_for, MemoryStorage(journal), sources_of, suggest)
     executions = Executions(components, sandboxes, host, settings.memory_bytes)
     runner = web.AppRunner(
         application(executions), shutdown_timeout=STOP_TIMEOUT_S, access_log=None

@@ -1,13 +1,17 @@
 """A key-value store in memory, for the interface ``storage``: one area for each install.
 
+With a journal it is kept between processes.
+
 Revisions come from one counter, so that a key that was deleted and written again never has an
 earlier revision. Everything is bounded; exceeding a bound is ``internal``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from msgspec import Struct
+
+from runner_bridge.dev_runner.storage_journal import StorageJournal, StoredChange
 
 MAX_KEY_CHARACTERS = 256
 MAX_VALUE_BYTES = 256 * 1024
@@ -30,9 +34,15 @@ class _Entry(Struct, frozen=True):
 class MemoryStorage:
     """All areas. Not thread-safe; no method awaits."""
 
-    def __init__(self) -> None:
+    def __init__(self, journal: StorageJournal | None = None) -> None:
+        """Take what a journal has, and write every change into it."""
         self._areas: dict[StorageArea, dict[tuple[str, str], _Entry]] = {}
         self._revision = 0
+        self._journal = journal
+        if journal is not None:
+            for change in journal.replay():
+                self._apply(change)
+            journal.compact(self._changes())
 
     def get(self, area: StorageArea, namespace: str, key: str) -> StorageResult:
         """Return the entry, or ``missing``."""
@@ -52,15 +62,16 @@ class MemoryStorage:
             return {"err": "conflict"}
         if not self._fits(area, key, entry["value"]):
             return {"err": "internal"}
-        self._revision += 1
-        written = _Entry(entry["value"], self._revision)
-        self._areas.setdefault(area, entries)[key] = written
+        written = _Entry(entry["value"], self._revision + 1)
+        self._change(StoredChange(area, key, written.revision, written.value))
         return {"ok": _record(*key, written)}
 
     def delete(self, area: StorageArea, namespace: str, key: str) -> StorageResult:
         """Remove an entry; ``missing`` where there is none."""
-        removed = self._areas.get(area, {}).pop((namespace, key), None)
-        return {"err": "missing"} if removed is None else {"ok": None}
+        if (namespace, key) not in self._areas.get(area, {}):
+            return {"err": "missing"}
+        self._change(StoredChange(area, (namespace, key), self._revision))
+        return {"ok": None}
 
     def list_entries(self, area: StorageArea, namespace: str, cursor: str | None) -> StorageResult:
         """Return up to ``PAGE_SIZE`` entries in order of their keys, after the key ``cursor``."""
@@ -73,6 +84,27 @@ class MemoryStorage:
         return {
             "ok": [_record(namespace, key, entries[namespace, key]) for key in keys[:PAGE_SIZE]]
         }
+
+    def _change(self, change: StoredChange) -> None:
+        if self._journal is not None:
+            self._journal.append(change)
+        self._apply(change)
+
+    def _apply(self, change: StoredChange) -> None:
+        if change.value is None:
+            self._areas.get(change.area, {}).pop(change.key, None)
+        else:
+            entry = _Entry(change.value, change.revision)
+            self._areas.setdefault(change.area, {})[change.key] = entry
+        self._revision = max(self._revision, change.revision)
+
+    def _changes(self) -> Iterator[StoredChange]:
+        """Return what makes another store the same, the latest revision included."""
+        for area, entries in self._areas.items():
+            for key, entry in entries.items():
+                yield StoredChange(area, key, entry.revision, entry.value)
+        if self._revision:
+            yield StoredChange(("", ""), ("", ""), self._revision)
 
     def _fits(self, area: StorageArea, key: tuple[str, str], value: bytes) -> bool:
         if area not in self._areas and len(self._areas) >= MAX_AREAS:

@@ -51,7 +51,7 @@ def start(
     ] = False,
     state: Annotated[
         Path | None,
-        typer.Option(help="Directory that keeps database, ids, ports and schedules between runs."),
+        typer.Option(help="Directory that keeps database, ids, ports, schedules and storage."),
     ] = None,
     without: Annotated[
         str, typer.Option(help="Programs to leave to you, such as bridge,dev-runner.")

@@ -23,6 +23,10 @@ def dev_runner(
     bundles: Annotated[
         Path | None, typer.Option(help="Directory of bundles (.tar.zst with dist/main.wasm).")
     ] = None,
+    storage: Annotated[
+        Path | None,
+        typer.Option(help="File that keeps what extensions store; else it is in memory only."),
+    ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 for any free port.")] = 0,
     compile_limit: Annotated[
@@ -42,6 +46,7 @@ def dev_runner(
     limits = RunnerSettings(
         components=components,
         bundles=bundles,
+        storage=storage,
         cache=cache,
         host=host,
         port=port,

@@ -1,5 +1,6 @@
 """``dev --state``: what a stack keeps between its runs, however they end."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,8 +9,10 @@ import pytest
 
 from devstack import state as state_file
 from devstack.embedded import private_directory
+from runner_bridge.dev_runner.build import build_extension
 from tests.support.dev_command import START_TIMEOUT_S, Terminal, own_program
 from tests.support.eventually import eventually
+from tests.support.running_extensions import DEMO
 from tests.support.sources import ROOT
 
 pytestmark = pytest.mark.timeout(900)
@@ -88,3 +91,22 @@ async def test_programs_that_are_left_out_can_be_started_as_it_prints(tmp_path: 
             assert "success" in terminal.output_of("dev", "fire", "report")
         # An own Runner and bridge that end are no reason for the stack to end.
         assert "trigger=run_now" in terminal.output_of("dev", "logs", "worker")
+
+
+async def test_a_ready_component_keeps_what_it_stored_after_a_kill(
+    tmp_path: Path, state: Path
+) -> None:
+    terminal, ready = Terminal(ROOT), tmp_path / "ready"
+    ready.mkdir()
+    shutil.copy(DEMO / "manifest.json", ready)
+    shutil.copy(build_extension(DEMO), ready / "extension.wasm")
+    arguments = ("dev", ready / "extension.wasm", "--state", state)
+    async with terminal.running(tmp_path / "first", *arguments) as dev:
+        assert '"created": ["status", "heartbeat"]' in terminal.output_of(*SETUP)
+        heartbeat = ("dev", "call", "POST", "/api/heartbeat", '{"a": 1}')
+        assert '"calls": 1, "payload": {"a": 1}' in terminal.output_of(*heartbeat)
+        assert '"calls": 2' in terminal.output_of("dev", "fire", "heartbeat")
+        dev.kill()
+    async with terminal.running(tmp_path / "second", *arguments):
+        assert '"calls": 2' in terminal.output_of("dev", "call", "GET", "/api/status")
+        assert '"calls": 3' in terminal.output_of(*heartbeat)

@@ -1,11 +1,13 @@
 """The key-value store that guests get: revisions, isolation, bounds."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from runner_bridge.dev_runner import storage
 from runner_bridge.dev_runner.storage import MemoryStorage, StorageArea
+from runner_bridge.dev_runner.storage_journal import StorageJournal
 
 A: StorageArea = ("tenant-a", "install-1")
 
@@ -105,3 +107,43 @@ def test_entries_and_areas_are_bounded(store: MemoryStorage) -> None:
     for number in range(storage.MAX_AREAS - 1):
         assert "ok" in store.put(("tenant", str(number)), entry())
     assert store.put(("tenant", "more"), entry()) == {"err": "internal"}
+
+
+def kept(file: Path) -> MemoryStorage:
+    return MemoryStorage(StorageJournal(file))
+
+
+def test_a_journal_keeps_entries_and_revisions(tmp_path: Path) -> None:
+    file = tmp_path / "storage.jsonl"
+    store = kept(file)
+    store.put(A, entry("a"))
+    written = store.put(A, entry("a", b"\x00\xff"))
+    store.put(A, entry("b"))
+    last = store.put(A, entry("c"))["ok"]["revision"]
+    store.delete(A, "n", "b")
+    store.delete(A, "n", "c")
+    for _ in range(2):  # what was compacted is as what was written
+        store = kept(file)
+        assert store.get(A, "n", "a") == written
+        assert store.get(A, "n", "b") == {"err": "missing"}
+    assert store.put(A, entry("c"))["ok"]["revision"] > last
+
+
+def test_a_change_that_a_killed_process_did_not_finish_is_dropped(tmp_path: Path) -> None:
+    file = tmp_path / "storage.jsonl"
+    store = kept(file)
+    written = store.put(A, entry("a"))
+    store.put(A, entry("a", b"w"))
+    file.write_bytes(file.read_bytes()[:-1])
+    store = kept(file)
+    assert store.get(A, "n", "a") == written
+    again = store.put(A, entry("a", b"x"))
+    assert kept(file).get(A, "n", "a") == again
+
+
+def test_what_is_refused_is_not_kept(tmp_path: Path) -> None:
+    file = tmp_path / "storage.jsonl"
+    store = kept(file)
+    assert store.put(A, entry(revision=7)) == {"err": "conflict"}
+    assert store.delete(A, "n", "k") == {"err": "missing"}
+    assert kept(file).list_entries(A, "n", None) == {"ok": []}
