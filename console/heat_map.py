@@ -1,7 +1,7 @@
 """The week's load as a heat map of hour by minute: pure geometry, which the template draws."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
@@ -51,10 +51,11 @@ class HeatMap(Struct, frozen=True, kw_only=True):
 def heat_map(load: LoadOutput, zone: ZoneInfo, day: str | None = None) -> HeatMap:
     """Return the map on the clock of a zone: of one day, as ``days`` names it, or of all."""
     most: dict[int, tuple[int, datetime]] = {}
+    chosen = None if day is None else date.fromisoformat(day)
     for at, count in _minutes(load):
         local = at.astimezone(zone)
         cell = local.hour * MINUTES + local.minute
-        if day in {None, f"{local:%Y-%m-%d}"} and count > most.get(cell, (-1, at))[0]:
+        if (cell not in most or count > most[cell][0]) and chosen in {None, local.date()}:
             most[cell] = (count, at)
     top = max((count for count, _ in most.values()), default=0)
     cells = [
@@ -74,13 +75,18 @@ def heat_map(load: LoadOutput, zone: ZoneInfo, day: str | None = None) -> HeatMa
 
 def days(load: LoadOutput, zone: ZoneInfo) -> list[str]:
     """Return the days of the week on the clock of a zone; the last one has begun before."""
-    return sorted({f"{at.astimezone(zone):%Y-%m-%d}" for at, _ in _minutes(load)})
+    return sorted({at.astimezone(zone).date().isoformat() for at, _ in _minutes(load)})
 
 
 def crowded(load: LoadOutput, count: int) -> list[CrowdedMinute]:
     """Return the minutes with the most slots, the fullest first and, of equals, the earliest."""
-    fullest = sorted(_minutes(load), key=lambda minute: (-minute[1], minute[0]))[:count]
-    return [CrowdedMinute(at=wire_time(at), count=slots) for at, slots in fullest if slots]
+    fullest = sorted(range(len(load.minutes)), key=lambda index: (-load.minutes[index], index))
+    begins = read_time(load.begins)
+    return [
+        CrowdedMinute(at=wire_time(begins + index * MINUTE), count=load.minutes[index])
+        for index in fullest[:count]
+        if load.minutes[index]
+    ]
 
 
 def _minutes(load: LoadOutput) -> Sequence[tuple[datetime, int]]:

@@ -1,14 +1,15 @@
 """Load: which minute is crowded, by whom, and what would a new schedule meet?"""
 
-import asyncio
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from aiohttp import web
+from msgspec import structs
 
 from console import tables
 from console.heat_map import crowded, days, heat_map
 from console.visit import ConsoleRoute, Visit
-from contracts.admin_load import LoadInput, LoadMinuteInput, LoadMinuteOutput, LoadOutput
+from contracts.admin_load import LoadInput, LoadOutput
 from contracts.errors import Code, ServiceError
 from contracts.times import wire_time
 
@@ -20,7 +21,8 @@ MINUTE_COLUMNS: tables.TableColumns = {"minute": lambda row: row.at, "slots": la
 
 async def show(visit: Visit) -> web.Response:
     """Show the map of the week, the minute that was chosen, or their rows as a file."""
-    (load, errors), (minute, refusal) = await asyncio.gather(_load(visit), _minute(visit))
+    load, errors = await _load(visit)
+    minute, refused = load.minute, errors.pop("minute", None)
     if minute is not None:
         file = visit.table("tenants-of-a-minute", TENANT_COLUMNS, minute.most, None)
     else:
@@ -38,40 +40,44 @@ async def show(visit: Visit) -> web.Response:
         day=day,
         crowded=crowded(load, CROWDED),
         minute=minute,
-        refusal=refusal,
+        refusal="" if refused is None else f"Not a minute of the coming week: {visit.query('at')}",
     )
 
 
 async def _load(visit: Visit) -> tuple[LoadOutput, dict[str, str]]:
-    """Return the load, and what is wrong with the expression that was to be tried."""
-    cron, timezone = visit.query("cron"), visit.query("timezone")
-    tenant_id = visit.query("tenant")
-    if cron is not None:
-        fields = LoadInput(tenant_id=tenant_id, cron=cron, timezone=timezone)
+    """Return the load, and what is wrong with the expression or the minute that was asked for.
+
+    Week and minute are one question: each of its own would count all schedules.
+    """
+    cron, at = visit.query("cron"), visit.query("at")
+    asked = LoadInput(
+        tenant_id=visit.query("tenant"),
+        cron=cron,
+        timezone=None if cron is None else visit.query("timezone"),
+        minute=None if at is None else _instant(visit, at),
+        limit=None if at is None else TENANTS,
+    )
+    errors: dict[str, str] = {}
+    while True:
         try:
-            return await visit.read("load", fields, LoadOutput), {}
+            return await visit.read("load", asked, LoadOutput), errors
         except ServiceError as error:
-            if error.code is not Code.VALIDATION_FAILED or error.field_errors is None:
+            if error.code is not Code.VALIDATION_FAILED or not error.field_errors:
                 raise
-            errors = dict(error.field_errors)
-        return await visit.read("load", LoadInput(tenant_id=tenant_id), LoadOutput), errors
-    return await visit.read("load", LoadInput(tenant_id=tenant_id), LoadOutput), {}
+            wrong = error.field_errors
+            left = _without(asked, wrong)
+            if left == asked:
+                raise
+            errors, asked = {**errors, **wrong}, left
 
 
-async def _minute(visit: Visit) -> tuple[LoadMinuteOutput | None, str]:
-    """Return whose slots are in the minute that was chosen, and what is wrong with that choice."""
-    text = visit.query("at")
-    if text is None:
-        return None, ""
-    try:
-        fields = LoadMinuteInput(
-            minute=_instant(visit, text), tenant_id=visit.query("tenant"), limit=TENANTS
-        )
-        return await visit.read("loadMinute", fields, LoadMinuteOutput), ""
-    except ServiceError as error:
-        if error.code is not Code.VALIDATION_FAILED:
-            raise
-        return None, f"Not a minute of the coming week: {text}"
+def _without(asked: LoadInput, wrong: Mapping[str, str]) -> LoadInput:
+    """Return what can be answered all the same."""
+    if "minute" in wrong:
+        asked = structs.replace(asked, minute=None, limit=None)
+    if wrong.keys() & {"cron", "timezone"}:
+        asked = structs.replace(asked, cron=None, timezone=None)
+    return asked
 
 
 def _instant(visit: Visit, text: str) -> str:

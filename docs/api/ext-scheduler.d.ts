@@ -754,11 +754,16 @@ declare module "ext-scheduler" {
     tenants: TenantInfo[];
     nextCursor?: string | null;
   }
-  /** Of one tenant, or of all; with `cron`, what a new schedule of it would meet. */
+  /**
+   * Of one tenant, or of all; with `cron`, what a new schedule of it would meet; with
+   * `minute`, an instant of the week, whose slots are in it, of at most `limit` tenants.
+   */
   export interface LoadInput {
     tenantId?: string | null;
     cron?: string | null;
     timezone?: string | null;
+    minute?: string | null;
+    limit?: number | null;
   }
   /** A minute of the coming week, as an RFC 3339 instant. */
   export interface LoadMinuteInput {
@@ -778,7 +783,7 @@ declare module "ext-scheduler" {
    * `begins`; 10,080 numbers.
    *
    * Those of paused tenants and disabled installs count: such a hold may end any minute. `met` is
-   * null where no `cron` was given.
+   * null where no `cron` was given, `minute` absent where none was.
    */
   export interface LoadOutput {
     begins: string;
@@ -786,6 +791,7 @@ declare module "ext-scheduler" {
     slots: number;
     minutes: number[];
     met: MetLoad | null;
+    minute?: LoadMinuteOutput | null;
   }
   /** An extension's own description of one version; other members are ignored. */
   export interface Manifest {

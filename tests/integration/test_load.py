@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 
 from contracts.admin_load import WEEK_MINUTES
+from service.storage.schedules.load import TENANTS
 from tests.support import schedule_rows
 from tests.support.admin import Admin, operator
 from tests.support.command_line import CommandLine, command_line, error_line
@@ -92,6 +93,25 @@ async def test_the_tenants_of_a_minute_are_those_with_a_slot_in_it(everyone: Adm
     for outside in ("2026-03-27T11:59:00Z", "2026-04-03T12:00:00Z", "tomorrow"):
         refused = await everyone("loadMinute", minute=outside)
         assert list(refused["fieldErrors"]) == ["minute"]
+        also = await everyone("load", minute=outside)
+        assert also["fieldErrors"] == refused["fieldErrors"]
+
+
+async def test_week_and_minute_are_answered_together(everyone: Admin) -> None:
+    asked = {"minute": "2026-03-28T01:30:20Z", "limit": 1}
+    for tenant in ({}, {"tenantId": "zeta"}):
+        both = await everyone("load", **asked, **tenant)
+        assert both.pop("minute") == await everyone("loadMinute", **asked, **tenant)
+        assert both == await everyone("load", **tenant)
+
+
+async def test_whose_a_minute_is_takes_one_pass_and_no_index(pool: asyncpg.Pool) -> None:
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("SET LOCAL enable_seqscan = off")  # as in the service's sessions
+        rows = await connection.fetch(f"EXPLAIN {TENANTS}", ["0 * * * *"], ["0 * * * *\nUTC"], 50)
+    plan = "\n".join(row[0] for row in rows)
+    assert "Seq Scan on timers" in plan
+    assert "Index" not in plan
 
 
 @pytest.fixture
@@ -116,4 +136,6 @@ async def test_the_command_line_names_crowded_minutes_and_their_tenants(
     assert all("03:07" in text for text in crowded[:7])
     tenants = (await line.ok("admin", "load-minute", minute)).out
     assert "acme" in tenants
+    both = (await line.ok("admin", "load", "--minute", minute)).out
+    assert "acme" in both.partition("most crowded minutes:")[0]
     error_line(await line("admin", "load-minute", "2020-01-01T00:00:00Z"), 3)

@@ -163,7 +163,11 @@ SPECS = [
         op="load",
         name="load",
         summary="Show the most crowded minutes of the coming week, and what a schedule would meet.",
-        examples=("load", "load --tenant acme", "load --cron '0 3 * * *' --timezone Europe/Berlin"),
+        examples=(
+            "load",
+            "load --tenant acme --minute 2026-03-29T01:30:00Z",
+            "load --cron '0 3 * * *' --timezone Europe/Berlin",
+        ),
         action=load.load,
     ),
     CommandSpec(

@@ -25,6 +25,11 @@ async def load(client: AdminClient, arguments: Mapping[str, Any]) -> None:
         print_line()
         print_line("a new schedule of this expression would meet:")
         print_members(output["met"], times)
+    if "minute" in output:
+        minute = output["minute"]
+        print_line()
+        print_members({name: minute[name] for name in ("minute", "schedules", "tenants")}, times)
+        print_table(minute["most"], ["tenantId", "schedules"], times)
     crowded = most_crowded(output["begins"], output["minutes"], MAX_SHOWN)
     if crowded:
         print_line()

@@ -26,12 +26,15 @@ from service.storage.schedules.load import CronPair, PairOwners
 
 MINUTE = timedelta(minutes=1)
 WEEK = WEEK_MINUTES * MINUTE
+BEYOND_THE_WEEK = field_refusal({"minute": "Must be within the coming week"})
 
 
 async def load(call: Call, request: contract.LoadInput) -> Answer:
     """Answer the slots of each minute of the coming week."""
     tenant_id = resolve_tenant(call, request.tenant_id)
     begins = await _this_minute(call)
+    if request.minute is not None and not _is_in_week(request.minute, begins):
+        return BEYOND_THE_WEEK
     counts = [0] * WEEK_MINUTES
     pairs = await counted.pairs(call.connection, tenant_id)
     async for pair in in_slices(pairs):
@@ -40,28 +43,39 @@ async def load(call: Call, request: contract.LoadInput) -> Answer:
             continue  # such a schedule fires nothing
         for minute in slot_minutes(*known, begins, WEEK_MINUTES):
             counts[minute] += pair.schedules
+    whose = None
+    if request.minute is not None:
+        whose = await _whose(call, tenant_id, pairs, request.minute, request.limit)
     return contract.LoadOutput(
         begins=wire_time(begins),
         schedules=sum(pair.schedules for pair in pairs),
         slots=sum(counts),
         minutes=counts,
         met=None if request.cron is None else _met(_checked_cron(call), begins, counts),
+        minute=whose,
     )
 
 
 async def load_minute(call: Call, request: contract.LoadMinuteInput) -> Answer:
     """Answer whose slots fall into a minute of the coming week."""
     tenant_id = resolve_tenant(call, request.tenant_id)
-    begins = await _this_minute(call)
-    minute = read_time(request.minute).astimezone(UTC).replace(second=0, microsecond=0)
-    if not begins <= minute < begins + WEEK:
-        return field_refusal({"minute": "Must be within the coming week"})
-    pairs: list[CronPair] = []
-    async for pair in in_slices(await counted.pairs(call.connection, tenant_id)):
+    if not _is_in_week(request.minute, await _this_minute(call)):
+        return BEYOND_THE_WEEK
+    pairs = await counted.pairs(call.connection, tenant_id)
+    return await _whose(call, tenant_id, pairs, request.minute, request.limit)
+
+
+async def _whose(
+    call: Call, tenant_id: str | None, pairs: Sequence[CronPair], text: str, limit: int | None
+) -> contract.LoadMinuteOutput:
+    """Return whose slots, of those of the pairs, are in a minute."""
+    minute = _minute_of(text)
+    due: list[CronPair] = []
+    async for pair in in_slices(pairs):
         known = _read(pair)
         if known is not None and is_slot_of(*known, minute):
-            pairs.append(pair)
-    owners = await _owners(call, tenant_id, pairs, request.limit or DEFAULT_LIMIT)
+            due.append(pair)
+    owners = await _owners(call, tenant_id, due, limit or DEFAULT_LIMIT)
     return contract.LoadMinuteOutput(
         minute=wire_time(minute),
         schedules=owners.schedules,
@@ -70,6 +84,14 @@ async def load_minute(call: Call, request: contract.LoadMinuteInput) -> Answer:
             contract.TenantLoad(tenant_id=owner, schedules=count) for owner, count in owners.most
         ],
     )
+
+
+def _minute_of(text: str) -> datetime:
+    return read_time(text).astimezone(UTC).replace(second=0, microsecond=0)
+
+
+def _is_in_week(text: str, begins: datetime) -> bool:
+    return begins <= _minute_of(text) < begins + WEEK
 
 
 async def _owners(
@@ -118,11 +140,12 @@ def _checked_cron(call: Call) -> CheckedCreate:
 
 def load_errors(call: Call, values: Mapping[str, Any]) -> Mapping[str, str]:
     """Return the errors of ``load`` that its field types do not cover."""
+    errors = time_errors(values, "minute")
     if values.get("cron") is not None:
-        return _checked_cron(call).errors
+        return {**errors, **_checked_cron(call).errors}
     if values.get("timezone") is not None:
-        return {"timezone": admin_fields.invalid("timezone")}
-    return {}
+        return {**errors, "timezone": admin_fields.invalid("timezone")}
+    return errors
 
 
 def minute_errors(_: Call, values: Mapping[str, Any]) -> Mapping[str, str]:

@@ -23,12 +23,14 @@ GROUP BY t.cron, t.timezone
 """
 
 # The first condition is cheap and drops most rows; a join with the pairs would not run in parallel.
+# Sessions avoid whole passes, and groups by the column itself would be read in the order of the
+# primary key: every row by its index, four times the work of the pass that it takes anyway.
 TENANTS = """
-SELECT t.tenant_id, count(*), count(*) OVER (), (sum(count(*)) OVER ())::bigint
+SELECT t.tenant_id || '', count(*), count(*) OVER (), (sum(count(*)) OVER ())::bigint
 FROM ext_scheduler.timers t
 WHERE t.cron = ANY ($1::text[]) AND t.cron || E'\\n' || t.timezone = ANY ($2::text[])
-GROUP BY t.tenant_id
-ORDER BY count(*) DESC, t.tenant_id
+GROUP BY t.tenant_id || ''
+ORDER BY count(*) DESC, t.tenant_id || ''
 LIMIT $3
 """
 
