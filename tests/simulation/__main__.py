@@ -8,7 +8,6 @@ status is 1 on any violation, and the command that repeats its world is printed.
 import argparse
 import asyncio
 import logging
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -20,7 +19,7 @@ import msgspec
 
 from devstack.embedded import embedded_nats, embedded_postgres, private_directory
 from service.storage.engine.migrate import migrate
-from tests.simulation.jobs import run_in_processes
+from tests.simulation.jobs import FailedJobError, results, run_in_processes, start
 from tests.simulation.machine import WorldSize, run_world
 from tests.simulation.oracle import Fate
 from tests.simulation.planted import PLANTED, Plant
@@ -128,10 +127,8 @@ def in_its_own_process(seed: int, planted: str) -> dict[str, Any]:
     words = f"--seed {seed} --slots {MOST_PLANTED} --plant {planted}"
     words += f" --schedules {SMALL.schedules} --world {SMALL.slots}"
     with private_directory() as directory:
-        results = directory / "results.json"
-        command = [sys.executable, "-m", "tests.simulation", *words.split(), "--json", str(results)]
-        subprocess.run(command, cwd=ROOT, check=False)
-        document: dict[str, Any] = msgspec.json.decode(results.read_bytes())
+        file = directory / "results.json"
+        [document] = results([words], [start(words, file).wait()], [file])
     return document
 
 
@@ -237,4 +234,7 @@ async def _execute(server: str, statement: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except FailedJobError as error:
+        sys.exit(str(error))
