@@ -14,6 +14,7 @@ from service.rules.recorded_states import (
     StateValues,
     read_change,
     states,
+    switches_that_came_last,
     times_off,
 )
 
@@ -202,3 +203,45 @@ def test_times_off_begin_with_the_first_switch_and_end_with_the_next_other_one(
 ) -> None:
     at = [(minute(number), is_off) for number, is_off in switches]
     assert times_off(at, off_at_start=off_at_start, start=AFTER) == found
+
+
+def test_a_change_of_a_later_time_that_was_undone_since_is_left_out() -> None:
+    """The clock was set back in between: the entry that says what is now came last."""
+    undone = history(
+        change(70, cron=CRON),
+        change(80, cron=OTHER, enabled=False),
+        change(90, cron="17 13 * * *"),
+        now=StateValues(CRON, "UTC", False, True),
+    )
+    assert states(AFTER, undone) == [span(60, None), span(70), span(80, enabled=False)]
+
+
+def test_what_a_deleted_schedule_was_at_last_undoes_nothing() -> None:
+    gone = history(
+        change(70, cron=CRON), change(80, cron=OTHER), created_at=None, deleted_at=minute(90)
+    )
+    assert states(AFTER, gone) == [
+        span(60, None),
+        span(70),
+        span(80, OTHER),
+        span(90, OTHER, absence="deleted"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("offs", "is_off", "kept"),
+    [
+        ([], True, 0),
+        ([True, False], False, 2),
+        ([True, False], True, 1),
+        ([True, False, False], True, 1),
+        ([False, True, False, True, False], True, 4),
+        ([False, True, False, True, True], False, 3),
+        ([False, False], True, 2),  # none says what is now: none is known to have come last
+    ],
+)
+def test_switches_after_the_one_that_says_what_is_now_came_before_it(
+    offs: list[bool], is_off: bool, kept: int
+) -> None:
+    switches = [(minute(70 + index), off) for index, off in enumerate(offs)]
+    assert switches_that_came_last(switches, is_off) == switches[:kept]
