@@ -257,6 +257,13 @@ def test_a_slot_cache_computes_once_what_it_has_room_for(
     assert computed[3:] == [first, second, third, first], "no room for a third: all are dropped"
 
 
+def test_the_slots_around_an_instant_are_kept_from_the_slot_on(computed: list[str | None]) -> None:
+    cache = SlotCache(spread=timedelta(minutes=1))
+    for seconds in (0, 0, 299, 0):
+        assert cache.slot_of(CRON, "UTC", at(seconds)) == SLOT
+    assert computed == [CRON]
+
+
 def test_occurrence_ids_are_stable() -> None:
     assert slot_text(SLOT) == "2026-03-02T12:00:00Z"
     assert str(occurrence_id(SCHEDULE, SLOT, "scheduled")) == "ca32f9d2-cb4c-5e4f-9da6-55a8a40f3e9e"

@@ -13,9 +13,11 @@ from service.rules.planning import (
     DueDecision,
     PlanningRules,
     SlotCache,
+    longest_delay,
     read,
     slot_by,
     slot_of_timer,
+    spread,
     start_of,
 )
 from service.rules.slots import next_slots, slots_between
@@ -81,6 +83,32 @@ def test_no_start_is_a_whole_minute_but_that_of_the_slot() -> None:
     assert [start for start in starts if start.second == 0] in ([NIGHTLY], [])
 
 
+def test_a_start_that_would_be_a_whole_minute_is_a_second_earlier() -> None:
+    ids = list(map(UUID, map("{:032x}".format, range(2_000))))
+    delays = {id_: spread(id_, seconds(240)) // seconds(1) for id_ in ids}
+    moved = [id_ for id_, delay in delays.items() if delay and delay % 60 == 0]
+    assert moved
+    for id_ in moved:
+        start = start_of(id_, NIGHTLY, NIGHTLY + DAY, seconds(240))
+        assert start - NIGHTLY == seconds(delays[id_] - 1)
+
+
+def test_a_start_that_is_half_a_minute_late_is_still_before_the_next_slot() -> None:
+    assert longest_delay(NIGHTLY, NIGHTLY + seconds(300), seconds(1_000)) == seconds(270)
+    assert longest_delay(NIGHTLY, NIGHTLY + seconds(300), seconds(100)) == seconds(100)
+
+
+def test_the_latest_slot_is_found_however_long_ago_it_was() -> None:
+    at = datetime(2104, 2, 28, tzinfo=UTC)
+    assert slot_by(*read("0 0 29 2 *", "UTC"), at) == datetime(2096, 2, 29, tzinfo=UTC)
+    assert slot_by(*read("0 0 28 2 *", "UTC"), at) == at
+
+
+def test_a_timer_of_an_invalid_pair_is_taken_for_its_slot() -> None:
+    assert slot_of_timer("nonsense", "UTC", NIGHTLY) == NIGHTLY
+    assert slot_of_timer("0 2 * * *", "Mars/Olympus", NIGHTLY + seconds(7)) == NIGHTLY + seconds(7)
+
+
 def test_start_is_the_same_from_day_to_day() -> None:
     id_, slots = uuid4(), SlotCache(spread=seconds(300))
     delays = {
@@ -114,6 +142,7 @@ def test_a_timer_waits_from_its_slot_to_its_start(now: float, waits: bool) -> No
     timer = (id_, "0 2 * * *", "UTC", due_at)
     assert slots.is_waiting(*timer, NIGHTLY + seconds(now)) is waits
     assert not SlotCache().is_waiting(*timer, NIGHTLY + seconds(now)), "nothing is spread"
+    assert not slots.is_waiting(*timer, due_at), "it has come"
 
 
 def test_without_a_spread_every_start_is_its_slot() -> None:
