@@ -50,7 +50,7 @@ class BenchInstall(Struct, frozen=True):
 
 
 async def installs(connection: asyncpg.Connection, prefix: str, count: int) -> list[BenchInstall]:
-    """Make that many installs of one extension, without schedules."""
+    """Create that many installs of one extension, without schedules."""
     rows = await connection.fetch(REGISTRY, prefix, count)
     return [BenchInstall(row["id"], row["tenant_id"]) for row in rows]
 

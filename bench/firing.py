@@ -104,7 +104,7 @@ def runner(bus: Nats, *slow: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def said_by(module: str, *arguments: object) -> str:
-    """Return what a program of this folder prints last."""
+    """Return the last line that a program of this folder prints."""
     command = [sys.executable, "-m", module, *map(str, arguments)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return done.stdout.strip().rpartition("\n")[2]

@@ -17,11 +17,11 @@ class EventClock:
         self._numbers = count()
 
     def at(self, time: float, action: Action) -> None:
-        """Have something happen at a time."""
+        """Schedule an action for a time."""
         heapq.heappush(self._events, (time, next(self._numbers), action))
 
     def run(self) -> None:
-        """Let everything happen."""
+        """Run all actions in the order of their times."""
         while self._events:
             self.now, _, action = heapq.heappop(self._events)
             action()
@@ -70,7 +70,7 @@ class Cores:
 
 
 class Thread:
-    """A process' event loop: one thing after the other, on one core."""
+    """A process' event loop: one task after the other, on one core."""
 
     def __init__(self, cores: Cores) -> None:
         self._cores = cores

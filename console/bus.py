@@ -13,9 +13,9 @@ from contracts.admin import ADMIN_OPS
 from contracts.errors import Code, Outcome, ServiceError
 
 FRESH_S = 1.0
-"""For so long an answer is given to everyone who asks the same."""
+"""How long an answer is given to everyone who asks the same."""
 AWAY_S = 2.0
-"""For so long after a read without an answer nobody else waits for one."""
+"""How long after an unanswered read nobody else waits for an answer."""
 MAX_KNOWN = 256
 """Answers kept for when the bus is away."""
 

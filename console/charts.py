@@ -38,7 +38,7 @@ class BarChart(Struct, frozen=True, kw_only=True):
 
 
 def minutes(since: datetime, count: int) -> list[datetime]:
-    """Return so many whole minutes, beginning with that of ``since``."""
+    """Return consecutive whole minutes, beginning with that of ``since``."""
     first = since.replace(second=0, microsecond=0)
     return [first + timedelta(minutes=index) for index in range(count)]
 

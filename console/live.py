@@ -20,7 +20,7 @@ log = getLogger(__name__)
 MAX_EVENTS = 500
 MAX_WATCHERS = 1_000
 TICK_S = 10.0
-"""Without events, pages are told to look again after this: time passes too."""
+"""After how long without events pages are told to look again: time passes too."""
 COALESCE_S = 1.0
 
 
@@ -44,7 +44,7 @@ class LiveFeed:
         self.connected = True
 
     def receive(self, body: bytes) -> None:
-        """Take an event from the bus; what is none is ignored."""
+        """Take an event from the bus; anything else is ignored."""
         try:
             event = msgspec.json.decode(body, type=Event)
         except msgspec.MsgspecError:

@@ -26,7 +26,7 @@ class Responders:
         self._seen: dict[str, ResponderInfo] = {}
 
     def receive(self, body: bytes) -> None:
-        """Take the answer to a ping; what is none is ignored."""
+        """Take the reply to a ping; anything else is ignored."""
         state = read_ping(body)
         if state is not None:
             self._seen[state.id] = ResponderInfo(state, self._clock())

@@ -16,7 +16,7 @@ from console.people import Person
 
 SESSION_LIFETIME_S = 8 * 3600
 MAX_SESSIONS = 10_000
-"""Beyond these, the oldest ends."""
+"""The most sessions; beyond that the oldest ends."""
 
 
 class ConsoleSession(Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ import msgspec
 
 FORMATS = ("csv", "json")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""A spreadsheet would compute what begins so."""
+"""A spreadsheet would compute a cell that begins with one of these."""
 
 TableColumns = Mapping[str, Callable[[Any], object]]
 """The value of a row by the name of its column."""

@@ -23,7 +23,7 @@ class TooManyValues(ValueError):
     """More values than ``MAX_VALUES``."""
 
 
-def _plain_value(depth: int) -> Any:  # noqa: ANN401 -- a type made here, for the decoder alone
+def _plain_value(depth: int) -> Any:  # noqa: ANN401 - a type made here, for the decoder alone
     """Return the type of JSON values nested up to ``depth``; its size doubles with each level."""
     plain = None | bool | int | float | str
     if depth == 0:
@@ -93,7 +93,7 @@ def _scan(body: bytes) -> None:
             at += length
             if not in_map and length == 1:
                 run = _SHORT.match(body, at, min(end, at + left))
-                assert run is not None  # noqa: S101 -- it matches nothing, too
+                assert run is not None  # noqa: S101 - it matches nothing, too
                 skipped = run.end() - at
                 at, left, values = run.end(), left - skipped, values + skipped
         elif first in _TEXTS or first in _SIZED:

@@ -106,7 +106,7 @@ class Executor:
         """Unsubscribe, answer every request received, flush; cancel what outlasts the timeout."""
         if self._subscription is not None and not self._connection.is_closed:
             try:
-                await self._subscription.drain()  # type: ignore[no-untyped-call] # the library's
+                await self._subscription.drain()  # type: ignore[no-untyped-call]  # the library's
             except (nats.errors.Error, OSError) as error:
                 log.warning("failed to drain the execute subscription: %r", error)
         if self._tasks:

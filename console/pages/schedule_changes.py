@@ -100,7 +100,7 @@ async def save(visit: Visit) -> web.Response:
 def read_change(
     schedule: AdminScheduleInfo, values: Mapping[str, str], *, with_payload: bool
 ) -> UpdateScheduleInput:
-    """Return what differs from the schedule. Raises ValueError for a payload that is no JSON."""
+    """Return what differs from the schedule. Raises ValueError for a payload that is not JSON."""
     endpoint = f"{schedule.endpoint_method} {schedule.endpoint_path}"
     return UpdateScheduleInput(
         install_id=schedule.install_id,

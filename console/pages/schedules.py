@@ -1,4 +1,4 @@
-"""Schedules: which are there, which are ill?"""
+"""Schedules: which are there, and which need attention?"""
 
 import time
 from typing import Literal
@@ -24,7 +24,7 @@ from contracts.schedules import UpdateOutput
 LIMIT = 50
 MARKS = 20
 SEARCH_BUDGET_S = 0.1
-"""No further search begins after this; the next page goes on behind the last one."""
+"""No further search begins after this; the next page continues after the last one."""
 SORTS: tuple[Literal["next", "last"], ...] = ("next", "last")
 MAX_CHOSEN = 200
 COLUMNS = tables.attributes(

@@ -26,7 +26,7 @@ class CaseResult(Struct, frozen=True, omit_defaults=True):
 async def run_cases(
     side: str, cases: Mapping[str, Case[Peer]], peer: Peer
 ) -> AsyncIterator[CaseResult]:
-    """Run the cases one after another, a failure of one being no end of the others."""
+    """Run the cases one after another; a failed case does not stop the others."""
     for name, case in cases.items():
         try:
             await case(peer)

@@ -1,4 +1,4 @@
-"""Signed contexts that must be accepted, and such that must be refused, each with the reason."""
+"""Signed contexts that must be accepted, and others that must be refused, each with the reason."""
 
 import json
 from collections.abc import Callable, Iterator

@@ -165,7 +165,7 @@ class FakeHost:
         runs = []
         while (schedule := self._next_due(until)) is not None:
             slot = schedule.due_at
-            assert slot is not None  # noqa: S101 -- it is due
+            assert slot is not None  # noqa: S101 - it is due
             self.now = slot
             following = replace(schedule, due_at=schedule.due_after(slot))
             self._scheduler.schedules[schedule.id] = following

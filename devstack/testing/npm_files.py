@@ -117,7 +117,7 @@ def _until() -> int:
 
 def _periods(name: str) -> str:
     zone = zones.load(name)
-    assert zone is not None, name  # noqa: S101 -- it is one of the package's names
+    assert zone is not None, name  # noqa: S101 - it is one of the package's names
     periods: list[tuple[int, int]] = []
     minute = 0
     while minute < _until():

@@ -87,7 +87,7 @@ class StoredSchedule(Struct, frozen=True, kw_only=True):
     def due_after(self, now: datetime) -> datetime:
         """Return the first slot after an instant."""
         zone = load(self.timezone)
-        assert zone is not None  # noqa: S101 -- the name was checked as a field
+        assert zone is not None  # noqa: S101 - the name was checked as a field
         return next_slot(self.cron, zone, now)
 
 

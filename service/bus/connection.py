@@ -181,7 +181,7 @@ class Bus:
         A server that does not answer is not waited for: nothing comes from it any more.
         """
         drains = asyncio.gather(
-            *(subscription.drain() for subscription in subscriptions),  # type: ignore[no-untyped-call] # the library's
+            *(subscription.drain() for subscription in subscriptions),  # type: ignore[no-untyped-call]  # the library's
             return_exceptions=True,
         )
         try:

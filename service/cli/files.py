@@ -45,7 +45,7 @@ def parse_json(document: bytes | str, type_: Any, message: str) -> Any:  # noqa:
 
 def read_yaml(file: Path, type_: Any, description: str) -> Any:  # noqa: ANN401 - likewise
     """Decode a YAML 1.2 file, which JSON is too, as ``type_``. Raises CommandError."""
-    # Takes a while to import, and only one command reads it.
+    # It takes a while to import, and only one command needs it.
     from ruamel.yaml import YAML  # noqa: PLC0415 - see above
     from ruamel.yaml.error import YAMLError  # noqa: PLC0415 - likewise
 

@@ -45,7 +45,7 @@ class Call(Struct, frozen=True):
     @property
     def install_id(self) -> UUID:
         """Return the install of a host operation; verification made sure that there is one."""
-        assert self.claims.install_id is not None  # noqa: S101 -- verified with the audience
+        assert self.claims.install_id is not None  # noqa: S101 - verified with the audience
         return self.claims.install_id
 
 

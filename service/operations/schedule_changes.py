@@ -62,9 +62,9 @@ def new_row(
     checked: CheckedCreate, endpoint_id: UUID | None, now: datetime, spread: timedelta
 ) -> NewSchedule:
     """Make the row of a new schedule from an input without errors, due at its next start."""
-    assert checked.cron is not None  # noqa: S101 -- the input has no errors
+    assert checked.cron is not None  # noqa: S101 - the input has no errors
     id_, zone = uuid4(), load(checked.timezone)
-    assert zone is not None  # noqa: S101 -- the name was checked as a field
+    assert zone is not None  # noqa: S101 - the name was checked as a field
     return NewSchedule(
         id=id_,
         endpoint_id=endpoint_id,

@@ -128,7 +128,7 @@ class RequestBatcher:
             async with self._connect() as connection:
                 calls = [self._call(connection, batch[index]) for index in waiting]
                 outcomes = await run_batch(calls)
-        except Exception as error:  # noqa: BLE001 -- it is raised to the callers, who wait for it
+        except Exception as error:  # noqa: BLE001 - it is raised to the callers, who wait for it
             # With the database away all end at once: they must not queue up for it one by one.
             failed = len(waiting) == 1 or is_unavailable(error)
             if not failed:

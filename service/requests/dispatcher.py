@@ -111,7 +111,7 @@ class Dispatcher(Struct, frozen=True, kw_only=True):
                 answer, failed = result.outcome, False
                 if operation.mutates and _code(answer) is None:
                     self.on_committed()
-        except Exception as error:  # noqa: BLE001 -- the edge: whatever happened, there is an answer
+        except Exception as error:  # noqa: BLE001 - the edge: whatever happened, there is an answer
             failed, reason = True, error.reason if isinstance(error, ContextRefused) else None
             answer = self._explain(error, request, claims)
         duration_s = time.perf_counter() - began
@@ -263,7 +263,7 @@ def _reply(answer: Answer, request: Request, request_id: str, *, failed: bool) -
     chosen = _reply_encoding(request.headers)
     error = None
     if failed:
-        assert isinstance(answer, ErrorBody)  # noqa: S101 -- only _explain answers failures
+        assert isinstance(answer, ErrorBody)  # noqa: S101 - only _explain answers failures
         error = (NUMBERS[answer.code], answer.error)
     headers = {CONTENT_TYPE_HEADER: chosen.value, REQUEST_ID_HEADER: request_id}
     return Reply(headers, encoding.encode(answer, chosen), error)

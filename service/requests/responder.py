@@ -213,7 +213,7 @@ class Responder:
                 await self._turn_away(arrival, STOPPING)
                 raise
             reply = self._fault(arrival.request, "handler was cancelled from within", error)
-        except Exception as error:  # noqa: BLE001 -- logged by _fault
+        except Exception as error:  # noqa: BLE001 - logged by _fault
             reply = self._fault(arrival.request, "fault in the handler", error)
         reply = self._fitting(arrival, reply)
         arrival.endpoint.statistics.count(time.perf_counter_ns() - began, reply.error)
@@ -222,7 +222,7 @@ class Responder:
     def _screened(self, request: Request) -> Reply | None:
         try:
             return self._screen(request)
-        except Exception as error:  # noqa: BLE001 -- logged by _fault
+        except Exception as error:  # noqa: BLE001 - logged by _fault
             return self._fault(request, "fault at the door", error)
 
     def _fault(self, request: Request, what: str, error: BaseException) -> Reply:

@@ -66,7 +66,7 @@ def _position(name: str, order: list[str]) -> int:
 @cache
 def _described(shape: type[Struct]) -> inspect.StructType:
     described = inspect.type_info(shape)
-    assert isinstance(described, inspect.StructType)  # noqa: S101 -- inputs are Structs
+    assert isinstance(described, inspect.StructType)  # noqa: S101 - inputs are Structs
     return described
 
 
@@ -103,7 +103,7 @@ def _takes_none(kind: inspect.Type) -> bool:
     return any(isinstance(member, inspect.NoneType) for member in members)
 
 
-def _read(value: Any, kind: inspect.Type, path: str, errors: Errors) -> Any:  # noqa: ANN401 -- raw
+def _read(value: Any, kind: inspect.Type, path: str, errors: Errors) -> Any:  # noqa: ANN401 - raw
     if isinstance(kind, inspect.Metadata):
         return _read(value, kind.type, path, errors)
     if isinstance(kind, inspect.UnionType):
@@ -123,7 +123,7 @@ def _read(value: Any, kind: inspect.Type, path: str, errors: Errors) -> Any:  # 
     return validate(value, kind, path, errors)
 
 
-def _read_union(value: Any, kind: inspect.UnionType, path: str, errors: Errors) -> Any:  # noqa: ANN401 -- raw
+def _read_union(value: Any, kind: inspect.UnionType, path: str, errors: Errors) -> Any:  # noqa: ANN401 - raw
     choices = [choice for choice in kind.types if not isinstance(choice, inspect.NoneType)]
     for choice in choices:
         attempt: Errors = {}
@@ -140,7 +140,7 @@ def _names(kinds: Iterable[inspect.Type]) -> list[str]:
     return [_KINDS[type(kind)][0] for kind in kinds]
 
 
-def _text(value: str, kind: Any, path: str, errors: Errors) -> str:  # noqa: ANN401 -- by kind
+def _text(value: str, kind: Any, path: str, errors: Errors) -> str:  # noqa: ANN401 - by kind
     too_short = kind.min_length is not None and len(value.strip()) < kind.min_length
     too_long = kind.max_length is not None and len(value) > kind.max_length
     unlike = kind.pattern is not None and not re.fullmatch(kind.pattern, value)
@@ -149,14 +149,14 @@ def _text(value: str, kind: Any, path: str, errors: Errors) -> str:  # noqa: ANN
     return value
 
 
-def _number(value: int, kind: Any, path: str, errors: Errors) -> int:  # noqa: ANN401 -- by kind
+def _number(value: int, kind: Any, path: str, errors: Errors) -> int:  # noqa: ANN401 - by kind
     low, high = kind.ge, kind.le
     if (low is not None and value < low) or (high is not None and value > high):
         errors[path] = f"Must be between {low} and {high}"
     return value
 
 
-def _items(value: list[Any], kind: Any, path: str, errors: Errors) -> list[Any]:  # noqa: ANN401 -- by kind
+def _items(value: list[Any], kind: Any, path: str, errors: Errors) -> list[Any]:  # noqa: ANN401 - by kind
     if kind.max_length is not None and len(value) > kind.max_length:
         errors[path] = too_many(kind.max_length)
         return value
@@ -168,11 +168,11 @@ def _items(value: list[Any], kind: Any, path: str, errors: Errors) -> list[Any]:
     return items
 
 
-def _object(value: dict[Any, Any], kind: Any, path: str, errors: Errors) -> Any:  # noqa: ANN401 -- by kind
+def _object(value: dict[Any, Any], kind: Any, path: str, errors: Errors) -> Any:  # noqa: ANN401 - by kind
     return _read_members(value, kind, path, errors)
 
 
-def _unchanged(value: Any, kind: Any, path: str, errors: Errors) -> Any:  # noqa: ANN401, ARG001 -- one signature for all
+def _unchanged(value: Any, kind: Any, path: str, errors: Errors) -> Any:  # noqa: ANN401, ARG001 - one signature for all
     return value
 
 

@@ -12,7 +12,7 @@ MAX_PAGE_CHARACTERS = 400_000
 """The most text in one page: a reply must stay well below the message size of the bus."""
 
 
-def write(*key: Any) -> str:  # noqa: ANN401 -- the columns that rows are ordered by
+def write(*key: Any) -> str:  # noqa: ANN401 - the columns that rows are ordered by
     """Write the key of a page's last row."""
     return base64url.encode(msgspec.json.encode(key)).decode()
 

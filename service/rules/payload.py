@@ -93,7 +93,7 @@ def _has_plain_members(container: Container) -> bool:
     return True
 
 
-def _is_carried(member: Any) -> bool:  # noqa: ANN401 -- an integer, by its place in the table
+def _is_carried(member: Any) -> bool:  # noqa: ANN401 - an integer, by its place in the table
     return bool(SMALLEST_INTEGER <= member <= LARGEST_INTEGER)
 
 

@@ -22,7 +22,7 @@ SHOWN_PARAMETERS = {
 """Parameters of a database URL that hold no secret; the values of all others are masked."""
 
 _USER = r"(?:[^\s\x00-\x1f\x7f/@:?#%\[\],]|%[0-9A-Fa-f]{2})*"
-_PASSWORD = r"(?:[^\s\x00-\x1f\x7f/@?#%\[\]]|%[0-9A-Fa-f]{2})*"  # noqa: S105 -- a pattern
+_PASSWORD = r"(?:[^\s\x00-\x1f\x7f/@?#%\[\]]|%[0-9A-Fa-f]{2})*"  # noqa: S105 - a pattern
 _LOGIN = rf"(?:(?P<user>{_USER})(?P<colon>:(?P<password>{_PASSWORD}))?@)?"
 _NAME = r"(?:\[[0-9A-Fa-f:.]+(?:%25\w+)?\]|[A-Za-z0-9._~-]+)"
 _HOST = rf"{_NAME}(?P<port>:\d{{1,5}})?"

@@ -84,6 +84,6 @@ async def run_checks(checks: Mapping[str, HealthCheck]) -> dict[str, str]:
     for name, check in checks.items():
         try:
             await check()
-        except Exception as error:  # noqa: BLE001 -- whatever it is, it means not ready
+        except Exception as error:  # noqa: BLE001 - whatever it is, it means not ready
             faults[name] = str(error) or type(error).__name__
     return faults

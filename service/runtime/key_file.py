@@ -43,7 +43,7 @@ class KeyRing:
                 log.info("key set read again: %d keys", len(self._keys.keys))
         except (KeysUnusableError, OSError) as error:
             # The message is complete: a traceback would only repeat where files are read.
-            log.error("new key set not usable, keeping the last one: %s", error)  # noqa: TRY400 -- see above
+            log.error("new key set not usable, keeping the last one: %s", error)  # noqa: TRY400 - see above
 
     def _read(self) -> tuple[tuple[int, int, int], KeySet]:
         try:

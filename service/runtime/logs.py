@@ -35,7 +35,7 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def _exception(formatter: logging.Formatter, record: logging.LogRecord) -> str:
-    assert record.exc_info  # noqa: S101 -- the callers checked
+    assert record.exc_info  # noqa: S101 - the callers checked
     return _DETAIL.sub("\nDETAIL:  (left out)", formatter.formatException(record.exc_info))
 
 
@@ -101,7 +101,7 @@ def _name_error(record: logging.LogRecord) -> bool:
     return True
 
 
-def log_info(log: logging.Logger, message: str, **values: Any) -> None:  # noqa: ANN401 -- as below
+def log_info(log: logging.Logger, message: str, **values: Any) -> None:  # noqa: ANN401 - as below
     """Log a line of level INFO with these fields; None values are left out.
 
     Without determining its caller, which no line shows and which is a third of a line's cost.
@@ -112,6 +112,6 @@ def log_info(log: logging.Logger, message: str, **values: Any) -> None:  # noqa:
         log.handle(record)
 
 
-def fields(**values: Any) -> dict[str, dict[str, Any]]:  # noqa: ANN401 -- any printable value
+def fields(**values: Any) -> dict[str, dict[str, Any]]:  # noqa: ANN401 - any printable value
     """Return the ``extra`` argument that carries the given fields; None values are left out."""
     return {"fields": {name: value for name, value in values.items() if value is not None}}

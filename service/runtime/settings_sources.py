@@ -12,7 +12,7 @@ PREFIX = "EXT_SCHEDULER_"
 FILE_VARIABLE = f"{PREFIX}CONFIG"
 FILE_ENCODING = "utf-8-sig"
 """UTF-8; some editors begin a file with a byte order mark."""
-_SECRET_SUFFIX = "_FILE"  # noqa: S105 -- the end of a name
+_SECRET_SUFFIX = "_FILE"  # noqa: S105 - the end of a name
 _FOREIGN = re.compile(
     r"EXT_SCHEDULER_(?:"
     # Kubernetes gives every container the addresses of the Services in its namespace.

@@ -1,7 +1,7 @@
 """The account of schedules: each slot of a window, and what is on record of it.
 
-Independent of the planner: slots are walked from the expressions, in force then by the audit, and
-compared with run records. Schedules go by in pages, and the slots of an expression are computed
+Independent of the planner: slots are computed from the expressions that were in force by the audit,
+and compared with run records. Schedules go by in pages, and the slots of an expression are computed
 once, so that a window of all schedules takes neither memory nor time for each slot.
 """
 
@@ -118,7 +118,7 @@ async def deleted_schedules(
     after: tuple[datetime, UUID],
     limit: int,
 ) -> AccountedPage:
-    """Account for schedules that were deleted since the window began, by the time of that."""
+    """Account for schedules that were deleted since the window began, by deletion time."""
     found = await account_records.deleted(connection, tenant_id, after, limit)
     if not found:
         return AccountedPage([], None)

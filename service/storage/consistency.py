@@ -231,7 +231,7 @@ async def timers_without_schedule(
 
 
 async def remove_timers(connection: Connection, refs: Sequence[ScheduleRef]) -> int:
-    """Remove those of these timers whose schedule is still missing or disabled; return the number.
+    """Remove these timers where the schedule is still missing or disabled; return the number.
 
     Timers that another session has locked stay. Call it in a transaction: whatever enables a
     schedule writes its timer too, so the schedule's state is final while its timer is locked.

@@ -90,7 +90,7 @@ class ClaimBatch(Struct, kw_only=True):
 
 
 class DirectClaims:
-    """Claims for one worker: its executor carries out what its consumer holds the jobs of."""
+    """Claims for one worker: its executor runs the jobs that its consumer holds."""
 
     def __init__(
         self, consumer: JobConsumer, executor: RunExecutor, settings: FiringSettings
@@ -105,7 +105,7 @@ class DirectClaims:
         return min(self._consumer.room, self._executor.room)
 
     async def wait_for_room(self, wanted: int) -> None:
-        """Wait a little for room: what is planned without any is more work."""
+        """Wait a little for room: planning without room costs more."""
         for _ in range(ROOM_LOOKS):
             if self.room >= wanted:
                 return

@@ -24,7 +24,7 @@ METADATA_KEY = "slot_audit"
 LOCK_KEY = 0x657874_534C4F54
 HOUR = timedelta(hours=1)
 MIN_WINDOW, MAX_WINDOW = timedelta(minutes=55), timedelta(days=1)
-"""What is accounted for at once. After a longer outage, what lies before is left to people."""
+"""How much is accounted for at once. After a longer outage, what lies before is left to people."""
 PAGE_SCHEDULES = 2_000
 MAX_LOGGED = 20
 

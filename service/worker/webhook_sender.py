@@ -106,7 +106,7 @@ class WebhookSender:
     def _outcomes(
         self, taken: Sequence[Delivery], errors: Sequence[str | None], now: datetime
     ) -> tuple[list[Delivery], list[tuple[Delivery, datetime]]]:
-        """Return the deliveries that are over, and those to try again, with the time of that."""
+        """Return the finished deliveries, and those to try again with the time to do so."""
         done: list[Delivery] = []
         failed: list[tuple[Delivery, datetime]] = []
         for delivery, error in zip(taken, errors, strict=True):

@@ -90,7 +90,7 @@ class FaultInjection:
         self._note(f"primary {what}, standby promoted", began)
 
     async def upgrade(self, duration_s: float) -> None:
-        """Replace an earlier release; both work side by side for so many seconds."""
+        """Replace an earlier release; both work side by side for that many seconds."""
         self.faults += await upgrade(self._environment, duration_s)
 
     async def inject(self, until: float, gap_s: float, least: int = 0) -> None:

@@ -119,7 +119,7 @@ async def half_open(environment: DrillEnvironment, _: random.Random) -> bool:
 
 
 async def step_clock(environment: DrillEnvironment, chance: random.Random) -> bool:
-    """Set the clock of the server's host before the right time or after it, and right again."""
+    """Set the clock of the server's host ahead or behind for a while, then right again."""
     clock = environment.database.clock
     if clock is None:
         return False

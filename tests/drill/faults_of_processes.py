@@ -62,7 +62,7 @@ async def freeze_worker(environment: DrillEnvironment, chance: random.Random) ->
 
 
 async def step_clock(environment: DrillEnvironment, chance: random.Random) -> bool:
-    """Set a worker's host ten minutes before the right time or after it, and right again."""
+    """Set the clock of a worker's host ten minutes ahead or behind, then right again."""
     if not environment.clocks:
         return False
     clock = chance.choice(environment.clocks)

@@ -34,7 +34,7 @@ class HostClock:
         self.step(0)
 
     def step(self, seconds: int) -> None:
-        """Set it so many seconds before what is right, or after it (negative)."""
+        """Set the clock some seconds ahead of the right time, or behind it (negative)."""
         new = self._path.with_suffix(".new")
         new.write_text(f"{seconds:+d}\n")
         new.rename(self._path)

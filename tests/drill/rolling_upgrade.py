@@ -16,7 +16,7 @@ from tests.drill.supervisor import SupervisedProcess
 async def upgrade(environment: DrillEnvironment, duration_s: float) -> list[Fault]:
     """Migrate, then replace a half of the processes at once and the others at the end.
 
-    In between, for so many seconds, both releases work on the database that the present one
+    In between, for that many seconds, both releases work on the database that the present one
     migrated. Returns what happened, in the form of faults.
     """
     began = time.time()

@@ -18,7 +18,7 @@ from devstack.embedded.servers import Account
 HOLD = (
     'mount -t tmpfs -o size="$1",mode=755 tmpfs "$2" && mkdir "$2/data" && echo ready && exec cat'
 )
-"""It holds the mount as long as its input is open: until the drill ends, in whatever way."""
+"""It holds the mount as long as its input is open: until the drill ends in any way."""
 NAMESPACES = ("unshare", "--user", "--map-current-user", "--keep-caps", "--mount")
 FILL = "dd if=/dev/zero of={path} bs=1M 2>/dev/null; dd if=/dev/zero bs=4k >> {path} 2>/dev/null"
 

@@ -143,7 +143,7 @@ async def of_tenant(pool: asyncpg.Pool, tenant_id: str) -> list[Any]:
 
 
 def test_the_matrix_has_every_operation() -> None:
-    other = Side(Admin(None), "i", "s", "e", "v", {}, "r")  # type: ignore[arg-type] # nothing is sent
+    other = Side(Admin(None), "i", "s", "e", "v", {}, "r")  # type: ignore[arg-type]  # nothing is sent
     assert set(bodies(other)) == set(ADMIN_OPS)
 
 

@@ -57,7 +57,7 @@ async def test_columns_without_a_zone_or_a_value_are_rendered(
     )
     installed = await install(pool)
     ids = (installed.install_id, installed.tenant_id)
-    await pool.execute(INSERT, *ids, None, None, datetime(2026, 1, 2, 3, 4, 5), None)  # noqa: DTZ001 -- the column has no zone
+    await pool.execute(INSERT, *ids, None, None, datetime(2026, 1, 2, 3, 4, 5), None)  # noqa: DTZ001 - the column has no zone
     schedule = await only(pool, installed)
     assert schedule.created_at == schedule.updated_at == "1970-01-01T00:00:00.000Z"
     assert schedule.last_run_at == "2026-01-02T03:04:05.000Z"

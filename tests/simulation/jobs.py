@@ -54,7 +54,7 @@ def results(
 def run_in_processes(
     jobs: int, seed: int, slots: int, size: WorldSize, planted: str | None
 ) -> dict[str, Any]:
-    """Run worlds in so many processes, whose seeds are ``SEEDS_OF_A_JOB`` apart; add them up.
+    """Run worlds in that many processes, whose seeds are ``SEEDS_OF_A_JOB`` apart; add them up.
 
     Raises FailedJobError, after all have ended, where any of them failed.
     """

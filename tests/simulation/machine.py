@@ -69,7 +69,7 @@ class Machine:
         self._zones_changed = False
 
     async def run(self) -> None:
-        """Make steps until so many slots were decided, then judge."""
+        """Make steps until enough slots were decided, then judge."""
         world = self.world
         await self.population.install()
         for _ in range(self.random.choice((1, 2, 2))):

@@ -114,7 +114,7 @@ class Expectation(Struct):
         self.walked = now
 
     def miss(self, count: int) -> None:
-        """Expect so many slots to be counted as missed."""
+        """Expect that many slots to be counted as missed."""
         self.missed += count
         self.least += count
         self.carried += count

@@ -80,7 +80,7 @@ class Running:
         return self._output.read_text()
 
     async def await_text(self, text: str, within_s: float, times: int = 1) -> None:
-        """Wait until it has printed a text so many times."""
+        """Wait until it has printed a text that many times."""
 
         def printed() -> bool:
             if self._process.poll() is not None:

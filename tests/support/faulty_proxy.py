@@ -158,7 +158,7 @@ class _Connection:
 
 
 async def _received(reader: asyncio.StreamReader) -> bytes:
-    """Return the next block; nothing where the connection has ended, in whatever way."""
+    """Return the next block; nothing once the connection has ended in any way."""
     try:
         return await reader.read(BLOCK_BYTES)
     except OSError:

@@ -114,7 +114,7 @@ def keys_of(variable: str) -> Callable[[str], list[str]]:
             targets = [node.target] if isinstance(node, ast.AnnAssign) else targets
             if any(isinstance(target, ast.Name) and target.id == variable for target in targets):
                 [table] = [each for each in ast.walk(node) if isinstance(each, ast.Dict)][:1]
-                return [key.value for key in table.keys if is_text(key)]  # type: ignore[union-attr] # is_text knows
+                return [key.value for key in table.keys if is_text(key)]  # type: ignore[union-attr]  # is_text knows
         return []
 
     return keys

@@ -13,7 +13,7 @@ def import_nats(urls: str) -> None:
     if any(scheme in urls for scheme in WEBSOCKET_SCHEMES) or "aiohttp" in sys.modules:
         return
     # What Python itself writes there for a module that must not be imported.
-    sys.modules["aiohttp"] = None  # type: ignore[assignment] # see above
+    sys.modules["aiohttp"] = None  # type: ignore[assignment]  # see above
     try:
         import nats.aio.client  # noqa: F401, PLC0415 - what this is for
     finally:

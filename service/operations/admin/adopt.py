@@ -52,7 +52,7 @@ class AdoptionResult(Struct, frozen=True):
 
 
 async def adopt(context: AdminContext, request: contract.AdoptInput) -> AppliedAdminChange | Answer:
-    """Drive every schedule in scope from now on, and remove it from pg-boss."""
+    """Take over every schedule in scope, and remove it from pg-boss."""
     connection, schema = context.call.connection, request.pg_boss_schema
     tenant_id = resolve_tenant(context.call, request.tenant_id)
     install_id = None if request.install_id is None else UUID(request.install_id)

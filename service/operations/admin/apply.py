@@ -89,7 +89,7 @@ async def apply_schedules(
             work.refuse(place, field_refusal({"name": NOT_INSTALLED}))
         elif not work.stopped:
             install = await installs.lock(context.call.connection, request.tenant_id, found[key])
-            assert install is not None  # noqa: S101 -- its row is locked
+            assert install is not None  # noqa: S101 - its row is locked
             await _apply_install(InstallTarget(work, install, declared, place), prune=request.prune)
     if work.errors:
         return field_refusal(work.errors, _code(work))
@@ -182,8 +182,8 @@ def _declared_texts(
     checked: CheckedCreate, stored: Schedule | None, change: ChangeContext
 ) -> Texts:
     """Return the declared fields as texts; an endpoint that did not change is spelled as stored."""
-    assert checked.endpoint is not None  # noqa: S101 -- there are no errors
-    assert checked.cron is not None  # noqa: S101 -- likewise
+    assert checked.endpoint is not None  # noqa: S101 - there are no errors
+    assert checked.cron is not None  # noqa: S101 - likewise
     endpoint = f"{checked.endpoint.method or ''} {checked.endpoint.path}".strip()
     endpoint_id = change.endpoint(checked.endpoint, has_payload=checked.payload is not None)
     if stored is not None and endpoint_id is not None and endpoint_id == stored.endpoint_id:
@@ -210,7 +210,7 @@ def _note(
         target.work.refuse(place, outcome)
         return
     applied = schedules.applied_change(target.install, outcome)
-    assert isinstance(applied, AppliedAdminChange)  # noqa: S101 -- it is no refusal
+    assert isinstance(applied, AppliedAdminChange)  # noqa: S101 - it is no refusal
     target.work.applied.append(applied)
     target.work.changes.append(
         ScheduleChange(

@@ -197,7 +197,7 @@ def _run(row: RunStateRow | None) -> RunState | None:
 
 def _zone(owned: OwnedSchedule) -> ZoneInfo:
     zone = load(owned.schedule.timezone.strip()) or load("UTC")
-    assert zone is not None  # noqa: S101 -- UTC exists
+    assert zone is not None  # noqa: S101 - UTC exists
     return zone
 
 
@@ -247,7 +247,7 @@ def moment_errors(_: Call, values: Mapping[str, Any]) -> Mapping[str, str]:
     if text is None:
         return {}
     utc = load("UTC")
-    assert utc is not None  # noqa: S101 -- UTC exists
+    assert utc is not None  # noqa: S101 - UTC exists
     try:
         read_moment(text, utc, datetime.now(utc))
     except (ValueError, OverflowError):

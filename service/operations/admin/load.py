@@ -119,8 +119,8 @@ def _read(pair: CronPair) -> tuple[Cron, ZoneInfo] | None:
 
 def _met(checked: CheckedCreate, begins: datetime, counts: Sequence[int]) -> contract.MetLoad:
     zone = load_zone(checked.timezone)
-    assert checked.cron is not None  # noqa: S101 -- checked before
-    assert zone is not None  # noqa: S101 -- likewise
+    assert checked.cron is not None  # noqa: S101 - checked before
+    assert zone is not None  # noqa: S101 - likewise
     own = list(slot_minutes(checked.cron, zone, begins, WEEK_MINUTES))
     if not own:
         return contract.MetLoad(slots=0, median=0, most=0, most_at=None)

@@ -91,8 +91,8 @@ async def preview_cron(call: Call, request: admin_cron.PreviewCronInput) -> Answ
     checked = _checked_cron(call)
     start = read_instant(request.from_) or call.policy.clock(await clock.read(call.connection))
     zone = load(checked.timezone)
-    assert checked.cron is not None  # noqa: S101 -- checked before
-    assert zone is not None  # noqa: S101 -- likewise
+    assert checked.cron is not None  # noqa: S101 - checked before
+    assert zone is not None  # noqa: S101 - likewise
     slots: list[SlotPreview] = []
     try:
         # Slot by slot: a rare one, of a leap day or so, is decades of clock changes away.

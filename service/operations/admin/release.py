@@ -16,7 +16,7 @@ from service.storage.schedules import adoption
 async def release(
     context: AdminContext, request: contract.ReleaseInput
 ) -> AppliedAdminChange | Answer:
-    """Drive the schedules in scope no more, and leave them enabled, without a handle.
+    """Stop driving the schedules in scope, and leave them enabled, without a handle.
 
     The platform gives such rows a job of its own; nothing here takes them up until ``adopt`` does.
     """

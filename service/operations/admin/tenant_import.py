@@ -113,7 +113,7 @@ def _split_errors(checked: Mapping[str, str], work: Import) -> dict[str, str]:
     return errors
 
 
-def _document_errors(document: Any) -> dict[str, str]:  # noqa: ANN401 -- raw
+def _document_errors(document: Any) -> dict[str, str]:  # noqa: ANN401 - raw
     if document["format"] != FORMAT:
         return {"document.format": UNKNOWN_FORMAT}
     if sum(len(extension["schedules"]) for extension in document["extensions"]) > MAX_IMPORT_ROWS:
@@ -150,7 +150,7 @@ async def _target(
 ) -> Target:
     connection = work.context.call.connection
     install = await installs.lock(connection, tenant_id, install_id)
-    assert install is not None  # noqa: S101 -- its row is locked
+    assert install is not None  # noqa: S101 - its row is locked
     version = versions.Version(install.version_id, "", install.manifest)
     candidates: dict[str, list[tuple[UUID, str]]] = {}
     for row in await materialised_endpoints(connection, version):
@@ -158,7 +158,7 @@ async def _target(
     return Target(install, read_manifest(install.manifest), candidates, names)
 
 
-def _validate_row(work: Import, target: Target, place: tuple[int, int], row: Any) -> None:  # noqa: ANN401 -- raw
+def _validate_row(work: Import, target: Target, place: tuple[int, int], row: Any) -> None:  # noqa: ANN401 - raw
     if not isinstance(row, dict):
         return
     method, path = row.get("endpointMethod"), row.get("endpointPath")

@@ -56,7 +56,7 @@ class AuthorizedRequest(Struct, frozen=True):
 async def create(call: Call) -> OperationResult:
     """Create a schedule, due at its next slot from now."""
     (result,) = await create_batch([call])
-    assert result is not None  # noqa: S101 -- a single call always has a result
+    assert result is not None  # noqa: S101 - a single call always has a result
     return result
 
 
@@ -113,7 +113,7 @@ async def _decide(
             continue
         outcome = _decide_one(context, checked)
         if isinstance(outcome, AppliedChange):
-            assert outcome.new is not None  # noqa: S101 -- what is applied here is a new schedule
+            assert outcome.new is not None  # noqa: S101 - what is applied here is a new schedule
             created.append(CreatedSchedule(outcome.new, record_of(context, outcome)))
             outcome = outcome.answer
         outcomes[member.request.index] = outcome

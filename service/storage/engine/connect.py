@@ -183,7 +183,7 @@ def _hosts(url: str) -> list[Address]:
 
 
 def _is_hosts_own(error: BaseException) -> bool:
-    """Return whether another host may do better."""
+    """Return whether the error is this host's own, so that another host may do better."""
     return isinstance(
         error,
         OSError

@@ -1,7 +1,7 @@
 """The rights of the role that ``serve`` connects as: what its statements need, and no more.
 
-Tables belong to the role that migrates. What only their owner may do, and the service has to, are
-functions of the database that judge their arguments themselves.
+Tables belong to the role that migrates. What only their owner may do, but the service needs, is
+done by functions of the database that check their own arguments.
 """
 
 from collections.abc import Mapping, Sequence

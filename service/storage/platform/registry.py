@@ -124,7 +124,7 @@ async def register(
     )
     await connection.execute(LOCK_VERSION, registry_id, manifest.version)
     version = await _find_version(connection, manifest)
-    assert version is not None  # noqa: S101 -- inserted above unless it existed
+    assert version is not None  # noqa: S101 - inserted above unless it existed
     if not version_added:
         _check_manifest(version, manifest)
     bundle_added = version["content_hash"] is None
@@ -211,7 +211,7 @@ async def _install(
         )
     )
     install = await connection.fetchrow(FIND_INSTALL, tenant_id, registry_id)
-    assert install is not None  # noqa: S101 -- inserted above unless it existed
+    assert install is not None  # noqa: S101 - inserted above unless it existed
     granted = 0
     if grants and not new_install:
         granted = affected(await connection.execute(GRANT, tenant_id, install["id"], _json(grants)))

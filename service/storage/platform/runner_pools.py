@@ -43,5 +43,5 @@ async def assigned(connection: Connection, after: str, limit: int) -> list[str]:
 
 
 async def pools_of(connection: Connection, tenant_ids: Sequence[str]) -> dict[str, str]:
-    """Return the pools of those of these tenants that are assigned to one."""
+    """Return the pools of these tenants, without those that are assigned to none."""
     return {row[0]: row[1] for row in await connection.fetch(POOLS, tenant_ids)}

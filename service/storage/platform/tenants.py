@@ -111,6 +111,6 @@ async def load(connection: Connection, tenant_ids: Sequence[str]) -> list[Tenant
 
 
 async def pauses_of(connection: Connection, tenant_ids: Sequence[str]) -> dict[str, Pause]:
-    """Return the pauses of those of these tenants that are paused."""
+    """Return the pauses of these tenants, without those that are not paused."""
     rows = await connection.fetch(PAUSES, tenant_ids)
     return {row[0]: Pause(row[1], row[2], row[3]) for row in rows}

@@ -64,7 +64,7 @@ async def begin(
     """Wait for equal requests; return the time, and the result that one of them stored."""
     await lock_text(connection, f"{tenant_id}/{scope}/{jti}")
     row = await connection.fetchrow(BEGIN, tenant_id, scope, jti)
-    assert row is not None  # noqa: S101 -- the statement selects from one row
+    assert row is not None  # noqa: S101 - the statement selects from one row
     replay = None
     if row["op"] is not None:
         replay = Replay(row["op"], row["body_sha256"], row["result"])

@@ -9,9 +9,9 @@ from msgspec import Struct
 from service.storage.engine.connection import Connection
 
 MAX_PENDING = 10_000
-"""Beyond so many no further ones are handed over: a receiver that is away must not fill a disk."""
+"""The most deliveries that may wait: a receiver that is away must not fill a disk."""
 
-# Only while a worker with webhooks was up within a day: else nobody would ever take them.
+# Only if a worker with webhooks was up within a day: otherwise nobody would ever take them.
 HAND_OVER = """
 INSERT INTO ext_scheduler.webhook_deliveries
   (tenant_id, id, install_id, body, created_at, next_at)
@@ -30,7 +30,7 @@ VALUES ('webhooks_served_at', $1::timestamptz::text)
 ON CONFLICT (key) DO UPDATE SET value = excluded.value
 """
 
-# The lease is the time of the next attempt: whoever dies in between is followed by another.
+# The lease is the time of the next attempt: if this worker dies before, another one takes over.
 TAKE = """
 UPDATE ext_scheduler.webhook_deliveries d
 SET attempts = d.attempts + 1, next_at = $2::timestamptz
@@ -96,7 +96,7 @@ async def served(connection: Connection, now: datetime) -> None:
 async def take(
     connection: Connection, now: datetime, leased_until: datetime, limit: int
 ) -> list[Delivery]:
-    """Take due deliveries until then; another process takes other ones."""
+    """Take due deliveries, leased until then; no other process takes the same ones."""
     return [Delivery(*row) for row in await connection.fetch(TAKE, now, leased_until, limit)]
 
 

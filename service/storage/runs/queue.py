@@ -3,7 +3,7 @@
 Its tables and its trigger; the statements are our own. pgqueuer ends and repeats a job by its id
 alone: a worker that was frozen, lost its job to another and woke up would delete the row that the
 other is working on. So every write of a worker to a job is conditional on the job still being its
-own. And it logs each job that it enqueues, in a table with five indexes that nothing here reads.
+own. It also logs each job that it enqueues, in a table with five indexes that nothing here reads.
 """
 
 from collections.abc import Sequence

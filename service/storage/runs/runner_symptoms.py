@@ -25,5 +25,5 @@ class RunnerSymptoms(Struct, frozen=True):
 async def recent(connection: Connection, slow_ms: int) -> RunnerSymptoms:
     """Count the runs of the last hour; those of more than ``slow_ms`` are slow."""
     row = await connection.fetchrow(SYMPTOMS, slow_ms)
-    assert row is not None  # noqa: S101 -- an aggregate without groups has one row
+    assert row is not None  # noqa: S101 - an aggregate without groups has one row
     return RunnerSymptoms(*row)

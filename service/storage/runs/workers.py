@@ -33,7 +33,7 @@ class WorkerRow(Struct, frozen=True):
     capacity: int
 
     def is_up(self, now: datetime) -> bool:
-        """Return whether it was seen lately."""
+        """Return whether the worker was seen lately."""
         return now - self.seen_at <= UP_WITHIN
 
 

@@ -182,7 +182,7 @@ async def handles(
 async def owners(
     connection: Connection, tenant_id: str | None, schedule_ids: Sequence[UUID]
 ) -> dict[UUID, TenantKey]:
-    """Return (tenant, install) of those of these schedules that exist."""
+    """Return (tenant, install) of these schedules, without those that do not exist."""
     rows = await connection.fetch(OWNERS, schedule_ids, tenant_id)
     return {row["id"]: (row["tenant_id"], row["install_id"]) for row in rows}
 

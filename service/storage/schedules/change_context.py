@@ -194,7 +194,7 @@ def from_lookups(row: asyncpg.Record, schedule: Schedule | None = None) -> Chang
 async def load(connection: Connection, query: LookupQuery) -> ChangeLookup:
     """Look everything up in one statement; call it with the install's row locked."""
     row = await connection.fetchrow(LOAD, *query_values(query))
-    assert row is not None  # noqa: S101 -- the statement selects from one row
+    assert row is not None  # noqa: S101 - the statement selects from one row
     return from_lookups(row, from_columns(row))
 
 

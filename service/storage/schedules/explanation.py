@@ -131,7 +131,7 @@ class UsageRow(Struct, frozen=True):
 async def usage(connection: Connection, of: ScheduleRef) -> UsageRow:
     """Return what an install, and its tenant, have used of their limits."""
     row = await connection.fetchrow(USAGE, of.tenant_id, of.install_id)
-    assert row is not None  # noqa: S101 -- a row without a table
+    assert row is not None  # noqa: S101 - a row without a table
     return UsageRow(row["schedules"], row["changes"] or (), row["manual_runs"] or ())
 
 

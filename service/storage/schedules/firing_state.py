@@ -47,7 +47,7 @@ class ScheduleState(Struct, frozen=True):
 async def read(
     connection: Connection, keys: Sequence[tuple[str, UUID]]
 ) -> dict[tuple[str, UUID], ScheduleState]:
-    """Return the state of those of these schedules (tenant, id) that are enabled and of ours."""
+    """Return the state of these schedules (tenant, id), of enabled ones of this service only."""
     tenants = _distinct(tenant for tenant, _ in keys)
     rows = await connection.fetch(SCHEDULES, tenants, [schedule for _, schedule in keys])
     if not rows:

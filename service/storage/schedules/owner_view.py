@@ -40,7 +40,7 @@ COLUMNS = _COLUMNS.format(payload="s.payload_json::text")
 LARGE_PAYLOAD_BYTES = 2_000
 """Bytes, as stored. A payload of more lies outside its row, and a few of them are megabytes."""
 
-# No JSON text is empty, so that is free to say that there is too much of it.
+# No JSON text is empty, so an empty one can stand for a payload that is too large.
 SMALL_COLUMNS = _COLUMNS.format(
     payload=f"CASE WHEN pg_column_size(s.payload_json) > {LARGE_PAYLOAD_BYTES} THEN ''"
     " ELSE s.payload_json::text END"

@@ -77,7 +77,7 @@ async def remove(connection: Connection, schema: str, names: Sequence[str]) -> i
 async def remove_queues(
     connection: Connection, schema: str, names: Sequence[str], *, dry_run: bool = False
 ) -> list[str]:
-    """Remove those of these queues in which no job waits or runs, ``MAX_QUEUES`` at most.
+    """Remove these queues, except where a job waits or runs; ``MAX_QUEUES`` at most.
 
     Returns their names. One that gets a job in that moment stays.
     """

@@ -1,8 +1,8 @@
-"""Schedules searched by text, expression or hold: a bounded number of rows is looked at at a time.
+"""Schedules searched by text, expression or hold, a bounded number of rows at a time.
 
 No index finds a text within a name, and none is worth what it would cost each create. A request
 looks at ``SCANNED_ROWS`` schedules in the order of the pages, so that its cost has a bound; where
-they held less than a page, the next request goes on behind them.
+they fill less than a page, the next request continues after them.
 """
 
 from uuid import UUID
@@ -16,7 +16,7 @@ from service.storage.schedules.ownership import driven_by_other
 
 SCANNED_ROWS = 10_000
 MAX_MATCHING_ROWS = 10_000
-"""Endpoints and installs that a text may match; of more, the others' schedules are not found."""
+"""The most endpoints, and installs, that a text may match; schedules of others are not found."""
 
 _OF_ALL = "(s.tenant_id, s.id) > ($1::text, $2::uuid)"
 _OF_TENANT = "s.tenant_id = $1::text AND s.id > $2::uuid"
@@ -93,7 +93,7 @@ class TextSearch(Struct, frozen=True, kw_only=True):
 
 
 class FoundPage(Struct, frozen=True):
-    """A page of what was found, and behind which schedule the next begins, None for the last."""
+    """A page of what was found, and the schedule after which the next begins, None for the last."""
 
     schedules: list[OwnedSchedule]
     after: tuple[str, UUID] | None
