@@ -96,29 +96,11 @@ async def running_stack(
             )
             ports, passwords = Ports(home), nats_passwords(home)
             step("Starting PostgreSQL and NATS.")
-            postgres = stack.enter_context(
-                embedded_postgres(
-                    home / "postgres",
-                    durable=directory is not None,
-                    port=ports.take("postgres"),
-                )
-            )
-            nats = stack.enter_context(
-                embedded_nats(
-                    home / "nats",
-                    config=NATS_CONF,
-                    ports=(ports.take("nats"), ports.take("nats-monitoring")),
-                    environment={
-                        f"EXT_SCHEDULER_NATS_{user.upper()}_PASSWORD": password
-                        for user, password in passwords.items()
-                    },
-                )
+            postgres, nats = _start_servers(
+                stack, home, ports, passwords, durable=directory is not None
             )
         except (ServerFailed, DirectoryInUse) as failure:
             raise StackError(str(failure)) from None
-        ports.keep("postgres", postgres.server.port)
-        ports.keep("nats", nats.server.port)
-        ports.keep("nats-monitoring", nats.monitoring_port)
         detail(f"{postgres.server.host}:{postgres.server.port} and {nats.url}, in {home}")
         named = "the sample extension" if source == SAMPLE else str(source)
         purpose = "to run from its sources" if from_sources else "as a WebAssembly component"
@@ -141,13 +123,11 @@ async def running_stack(
         wanted = roles(home, settings, passwords, ports, compile_timeout_s=compile_timeout_s)
         left_out = [program for program in wanted if program.name in without]
         step(starting_text(left_out))
-        programs = []
-        for program in wanted:
-            if program in left_out:
-                continue
-            started = await stack.enter_async_context(running(program, home / program.name))
-            detail(f"{program.name:<12} ready, process {started.pid}")
-            programs.append(started)
+        programs = [
+            await _start_program(stack, program, home)
+            for program in wanted
+            if program not in left_out
+        ]
         yield DevStack(
             home=home,
             postgres=postgres,
@@ -163,6 +143,40 @@ async def running_stack(
         )
         removed = ", and removed" if directory is None else f"; {directory} keeps its state"
         step(f"Everything was stopped, in reverse order{removed}.")
+
+
+def _start_servers(
+    stack: AsyncExitStack, home: Path, ports: Ports, passwords: Mapping[str, str], *, durable: bool
+) -> tuple[Postgres, Nats]:
+    """Start PostgreSQL and NATS until the stack closes, and keep their ports.
+
+    Raises ServerFailed.
+    """
+    postgres = stack.enter_context(
+        embedded_postgres(home / "postgres", durable=durable, port=ports.take("postgres"))
+    )
+    nats = stack.enter_context(
+        embedded_nats(
+            home / "nats",
+            config=NATS_CONF,
+            ports=(ports.take("nats"), ports.take("nats-monitoring")),
+            environment={
+                f"EXT_SCHEDULER_NATS_{user.upper()}_PASSWORD": password
+                for user, password in passwords.items()
+            },
+        )
+    )
+    ports.keep("postgres", postgres.server.port)
+    ports.keep("nats", nats.server.port)
+    ports.keep("nats-monitoring", nats.monitoring_port)
+    return postgres, nats
+
+
+async def _start_program(stack: AsyncExitStack, program: Program, home: Path) -> RunningProgram:
+    """Start a program until the stack closes, and print that it is ready. Raises StackError."""
+    started = await stack.enter_async_context(running(program, home / program.name))
+    detail(f"{program.name:<12} ready, process {started.pid}")
+    return started
 
 
 def starting_text(left_out: Collection[Program]) -> str:
