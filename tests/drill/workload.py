@@ -31,7 +31,7 @@ CHANGED_EVERY_S = 150.0
 OFTEN_S = 40.0
 """Likewise, where changes are to come between the planning of a run and its call."""
 SEEDERS = 24
-Answer = CreateOutput | Struct
+ChangeOutput = CreateOutput | Struct
 
 
 class Owned(Struct):
@@ -150,7 +150,9 @@ class Workload:
         if await self._answered(lambda jti: host.delete(request, jti=jti)):
             self._note(owned, asked, None)
 
-    async def _answered(self, ask: Callable[[UUID], Awaitable[Answer]]) -> Answer | None:
+    async def _answered(
+        self, ask: Callable[[UUID], Awaitable[ChangeOutput]]
+    ) -> ChangeOutput | None:
         """Ask until there is an answer, always with the same jti; None where it was a refusal."""
         jti = uuid4()
         while True:

@@ -21,7 +21,7 @@ from tests.support.callers import connected
 from tests.support.tokens import HOST, KEYS
 from tests.wire.samples_host import HOST_SAMPLES
 
-Answer = Callable[[Msg], object]
+ScriptedReply = Callable[[Msg], object]
 
 
 class SchedulerStub:
@@ -30,7 +30,7 @@ class SchedulerStub:
     def __init__(self, connection: Client) -> None:
         self.connection = connection
         self.messages: list[Msg] = []
-        self.answer: Answer = lambda message: HOST_SAMPLES[op_of(message)][1]
+        self.answer: ScriptedReply = lambda message: HOST_SAMPLES[op_of(message)][1]
 
     async def start(self) -> None:
         await self.connection.subscribe("ext.scheduler.*", SCHEDULER_QUEUE, cb=self.receive)
