@@ -11,6 +11,7 @@ from service.rules.limits import (
     Limits,
     append_window,
     check_rate,
+    rate_used,
     too_many_changes,
     too_many_schedules,
 )
@@ -57,6 +58,11 @@ def test_a_change_at_the_limit_gets_the_time_when_the_oldest_expires() -> None:
 def test_a_change_a_minute_old_no_longer_counts() -> None:
     assert check_rate(ago(60), NOW, 1) is None
     assert check_rate(ago(3600, 61, 60, 1), NOW, 2) is None
+
+
+def test_what_is_used_of_a_rate_are_the_changes_of_the_last_minute() -> None:
+    assert rate_used(ago(90, 60, 59, 1), NOW) == 2
+    assert rate_used([], NOW) == 0
 
 
 def test_a_clock_set_back_by_an_hour_blocks_no_caller() -> None:
