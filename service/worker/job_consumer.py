@@ -93,7 +93,8 @@ class JobConsumer:
             yield
         finally:
             self._expecting = False
-            self._wake.set()
+            if self.stopping or self._unanswered:
+                self._wake.set()
 
     def start(self, id_: int, work: Work) -> None:
         """Run a job that is the owner's already."""

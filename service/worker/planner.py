@@ -132,7 +132,7 @@ async def _plan(
         return PlanSummary()
     unplannable: dict[tuple[str, UUID], str] = {}
     states = await firing_state.read(connection, [timer.key for timer in due])
-    plans: list[TimerPlan] = []
+    plans: list[tuple[Timer, TimerPlan]] = []
     for timer in due:
         state = states.get(timer.key)
         try:
@@ -140,24 +140,30 @@ async def _plan(
         except UnplannableError as error:
             unplannable[timer.key] = str(error)
         else:
-            plans.append(plan if plans_run else missing_run(plan))
-    runs = prioritised([plan.occurrence for plan in plans if plan.occurrence])
+            plans.append((timer, plan if plans_run else missing_run(plan)))
+    runs = prioritised([plan.occurrence for _, plan in plans if plan.occurrence])
     claim = None if claims is None else claims.choose(runs)
     planned = await occurrences.plan(connection, runs, now, claim)
-    before = {timer.key: timer for timer in due}
-    after = [next_timer(plan, planned.new) for plan in plans if plan.timer]
-    await timers.advance(connection, [t for t in after if t.same_but_when(before[t.key])])
-    await timers.move(connection, [t for t in after if not t.same_but_when(before[t.key])])
-    kept = {plan.timer.key for plan in plans if plan.timer}
-    await timers.remove(connection, [timer.key for timer in due if timer.key not in kept])
-    missed = [(plan.timer, plan.missed) for plan in plans if plan.timer and plan.missed]
+    advanced: list[Timer] = []
+    moved: list[Timer] = []
+    removed = list(unplannable)
+    for before, plan in plans:
+        if plan.timer is None:
+            removed.append(before.key)
+        else:
+            after = next_timer(plan, planned.new)
+            (advanced if after.same_but_when(before) else moved).append(after)
+    await timers.advance(connection, advanced)
+    await timers.move(connection, moved)
+    await timers.remove(connection, removed)
+    missed = [(plan.timer, plan.missed) for _, plan in plans if plan.timer and plan.missed]
     await missed_slots.report(connection, missed, now)
     if claims is not None:
         await claims.load(connection, planned.claimed, now)
     return PlanSummary(
         timers=len(due),
         occurrences=len(planned.new),
-        missed=sum(plan.missed for plan in plans),
+        missed=sum(plan.missed for _, plan in plans),
         unplannable=unplannable,
     )
 

@@ -58,7 +58,7 @@ async def test_run_handed_back_since_it_was_read_is_not_claimed_as_lost(stack: S
         (read,) = (await attempts.load(connection, [job])).values()
         assert read.status == "running"
         back = RunUpdate(run=claimed, status="queued", now=now, handed_back=True)
-        assert await write_updates(connection, [back]) == {claimed.key}
+        assert await write_updates(connection, [back]) == [back]
         assert await claim([ClaimRequest(read, lost=attempts.WORKER_LOST)]) == ([], set())
     assert (await stack.run(job))["status"] == "queued"
 

@@ -7,6 +7,7 @@ from typing import Any
 import asyncpg
 from msgspec import Struct
 
+from service.storage.engine import instants
 from service.storage.engine.connect import Servers, SessionSettings
 
 IDLE_TIMEOUT_S = 300.0
@@ -80,7 +81,7 @@ async def open_pool(
         max_size=settings.size,
         max_inactive_connection_lifetime=0.0 if settings.keep_open else IDLE_TIMEOUT_S,
         connection_class=_Connection,
-        init=_load_array_types,
+        init=_prepare_types,
         reset=_keep_session,
         statement_cache_size=settings.statement_cache_size,
         # The server ends slow statements; this is for a server that no longer answers at all.
@@ -88,7 +89,8 @@ async def open_pool(
     )
 
 
-async def _load_array_types(connection: asyncpg.Connection) -> None:
+async def _prepare_types(connection: asyncpg.Connection) -> None:
+    await instants.register(connection)
     await connection.fetchrow(ARRAYS, *[None] * 8)
 
 

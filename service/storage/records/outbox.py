@@ -8,17 +8,19 @@ from msgspec import Struct, structs
 
 from service.storage.engine.advisory_lock import try_lock
 from service.storage.engine.connection import Connection
-from service.storage.engine.parameters import many_rows, one_value_list
+from service.storage.engine.parameters import many_rows, one_value_list, parameters
 
-NEW_COLUMNS = {
+EVENT_COLUMNS = {
     "tenant_id": "text",
     "install_id": "uuid",
     "schedule_id": "uuid",
     "run_id": "uuid",
     "type": "text",
     "data": "jsonb",
-    "at": "timestamptz",
 }
+"""An ``OutboxEvent``, as columns."""
+
+NEW_COLUMNS = {**EVENT_COLUMNS, "at": "timestamptz"}
 """An ``OutboxEvent`` and its time, as columns."""
 
 _NEW = ", ".join(NEW_COLUMNS)
@@ -28,7 +30,9 @@ INSERTION = f"INSERT INTO ext_scheduler.outbox ({_NEW}) SELECT {_NEW} FROM {{row
 
 INSERT_ONE = f"INSERT INTO ext_scheduler.outbox ({_NEW}) {one_value_list(NEW_COLUMNS)}"
 
-INSERT = INSERTION.format(rows=many_rows(NEW_COLUMNS))
+# Events that are written together have one time.
+_AT = parameters(NEW_COLUMNS)["at"]
+INSERT = INSERTION.format(rows=f"(SELECT given.*, {_AT} AS at FROM {many_rows(EVENT_COLUMNS)}) e")
 
 TAKE = """
 SELECT tenant_id, id, install_id, schedule_id, run_id, type, at, data::text
@@ -90,7 +94,7 @@ async def insert(connection: Connection, events: Sequence[OutboxEvent], at: date
     """Write events, in the transaction of what they report."""
     if events:
         columns = zip(*map(structs.astuple, events), strict=True)
-        await connection.execute(INSERT, *map(list, columns), [at] * len(events))
+        await connection.execute(INSERT, *map(list, columns), at)
 
 
 async def take(connection: Connection, limit: int) -> list[PendingEvent]:

@@ -72,5 +72,7 @@ async def hold_schedules(
         free[0].lease_until,
         now,
     )
+    if len(rows) == len(free):
+        return free
     held = {(row[0], row[1]) for row in rows}
     return [run for run in free if (run.tenant_id, run.schedule_id) in held]

@@ -50,7 +50,7 @@ class Secrets(Struct, frozen=True):
     expires_at: str | None
 
 
-class Invocation(Struct, frozen=True, kw_only=True):
+class Invocation(Struct, frozen=True):
     """The state of a schedule and its install. JSON columns are text, not parsed; ``method`` and
     ``path`` are None where the endpoint's row is missing or of another version, ``runner_pool`` is
     None for the default pool."""
@@ -75,6 +75,10 @@ class Invocation(Struct, frozen=True, kw_only=True):
     secrets: Secrets | None = None
 
 
+SECRETS_AT = len(Invocation.__struct_fields__) - 1
+"""Where the members of the secrets stand among the columns after the number: they are last."""
+
+
 async def load(connection: Connection, schedules: Sequence[tuple[str, UUID]]) -> list[Invocation]:
     """Return the current state for each (tenant, schedule), in order."""
     rows = await connection.fetch(
@@ -83,39 +87,14 @@ async def load(connection: Connection, schedules: Sequence[tuple[str, UUID]]) ->
     loaded: list[Invocation | None] = [None] * len(schedules)
     for row in rows:
         # A second config or secrets row of one install would give a second row: the first counts.
-        if loaded[row["n"] - 1] is None:
-            loaded[row["n"] - 1] = _from_row(row)
+        place = row[0] - 1
+        if loaded[place] is None:
+            loaded[place] = _from_row(row)
     return [invocation for invocation in loaded if invocation is not None]
 
 
 def _from_row(row: asyncpg.Record) -> Invocation:
-    secrets = None
-    if row["ciphertext"] is not None:
-        secrets = Secrets(
-            row["ciphertext"],
-            row["algorithm"],
-            row["transit_key"],
-            row["transit_mount"],
-            row["secret_version"],
-            row["expires_at"],
-        )
-    return Invocation(
-        exists=row["exists"],
-        enabled=row["enabled"],
-        install_enabled=row["install_enabled"],
-        paused=row["paused"],
-        runner_pool=row["runner_pool"],
-        name=row["name"],
-        method=row["method"],
-        path=row["path"],
-        payload=row["payload"],
-        install_id=row["install_id"],
-        registry_id=row["registry_id"],
-        version_id=row["version_id"],
-        content_hash=row["content_hash"],
-        config=row["config"],
-        granted=row["granted"],
-        providers=row["providers"],
-        declared=row["declared"],
-        secrets=secrets,
-    )
+    _, *columns = row
+    envelope = columns[SECRETS_AT:]
+    columns[SECRETS_AT:] = [None if envelope[0] is None else Secrets(*envelope)]
+    return Invocation(*columns)

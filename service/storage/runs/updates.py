@@ -9,7 +9,6 @@ from msgspec import Struct
 from service.storage.engine.connection import Connection
 from service.storage.runs.attempts import (
     KeptAttempt,
-    RunKey,
     RunRecord,
     fence_columns,
     keep,
@@ -105,8 +104,8 @@ async def lock_active_runs(connection: Connection, updates: Sequence[RunUpdate])
         )
 
 
-async def write_updates(connection: Connection, updates: Sequence[RunUpdate]) -> frozenset[RunKey]:
-    """Write the updates whose fence still holds, and free their schedules; return their keys.
+async def write_updates(connection: Connection, updates: Sequence[RunUpdate]) -> list[RunUpdate]:
+    """Write the updates whose fence still holds, and free their schedules; return these updates.
 
     Call it in a transaction, with what will be written locked before. Rows are written in the order
     of claims: by tenant and schedule.
@@ -135,13 +134,16 @@ async def write_updates(connection: Connection, updates: Sequence[RunUpdate]) ->
         [update.error for update in updates],
         [int(update.handed_back) for update in updates],
     )
-    written = frozenset((row[0], row[1]) for row in rows)
+    written = updates
+    if len(rows) < len(updates):
+        keys = {(row[0], row[1]) for row in rows}
+        written = [update for update in updates if update.run.key in keys]
     await keep(
         connection,
         [
             KeptAttempt(run=update.run, finished_at=update.now)
-            for update in retried
-            if update.run.key in written and not update.handed_back
+            for update in written
+            if update.retry_at is not None and not update.handed_back
         ],
     )
     return written

@@ -171,22 +171,14 @@ class AttemptStore:
                     await results.lock_schedules(connection, updates)
                     await lock_active_runs(connection, updates)
                 written = await write_updates(connection, updates)
-                await results.record(
-                    connection,
-                    [update for update in updates if update.run.key in written],
-                    now,
-                    self._settings.failures,
-                )
-                await queue.end_owned(
-                    connection,
-                    [update.job for update in updates if update.job and update.run.key in written],
-                )
-                unwritten = [update for update in updates if update.run.key not in written]
-                waiting = await _written_before(connection, unwritten)
-        return [
-            update if update.run.key in written else waiting.get(update.run.key)
-            for update in updates
-        ]
+                await results.record(connection, written, now, self._settings.failures)
+                await queue.end_owned(connection, [each.job for each in written if each.job])
+                if len(written) == len(updates):
+                    return list(updates)
+                done = {update.run.key: update for update in written}
+                unwritten = [update for update in updates if update.run.key not in done]
+                done |= await _written_before(connection, unwritten)
+                return [done.get(update.run.key) for update in updates]
 
     def _update(
         self, result: AttemptResult, now: datetime, bounds: dict[RunKey, RunRecord]
@@ -235,8 +227,6 @@ async def _written_before(
 
     An earlier try wrote them, and the answer to its COMMIT was lost: their jobs have to wait too.
     """
-    if not updates:
-        return {}
     jobs = [
         JobPayload(run.tenant_id, run.id, run.schedule_id, run.slot)
         for run in (update.run for update in updates)
