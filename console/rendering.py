@@ -5,7 +5,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from console.static_files import asset
-from console.text import block, cut, finalize, short
+from console.text import block, counted, cut, finalize, short
 from console.times import milliseconds
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -22,6 +22,8 @@ def environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    templates.filters.update(cut=cut, short=short, block=block, milliseconds=milliseconds)
+    templates.filters.update(
+        cut=cut, short=short, block=block, counted=counted, milliseconds=milliseconds
+    )
     templates.globals.update(asset=asset)
     return templates

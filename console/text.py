@@ -50,6 +50,11 @@ def short(text: str | None, length: int = SHORT_LENGTH) -> Markup:
     return Markup("<bdi>{}…</bdi>").format(shown[:length])
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number of things: ``1 slot``, ``2 slots``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def block(text: str | None) -> Markup:
     """Return a text of several lines, for ``<pre>``."""
     return escape(visible_lines(text or ""))

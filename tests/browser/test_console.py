@@ -66,6 +66,14 @@ async def test_every_page_is_accessible_and_fits(system: Watched, width: int, da
             assert (name, await page.evaluate(SCROLLING_CARDS)) == (name, 0)
 
 
+async def test_the_path_of_a_long_name_fits_on_a_phone(system: Watched) -> None:
+    added = await system.add_schedule("x" * 60)
+    async with window(system, width=PHONE) as page:
+        await page.goto(f"{system.url}/schedules/{added.schedule_id}/edit")
+        await expect(page.locator("h1")).to_be_visible()
+        assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+
+
 async def test_signs_in_once_with_a_link_and_is_refused_otherwise(system: Watched) -> None:
     link = system.link()
     async with window(system, person=None) as page:
@@ -280,7 +288,7 @@ async def test_the_load_of_the_week_leads_from_a_cell_to_its_tenants(
         await expect(page.get_by_role("alert")).to_contain_text("cron")
         await page.goto(f"{system.url}/load?tenant={added.tenant_id}")
         await page.locator("#crowded ~ ol a").first.click()
-        await expect(page.locator("main")).to_contain_text("1 schedules of 1 tenants")
+        await expect(page.locator("main")).to_contain_text("1 schedule of 1 tenant")
         await page.get_by_label("Minute, in").fill("2020-01-01T00:00")
         await page.get_by_role("button", name="Show whose").click()
         await expect(page.get_by_role("alert")).to_contain_text("Not a minute of the coming week")

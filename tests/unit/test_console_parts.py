@@ -15,7 +15,7 @@ from console.bus import BusReads
 from console.live import LiveFeed, may_see
 from console.people import READ, WRITE, Person
 from console.sessions import SESSION_LIFETIME_S, Sessions, csrf_token, is_csrf_token
-from console.text import cut, finalize, short, visible, visible_lines
+from console.text import counted, cut, finalize, short, visible, visible_lines
 from contracts.admin_cron import PreviewCronInput, PreviewCronOutput
 from contracts.errors import Code, ServiceError
 from contracts.events import Event, EventType
@@ -50,6 +50,10 @@ def test_no_text_becomes_markup_or_invisible(text: str) -> None:
         plain = Markup(markup).striptags()
         assert "<script" not in markup.lower()
         assert plain.isprintable() or not plain
+
+
+def test_one_thing_is_no_plural() -> None:
+    assert [counted(count, "slot") for count in (0, 1, 2)] == ["0 slots", "1 slot", "2 slots"]
 
 
 def test_long_texts_are_cut_and_whole_on_demand() -> None:
