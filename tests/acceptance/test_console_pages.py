@@ -209,7 +209,7 @@ async def test_hostile_texts_are_shown_as_what_they_are(
         assert "<script>alert" not in page.text
         assert not {"\u202e", "\x07"} & set(page.text)
     page = await ada.get("/schedules?text=script")
-    assert "1 runs: 0 succeeded, 1 failed" in page.text
+    assert "1 run: 0 succeeded, 1 failed" in page.text
     assert (await ada.get("/schedules?text=nothing")).words.count("No schedule fits") == 1
     assert "&lt;script&gt;alert(1)&lt;/script&gt;⟨U+202E⟩" in page.text
 
