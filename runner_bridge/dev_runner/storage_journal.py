@@ -20,6 +20,10 @@ class StoredChange(Struct, frozen=True, omit_defaults=True):
     value: bytes | None = None
 
 
+class DamagedJournalError(Exception):
+    """A line that was finished cannot be read; ``str`` names the file and the line."""
+
+
 class StorageJournal:
     """The changes in a file. Not thread-safe; no method awaits."""
 
@@ -27,11 +31,14 @@ class StorageJournal:
         self._path = path
 
     def replay(self) -> Iterator[StoredChange]:
-        """Return the changes in their order."""
-        if not self._path.is_file():
+        """Return the changes in their order. Raises DamagedJournalError, OSError."""
+        if not self._path.exists():
             return
-        for line in self._path.read_bytes().split(b"\n")[:-1]:
-            yield msgspec.json.decode(line, type=StoredChange)
+        for number, line in enumerate(self._path.read_bytes().split(b"\n")[:-1], start=1):
+            try:
+                yield msgspec.json.decode(line, type=StoredChange)
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+                raise DamagedJournalError(f"{self._path}, line {number}: {error}") from None
 
     def compact(self, changes: Iterable[StoredChange]) -> None:
         """Replace what is in the file."""

@@ -10,9 +10,10 @@ from runner_bridge.dev_runner import server
 from runner_bridge.dev_runner.hints import Suggest
 from runner_bridge.dev_runner.schedulers import schedulers_over
 from runner_bridge.dev_runner.server import RunnerSettings
+from runner_bridge.dev_runner.storage_journal import DamagedJournalError
 from runner_bridge.requests import SignedRequests
 from service.cli.bridge_process import host_key
-from service.cli.errors import CommandError
+from service.cli.errors import EXIT_USAGE, CommandError
 from service.rules.hints import suggest_cron, suggest_timezone
 from service.runtime import settings
 from service.runtime.logs import configure
@@ -56,5 +57,10 @@ async def _serve(loaded: Settings, runner_settings: RunnerSettings, key: Path) -
             ):
                 typer.echo(f"the Runner is listening on {url}")
                 await until_stopped(stopping, watching)
+        except DamagedJournalError as error:
+            raise CommandError(str(error), EXIT_USAGE) from None
         except OSError as error:
+            if error.filename is not None:
+                message = f"{error.filename}: {error.strerror}"
+                raise CommandError(message, EXIT_USAGE) from None
             raise CommandError(f"the Runner cannot listen: {error.strerror}") from None
