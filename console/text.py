@@ -33,8 +33,13 @@ def finalize(value: object) -> object:
 
 
 def cut(text: str | None, length: int = SHORT_LENGTH) -> Markup:
-    """Return the text, isolated from its surroundings; a long one cut, the whole on demand."""
+    """Return the text, isolated from its surroundings; a long one cut, the whole on demand.
+
+    Nothing is no element either, so that a style can leave out its cell.
+    """
     shown = visible(text or "")
+    if not shown:
+        return Markup()
     if len(shown) <= length:
         return Markup("<bdi>{}</bdi>").format(shown)
     return Markup(

@@ -74,6 +74,30 @@ async def test_the_path_of_a_long_name_fits_on_a_phone(system: Watched) -> None:
         assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
 
 
+@WIDTHS
+async def test_tables_of_long_names_are_not_scrolled(system: Watched, width: int) -> None:
+    added = await system.add_schedule(f"{'x' * 60}{width}")
+    await system.call("runNow", RunNowInput(added.schedule_id))
+    async with window(system, width=width) as page:
+        for path in ("/schedules", "/tenants", "/installs", "/runs"):
+            await page.goto(f"{system.url}{path}?tenant={added.tenant_id}")
+            await expect(page.locator("tbody tr")).to_have_count(1)
+            assert (path, await page.evaluate(SCROLLING_CARDS)) == (path, 0)
+
+
+async def test_a_card_has_no_label_with_nothing_behind_it(system: Watched) -> None:
+    added = await system.add_schedule("empty")
+    async with window(system, width=PHONE) as page:
+        await page.goto(f"{system.url}/schedules?tenant={added.tenant_id}")
+        await expect(page.locator('td[data-label="State"]')).to_be_visible()
+        await expect(page.locator('td[data-label="Last 20"]')).to_be_hidden()
+        await system.call("runNow", RunNowInput(added.schedule_id))
+        await expect(page.locator('td[data-label="Last 20"]')).to_be_visible()
+        await page.goto(f"{system.url}/runs?tenant={added.tenant_id}&status=success")
+        await expect(page.locator('td[data-label="Status"]')).to_be_visible()
+        await expect(page.locator('td[data-label="Error"]')).to_be_hidden()
+
+
 async def test_signs_in_once_with_a_link_and_is_refused_otherwise(system: Watched) -> None:
     link = system.link()
     async with window(system, person=None) as page:
