@@ -86,7 +86,7 @@ async def serving(
     )
     door = _Door(settings, parts, proxies)
     application = web.Application(
-        client_max_size=MAX_FORM_BYTES, middlewares=[_headers(settings), _errors(parts)]
+        client_max_size=MAX_FORM_BYTES, middlewares=[_headers(settings), _errors(parts, door)]
     )
     application.router.add_routes(
         [
@@ -121,7 +121,7 @@ class _Door:
         """Return the handler of a route: it checks the person, then the form."""
 
         async def handle(request: web.Request) -> web.StreamResponse:
-            visit = self._visit(request)
+            visit = self.visit(request)
             if visit is None:
                 if request.method == "GET" and "text/html" in request.headers.get("Accept", ""):
                     return web.Response(status=303, headers={"Location": SIGN_IN_PATH})
@@ -134,7 +134,8 @@ class _Door:
 
         return handle
 
-    def _visit(self, request: web.Request) -> Visit | None:
+    def visit(self, request: web.Request) -> Visit | None:
+        """Return the visit of whoever makes the request, None where nobody is signed in."""
         found = self._identify(request)
         if found is None:
             return None
@@ -184,15 +185,15 @@ def _headers(settings: ConsoleSettings) -> Middleware:
     return add_headers
 
 
-def _errors(parts: ConsoleParts) -> Middleware:
+def _errors(parts: ConsoleParts, door: _Door) -> Middleware:
     @web.middleware
     async def show_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             return await handler(request)
         except ServiceError as error:
-            return errors.service_error(parts.templates, request, error)
+            return errors.service_error(parts.templates, request, door.visit(request), error)
         except web.HTTPException as error:
-            return errors.http_error(parts.templates, request, error)
+            return errors.http_error(parts.templates, request, door.visit(request), error)
         except ConnectionResetError:
             raise
         except Exception:  # the edge: whatever it is, the person gets an answer

@@ -3,6 +3,7 @@
 from aiohttp import web
 from jinja2 import Environment
 
+from console.visit import Visit
 from contracts.errors import NUMBERS, Code, ServiceError
 
 REQUEST_ID = web.RequestKey("request_id", str)
@@ -19,11 +20,12 @@ ADVICE = {
 
 
 def service_error(
-    templates: Environment, request: web.Request, error: ServiceError
+    templates: Environment, request: web.Request, visit: Visit | None, error: ServiceError
 ) -> web.Response:
     """Return the page of an error of the service, or of what the console refuses by itself."""
     return _page(
         templates,
+        visit,
         status=NUMBERS[error.code],
         code=error.code.value,
         message=error.message,
@@ -34,11 +36,12 @@ def service_error(
 
 
 def http_error(
-    templates: Environment, request: web.Request, error: web.HTTPException
+    templates: Environment, request: web.Request, visit: Visit | None, error: web.HTTPException
 ) -> web.Response:
     """Return the page of an address that does not exist, or of a form that is too large."""
     return _page(
         templates,
+        visit,
         status=error.status,
         code=str(error.status),
         message=error.reason,
@@ -49,9 +52,10 @@ def http_error(
 
 
 def failure(templates: Environment, request: web.Request) -> web.Response:
-    """Return the page of a fault of the console."""
+    """Return the page of a fault of the console, bare: the fault may be in what pages share."""
     return _page(
         templates,
+        None,
         status=500,
         code=Code.INTERNAL.value,
         message="The console failed",
@@ -61,6 +65,10 @@ def failure(templates: Environment, request: web.Request) -> web.Response:
     )
 
 
-def _page(templates: Environment, *, status: int, **context: object) -> web.Response:
+def _page(
+    templates: Environment, visit: Visit | None, *, status: int, **context: object
+) -> web.Response:
+    if visit is not None:
+        return visit.page("error.html", status=status, **context)
     text = templates.get_template("error.html").render(status=status, **context)
     return web.Response(text=text, content_type="text/html", status=status)
