@@ -23,6 +23,8 @@ from contracts.errors import Code, ServiceError
 from contracts.times import read_time, wire_time
 
 T = TypeVar("T", bound=Struct)
+PARAMETERS = {"tenantId": "tenant", "installId": "install", "scheduleId": "schedule"}
+"""What addresses call a field of the wire, where it is something else."""
 
 
 class ConsoleParts(Struct, frozen=True, kw_only=True):
@@ -76,6 +78,19 @@ class Visit:
         if since is not None:
             self._known_since = min(since, self._known_since or since)
         return value
+
+    async def search(self, found: Awaitable[T], empty: T) -> tuple[T, dict[str, str]]:
+        """Return a read's output, or ``empty`` and what is wrong with the address's parameters.
+
+        Raises ServiceError for anything else, and where a file is asked for.
+        """
+        try:
+            return await found, {}
+        except ServiceError as error:
+            wrong = error.field_errors
+            if error.code is not Code.VALIDATION_FAILED or not wrong or self.query("as"):
+                raise
+            return empty, {PARAMETERS.get(name, name): text for name, text in wrong.items()}
 
     async def change(self, op: str, fields: Struct, output: type[OutcomeT]) -> OutcomeT:
         """Make a change; raise ServiceError where it was not made."""

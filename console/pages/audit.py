@@ -39,11 +39,14 @@ async def show(visit: Visit) -> web.Response:
         limit=LIMIT,
         cursor=visit.query("cursor"),
     )
-    log = await visit.read("auditLog", fields, AuditLogOutput)
+    found = visit.read("auditLog", fields, AuditLogOutput)
+    log, errors = await visit.search(found, AuditLogOutput(entries=[]))
     columns: dict[str, Any] = {**COLUMNS, "changes": visit.audit_text}
     file = visit.table("audit", columns, log.entries, log.next_cursor)
     return file or visit.page(
         "audit.html",
+        status=400 if errors else 200,
+        errors=errors,
         entries=log.entries,
         next_cursor=log.next_cursor,
         since=fields.since,

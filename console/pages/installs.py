@@ -47,10 +47,15 @@ async def show_all(visit: Visit) -> web.Response:
         limit=LIMIT,
         cursor=visit.query("cursor"),
     )
-    listed = await visit.read("listInstalls", fields, ListInstallsOutput)
+    found = visit.read("listInstalls", fields, ListInstallsOutput)
+    listed, errors = await visit.search(found, ListInstallsOutput(installs=[]))
     file = visit.table("installs", COLUMNS, listed.installs, listed.next_cursor)
     return file or visit.page(
-        "installs.html", installs=listed.installs, next_cursor=listed.next_cursor
+        "installs.html",
+        status=400 if errors else 200,
+        errors=errors,
+        installs=listed.installs,
+        next_cursor=listed.next_cursor,
     )
 
 

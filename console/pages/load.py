@@ -23,6 +23,7 @@ async def show(visit: Visit) -> web.Response:
     """Show the map of the week, the minute that was chosen, or their rows as a file."""
     load, errors = await _load(visit)
     minute, refused = load.minute, errors.pop("minute", None)
+    tenant_error = errors.pop("tenantId", "")
     if minute is not None:
         file = visit.table("tenants-of-a-minute", TENANT_COLUMNS, minute.most, None)
     else:
@@ -40,12 +41,13 @@ async def show(visit: Visit) -> web.Response:
         day=day,
         crowded=crowded(load, CROWDED),
         minute=minute,
+        tenant_error=tenant_error,
         refusal="" if refused is None else f"Not a minute of the coming week: {visit.query('at')}",
     )
 
 
 async def _load(visit: Visit) -> tuple[LoadOutput, dict[str, str]]:
-    """Return the load, and what is wrong with the expression or the minute that was asked for.
+    """Return the load, and what is wrong with what was asked for, by the fields of the wire.
 
     Week and minute are one question: each of its own would count all schedules.
     """
@@ -73,6 +75,8 @@ async def _load(visit: Visit) -> tuple[LoadOutput, dict[str, str]]:
 
 def _without(asked: LoadInput, wrong: Mapping[str, str]) -> LoadInput:
     """Return what can be answered all the same."""
+    if "tenantId" in wrong:
+        asked = structs.replace(asked, tenant_id=None)
     if "minute" in wrong:
         asked = structs.replace(asked, minute=None, limit=None)
     if wrong.keys() & {"cron", "timezone"}:

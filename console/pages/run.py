@@ -1,6 +1,6 @@
 """Runs: which were there; and one of them: what happened?"""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import get_args
 
 import msgspec
@@ -28,37 +28,45 @@ STATUSES: tuple[RunStatus, ...] = get_args(RunStatus)
 
 async def show_all(visit: Visit) -> web.Response:
     """Show a page of runs, or its rows as a file."""
-    fields = read_filter(visit)
-    history = await visit.read("runHistory", fields, RunHistoryOutput)
+    history, errors = await visit.search(_history(visit), RunHistoryOutput(runs=[]))
     file = visit.table("runs", RUN_COLUMNS, history.runs, history.next_cursor)
     return file or visit.page(
         "runs.html",
+        status=400 if errors else 200,
+        errors=errors,
         runs=history.runs,
         next_cursor=history.next_cursor,
         statuses=STATUSES,
-        since=fields.since,
+        since=_since(visit),
     )
+
+
+async def _history(visit: Visit) -> RunHistoryOutput:
+    return await visit.read("runHistory", read_filter(visit), RunHistoryOutput)
 
 
 def read_filter(visit: Visit) -> RunHistoryInput:
     """Return what the address asks for. Raises ServiceError for a status that does not exist."""
     status = visit.query("status")
     if status is not None and status not in STATUSES:
-        raise ServiceError(Code.VALIDATION_FAILED, "No such status")
+        message = "No such status"
+        raise ServiceError(Code.VALIDATION_FAILED, message, field_errors={"status": message})
     return RunHistoryInput(
         tenant_id=visit.query("tenant"),
         install_id=visit.query("install"),
         status=msgspec.convert(status, RunStatus | None),
-        since=visit.query("since") or (since_default(visit.now) if status else None),
+        since=_since(visit),
         until=visit.query("until"),
         limit=LIMIT,
         cursor=visit.query("cursor"),
     )
 
 
-def since_default(now: datetime) -> str:
-    """Return since when runs of one status are shown: a bound, where few or none have it."""
-    return wire_time(now.replace(minute=0, second=0, microsecond=0) - STATUS_PERIOD)
+def _since(visit: Visit) -> str | None:
+    """Return since when runs are shown; few or none may have a status, so a day then."""
+    if visit.query("since") is not None or visit.query("status") is None:
+        return visit.query("since")
+    return wire_time(visit.now.replace(minute=0, second=0, microsecond=0) - STATUS_PERIOD)
 
 
 async def show(visit: Visit) -> web.Response:

@@ -51,10 +51,13 @@ COLUMNS = tables.attributes(
 
 async def show(visit: Visit) -> web.Response:
     """Show a page of schedules, or its rows as a file."""
-    listed = await _search(visit, read_filter(visit))
+    found = _search(visit, read_filter(visit))
+    listed, errors = await visit.search(found, ListSchedulesOutput(schedules=[]))
     file = visit.table("schedules", COLUMNS, listed.schedules, listed.next_cursor)
     return file or visit.page(
         "schedules.html",
+        status=400 if errors else 200,
+        errors=errors,
         schedules=listed.schedules,
         next_cursor=listed.next_cursor,
         marks=MARKS,

@@ -36,10 +36,15 @@ async def show(visit: Visit) -> web.Response:
         limit=LIMIT,
         cursor=visit.query("cursor"),
     )
-    listed = await visit.read("listTenants", fields, ListTenantsOutput)
+    found = visit.read("listTenants", fields, ListTenantsOutput)
+    listed, errors = await visit.search(found, ListTenantsOutput(tenants=[]))
     file = visit.table("tenants", COLUMNS, listed.tenants, listed.next_cursor)
     return file or visit.page(
-        "tenants.html", tenants=listed.tenants, next_cursor=listed.next_cursor
+        "tenants.html",
+        status=400 if errors else 200,
+        errors=errors,
+        tenants=listed.tenants,
+        next_cursor=listed.next_cursor,
     )
 
 

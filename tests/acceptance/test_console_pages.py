@@ -125,7 +125,6 @@ async def test_a_run_shows_its_phases_and_is_run_again(
     assert audited is not None
     assert tuple(audited) == ("operator/ada", "runNow")
     assert (await ada.get("/runs?status=queued")).words.count("run now") == 1
-    assert (await ada.get("/runs?status=wrong")).status == 400
     missing = await ada.get(f"/runs/{made.install_id}")
     assert (missing.status, "Request id:" in missing.words) == (404, True)
 

@@ -185,6 +185,7 @@ def addresses(added: Added, run_id: str) -> dict[str, str]:
         "audit": "/audit",
         "events": "/events",
         "sessions": "/sessions",
+        "refused": "/runs?since=nonsense&until=never",
         "error": "/schedules/00000000-0000-0000-0000-000000000000",
     }
 
