@@ -100,7 +100,10 @@ class ChildProcess:
     def signal(self, number: signal.Signals) -> None:
         """Send a signal, unless the process has ended."""
         if self._process is not None and self._process.returncode is None:
-            self._process.send_signal(number)
+            # Not by the process's own method: that asks for its end, and may take the exit status
+            # away from the one who waits for it.
+            with suppress(ProcessLookupError):
+                os.kill(self._process.pid, number)
 
     async def exposition(self) -> str | None:
         """Return the metrics that the process exposes, None without an answer."""

@@ -37,6 +37,11 @@ def write(file: Path, text: str) -> None:
 def hello(tmp_path: Path) -> Path:
     directory = tmp_path / "hello"
     assert run("new", str(directory)).returncode == 0
+    source = directory / "extension.py"
+    # Yearly: a slot of its own would come between the runs that the walk starts by hand.
+    yearly = read(source).replace('"*/5 * * * *"', '"0 0 1 1 *"')
+    assert yearly != read(source)
+    write(source, yearly)
     return directory
 
 

@@ -50,12 +50,15 @@ def test_one_ctrl_c_ends_a_command_that_loses_its_cancellation() -> None:
     # A second one, which ends it where the first does not.
     second = threading.Timer(FAR_S, os.kill, (os.getpid(), signal.SIGINT))
     second.start()
+    # As the program does it: what a shell starts in the background ignores SIGINT.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
             loop.run(command())
         assert second.is_alive()
     finally:
         second.cancel()
+        signal.signal(signal.SIGINT, before)
 
 
 async def test_background_work_that_loses_its_cancellation_ends() -> None:
