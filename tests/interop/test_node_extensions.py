@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from devstack.errors import StackError
-from devstack.javascript import build_package
+from devstack.javascript import build_package, install_dependencies
 from runner_bridge.dev_runner.build import locked
 from runner_bridge.dev_runner.components import install
 from tests.support.running_extensions import ROOT, development_runner, json_of
@@ -54,6 +54,30 @@ async def test_an_example_is_compiled_and_schedules_itself(package: Path, tmp_pa
         report = await runner.execute(guest, "/api/report", method="POST", body=body)
         assert json_of(report) == {"report": {"month": 3}, "for": "now"}
     assert [schedule.name for schedule in scheduler.schedules] == ["report"]
+
+
+async def test_a_build_bundles_modules_and_packages(package: Path, tmp_path: Path) -> None:
+    install_dependencies(package, timeout_s=500)
+    several = tmp_path / package.name
+    shutil.copytree(package, several, ignore=shutil.ignore_patterns("node_modules", "build"))
+    (several / "node_modules").symlink_to(package / "node_modules")
+    [source] = several.glob("extension.[jt]s")
+    lines = source.read_text().splitlines(keepends=True)
+    lines[lines.index('const CRON = "*/5 * * * *";\n')] = 'import { CRON } from "./cron.js";\n'
+    source.write_text("".join(lines))
+    (several / f"cron{source.suffix}").write_text('export { CRON } from "report-cron";\n')
+    dependency = tmp_path / "node_modules" / "report-cron"
+    dependency.mkdir(parents=True)
+    (dependency / "package.json").write_text('{"type": "module", "exports": "./index.js"}')
+    (dependency / "index.js").write_text('export const CRON = "7 3 * * *";\n')
+    (dependency / "index.d.ts").write_text("export declare const CRON: string;\n")
+    component = build_package(several, tmp_path / "built", timeout_s=500)
+    scheduler = MemoryScheduler()
+    async with development_runner(tmp_path, scheduler) as runner:
+        guest = install(component, runner.components)
+        created = await runner.execute(guest, "/api/setup", method="POST")
+    assert json_of(created) == {"created": True}
+    assert [schedule.cron for schedule in scheduler.schedules] == ["7 3 * * *"]
 
 
 def test_a_mistake_is_named_with_its_file_and_without_insides(
