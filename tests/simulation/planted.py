@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
+from random import Random
 from re import compile as pattern_of
 from types import SimpleNamespace
 from typing import Any, TypeVar
@@ -18,10 +19,8 @@ from service.rules.outcomes import CallOutcome, RetryRules
 from service.rules.planning import DueDecision, PlanningRules
 from service.rules.slots import next_slot
 from service.storage.engine.connection import Connection
-from service.storage.runs import invocations
-from service.storage.runs.attempts import RunKey
+from service.storage.runs import invocations, queue
 from service.storage.runs.invocations import Invocation
-from service.storage.runs.updates import RunUpdate
 from service.storage.schedules import firing_state
 from service.storage.schedules.firing_state import ScheduleState
 from service.worker import direct_claims
@@ -143,17 +142,22 @@ def _take_long(_plant: Plant, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(scripted_runner, "SLOW_S", (32, 35))
 
 
-def _forget_retries(plant: Plant, patch: pytest.MonkeyPatch) -> None:
-    """End the job of a run that waits for a retry, where the answer to that COMMIT was lost."""
-    honest = attempt_store._written_before
+def _lose_retries(plant: Plant, patch: pytest.MonkeyPatch) -> None:
+    """End some jobs that are to wait for a retry; where runs without a job are repaired, no harm.
 
-    async def written_before(
-        connection: Connection, updates: Sequence[RunUpdate]
-    ) -> dict[RunKey, RunUpdate]:
-        plant.struck += len(await honest(connection, updates))
-        return {}
+    As many are lost otherwise only by answers to a COMMIT that are lost at the same statement.
+    """
+    honest, random = queue.release, Random(1)
 
-    patch.setattr(attempt_store, "_written_before", written_before)
+    async def release(
+        connection: Connection, jobs: Sequence[tuple[int, timedelta]], owner: UUID
+    ) -> None:
+        lost = [job for job in jobs if random.random() < 0.2]
+        plant.struck += len(lost)
+        await queue.end(connection, [id_ for id_, _ in lost], owner)
+        await honest(connection, [job for job in jobs if job not in lost], owner)
+
+    patch.setattr(queue, "release", release)
     patch.setattr(scripted_runner, "ANSWERS", OFTEN_FAILING)
 
 
@@ -196,7 +200,7 @@ PLANTED: Mapping[str, Callable[[], Plant]] = {
     ),
     "no-repair": lambda: Plant(
         (r"WHERE q\.id IS NULL AND r\.queued_at BETWEEN", "WHERE false AND r.queued_at BETWEEN"),
-        tamper=_forget_retries,
+        tamper=_lose_retries,
     ),
     "own-keys": lambda: Plant(tamper=_make_up_keys),
 }
