@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from service.storage.engine.connection import Connection
 
+# Read by position: the columns after the number are the members of Invocation, then of Secrets.
 LOAD = """
 SELECT w.n, s.id IS NOT NULL AS exists, coalesce(s.enabled, false) AS enabled,
   coalesce(i.is_enabled AND i.status = 'enabled', false) AS install_enabled,
@@ -21,7 +22,7 @@ SELECT w.n, s.id IS NOT NULL AS exists, coalesce(s.enabled, false) AS enabled,
   v.capabilities::text AS declared,
   x.ciphertext::text AS ciphertext, x.algorithm::text AS algorithm,
   x.transit_key::text AS transit_key, x.transit_mount::text AS transit_mount,
-  x.version::text AS secret_version,
+  x.version::text AS version,
   to_char(x.expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS expires_at
 FROM unnest($1::text[], $2::uuid[]) WITH ORDINALITY AS w (tenant_id, schedule_id, n)
 LEFT JOIN tenant_extension_schedule s ON s.id = w.schedule_id AND s.tenant_id = w.tenant_id
