@@ -207,8 +207,7 @@ async def test_a_lost_listener_is_made_anew_and_hears_of_jobs(pool: asyncpg.Pool
     handled, deaf = Handled(), structs.replace(SETTINGS, poll_s=3600.0)
     handled.release.set()
     async with consuming(pool, handled, deaf):
-        await eventually(lambda: listening(pool))
-        (lost,) = await listeners(pool)
+        (lost,) = await eventually(lambda: listeners(pool))
         await pool.execute("SELECT pg_terminate_backend($1)", lost)
         await eventually(lambda: replaced(pool, lost))
         await enqueued(pool)
@@ -219,8 +218,7 @@ async def test_a_frozen_listener_is_replaced(pool: asyncpg.Pool) -> None:
     handled, deaf = Handled(), structs.replace(SETTINGS, poll_s=3600.0)
     handled.release.set()
     async with consuming(pool, handled, deaf):
-        await eventually(lambda: listening(pool))
-        (lost,) = await listeners(pool)
+        (lost,) = await eventually(lambda: listeners(pool))
         with frozen([lost]):
             await eventually(lambda: replaced(pool, lost))
             await enqueued(pool)
