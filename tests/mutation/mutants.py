@@ -13,11 +13,12 @@ from msgspec import Struct
 
 
 class Mutant(Struct, frozen=True):
-    """One changed source; ``what`` says where and how."""
+    """One changed source; ``what`` says how, ``function`` in which one, by its qualified name."""
 
     line: int
     what: str
     source: str
+    function: str | None
 
 
 COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
@@ -71,12 +72,23 @@ SQL_CHANGES: tuple[tuple[str, str], ...] = (
 def mutants(source: str) -> Iterator[Mutant]:
     """Yield the mutants of a module, in the order of its lines."""
     tree = ast.parse(source)
+    functions = list(_functions(tree, ""))
     for number, (node, change, what) in enumerate(_changes(tree)):
         twin = copy.deepcopy(tree)
         node, change, what = list(_changes(twin))[number]  # noqa: PLW2901 - the twin's own
         line = getattr(node, "lineno", 0)
         change()
-        yield Mutant(line, what, ast.unparse(ast.fix_missing_locations(twin)))
+        within = next((name for name, lines in functions if line in lines), None)
+        yield Mutant(line, what, ast.unparse(ast.fix_missing_locations(twin)), within)
+
+
+def _functions(node: ast.Module | ast.ClassDef, prefix: str) -> Iterator[tuple[str, range]]:
+    """Yield the functions of a module and of its classes, with the lines of each."""
+    for child in node.body:
+        if isinstance(child, ast.ClassDef):
+            yield from _functions(child, f"{prefix}{child.name}.")
+        elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield f"{prefix}{child.name}", range(child.lineno, (child.end_lineno or 0) + 1)
 
 
 def count(source: str) -> int:

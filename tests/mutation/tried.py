@@ -1,27 +1,33 @@
 """Runs collected tests against mutants, each in a process forked after the collection.
 
-The functions of the loaded module are given the code of the mutant's: whoever has imported them
-runs that. So a mutant costs what its tests take until the first one fails, and nothing else.
+So a mutant costs what its tests take until the first one fails. A test that fails may do so for
+reasons of its own, on a busy machine: it counts where it passes without the mutant right after, and
+fails with it again.
 """
 
 import asyncio
 import itertools
 import os
+import select
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
-from types import FunctionType, ModuleType
-from typing import Any
+from types import FrameType
+from typing import Any, TextIO
 
 import pytest
 from _pytest.main import pytest_runtestloop as run_collected
 from hypothesis import is_hypothesis_test, settings
+from msgspec import Struct
 
 from devstack.embedded import Postgres, embedded_postgres
+from tests.mutation.changed import change, unchanged
 from tests.mutation.mutants import Mutant
+from tests.support.eventually import eventually
 from tests.support.sources import ROOT
 
 EXAMPLES = 30
@@ -30,6 +36,10 @@ MOST_SAID = 2_000
 """Characters about a test that fails without a mutant."""
 NAMES_OF_ONE = 1_000
 """How many databases the tests of one mutant may make."""
+LONGEST_WAIT_S = 15.0
+"""For how long a test waits for what may never come."""
+LEAST_LIMIT_S = 30.0
+"""After this, and several times what it takes without a mutant, a test does not end."""
 
 
 class Fate(StrEnum):
@@ -38,6 +48,16 @@ class Fate(StrEnum):
     KILLED = "killed"
     SURVIVED = "survived"
     ENDLESS = "killed: it did not end"
+
+
+class _Seen(Struct):
+    """What a run of tests showed: the first that failed or did not end, and that of the others."""
+
+    failed: str | None = None
+    endless: bool = False
+    durations_s: dict[str, float] = {}
+    reached: dict[str, set[str]] = {}
+    """By test, the functions of the module that it came to, where they were looked for."""
 
 
 class _Trial:
@@ -49,29 +69,177 @@ class _Trial:
         self._name = name
         self._mutants = mutants
         self._on_fate = on_fate
+        self._healthy = _Seen()
+        self._kills: Counter[str] = Counter()
+        self._told: TextIO | None = None
+        """In a child: where the parent is told of each test."""
+        self._reached: set[str] | None = None
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self) -> None:
         settings.register_profile("mutation", parent=settings(), max_examples=EXAMPLES)
         settings.load_profile("mutation")
+        eventually.__defaults__ = (LONGEST_WAIT_S,)
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         items.sort(key=lambda item: is_hypothesis_test(getattr(item, "obj", None)))
 
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self._tell("began", nodeid)
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:
-            sys.stderr.write(f"{report.nodeid}: {report.longreprtext}\n"[:MOST_SAID])
+            self._tell("failed", report.nodeid)
+            if self._reached is not None:
+                sys.stderr.write(f"{report.nodeid}: {report.longreprtext}\n"[:MOST_SAID])
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        self._tell("ended", nodeid, *sorted(self._reached or ()))
+        if self._reached:
+            self._reached.clear()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         with _shared_database(session):
-            began = time.monotonic()
-            healthy = _run(session, None, None, 900)
-            assert healthy is Fate.SURVIVED, f"the tests of {self._name} fail without a mutant"
-            limit_s = 60 + 3 * (time.monotonic() - began)
+            self._healthy = self._run(session, session.items, None, traced=True)
+            failed = self._healthy.failed
+            assert failed is None, f"{failed} of {self._name} fails without a mutant"
+            assert self._run(session, session.items, self._unchanged()).failed is None, (
+                f"the tests of {self._name} fail with the module put together anew"
+            )
             for mutant in self._mutants:
-                self._on_fate(mutant, _run(session, sys.modules[self._name], mutant, limit_s))
+                self._on_fate(mutant, self._fate(session, mutant))
         return True
+
+    def _fate(self, session: pytest.Session, mutant: Mutant) -> Fate:
+        left = self._in_order(session, mutant)
+        while left:
+            seen = self._run(session, left, mutant.source)
+            if seen.failed is None:
+                return Fate.SURVIVED
+            if seen.failed == "":
+                return Fate.KILLED
+            place = next(n for n, item in enumerate(left) if item.nodeid == seen.failed)
+            alone = [left[place]]
+            if self._run(session, alone, self._unchanged()).failed is None:
+                again = self._run(session, alone, mutant.source)
+                if again.failed is not None:
+                    self._kills[seen.failed] += 1
+                    return Fate.ENDLESS if seen.endless and again.endless else Fate.KILLED
+            sys.stderr.write(f"{seen.failed} failed once only, with: {mutant.what}\n")
+            left = left[place + 1 :]
+        return Fate.SURVIVED
+
+    def _in_order(self, session: pytest.Session, mutant: Mutant) -> list[pytest.Item]:
+        """Return the tests that come to the changed function, those first that kill the most.
+
+        And all others after them, where that costs little: without a database.
+        """
+        healthy = self._healthy
+        near = [
+            item
+            for item in session.items
+            if mutant.function is None or mutant.function in healthy.reached[item.nodeid]
+        ]
+
+        def promise(item: pytest.Item) -> float:
+            return (self._kills[item.nodeid] + 0.2) / (healthy.durations_s[item.nodeid] + 0.01)
+
+        near.sort(key=promise, reverse=True)
+        far = [item for item in session.items if item not in near]
+        return near if _need_database(session.items) else [*near, *far]
+
+    def _unchanged(self) -> str:
+        return unchanged(sys.modules[self._name])
+
+    def _run(
+        self,
+        session: pytest.Session,
+        items: list[pytest.Item],
+        source: str | None,
+        *,
+        traced: bool = False,
+    ) -> _Seen:
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(reading)
+            self._told = os.fdopen(writing, "w")
+            os._exit(self._judge(session, items, source, traced=traced))
+        os.close(writing)
+        seen = _watched(reading, self._limit_s)
+        os.close(reading)
+        if seen.endless:
+            os.killpg(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+        if seen.failed is None and status:
+            seen.failed = ""
+        return seen
+
+    def _limit_s(self, test: str) -> float:
+        healthy_s = self._healthy.durations_s.get(test)
+        return 900 if healthy_s is None else LEAST_LIMIT_S + 5 * healthy_s
+
+    def _judge(
+        self, session: pytest.Session, items: list[pytest.Item], source: str | None, *, traced: bool
+    ) -> int:
+        os.setpgid(0, 0)
+        nothing = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nothing, 1)
+        if not traced:
+            os.dup2(nothing, 2)
+        try:
+            module = sys.modules[self._name]
+            if source is not None:
+                change(module, source)
+            if traced:
+                self._reached = set()
+                sys.settrace(self._on_call(str(module.__file__), self._reached))
+            session.items = items
+            run_collected(session)
+        except BaseException:  # noqa: BLE001 - whatever ends the tests has noticed the mutant
+            return 1
+        return 1 if session.testsfailed else 0
+
+    @staticmethod
+    def _on_call(file: str, reached: set[str]) -> Callable[[FrameType, str, object], None]:
+        def note(frame: FrameType, _event: str, _argument: object) -> None:
+            if frame.f_code.co_filename == file:
+                reached.add(frame.f_code.co_qualname.partition(".<locals>")[0])
+
+        return note
+
+    def _tell(self, *words: str) -> None:
+        if self._told is not None:
+            self._told.write("\t".join(words) + "\n")
+            self._told.flush()
+
+
+def _watched(reading: int, limit_s: Callable[[str], float]) -> _Seen:
+    """Follow what a child tells until its end, or until a test takes longer than its limit."""
+    seen, running, began, rest = _Seen(), "", time.monotonic(), b""
+    while True:
+        left_s = began + limit_s(running) - time.monotonic()
+        if not select.select([reading], [], [], max(left_s, 0))[0]:
+            seen.failed, seen.endless = running, True
+            return seen
+        said = os.read(reading, 65536)
+        if not said:
+            return seen
+        *lines, rest = (rest + said).split(b"\n")
+        for line in lines:
+            what, test, *reached = line.decode().split("\t")
+            if what == "began":
+                running, began = test, time.monotonic()
+            elif what == "failed":
+                seen.failed = seen.failed or test
+            else:
+                seen.durations_s[test] = time.monotonic() - began
+                seen.reached[test] = set(reached)
+
+
+def _need_database(items: list[pytest.Item]) -> bool:
+    return any("postgres" in getattr(item, "fixturenames", ()) for item in items)
 
 
 @contextmanager
@@ -80,7 +248,7 @@ def _shared_database(session: pytest.Session) -> Iterator[None]:
 
     Each child goes on with names of its own: one that was ended leaves its databases behind.
     """
-    if not any("postgres" in getattr(item, "fixturenames", ()) for item in session.items):
+    if not _need_database(session.items):
         yield
         return
     fixtures: Any = session.config.pluginmanager.get_plugin(str(ROOT / "tests" / "conftest.py"))
@@ -111,72 +279,3 @@ def try_all(
     options = ("-x", "-m", "not sweep", "--assert=plain", "-o", "addopts=--import-mode=importlib")
     plugins = ("-p", "no:cacheprovider", "-p", "no:terminal")
     pytest.main([*options, *plugins, *tests], plugins=[_Trial(name, mutants, on_fate)])
-
-
-def _run(
-    session: pytest.Session, module: ModuleType | None, mutant: Mutant | None, limit_s: float
-) -> Fate:
-    child = os.fork()
-    if child == 0:
-        os._exit(_judge(session, module, mutant))
-    end_s = time.monotonic() + limit_s
-    while time.monotonic() < end_s:
-        ended, status = os.waitpid(child, os.WNOHANG)
-        if ended:
-            return Fate.SURVIVED if os.waitstatus_to_exitcode(status) == 0 else Fate.KILLED
-        time.sleep(0.005)
-    os.killpg(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return Fate.ENDLESS
-
-
-def _judge(session: pytest.Session, module: ModuleType | None, mutant: Mutant | None) -> int:
-    os.setpgid(0, 0)
-    nothing = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nothing, 1)
-    if mutant is not None:
-        os.dup2(nothing, 2)
-    try:
-        if module is not None and mutant is not None:
-            _change(module, mutant.source)
-        run_collected(session)
-    except BaseException:  # noqa: BLE001 - whatever ends the tests has noticed the mutant
-        return 1
-    return 1 if session.testsfailed else 0
-
-
-def _change(module: ModuleType, source: str) -> None:
-    changed = ModuleType(module.__name__)
-    changed.__file__ = module.__file__
-    exec(compile(source, str(module.__file__), "exec"), vars(changed))
-    _change_all(vars(module), vars(changed), module.__name__)
-
-
-def _change_all(old: Any, new: Any, name: str) -> None:
-    """Give the functions of one namespace the code of another's, and their changed constants."""
-    for key, value in list(old.items()):
-        other = new.get(key)
-        if isinstance(value, type) and isinstance(other, type) and value.__module__ == name:
-            _change_all(vars(value), vars(other), name)
-            continue
-        function, twin = _function(value), _function(other)
-        if function is not None and twin is not None:
-            if function.__module__ == name:
-                function.__code__ = twin.__code__
-                function.__defaults__ = twin.__defaults__
-                function.__kwdefaults__ = twin.__kwdefaults__
-        elif isinstance(old, dict) and key.isupper() and value != other:
-            _replace(value, other, key)
-
-
-def _replace(value: object, other: object, key: str) -> None:
-    for name, module in list(sys.modules.items()):
-        if name.startswith("service.") and vars(module).get(key) is value:
-            vars(module)[key] = other
-
-
-def _function(value: object) -> FunctionType | None:
-    value = getattr(value, "fget", value)
-    value = getattr(value, "__func__", value)
-    value = getattr(value, "__wrapped__", value)
-    return value if isinstance(value, FunctionType) else None

@@ -8,6 +8,7 @@ import pytest
 from model.check import MUTATIONS
 from tests.drill.planted_faults import PlantedFault
 from tests.drill.results import Violation
+from tests.mutation.changed import differing
 from tests.mutation.mutants import mutants
 from tests.simulation.planted import PLANTED
 from tests.simulation.violations import ViolationKind
@@ -83,3 +84,24 @@ def test_a_mutant_is_the_module_with_one_change(source: str, changed: str) -> No
 )
 def test_what_nobody_runs_has_no_mutant(source: str) -> None:
     assert list(mutants(source)) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "names"),
+    [
+        ("A = 5\nB = 6", "A = 5\nB = 7", {"B"}),
+        ("A = 5\nB = 2 * A\nC = 1", "A = 6\nB = 2 * A\nC = 1", {"A", "B"}),
+        ("A.on = True\nB = 1", "A.on = False\nB = 1", {"A"}),
+        ("def f():\n    return 1\nA = f()", "def f():\n    return 2\nA = f()", {"f", "A"}),
+        ("class C:\n    pass\nA = C()", "class C:\n    pass\nA = C()", set()),
+    ],
+)
+def test_a_mutant_changes_only_the_constants_that_differ(
+    before: str, after: str, names: set[str]
+) -> None:
+    assert differing(before, after) == names
+
+
+def test_a_mutant_names_the_function_that_it_changes() -> None:
+    source = "A = 1\nclass C:\n    def f(self):\n        def g():\n            return 2\n"
+    assert {mutant.function for mutant in mutants(source)} == {None, "C.f"}
