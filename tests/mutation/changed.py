@@ -63,7 +63,7 @@ def _change_functions(old: Any, new: Any, name: str) -> None:
 
 def _replace(value: object, other: object, key: str) -> None:
     for name, module in list(sys.modules.items()):
-        if name.startswith("service.") and vars(module).get(key) is value:
+        if name.startswith(("service.", "tests.")) and vars(module).get(key) is value:
             vars(module)[key] = other
 
 

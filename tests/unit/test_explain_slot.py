@@ -125,8 +125,14 @@ def test_the_slot_before_is_left_out_where_it_is_more_than_a_year_ago() -> None:
     )
     yearly = a_slot(at=SLOT, cron="0 0 1 2 *")
     assert "the one before was 2026-02-01 00:00 UTC, the next 2027-02-01" in only(yearly).text
-    almost = a_slot(at=SLOT.replace(month=4, day=3), cron="0 0 29 2 *")
-    assert "before" not in only(almost, a_schedule(now=almost.at)).text
+
+
+def test_the_slot_before_is_told_up_to_four_hundred_days_back() -> None:
+    leap_day = SLOT.replace(year=2024, month=2, day=29, hour=0)
+    for days, told in ((399.5, True), (400.5, False)):
+        slot = a_slot(at=leap_day + timedelta(days=days), cron="0 0 29 2 *")
+        finding = only(slot, a_schedule(now=slot.at, created_at=leap_day))
+        assert ("the one before was 2024-02-29 00:00 UTC" in finding.text) is told
 
 
 def test_an_invalid_expression_is_told_of_what_is_no_slot() -> None:
