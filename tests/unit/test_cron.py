@@ -141,6 +141,7 @@ def test_late_and_early_slots_are_refused_if_two_days_adjoin(expression: str) ->
 @pytest.mark.parametrize(
     ("field", "expected"),
     [
+        ("*", set(range(7))),
         ("7", {0}),
         ("5-7", {5, 6, 0}),
         ("5/1", {5, 6, 0}),  # the end of the range 0-7
