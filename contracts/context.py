@@ -36,12 +36,15 @@ __all__ = [
     "Key",
     "KeySet",
     "Reason",
+    "UncheckedToken",
+    "accept",
     "body_sha256",
     "form_fault",
     "generate_key",
     "key_set_document",
     "parse_key_set",
     "public_jwk",
+    "read_token",
     "sign",
     "signing_key",
     "verify",
@@ -145,19 +148,33 @@ def verify(
     Raises:
         ContextRefused: it is not valid for them.
     """
-    key, payload = _authenticate(token, keys)
-    claims = _claims(payload)
-    _check_issuer_and_audience(claims, key, audience)
-    if claims.op != op:
-        _refuse(Reason.OPERATION)
-    if claims.body_sha256 != body_sha256(body):
-        _refuse(Reason.BODY)
-    _check_time(claims, now)
-    return claims
+    read = read_token(token, keys)
+    signed = read.is_signed()
+    return accept(read, signed=signed, audience=audience, op=op, body=body, now=now)
 
 
-def _authenticate(token: str | None, keys: KeySet) -> tuple[Key, bytes]:
-    """Return the key that really signed the token, and the payload's bytes."""
+class UncheckedToken(Struct, frozen=True):
+    """A token that names one of our keys, before its signature is checked.
+
+    ``message`` is what the signature is of, ``payload`` the claims within as JSON.
+    """
+
+    key: Key
+    message: bytes
+    payload: bytes
+    signature: bytes
+
+    def is_signed(self) -> bool:
+        """Return whether the key really signed it."""
+        return self.key.check(self.message, self.signature)
+
+
+def read_token(token: str | None, keys: KeySet) -> UncheckedToken:
+    """Take a token apart, trusting nothing in it.
+
+    Raises:
+        ContextRefused: it is no token, or names none of these keys with its algorithm.
+    """
     segments = _split(token)
     try:
         header = _header(segments[0])
@@ -166,9 +183,27 @@ def _authenticate(token: str | None, keys: KeySet) -> tuple[Key, bytes]:
     except ValueError:
         _refuse(Reason.MALFORMED)
     key = _key(header, keys)
-    if not key.check(segments[0] + b"." + segments[1], signature):
+    return UncheckedToken(key, segments[0] + b"." + segments[1], payload, signature)
+
+
+def accept(
+    token: UncheckedToken, *, signed: bool, audience: str, op: str, body: bytes, now: float
+) -> Claims:
+    """Return the claims of a token, ``signed`` as its ``is_signed`` says, for exactly this use.
+
+    Raises:
+        ContextRefused: it is not valid for it.
+    """
+    if not signed:
         _refuse(Reason.SIGNATURE)
-    return key, payload
+    claims = _claims(token.payload)
+    _check_issuer_and_audience(claims, token.key, audience)
+    if claims.op != op:
+        _refuse(Reason.OPERATION)
+    if claims.body_sha256 != body_sha256(body):
+        _refuse(Reason.BODY)
+    _check_time(claims, now)
+    return claims
 
 
 @lru_cache(maxsize=64)

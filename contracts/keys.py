@@ -12,17 +12,8 @@ from typing import Any
 
 from msgspec import Struct
 from msgspec import json as msgspec_json
-from nacl.bindings import (
-    crypto_core_ed25519_is_valid_point,
-    crypto_sign,
-    crypto_sign_BYTES,
-    crypto_sign_open,
-    crypto_sign_seed_keypair,
-    crypto_sign_SEEDBYTES,
-)
-from nacl.exceptions import BadSignatureError
 
-from contracts import base64url
+from contracts import base64url, ed25519
 from contracts.strict_json import read_object, strip_bom
 from contracts.subjects import AUDIENCES
 
@@ -43,7 +34,8 @@ class Key(Struct, frozen=True, kw_only=True):
     """One key. ``check(message, signature)``; ``sign`` is None where only the public part is known.
 
     ``issuer`` is the only ``iss`` it may sign for, ``audiences`` the only ``aud``; an ``operator``
-    key may act for all tenants.
+    key may act for all tenants. ``public`` is the raw key where ``check`` is nothing but
+    ``ed25519.is_signed`` with it, which may then be done elsewhere; else None.
     """
 
     kid: str
@@ -53,6 +45,7 @@ class Key(Struct, frozen=True, kw_only=True):
     operator: bool
     check: VerifySignature
     sign: SignMessage | None
+    public: bytes | None
 
     def __repr__(self) -> str:
         return f"Key(kid={self.kid!r}, alg={self.alg!r}, issuer={self.issuer!r})"
@@ -115,8 +108,8 @@ def generate_key(
     if alg == HS256:
         material = {"kty": "oct", "k": _encode_text(secrets.token_bytes(MIN_SECRET_BYTES))}
     else:
-        seed = secrets.token_bytes(crypto_sign_SEEDBYTES)
-        public, _ = crypto_sign_seed_keypair(seed)
+        seed = secrets.token_bytes(ed25519.SEED_BYTES)
+        public, _ = ed25519.key_pair(seed)
         material = {"kty": "OKP", "crv": "Ed25519", "x": _encode_text(public)}
         material["d"] = _encode_text(seed)
     jwk: dict[str, Any] = {
@@ -171,6 +164,7 @@ def _parse_key(jwk: dict[str, Any], position: int) -> Key:
             operator=_boolean_member(jwk, "ext_operator"),
             check=check,
             sign=sign,
+            public=_checked_by(jwk),
         )
     except InvalidKeySet as fault:
         raise InvalidKeySet(f"key {kid!r}: {fault}") from None
@@ -199,29 +193,22 @@ def _ed25519_key(jwk: dict[str, Any], alg: str) -> tuple[VerifySignature, SignMe
     if jwk.get("kty") != "OKP" or jwk.get("crv") != "Ed25519":
         raise InvalidKeySet(f"{alg} needs kty OKP and crv Ed25519")
     public = _raw_ed25519(jwk, "x")
-    # Refuses points of low order, for which anyone can write a valid signature.
-    if not crypto_core_ed25519_is_valid_point(public):
+    if not ed25519.is_valid_public(public):
         raise InvalidKeySet("x is not a valid Ed25519 point")
 
     def check(message: bytes, signature: bytes) -> bool:
-        if len(signature) != crypto_sign_BYTES:
-            return False
-        try:
-            crypto_sign_open(signature + message, public)
-        except BadSignatureError:
-            return False
-        return True
+        return ed25519.is_signed(public, message, signature)
 
     if "d" not in jwk:
         return check, None
     seed = _raw_ed25519(jwk, "d")
     _refuse_trivial(seed, "d")
-    derived, private = crypto_sign_seed_keypair(seed)
+    derived, private = ed25519.key_pair(seed)
     if derived != public:
         raise InvalidKeySet("d and x do not belong together")
 
     def sign(message: bytes) -> bytes:
-        return crypto_sign(message, private)[:crypto_sign_BYTES]
+        return ed25519.sign(private, message)
 
     return check, sign
 
@@ -244,6 +231,13 @@ def _restrict_to_use(
     if sign is None:
         raise InvalidKeySet("key_ops allow neither verify nor sign with this key")
     return lambda _message, _signature: False, sign
+
+
+def _checked_by(jwk: dict[str, Any]) -> bytes | None:
+    """Return the raw key that signatures are checked by, None for a secret or no such use."""
+    if jwk["alg"] == HS256 or "verify" not in jwk.get("key_ops", ["verify"]):
+        return None
+    return _raw_ed25519(jwk, "x")
 
 
 def _refuse_trivial(secret: bytes, member: str) -> None:

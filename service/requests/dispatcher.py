@@ -1,7 +1,7 @@
 """Bytes in, bytes out: verify, decode, run, map errors, count, log. Knows no NATS."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from logging import getLogger
@@ -11,7 +11,15 @@ from uuid import UUID, uuid4
 from msgspec import Struct, field
 
 from contracts import encoding
-from contracts.context import Claims, ContextRefused, Reason, form_fault, verify
+from contracts.context import (
+    Claims,
+    ContextRefused,
+    Reason,
+    UncheckedToken,
+    accept,
+    form_fault,
+    read_token,
+)
 from contracts.encoding import MAX_BODY_BYTES, Encoding, MalformedBody, UnknownContentType
 from contracts.errors import NUMBERS, Code, ErrorBody, Outcome, ServiceError
 from contracts.subjects import (
@@ -50,6 +58,10 @@ def _stay(_size: int) -> AbstractContextManager[None]:
     return nullcontext()
 
 
+async def _check_here(token: UncheckedToken) -> bool:
+    return token.is_signed()
+
+
 class _Ending(Struct, frozen=True):
     """How a request ended.
 
@@ -76,13 +88,14 @@ class Dispatcher(Struct, frozen=True, kw_only=True):
     """Answers requests. ``on_committed`` is called after every accepted change.
 
     ``step_aside`` takes the size of a request in bytes, and gives its place in the work queue to
-    another while it waits for its turn.
+    another while it waits for its turn. ``is_signed`` says what the token's own method would.
     """
 
     keys: KeySource
     metrics: Metrics
     limiter: PerKeyLimiter
     batcher: RequestBatcher
+    is_signed: Callable[[UncheckedToken], Awaitable[bool]] = _check_here
     step_aside: Callable[[int], AbstractContextManager[None]] = _stay
     on_committed: Callable[[], None] = _noop
     unverified_lines: LineSampler = field(default_factory=partial(LineSampler, log, "request"))
@@ -98,7 +111,7 @@ class Dispatcher(Struct, frozen=True, kw_only=True):
         failed = True
         log_fields: Mapping[str, str] = {}
         try:
-            claims = self._verify(request)
+            claims = await self._verify(request)
             operation = OPERATIONS[request.audience][request.op]
             pending = PendingRequest(request, claims, _read(request), operation)
             step_aside = partial(self.step_aside, len(request.body))
@@ -147,10 +160,11 @@ class Dispatcher(Struct, frozen=True, kw_only=True):
         answer = ErrorBody(code=code, error=message)
         return _reply(answer, request, str(uuid4()), failed=True)
 
-    def _verify(self, request: Request) -> Claims:
-        return verify(
-            request.headers.get(CONTEXT_HEADER),
-            self.keys.current(),
+    async def _verify(self, request: Request) -> Claims:
+        token = read_token(request.headers.get(CONTEXT_HEADER), self.keys.current())
+        return accept(
+            token,
+            signed=await self.is_signed(token),
             audience=request.audience,
             op=request.op,
             body=request.body,
