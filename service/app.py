@@ -31,7 +31,7 @@ from service.requests.batcher import RequestBatcher
 from service.requests.dispatcher import Dispatcher
 from service.requests.queue_share import keep_share
 from service.requests.responder import Responder, ResponderEvent
-from service.requests.signature_checker import SignatureChecker
+from service.requests.signature_checker import signature_checker
 from service.runtime.errors import CannotServeError
 from service.runtime.health import HealthCheck
 from service.runtime.logs import fields
@@ -128,8 +128,6 @@ async def serve(settings: Settings, role: Role) -> None:
             )
             has_database = pools[Role.RESPONDER].watchdog.has_answer
             responder = _responder(settings, metrics, bus, identity, has_database)
-            checker = SignatureChecker()
-            await enter(background(checker.run()))
             dispatcher = Dispatcher(
                 keys=keys,
                 metrics=metrics,
@@ -139,7 +137,7 @@ async def serve(settings: Settings, role: Role) -> None:
                     timeout_s=settings.lock_timeout_ms / 1000,
                 ),
                 batcher=batcher,
-                is_signed=checker.is_signed,
+                is_signed=(await enter(signature_checker())).is_signed,
                 step_aside=responder.step_aside,
                 on_committed=publisher.wake,
             )

@@ -10,8 +10,8 @@ import asyncio
 import os
 import sys
 from asyncio import SubprocessProtocol, SubprocessTransport, WriteTransport
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from logging import getLogger
 from time import monotonic
 from typing import cast
@@ -25,14 +25,18 @@ from service.requests.signature_process import (
     SignatureVerdicts,
     frame,
 )
+from service.runtime.cpus import usable_cpus
 from service.runtime.logs import fields
+from service.runtime.resources import background
 from service.runtime.settings_sources import PREFIX
 
 log = getLogger(__name__)
 
 COMMAND = (sys.executable, "-P", "-m", "service.requests.signature_process")
-SMALLEST_BATCH = 2
-"""Fewer signatures are checked here: asking for them would take longer."""
+SMALLEST_BATCH = 12
+"""Fewer are checked here. With few callers, one more to wait for costs more than it saves: they
+move in step, and leave the process, the database and this one idle in turn.
+"""
 MOST_ASKED = 256
 """Signatures that the process is asked for at once; those beyond are checked here."""
 ANSWER_S = 0.25
@@ -47,6 +51,17 @@ MAX_ANSWER_BYTES = 64 * 1024
 Entry = tuple[UncheckedToken, "asyncio.Future[bool]"]
 
 _decode = msgspec.msgpack.Decoder(SignatureVerdicts).decode
+
+
+@asynccontextmanager
+async def signature_checker() -> AsyncIterator["SignatureChecker"]:
+    """Provide a checker within the context; with one processor it has no process of its own."""
+    checker = SignatureChecker()
+    if usable_cpus() <= 1:
+        yield checker
+        return
+    async with background(checker.run()):
+        yield checker
 
 
 class SignatureChecker:
@@ -64,25 +79,27 @@ class SignatureChecker:
 
     async def is_signed(self, token: UncheckedToken) -> bool:
         """Return whether the token's key signed it."""
-        process = self._process
-        if token.key.public is None or (process is None and self._wanted.is_set()):
-            return token.is_signed()
+        return await self._is_confirmed(token) or token.is_signed()
+
+    async def _is_confirmed(self, token: UncheckedToken) -> bool:
+        """Return whether the process has found the signature right."""
+        if token.key.public is None or (self._process is None and self._wanted.is_set()):
+            return False
         loop = asyncio.get_running_loop()
         if not self._waiting:
-            loop.call_soon(self._send)
-        future: asyncio.Future[bool] = loop.create_future()
-        self._waiting.append((token, future))
-        return await future
+            loop.call_soon(self._ask)
+        confirmed: asyncio.Future[bool] = loop.create_future()
+        self._waiting.append((token, confirmed))
+        return await confirmed
 
-    def _send(self) -> None:
-        """Have everything checked that waits."""
+    def _ask(self) -> None:
+        """Have those checked that wait, where that helps."""
         batch, self._waiting = self._waiting, []
-        if len(batch) < SMALLEST_BATCH:
-            _check_here(batch)
-            return
-        self._wanted.set()
-        if self._process is None or not self._process.ask(batch):
-            _check_here(batch)
+        if len(batch) >= SMALLEST_BATCH:
+            self._wanted.set()
+            if self._process is not None and self._process.ask(batch):
+                return
+        _leave_unconfirmed(batch)
 
     async def run(self) -> None:
         """Keep the process running, once it is wanted, until cancelled."""
@@ -116,7 +133,7 @@ class SignatureChecker:
         log.info("signature process started", extra=fields(pid=process.transport.get_pid()))
         self._process = process
         try:
-            return await process.ended
+            return await asyncio.shield(process.ended)
         finally:
             self._process = None
             await process.stop()
@@ -150,7 +167,7 @@ class _CheckingProcess(SubprocessProtocol):
         return True
 
     async def stop(self) -> None:
-        """End the process, and check here what it has not answered."""
+        """End the process, and wait until it has ended."""
         self._abandon()
         self.transport.close()
         await asyncio.shield(self.ended)
@@ -193,10 +210,9 @@ class _CheckingProcess(SubprocessProtocol):
         del self._asked[verdicts.number]
         late.cancel()
         self._signatures_asked -= len(batch)
-        for (token, future), right in zip(batch, verdicts.right, strict=True):
-            if not future.done():
-                # A refusal is never another process's word alone.
-                future.set_result(right or token.is_signed())
+        for (_, confirmed), right in zip(batch, verdicts.right, strict=True):
+            if not confirmed.done():
+                confirmed.set_result(right)
 
     def _look(self, number: int) -> None:
         """Replace a process that has not answered a batch, unless that is still to be read."""
@@ -214,18 +230,18 @@ class _CheckingProcess(SubprocessProtocol):
             self.transport.kill()
 
     def _abandon(self) -> None:
-        """Ask no more, and check here what is not answered."""
+        """Ask no more, and wait no longer for what is not answered."""
         self._usable = False
         asked, self._asked = self._asked, {}
         for batch, late in asked.values():
             late.cancel()
-            _check_here(batch)
+            _leave_unconfirmed(batch)
 
 
-def _check_here(batch: Sequence[Entry]) -> None:
-    for token, future in batch:
-        if not future.done():
-            future.set_result(token.is_signed())
+def _leave_unconfirmed(batch: Sequence[Entry]) -> None:
+    for _, confirmed in batch:
+        if not confirmed.done():
+            confirmed.set_result(False)
 
 
 def _environment(environment: Mapping[str, str]) -> dict[str, str]:

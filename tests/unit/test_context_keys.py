@@ -144,6 +144,10 @@ def test_a_key_does_only_what_its_operations_allow() -> None:
     assert not signing.check(b"message", signature)
     assert verifying.sign is None
     assert verifying.check(b"message", signature)
+    # Elsewhere a signature may be checked only by what alone decides here.
+    assert signing.public is None
+    assert verifying.public == base64url.decode(EDWARDS["x"].encode())
+    assert parse_key_set(key_set_document([SECRET])).keys["secret"].public is None
 
 
 def test_a_byte_order_mark_before_a_key_set_is_no_part_of_it() -> None:
