@@ -48,7 +48,7 @@ STEADY_S = 60.0
 MAX_DELAY_S = 60.0
 MAX_ANSWER_BYTES = 64 * 1024
 
-Entry = tuple[UncheckedToken, "asyncio.Future[bool]"]
+WaitingToken = tuple[UncheckedToken, "asyncio.Future[bool]"]
 
 _decode = msgspec.msgpack.Decoder(SignatureVerdicts).decode
 
@@ -75,7 +75,7 @@ class SignatureChecker:
         self._answer_s = answer_s
         self._wanted = asyncio.Event()
         self._process: _CheckingProcess | None = None
-        self._waiting: list[Entry] = []
+        self._waiting: list[WaitingToken] = []
 
     async def is_signed(self, token: UncheckedToken) -> bool:
         """Return whether the token's key signed it."""
@@ -149,11 +149,11 @@ class _CheckingProcess(SubprocessProtocol):
         self._answer_s = answer_s
         self._usable = True
         self._number = 0
-        self._asked: dict[int, tuple[list[Entry], asyncio.TimerHandle]] = {}
+        self._asked: dict[int, tuple[list[WaitingToken], asyncio.TimerHandle]] = {}
         self._signatures_asked = 0
         self._received = b""
 
-    def ask(self, batch: list[Entry]) -> bool:
+    def ask(self, batch: list[WaitingToken]) -> bool:
         """Have a batch checked; return False where the process cannot take it."""
         if not self._usable or self._signatures_asked + len(batch) > MOST_ASKED:
             return False
@@ -238,7 +238,7 @@ class _CheckingProcess(SubprocessProtocol):
             _leave_unconfirmed(batch)
 
 
-def _leave_unconfirmed(batch: Sequence[Entry]) -> None:
+def _leave_unconfirmed(batch: Sequence[WaitingToken]) -> None:
     for _, confirmed in batch:
         if not confirmed.done():
             confirmed.set_result(False)
