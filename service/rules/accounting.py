@@ -114,24 +114,21 @@ def account(recorded: RecordedTime, slots: Slots) -> SlotCounts:
     """Return what became of each slot of the window."""
     counts = SlotCounts()
     runs = {run.slot: run for run in recorded.runs}
+    due = {each.slot: each for each in _slots(recorded, slots, counts)}
     pending: list[_Pending] = []
-    left = sorted(runs, reverse=True)
-    for slot in _slots(recorded, slots, counts):
-        while left and left[-1] <= slot.slot:
-            run = runs[left.pop()]
-            _settle(recorded, counts, pending, run.slot, run.missed)
-        run_here = runs.get(slot.slot)
+    # What has a run was a slot, whatever the states say: the clock may have been set back since.
+    for slot in sorted(due.keys() | runs.keys()):
         counts.slots += 1
-        if run_here is None:
-            pending.append(slot)
-        elif run_here.status in {"skipped", "skipped_overlap"}:
-            is_overlap = run_here.status == "skipped_overlap"
-            counts.skipped[OVERLAP if is_overlap else run_here.reason or "unknown"] += 1
+        run = runs.get(slot)
+        if run is None:
+            pending.append(due[slot])
+            continue
+        _settle(recorded, counts, pending, slot, run.missed)
+        if run.status in {"skipped", "skipped_overlap"}:
+            is_overlap = run.status == "skipped_overlap"
+            counts.skipped[OVERLAP if is_overlap else run.reason or "unknown"] += 1
         else:
             counts.fired += 1
-    while left:
-        run = runs[left.pop()]
-        _settle(recorded, counts, pending, run.slot, run.missed)
     _settle_rest(recorded, counts, pending)
     return counts
 
@@ -139,6 +136,7 @@ def account(recorded: RecordedTime, slots: Slots) -> SlotCounts:
 def _slots(recorded: RecordedTime, slots: Slots, counts: SlotCounts) -> list[_Pending]:
     """Return the slots of the window with the states that they fell into; count absent ones."""
     found: list[_Pending] = []
+    with_run = {run.slot for run in recorded.runs}
     last = structs.replace(recorded.states[-1], since=FAR)
     for state, following in pairwise([*recorded.states, last]):
         ends = following.since
@@ -147,7 +145,7 @@ def _slots(recorded: RecordedTime, slots: Slots, counts: SlotCounts) -> list[_Pe
             continue
         of_state = slots(state.cron, state.timezone, after, until)
         if state.absence is not None:
-            counts.absent[state.absence] += len(of_state)
+            counts.absent[state.absence] += len(set(of_state) - with_run)
             continue
         found += [_Pending(slot, state, ends) for slot in of_state]
         cron, timezone = following.cron, following.timezone

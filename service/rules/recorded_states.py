@@ -111,6 +111,8 @@ def states(after: datetime, history: History) -> list[StateSpan]:
         if structs.replace(span, since=found[-1].since) != found[-1]:
             found.append(span)
     if history.deleted_at is not None:
+        # Nothing came after it: what has a later time is of before the clock was set back.
+        found = [span for span in found if span.since < history.deleted_at]
         found.append(_span(history.deleted_at, values, "deleted"))
     return found
 

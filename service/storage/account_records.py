@@ -30,21 +30,20 @@ ORDER BY s.tenant_id, s.id
 PAGE_OF_TENANT = _PAGE.format(where="s.tenant_id = $1::text AND s.id > $2::uuid")
 PAGE_OF_ALL = _PAGE.format(where="(s.tenant_id, s.id) > ($1::text, $2::uuid)")
 
-# Deletions that are on record since the window began, of schedules that do not exist. What
-# `applySchedules` wrote last about one of them was its deletion.
+# Deletions that are on record since the window began, of schedules that do not exist. Entries of
+# `applySchedules` are told apart by what they describe, not by their order, which a clock that was
+# set back turns round: a creation describes all of a schedule, an update never its name.
 DELETED = """
 SELECT a.tenant_id, a.schedule_id, a.install_id, a.at, a.id, a.changes::text AS changes
 FROM ext_scheduler.audit a
 WHERE ($1::text IS NULL OR a.tenant_id = $1) AND a.schedule_id IS NOT NULL
   AND a.at >= $2::timestamptz AND (a.at, a.id) > ($2, $3::uuid)
-  AND a.op IN ('delete', 'deleteSchedule', 'applySchedules')
+  AND (a.op IN ('delete', 'deleteSchedule')
+    OR a.op = 'applySchedules' AND a.changes ? 'name' AND NOT a.changes ? 'endpoint')
   AND NOT EXISTS (SELECT FROM tenant_extension_schedule s
     WHERE s.tenant_id = a.tenant_id AND s.id = a.schedule_id)
   AND EXISTS (SELECT FROM tenant_extension_install i
     WHERE i.tenant_id = a.tenant_id AND i.id = a.install_id)
-  AND NOT EXISTS (SELECT FROM ext_scheduler.audit b
-    WHERE b.tenant_id = a.tenant_id AND b.install_id = a.install_id
-      AND b.schedule_id = a.schedule_id AND (b.at, b.id) > (a.at, a.id))
 ORDER BY a.at, a.id
 LIMIT $4::integer
 """
@@ -74,7 +73,7 @@ ORDER BY r.slot LIMIT 1
 """
 
 CHANGES = """
-SELECT a.tenant_id, a.install_id, a.schedule_id, a.at, a.changes::text AS changes
+SELECT a.tenant_id, a.install_id, a.schedule_id, a.at, a.id, a.changes::text AS changes
 FROM ext_scheduler.audit a
 WHERE a.tenant_id = ANY ($1::text[]) AND a.at > $2::timestamptz AND a.install_id IS NOT NULL
   AND (a.schedule_id IS NULL OR a.schedule_id BETWEEN $3::uuid AND $4::uuid)
@@ -83,7 +82,7 @@ ORDER BY a.at, a.id
 """
 
 _EARLIER = """
-SELECT a.tenant_id, a.install_id, a.schedule_id, a.at, a.changes::text AS changes
+SELECT a.tenant_id, a.install_id, a.schedule_id, a.at, a.id, a.changes::text AS changes
 FROM ext_scheduler.audit a
 WHERE a.tenant_id = $1::text AND a.install_id = $2::uuid AND a.at <= $4::timestamptz
   AND {condition}
@@ -163,6 +162,7 @@ class AuditedChange(Struct, frozen=True):
     install_id: UUID
     schedule_id: UUID | None
     at: datetime
+    id: UUID
     changes: dict[str, Any]
 
 

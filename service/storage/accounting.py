@@ -125,10 +125,8 @@ async def deleted_schedules(
     rows = [_row_of(deleted) for deleted in found]
     entries = await account_records.changes(connection, [row.key for row in rows], window.after)
     ends = {row.key: deleted.at for row, deleted in zip(rows, found, strict=True)}
-    changes = {  # without the deletion itself, which repeats what the schedule was
-        key: [change for change in of_key if change.at < ends[key]]
-        for key, of_key in _by_schedule(rows, entries).items()
-    }
+    deletions = {deleted.entry_id for deleted in found}  # they repeat what the schedules were
+    changes = _by_schedule(rows, [each for each in entries if each.id not in deletions])
     counts = await _account(connection, window, rows, changes, ends)
     accounts = [_account_of(row, counts[row.key], ends[row.key]) for row in rows]
     last = (found[-1].at, found[-1].entry_id) if len(found) == limit else None

@@ -36,6 +36,9 @@ class Hours(Struct):
         answer = await self.admin("createSchedule", installId=self.install_id, **OFTEN, **fields)
         return str(answer["scheduleId"])
 
+    async def change(self, **fields: Any) -> None:
+        assert await self.admin("updateSchedule", **fields) == {"success": True}
+
     async def until(self, minute: int) -> None:
         """Let time pass, planning each minute, and let what was planned succeed."""
         end = START + minute * MINUTE
@@ -256,9 +259,9 @@ async def test_the_later_of_two_changes_counts_although_its_time_is_the_earlier_
     id_ = await hours.create()
     where = {"installId": hours.install_id, "scheduleId": id_}
     await hours.until(61)
-    await hours.admin("updateSchedule", **where, cron="1-59/2 * * * *")
+    await hours.change(**where, cron="1-59/5 * * * *")
     hours.clock.now = START + 32 * MINUTE
-    await hours.admin("updateSchedule", **where, cron="2-59/5 * * * *")
+    await hours.change(**where, cron="2-59/5 * * * *")
     await hours.until(130)
     assert (await hours.account())[id_]["unaccounted"] == 0
 
@@ -290,3 +293,55 @@ async def test_what_was_switched_off_again_is_off_although_its_time_is_the_earli
     found = (await hours.account())[id_]
     assert found["unaccounted"] == 0
     assert sum(found["swallowed"].values()) > 12
+
+
+@pytest.mark.parametrize(
+    ("change", "absent"),
+    [
+        ({}, {"deleted": 12}),
+        ({"enabled": False}, {"deleted": 12}),
+        ({"cron": "1-59/5 * * * *"}, {"deleted": 17}),
+    ],
+)
+async def test_a_deletion_counts_although_what_was_before_it_has_a_later_time(
+    hours: Hours, change: dict[str, Any], absent: dict[str, int]
+) -> None:
+    where = {"installId": hours.install_id, "scheduleId": await hours.create()}
+    await hours.until(61)
+    if change:
+        await hours.change(**where, **change)
+    hours.clock.now = START + 32 * MINUTE
+    await hours.admin("deleteSchedule", **where)
+    await hours.until(130)
+    page = await hours.admin("account", **{"from": text(0), "to": text(120)})
+    (found,) = (await hours.admin("account", cursor=page["nextCursor"]))["schedules"]
+    assert found["deletedAt"][:16] == text(32)[:16]
+    # Up to minute 60, before the clock was set back, all had fired.
+    assert {**parts(found), "absent": found["absent"]["deleted"]} == {
+        "slots": 12,
+        "fired": 12,
+        "absent": absent["deleted"],
+    }
+
+
+async def test_what_a_declaration_prunes_is_deleted_where_it_was_made_and_changed_by_one(
+    hours: Hours,
+) -> None:
+    async def apply(*schedules: dict[str, Any]) -> None:
+        declared = {"publisher": "acme", "name": "demo", "schedules": list(schedules)}
+        answer = await hours.admin(
+            "applySchedules", tenantId="acme", installs=[declared], prune=True
+        )
+        assert answer["success"] is True
+
+    await hours.until(31)
+    await apply({"name": "nightly", **OFTEN})
+    await hours.until(61)
+    await apply({"name": "nightly", **OFTEN, "cron": "1-59/5 * * * *", "timezone": "Asia/Tokyo"})
+    hours.clock.now = START + 52 * MINUTE
+    await apply()
+    await hours.until(130)
+    page = await hours.admin("account", **{"from": text(0), "to": text(120)})
+    (deleted,) = (await hours.admin("account", cursor=page["nextCursor"]))["schedules"]
+    assert deleted["deletedAt"][:16] == text(52)[:16]
+    assert (deleted["slots"], deleted["fired"]) == (6, 6)
