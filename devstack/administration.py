@@ -31,7 +31,7 @@ OperatorCall = Callable[[str, object], Coroutine[Any, Any, Any]]
 
 
 async def move_install(call: OperatorCall, install_id: UUID, version: str) -> None:
-    """Update an install to a registered version; print which schedules that disables."""
+    """Update an install to a registered version; print what it disables and enables."""
     moved = await call(
         "updateInstall",
         UpdateInstallInput(
@@ -40,6 +40,8 @@ async def move_install(call: OperatorCall, install_id: UUID, version: str) -> No
     )
     for schedule in moved.missing:
         detail(f"disabled {schedule.name}: {schedule.method} {schedule.path} is missing")
+    for schedule in moved.reenabled:
+        detail(f"enabled {schedule.name} again: {schedule.method} {schedule.path} is back")
 
 
 @asynccontextmanager

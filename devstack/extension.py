@@ -12,7 +12,13 @@ from devstack.javascript import PACKAGE, SOURCES, build_package, install_depende
 from devstack.javascript_sources import install_package_sources, package_entry
 from devstack.manifest import MANIFEST, directory_of, read_manifest
 from devstack.places import CACHE
-from runner_bridge.dev_runner.build import BUILD_TIMEOUT_S, BuildFailed, build_extension
+from devstack.progress import phase
+from runner_bridge.dev_runner.build import (
+    BUILD_TIMEOUT_S,
+    BuildFailed,
+    build_extension,
+    source_files,
+)
 from runner_bridge.dev_runner.components import install as install_component
 from runner_bridge.dev_runner.sources import install_sources, runs_from_sources
 from service.storage.platform.registry import Registered
@@ -55,7 +61,8 @@ def build_source(
     if not (from_sources and runs_from_sources(source)):
         return manifest, install_component(_component(source, timeout_s), components)
     try:
-        return manifest, install_sources(source, components, cache, timeout_s)
+        with phase("compiling the interpreter, once for all extensions that import no more"):
+            return manifest, install_sources(source, components, cache, timeout_s)
     except BuildFailed as failure:
         raise StackError(str(failure)) from None
 
@@ -65,7 +72,8 @@ def _component(source: Path, timeout_s: float) -> Path:
         return source
     if (source / PYTHON_SOURCE).is_file():
         try:
-            return build_extension(source, CACHE / "extensions", timeout_s)
+            with phase("compiling with componentize-py"):
+                return build_extension(source, CACHE / "extensions", timeout_s)
         except BuildFailed as failure:
             raise StackError(str(failure)) from None
     if (source / PACKAGE).is_file():
@@ -81,8 +89,7 @@ def fingerprint(source: Path) -> frozenset[tuple[str, int, int]]:
     directory = directory_of(source)
     # What the build of a package writes must not be taken for a change.
     patterns = SOURCES if source.is_dir() and (source / PACKAGE).is_file() else WATCHED
-    files = (path for pattern in patterns for path in directory.glob(pattern))
-    return frozenset(_stat(path) for path in files if path.is_file())
+    return frozenset(_stat(path) for path in source_files(directory, patterns))
 
 
 def _stat(path: Path) -> tuple[str, int, int]:

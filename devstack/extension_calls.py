@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -66,15 +67,19 @@ async def call_extension(stack: DevStack, method: str, path: str, body: object =
     return msgspec.json.decode(text)
 
 
-async def loading_problem(runner_url: str, extension: InstalledExtension) -> str | None:
+async def loading_problem(
+    runner_url: str, extension: InstalledExtension, source: Path
+) -> str | None:
     """Return why an extension that runs from its sources cannot be loaded; None if it can.
 
-    Raises StackError where the Runner does not answer.
+    What is wrong in a file of ``source`` begins with its path. Raises StackError where the Runner
+    does not answer.
     """
     response = await post_request(runner_url, execute_request(extension, LOAD_METHOD, "/"))
     if response.status == 204:
         return None
-    return response.error or base64.b64decode(response.body_b64 or "").decode()
+    in_file = base64.b64decode(response.body_b64 or "").decode()
+    return response.error or str(source / in_file)
 
 
 async def post_request(runner_url: str, request: ExecuteRequest) -> ExecuteResponse:

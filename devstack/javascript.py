@@ -16,7 +16,8 @@ import msgspec
 from msgspec import Struct
 
 from devstack.errors import StackError
-from runner_bridge.dev_runner.build import locked
+from devstack.progress import phase
+from runner_bridge.dev_runner.build import locked, source_files
 
 PACKAGE = "package.json"
 RESULT = "extension.wasm"
@@ -26,8 +27,13 @@ _INSIDES = re.compile(r"^(?:    at |Node\.js v|\s*$)")
 _KEY_CHARACTERS = 16
 
 
-class _Package(Struct):
-    scripts: Mapping[str, str] = MappingProxyType({})
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+class _Package(Struct, rename="camel"):
+    scripts: Mapping[str, str] = _NOTHING
+    dependencies: Mapping[str, str] = _NOTHING
+    dev_dependencies: Mapping[str, str] = _NOTHING
 
 
 def build_package(source: Path, cache: Path, timeout_s: float) -> Path:
@@ -42,32 +48,47 @@ def build_package(source: Path, cache: Path, timeout_s: float) -> Path:
         check_package(source, timeout_s)
         target = cache / f"{source.name}-{_key(source)}.wasm"
         if not target.is_file():
-            run_tool(["npm", "run", "--silent", "build"], source, timeout_s)
+            with phase("compiling (npm run build)"):
+                run_tool(["npm", "run", "--silent", "build"], source, timeout_s)
             _keep(source / RESULT, target)
     return target
 
 
 def install_dependencies(source: Path, timeout_s: float) -> None:
-    """Install what a package depends on where nothing is installed yet. Raises StackError."""
-    if not (source / "node_modules").is_dir():
+    """Install what a package depends on where something of it is missing. Raises StackError."""
+    package = _read(source)
+    names = [*package.dependencies, *package.dev_dependencies]
+    if not all(_is_installed(source, name) for name in names):
         # This writes package-lock.json, which is one of the sources.
-        run_tool(["npm", "install", "--no-audit", "--no-fund"], source, timeout_s)
+        # Of what another package has fetched already, npm asks nothing again.
+        options = ["--no-audit", "--no-fund", "--prefer-offline"]
+        with phase("fetching what package.json names, once (npm install)"):
+            run_tool(["npm", "install", *options], source, timeout_s)
+
+
+def _read(source: Path) -> _Package:
+    try:
+        return msgspec.json.decode((source / PACKAGE).read_bytes(), type=_Package)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise StackError(f"{source / PACKAGE}: {error}") from None
+
+
+def _is_installed(source: Path, name: str) -> bool:
+    """Return whether node would find a package, here or in a directory above."""
+    return any((place / "node_modules" / name).is_dir() for place in (source, *source.parents))
 
 
 def check_package(source: Path, timeout_s: float) -> None:
     """Run the script ``check`` of a package that has one. Raises StackError."""
-    try:
-        package = msgspec.json.decode((source / PACKAGE).read_bytes(), type=_Package)
-    except msgspec.MsgspecError as error:
-        raise StackError(f"{source / PACKAGE}: {error}") from None
-    if script := package.scripts.get("check"):
+    if script := _read(source).scripts.get("check"):
         # Without npm, which takes longer than the check itself.
-        run_tool(["/bin/sh", "-c", script], source, timeout_s)
+        with phase(f"checking ({script})"):
+            run_tool(["/bin/sh", "-c", script], source, timeout_s)
 
 
 def _key(source: Path) -> str:
     digest = hashlib.sha256()
-    for path in sorted({path for pattern in SOURCES for path in source.glob(pattern)}):
+    for path in source_files(source, SOURCES):
         digest.update(f"\0{path.relative_to(source)}\0".encode() + path.read_bytes())
     return digest.hexdigest()[:_KEY_CHARACTERS]
 

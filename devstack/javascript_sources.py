@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from devstack.errors import StackError
 from devstack.javascript import check_package, run_tool
+from devstack.progress import phase
 from runner_bridge.dev_runner.build import WIT, locked
 from runner_bridge.dev_runner.components import install
 from runner_bridge.dev_runner.sources import INTERPRETER, interpreter_wit, keep_sources
@@ -87,6 +88,7 @@ def _interpreter(source: Path, cache: Path, timeout_s: float) -> Path:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
         shutil.copy(PROGRAM, scratch)
-        run_tool(["node", str(COMPILE), str(source), PROGRAM.name], Path(scratch), timeout_s)
+        with phase("compiling the JavaScript engine, once for each version of the compiler"):
+            run_tool(["node", str(COMPILE), str(source), PROGRAM.name], Path(scratch), timeout_s)
         (Path(scratch) / "interpreter.wasm").replace(target)
     return target

@@ -3,11 +3,17 @@
 import asyncio
 import itertools
 import sys
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 _step_numbers = itertools.count(1)
 COUNTDOWN_INTERVAL_WITHOUT_TERMINAL_S = 10
+PHASE_QUIET_S = 2.0
+"""What is done sooner is not worth a line."""
+PHASE_INTERVAL_S = 10.0
 
 
 def step(text: str) -> None:
@@ -19,6 +25,32 @@ def detail(text: str) -> None:
     """Print lines that belong to the current step."""
     for line in text.splitlines():
         print(f"       {line}", flush=True)
+
+
+@contextmanager
+def phase(
+    text: str, quiet_s: float = PHASE_QUIET_S, interval_s: float = PHASE_INTERVAL_S
+) -> Iterator[None]:
+    """Print what is done within the context where that takes long.
+
+    After ``quiet_s`` seconds the text, and each ``interval_s`` seconds how long it has taken.
+    """
+    began, ended = time.monotonic(), threading.Event()
+
+    def report() -> None:
+        if ended.wait(quiet_s):
+            return
+        detail(f"{text} …")
+        while not ended.wait(interval_s):
+            detail(f"{text}: {time.monotonic() - began:.0f} s so far")
+
+    thread = threading.Thread(target=report, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

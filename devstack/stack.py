@@ -28,9 +28,10 @@ from devstack.extension import (
     development_version,
 )
 from devstack.home import Ports, nats_passwords, nats_user, write_keys
+from devstack.manifest import manifest_hints
 from devstack.places import COMPILED_CACHE, NATS_CONF, SAMPLE
 from devstack.processes import Program, RunningProgram, running
-from devstack.progress import detail, step
+from devstack.progress import detail, phase, step
 from devstack.state import DevState
 from service.storage.engine.migrate import migrate
 from service.storage.platform.registry import register
@@ -109,6 +110,8 @@ async def running_stack(
             build_source, source, home / "components", compile_timeout_s, from_sources=from_sources
         )
         detail(f"{manifest.publisher}/{manifest.name} {manifest.version}, {content_hash[:19]}…")
+        for hint in manifest_hints(source):
+            detail(hint)
         step("Migrating the database, and installing the extension for a tenant.")
         extension = await prepare_database(postgres.dsn, manifest, content_hash)
         detail(f"tenant {TENANT}, install {extension.rows.install_id}")
@@ -174,7 +177,8 @@ def _start_servers(
 
 async def _start_program(stack: AsyncExitStack, program: Program, home: Path) -> RunningProgram:
     """Start a program until the stack closes, and print that it is ready. Raises StackError."""
-    started = await stack.enter_async_context(running(program, home / program.name))
+    with phase(f"{program.name:<12} starting"):
+        started = await stack.enter_async_context(running(program, home / program.name))
     detail(f"{program.name:<12} ready, process {started.pid}")
     return started
 

@@ -18,8 +18,9 @@ from devstack.extension import (
     fingerprint,
 )
 from devstack.extension_calls import loading_problem
+from devstack.manifest import manifest_hints
 from devstack.places import COMPILED_CACHE
-from devstack.progress import detail, step
+from devstack.progress import detail, phase, step
 from devstack.stack import TENANT, DevStack
 from devstack.state import DevState
 from runner_bridge.dev_runner.components import Components, UnusableComponent, sources_file
@@ -46,7 +47,7 @@ async def watch(stack: DevStack, source: Path, compile_timeout_s: float) -> None
         step(f"{source} has changed.")
         try:
             state = await update(state, source, compile_timeout_s, loading=loading)
-        except StackError as failure:
+        except (StackError, OSError) as failure:  # files may go away at any time
             detail(f"{failure}\nThe install remains as it was.")
 
 
@@ -67,6 +68,8 @@ async def update(
     manifest, content_hash = await asyncio.to_thread(
         build_source, source, components, compile_timeout_s, from_sources=True
     )
+    for hint in manifest_hints(source):
+        detail(hint)
     running = state.extension
     if (manifest.publisher, manifest.name) != (running.manifest.publisher, running.manifest.name):
         raise StackError("publisher or name has changed, which makes it another extension")
@@ -100,16 +103,17 @@ async def check_loading(
     components = Path(state.home) / "components"
     if not loading or not sources_file(components, extension.content_hash).is_file():
         return
-    problem = await loading_problem(state.runner_url, extension)
+    problem = await loading_problem(state.runner_url, extension, source)
     if problem is not None:
-        raise StackError(str(source / problem))
+        raise StackError(problem)
 
 
 async def prepare(directory: Path, content_hash: str, compile_timeout_s: float) -> None:
     """Compile a component to machine code, where the Runner will find it. Raises StackError."""
     components = Components(directory, COMPILED_CACHE, compile_timeout_s=compile_timeout_s)
     try:
-        await components.compiled(content_hash)
+        with phase("compiling to machine code"):
+            await components.compiled(content_hash)
     except UnusableComponent as error:
         raise StackError(f"the component is unusable: {error}") from None
     finally:

@@ -18,7 +18,9 @@ try {
     exports: "named",
     sourcemap: true,
   });
-  const [{ code, map, imports }] = output;
+  const [{ code, imports, map: written }] = output;
+  // Of a module without a statement there is none.
+  const map = written ?? { sources: [entry], sourcesContent: [""], mappings: "" };
   process.stdout.write(JSON.stringify({ script: code, map: JSON.stringify(map), imports }));
 } catch (error) {
   const errors = error.errors ?? [error];

@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -95,13 +95,23 @@ def build_guest(guest: Guest, directory: Path, timeout_s: float) -> Path:
     return target
 
 
+def source_files(root: Path, patterns: Iterable[str]) -> list[Path]:
+    """Return the files below ``root`` that match any of the patterns, and are not hidden.
+
+    An editor's lock file, ``.#extension.py``, is a link to nothing.
+    """
+    matching = {path for pattern in patterns for path in root.glob(pattern)}
+    return sorted(p for p in matching if not p.name.startswith(".") and p.is_file())
+
+
 def _contents(root: Path, pattern: str) -> dict[str, bytes]:
-    return {str(path.relative_to(root)): path.read_bytes() for path in root.glob(pattern)}
+    files = source_files(root, [pattern])
+    return {str(path.relative_to(root)): path.read_bytes() for path in files}
 
 
 def check_syntax(source: Path) -> None:
     """Raise BuildFailed where a module is not Python, with its file, line and text."""
-    for path in sorted(source.glob("*.py")):
+    for path in source_files(source, ["*.py"]):
         try:
             compile(path.read_bytes(), path, "exec", dont_inherit=True)
         except SyntaxError as error:

@@ -19,6 +19,7 @@ from runner_bridge.dev_runner.build import (
     Guest,
     build_guest,
     check_syntax,
+    source_files,
 )
 from runner_bridge.dev_runner.components import (
     HASH_PREFIX,
@@ -58,7 +59,10 @@ def install_sources(
     Raises BuildFailed where they are not Python, or the interpreter cannot be compiled.
     """
     check_syntax(source)
-    modules = {path.stem: path.read_text() for path in sorted(source.glob("*.py"))}
+    modules = {
+        path.stem: importlib.util.decode_source(path.read_bytes())
+        for path in source_files(source, ["*.py"])
+    }
     guest = interpreter(standard_imports(modules) - STANDARD)
     component = install(build_guest(guest, cache, timeout_s), directory)
     return keep_sources(directory, component, modules)

@@ -136,7 +136,8 @@ def _report_usage_error(error: typer.TyperException) -> int:
     if message == context.get_help():  # a group without a command: show its commands
         print(message, file=sys.stderr)
         return error.exit_code
-    in_one_line = " ".join(message.split())
+    # The libraries below typer name their kind of error before its text.
+    in_one_line = " ".join(message.split()).replace(": Value error, ", ": ")
     return _report(f"{in_one_line} (see {context.command_path} --help)", error.exit_code)
 
 

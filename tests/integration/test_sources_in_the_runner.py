@@ -74,6 +74,18 @@ async def test_a_change_needs_no_compiling(hello: Path, runner: Runner) -> None:
         ),
         ("import json", "import requests", "extension.py:3: ModuleNotFoundError: No module named"),
         ("class WitWorld:", "class World:", "extension.py: AttributeError: module 'extension' has"),
+        ("def handler(", "def handle(", "extension.py: TypeError: class WitWorld has no method"),
+        (
+            "def handler(",
+            "async def handler(",
+            "extension.py: TypeError: WitWorld.handler must not",
+        ),
+        (
+            "(self, request: types.ExecuteRequest)",
+            "(self)",
+            "extension.py: TypeError: WitWorld.handler cannot take a request: too many positional",
+        ),
+        ("CRON =", "raise SystemExit(3)\nCRON =", "extension.py:9: SystemExit: 3"),
         (
             "import json",
             "import helper",
@@ -104,6 +116,50 @@ async def test_an_exception_is_the_error_of_the_call(hello: Path, runner: Runner
     content_hash = installed_sources(hello, runner)
     response = await runner.execute(content_hash, "/api/report", method="POST", body=body)
     assert (response.status, response.error) == (500, "guest_trap: helper.py:2: KeyError: 'month'")
+
+
+ANSWER = "types.ExecuteResponse(status, [header], json.dumps(body).encode())"
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ("None", "handler returned NoneType, not types.ExecuteResponse"),
+        (
+            'types.ExecuteResponse("200", [header], None)',
+            "status of the answer must be 0 to 65535, and is '200'",
+        ),
+        (
+            "types.ExecuteResponse(200, [7], None)",
+            "headers of the answer must be a list of types.HttpHeader of two str, and is [7]",
+        ),
+        (
+            "types.ExecuteResponse(200, [header], 'text')",
+            "body of the answer must be bytes or None, and is 'text'",
+        ),
+    ],
+)
+async def test_an_answer_that_cannot_be_used_is_explained(
+    hello: Path, runner: Runner, answer: str, message: str
+) -> None:
+    source = hello / "extension.py"
+    text = source.read_text()
+    assert ANSWER in text
+    source.write_text(text.replace(ANSWER, answer))
+    response = await runner.execute(installed_sources(hello, runner), "/api/report", method="POST")
+    assert (response.status, response.error) == (500, f"guest_trap: TypeError: {message}")
+
+
+async def test_a_source_in_another_encoding_keeps_its_characters(
+    hello: Path, runner: Runner
+) -> None:
+    (hello / "helper.py").write_bytes(b'# -*- coding: latin-1 -*-\nMONTH = "M\xe4rz"\n')
+    source = hello / "extension.py"
+    text = source.read_text().replace("import json\n", "import json\n\nimport helper\n")
+    source.write_text(text.replace('{"report": wanted', '{"report": helper.MONTH'))
+    content_hash = installed_sources(hello, runner)
+    response = await runner.execute(content_hash, "/api/report", method="POST")
+    assert json_of(response) == {"report": "März", "for": "now"}
 
 
 async def test_a_syntax_error_is_named_before_anything_is_installed(

@@ -1,6 +1,7 @@
 """JavaScript and TypeScript extensions that run from their sources: loaded, called, failing."""
 
 import base64
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from devstack.errors import StackError
 from devstack.extension import build_source
+from devstack.javascript import install_dependencies
 from devstack.javascript_sources import install_package_sources, package_entry
 from runner_bridge.dev_runner.sources import LOAD_METHOD
 from tests.support.node_packages import CACHE, LANGUAGES, example_package
@@ -104,6 +106,40 @@ async def test_an_extension_without_a_handler_is_refused(package: Path, runner: 
     assert shown == f"{source_of(package).name}: TypeError: no function handler is exported"
 
 
+async def test_an_empty_module_is_refused_by_name(package: Path, runner: Runner) -> None:
+    source_of(package).write_text("")
+    loading = await runner.execute(saved(package, runner), method=LOAD_METHOD)
+    shown = base64.b64decode(loading.body_b64 or "").decode()
+    assert shown == f"{source_of(package).name}: TypeError: no function handler is exported"
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ("undefined", "handler returned undefined, not an object with status and headers"),
+        (
+            '{ status: "200", headers: [] }',
+            "the answer cannot be used: status must be a number from 0 to 65535",
+        ),
+        (
+            "{ status: 200 }",
+            "the answer cannot be used: headers must be a list of objects with name and value",
+        ),
+        (
+            '{ status: 200, headers: [], body: "text" }',
+            "the answer cannot be used: body must be a Uint8Array, or be left out",
+        ),
+    ],
+)
+async def test_an_answer_that_cannot_be_used_is_explained(
+    package: Path, runner: Runner, answer: str, message: str
+) -> None:
+    typed = " as any" if source_of(package).suffix == ".ts" else ""
+    source_of(package).write_text(f"export const handler = () => ({answer}){typed};\n")
+    call = await runner.execute(saved(package, runner), "/api/report")
+    assert (call.status, call.error) == (500, f"guest_trap: {message}")
+
+
 async def test_mistakes_are_shown_in_the_tools_own_words(package: Path, runner: Runner) -> None:
     source = source_of(package)
     text = source.read_text()
@@ -117,6 +153,19 @@ async def test_mistakes_are_shown_in_the_tools_own_words(package: Path, runner: 
     source.write_text(f'// @ts-ignore\nimport "wasi:clocks/wall-clock";\n{text}')
     with pytest.raises(StackError, match="wasi:clocks/wall-clock is not offered to extensions"):
         saved(package, runner)
+
+
+def test_a_package_that_was_added_is_installed_before_the_next_build(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "package.json").write_text(f'{{"name": "{name}", "version": "1.0.0"}}')
+    source = tmp_path / "extension"
+    source.mkdir()
+    for names in (["first"], ["first", "second"]):
+        packages = {name: f"file:../{name}" for name in names}
+        (source / "package.json").write_text(json.dumps({"dependencies": packages}))
+        install_dependencies(source, 100)
+        assert [name for name in names if not (source / "node_modules" / name).is_dir()] == []
 
 
 def test_a_package_with_a_world_of_its_own_is_compiled(package: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from devstack.errors import StackError
 from devstack.extension import build_source, fingerprint
 from devstack.new import write_extension
-from runner_bridge.dev_runner.build import author_message
+from runner_bridge.dev_runner.build import BuildFailed, author_message, check_syntax
 
 
 def test_a_syntax_error_is_shown_with_file_and_line_and_nothing_else(tmp_path: Path) -> None:
@@ -66,6 +66,28 @@ def test_the_fingerprint_follows_sources_only(tmp_path: Path) -> None:
     assert fingerprint(tmp_path / "hello") == before
     (tmp_path / "hello" / "helper.py").write_text("x = 1")
     assert fingerprint(tmp_path / "hello") != before
+
+
+def test_an_editors_lock_file_is_no_source(tmp_path: Path) -> None:
+    write_extension(tmp_path / "hello")
+    before = fingerprint(tmp_path / "hello")
+    (tmp_path / "hello" / ".#extension.py").symlink_to("me@host.1234:5678")
+    (tmp_path / "hello" / "gone.py").symlink_to("nothing")
+    (tmp_path / "hello" / ".extension.py.swp.py").write_text("def broken(:")
+    (tmp_path / "hello" / "folder.py").mkdir()
+    assert fingerprint(tmp_path / "hello") == before
+    check_syntax(tmp_path / "hello")
+
+
+def test_a_link_to_a_source_is_followed(tmp_path: Path) -> None:
+    write_extension(tmp_path / "hello")
+    (tmp_path / "shared.py").write_text("x = 1")
+    (tmp_path / "hello" / "shared.py").symlink_to(tmp_path / "shared.py")
+    before = fingerprint(tmp_path / "hello")
+    (tmp_path / "shared.py").write_text("def broken(:")
+    assert fingerprint(tmp_path / "hello") != before
+    with pytest.raises(BuildFailed, match=r"shared\.py:1: invalid syntax"):
+        check_syntax(tmp_path / "hello")
 
 
 COMPILER_OUTPUT = """Traceback (most recent call last):

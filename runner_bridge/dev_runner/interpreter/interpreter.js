@@ -25,7 +25,8 @@ export function handler(request) {
   const lines = () => new SourceLines(JSON.parse(map));
   if (request.http.method === LOAD_METHOD) return answerOfLoading(script, lines);
   try {
-    return load(script)(request);
+    const answer = load(script)(request);
+    return typeof answer?.then === "function" ? answer.then(checkedAnswer) : checkedAnswer(answer);
   } catch (error) {
     // As the runtime prints an uncaught exception, which then follows, but with the author's lines.
     const frames = lines().framesOf(error).map(({ file, line }) => `  @${file}:${line}:1`);
@@ -40,6 +41,29 @@ function load(script) {
   new Function("require", "exports", text)((name) => host[name], exports);
   if (typeof exports.handler !== "function") throw new TypeError("no function handler is exported");
   return exports.handler;
+}
+
+/** What a handler returned; throws where the host cannot take it. */
+function checkedAnswer(answer) {
+  if (answer === null || typeof answer !== "object") {
+    throw new TypeError(`handler returned ${answer}, not an object with status and headers`);
+  }
+  const { status, headers, body } = answer;
+  const right = {
+    "status must be a number from 0 to 65535":
+      Number.isInteger(status) && status >= 0 && status < 65536,
+    "headers must be a list of objects with name and value":
+      Array.isArray(headers) && headers.every(isHeader),
+    "body must be a Uint8Array, or be left out":
+      body === undefined || body === null || body instanceof Uint8Array,
+  };
+  const wrong = Object.keys(right).find((rule) => !right[rule]);
+  if (wrong !== undefined) throw new TypeError(`the answer cannot be used: ${wrong}`);
+  return answer;
+}
+
+function isHeader(header) {
+  return typeof header?.name === "string" && typeof header.value === "string";
 }
 
 /** 204, or 500 with file, line and message of what prevents it from being loaded. */

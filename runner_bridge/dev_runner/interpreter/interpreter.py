@@ -8,6 +8,7 @@ import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import inspect
 import json
 import linecache
 import sys
@@ -19,6 +20,8 @@ from preloaded import LOAD_METHOD  # type: ignore[import-not-found]  # written b
 from wit_world.imports import sources, types  # type: ignore[import-not-found]  # the compiler's
 
 EXTENSION = "extension"
+MAX_SHOWN = 60
+"""Characters of a wrong value that a message shows."""
 
 
 class ModulesOfTexts(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -57,22 +60,59 @@ class WitWorld:
         sys.meta_path.insert(0, ModulesOfTexts(texts))
         if request.http.method == LOAD_METHOD:
             return load(texts)
-        answer: types.ExecuteResponse = (
-            importlib.import_module(EXTENSION).WitWorld().handler(request)
-        )
-        return answer
+        return checked_answer(importlib.import_module(EXTENSION).WitWorld().handler(request))
 
 
 def load(names: Mapping[str, str]) -> types.ExecuteResponse:
     """Load the extension; return 204, or 500 and why it failed."""
     try:
-        importlib.import_module(EXTENSION).WitWorld()
-    except Exception as error:  # noqa: BLE001 - it may be any of the author's
+        check_handler(importlib.import_module(EXTENSION).WitWorld())
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - it may be any of the author's
         return types.ExecuteResponse(500, [], describe(error, names).encode())
     return types.ExecuteResponse(204, [], None)
 
 
-def describe(error: Exception, names: Mapping[str, str]) -> str:
+def check_handler(world: object) -> None:
+    """Raise TypeError where the host cannot call the extension's handler."""
+    handler = getattr(world, "handler", None)
+    if not callable(handler):
+        raise TypeError("class WitWorld has no method handler(self, request)")
+    if inspect.iscoroutinefunction(handler):
+        raise TypeError("WitWorld.handler must not be async")
+    try:
+        inspect.signature(handler).bind(None)
+    except TypeError as error:
+        raise TypeError(f"WitWorld.handler cannot take a request: {error}") from None
+
+
+def checked_answer(answer: object) -> types.ExecuteResponse:
+    """Return what a handler returned. Raises TypeError where the host cannot take it."""
+    try:
+        status, headers, body = (getattr(answer, name) for name in ("status", "headers", "body"))
+    except AttributeError:
+        kind = type(answer).__name__
+        raise TypeError(f"handler returned {kind}, not types.ExecuteResponse") from None
+    for member, value, right, expected in (
+        ("status", status, isinstance(status, int) and 0 <= status < 2**16, "0 to 65535"),
+        ("headers", headers, are_headers(headers), "a list of types.HttpHeader of two str"),
+        ("body", body, body is None or isinstance(body, bytes), "bytes or None"),
+    ):
+        if not right:
+            shown = f"{value!r:.{MAX_SHOWN}}"
+            raise TypeError(f"{member} of the answer must be {expected}, and is {shown}")
+    return answer
+
+
+def are_headers(headers: object) -> bool:
+    """Return whether these can be the headers of an answer."""
+    return isinstance(headers, list) and all(
+        isinstance(getattr(header, member, None), str)
+        for header in headers
+        for member in ("name", "value")
+    )
+
+
+def describe(error: BaseException, names: Mapping[str, str]) -> str:
     """Return file, line and message of an error, and the line itself where there is one."""
     text = traceback.format_exception_only(error)[-1].strip()
     if isinstance(error, SyntaxError) and error.filename:
