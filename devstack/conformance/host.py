@@ -4,22 +4,24 @@ It creates schedules under names of its own in one install, and deletes what it 
 three changes of the ten that an install has in a minute.
 """
 
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from contracts.capabilities import SCHEDULER
-from contracts.encoding import MAX_BODY_BYTES, Encoding, encode
+from contracts.encoding import MAX_BODY_BYTES, Encoding
 from contracts.errors import Code
-from contracts.schedules import ScheduleInfo
+from contracts.schedules import EndpointInfo, ScheduleInfo
 from contracts.subjects import CONTEXT_HEADER, REQUEST_ID_HEADER
 from devstack.conformance.cases import Case, expect
 from devstack.conformance.scheduler_peer import SchedulerPeer, SchedulerRequest
-from devstack.conformance.tokens import token_cases
+from devstack.conformance.tokens import TokenCase, token_cases
 
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 CRON = "17 3 * * *"
 JSON, MSGPACK = Encoding.JSON, Encoding.MSGPACK
 
@@ -43,8 +45,16 @@ async def _empty_body(peer: SchedulerPeer) -> None:
 async def _endpoints(peer: SchedulerPeer) -> None:
     answer = await peer.request("getEndpoints", encoding=JSON).send()
     endpoints = answer.expect_result()["endpoints"]
+    for endpoint in endpoints:
+        _expect_members(EndpointInfo, endpoint, "an endpoint")
     order = [(endpoint["path"], endpoint["method"]) for endpoint in endpoints]
     expect(order == sorted(order), "endpoints are not ordered by path, then method")
+    usable = [f"{e['method']} {e['path']}" for e in endpoints if e["schedulable"] is True]
+    expect(peer.endpoint in usable, f"{peer.endpoint} is none of those that may be scheduled")
+
+
+async def _unknown_members(peer: SchedulerPeer) -> None:
+    (await peer.request("list", {"later": [1]}).send()).expect_result()
 
 
 async def _get(peer: SchedulerPeer) -> None:
@@ -96,22 +106,22 @@ async def _judge_life(
     sent: Mapping[str, Any],
 ) -> None:
     id_ = created["scheduleId"]
+    expect(created.get("success") is True, "a change that was made has no success true")
     repeated = (await create.send()).expect_result()
     expect(repeated == created, "the same jti with a fresh token created again")
     taken = await peer.request("create", sent).send()
     taken.expect_negative(Code.CONFLICT, "name")
-    other = SchedulerRequest(
-        peer=peer,
-        op="create",
-        body=encode({**sent, "name": "x"}, MSGPACK),
-        jti=create.jti,
-        content_type=MSGPACK.value,
-    )
-    (await other.send()).expect_error(Code.CONFLICT)
+    for op, fields in (("create", {**sent, "name": "x"}), ("delete", sent)):
+        other = peer.request(op, fields)
+        other.jti = create.jti
+        (await other.send()).expect_error(Code.CONFLICT)
     seen = (await peer.request("get", {"scheduleId": id_}).send()).expect_result()["schedule"]
-    members = {field.encode_name for field in structs.fields(ScheduleInfo)}
-    expect(members <= seen.keys(), f"a schedule lacks {sorted(members - seen.keys())}")
+    _expect_members(ScheduleInfo, seen, "a schedule")
     expect(seen["payload"] == sent["payload"], f"the payload came back as {seen['payload']}")
+    for name in ("createdAt", "updatedAt", "nextRunAt"):
+        expect(bool(TIME.fullmatch(str(seen[name]))), f"{name} is written as {seen[name]}")
+    nothing = {"scheduleId": id_, "cron": None}
+    (await peer.request("update", nothing).send()).expect_negative(Code.VALIDATION_FAILED, "cron")
     stale = {"scheduleId": id_, "enabled": False, "expectedRevision": seen["revision"] + 1}
     (await peer.request("update", stale).send()).expect_negative(Code.CONFLICT)
     cleared = {"scheduleId": id_, "payload": None, "expectedRevision": seen["revision"]}
@@ -124,12 +134,26 @@ async def _judge_life(
     )
 
 
+def _expect_members(expected: type[Struct], seen: Mapping[str, Any], what: str) -> None:
+    members = {field.encode_name for field in structs.fields(expected)}
+    expect(members <= seen.keys(), f"{what} lacks {sorted(members - seen.keys())}")
+
+
 async def _content_type(peer: SchedulerPeer) -> None:
     request = peer.request("list", encoding=JSON)
     request.content_type = "text/plain"
     answer = await request.send()
     answer.expect_error(Code.VALIDATION_FAILED)
     expect(answer.encoding is JSON, "an unknown content type is not answered in JSON")
+
+
+async def _content_type_spelling(peer: SchedulerPeer) -> None:
+    for content_type, encoding in (("Application/JSON; charset=utf-8", JSON), (None, MSGPACK)):
+        request = peer.request("list", encoding=encoding)
+        request.content_type = content_type
+        answer = await request.send()
+        answer.expect_result()
+        expect(answer.encoding is encoding, f"Content-Type {content_type}: answered in another")
 
 
 async def _malformed_body(peer: SchedulerPeer) -> None:
@@ -145,8 +169,8 @@ async def _malformed_body(peer: SchedulerPeer) -> None:
 
 
 async def _large_body(peer: SchedulerPeer) -> None:
-    request = peer.request("create", encoding=JSON)
-    request.body = b" " * (MAX_BODY_BYTES + 1)
+    request = peer.request("list", encoding=JSON)
+    request.body = b"{}".ljust(MAX_BODY_BYTES + 1)  # readable, so that its size alone is wrong
     (await request.send()).expect_error(Code.VALIDATION_FAILED)
 
 
@@ -183,6 +207,10 @@ def _token(name: str) -> Case[SchedulerPeer]:
             answer.expect_result()
         else:
             answer.expect_error(Code.UNAUTHORIZED)
+            without = TokenCase("no token", None)
+            text = (await peer.request("list", encoding=JSON).send(token=without)).members["error"]
+            public = answer.members["error"]
+            expect(public == text, f"the reason is for the log, not for the caller: {public}")
 
     return case
 
@@ -200,9 +228,11 @@ def host_cases(peer: SchedulerPeer) -> dict[str, Case[SchedulerPeer]]:
         "endpoints in their order": _endpoints,
         "a schedule that is not there": _get,
         "headers of a reply": _headers,
+        "unknown members are ignored": _unknown_members,
         "field errors come together": _field_errors,
         "a schedule's life, and repeated requests": _life,
         "unknown content type": _content_type,
+        "a content type in another spelling, and none": _content_type_spelling,
         "malformed bodies": _malformed_body,
         "a body that is too large": _large_body,
         "a passed deadline": _deadline_passed,

@@ -23,7 +23,9 @@ from contracts.subjects import (
     CONTEXT_HEADER,
     DEADLINE_HEADER,
     ERROR_CODE_HEADER,
+    ERROR_HEADER,
     HOST_AUDIENCE,
+    REQUEST_ID_HEADER,
     host_subject,
 )
 from devstack.conformance.bus import BusReply, ask
@@ -51,13 +53,16 @@ class SchedulerPeer(Struct, frozen=True, kw_only=True):
 
 
 class SchedulerRequest(Struct, kw_only=True):
-    """A request that can be changed before it is sent; sending it again repeats its ``jti``."""
+    """A request that can be changed before it is sent; sending it again repeats its ``jti``.
+
+    Without ``content_type`` it is sent without that header.
+    """
 
     peer: SchedulerPeer
     op: str
     body: bytes
     jti: UUID
-    content_type: str
+    content_type: str | None
 
     def token_request(self) -> TokenRequest:
         """Return what a token for this request must be valid for."""
@@ -78,9 +83,9 @@ class SchedulerRequest(Struct, kw_only=True):
         """Send it, and return the answer. Raises Violation where there is none."""
         text = valid_token(self.token_request(), **claims) if token is None else token.token
         until = int((time.time() + 6) * 1000) if deadline_ms is None else deadline_ms
-        headers = {CONTENT_TYPE_HEADER: self.content_type, DEADLINE_HEADER: str(until)}
-        if text is not None:
-            headers[CONTEXT_HEADER] = text
+        optional = {CONTENT_TYPE_HEADER: self.content_type, CONTEXT_HEADER: text}
+        headers = {name: value for name, value in optional.items() if value is not None}
+        headers[DEADLINE_HEADER] = str(until)
         reply = await ask(self.peer.client, host_subject(self.op), self.body, headers)
         return _answer(reply)
 
@@ -115,6 +120,9 @@ class SchedulerAnswer(Struct, frozen=True):
         self._expect_refusal(code)
         number = str(NUMBERS[code])
         expect(self.number == number, f"{ERROR_CODE_HEADER} is {self.number}, not {number}")
+        expect(
+            bool(self.reply.headers.get(ERROR_HEADER)), f"a service error without {ERROR_HEADER}"
+        )
 
     def _expect_refusal(self, code: Code) -> None:
         seen = self.members.get("code")
@@ -124,6 +132,7 @@ class SchedulerAnswer(Struct, frozen=True):
 
 
 def _answer(reply: BusReply) -> SchedulerAnswer:
+    expect(REQUEST_ID_HEADER in reply.headers, f"the reply has no {REQUEST_ID_HEADER}")
     named = reply.headers.get(CONTENT_TYPE_HEADER)
     expect(named is not None, "the reply has no Content-Type")
     try:

@@ -49,8 +49,11 @@ FAULTS = {
     "ignores deadlines": "a passed deadline",
     "keeps silent about malformed documents": "document: not JSON",
     "loses the body": "the body reaches the extension",
+    "refuses an unreadable deadline": "an unreadable deadline sets none",
+    "refuses null": "null stands for absent",
     "refuses unknown members": "unknown members are ignored",
     "remembers by occurrence": "a further attempt calls again",
+    "remembers one answer for all": "each occurrence is called",
     "replaces the key": "headers reach the extension",
     "swallows failures": "the extension's failure is passed on",
 }
@@ -99,6 +102,12 @@ async def test_a_fault_of_a_runner_is_named(bus: Client, nats_url: str, fault: s
         results = await judged(runner_peer(bus), [case])
     assert list(failures(results)) == [case]
     assert results[case].fault
+
+
+async def test_every_rule_finds_a_fault(bus: Client) -> None:
+    """What fails for no planted fault would pass whatever a Runner does."""
+    rules = {name for name in execute_cases(runner_peer(bus)) if ": " not in name}
+    assert rules - set(FAULTS.values()) == set()
 
 
 async def test_nothing_on_the_subject_is_no_violation(bus: Client) -> None:

@@ -60,8 +60,9 @@ class ConformingRunner:
         except ContextRefused as refused:
             status = 408 if refused.reason is Reason.EXPIRED else 401
             return self._failure(status, "not authorized")
-        late = deadline_passed(headers.get(DEADLINE_HEADER), time.time())
-        if late and self._fault != "ignores deadlines":
+        deadline = headers.get(DEADLINE_HEADER, "")
+        late = deadline_passed(deadline, time.time()) and self._fault != "ignores deadlines"
+        if late or (self._fault == "refuses an unreadable deadline" and not deadline.isdecimal()):
             return self._failure(408, "the caller gave up")
         try:
             request = read(body)
@@ -70,6 +71,8 @@ class ConformingRunner:
             return None if silent else self._failure(400, str(error))
         if self._fault == "refuses unknown members" and b"later" in body:
             return self._failure(400, "unknown member")
+        if self._fault == "refuses null" and b'"secret_envelope":null' in body:
+            return self._failure(400, "secret_envelope is null")
         return await self._remembered(request, headers.get(IDEMPOTENCY_HEADER, ""))
 
     def _verify(self, token: str | None, body: bytes) -> None:
@@ -91,6 +94,8 @@ class ConformingRunner:
         key = f"{occurrence}:{request.context.attempt}"
         if self._fault == "remembers by occurrence":
             key = occurrence
+        if self._fault == "remembers one answer for all":
+            key = ""
         if key not in self._answers or self._fault == "forgets":
             self._answers[key] = await self._call(request, key)
         return self._answers[key]
