@@ -1,8 +1,8 @@
 """Runs collected tests against mutants, each in a process forked after the collection.
 
 So a mutant costs what its tests take until the first one fails. A test that fails may do so for
-reasons of its own, on a busy machine: it counts where it passes without the mutant right after, and
-fails with it again.
+reasons of its own, on a busy machine: it counts where it fails with the mutant again, and, if it
+did not end or lost time or a connection, passes without it right after.
 """
 
 import asyncio
@@ -19,6 +19,8 @@ from enum import StrEnum
 from types import FrameType
 from typing import Any, TextIO
 
+import asyncpg
+import nats.errors
 import pytest
 from _pytest.main import pytest_runtestloop as run_collected
 from hypothesis import is_hypothesis_test, settings
@@ -27,7 +29,7 @@ from msgspec import Struct
 from devstack.embedded import Postgres, embedded_postgres
 from tests.mutation.changed import change, unchanged
 from tests.mutation.mutants import Mutant
-from tests.support.eventually import eventually
+from tests.support.eventually import NOT_WITHIN, eventually
 from tests.support.sources import ROOT
 
 EXAMPLES = 30
@@ -35,7 +37,7 @@ EXAMPLES = 30
 MOST_SAID = 2_000
 """Characters about a test that fails without a mutant."""
 PATIENCE = 3
-"""How often tests may fail without a mutant."""
+"""How often the tests may fail without a mutant, on a busy machine."""
 NAMES_OF_ONE = 1_000
 """How many databases the tests of one mutant may make."""
 LONGEST_WAIT_S = 15.0
@@ -57,6 +59,8 @@ class _Seen(Struct):
 
     failed: str | None = None
     endless: bool = False
+    doubtful: bool = False
+    """Whether it failed as tests do that a busy machine disturbs."""
     durations_s: dict[str, float] = {}
     reached: dict[str, set[str]] = {}
     """By test, the functions of the module that it came to, where they were looked for."""
@@ -91,9 +95,12 @@ class _Trial:
             eventually.__defaults__ = (max(LONGEST_WAIT_S, 2 * healthy_s),)
         self._tell("began", nodeid)
 
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.failed:
-            self._tell("failed", report.nodeid)
+    def pytest_exception_interact(
+        self, node: pytest.Item, call: pytest.CallInfo[object], report: pytest.TestReport
+    ) -> None:
+        if report.failed and call.excinfo is not None:
+            doubtful = _is_of_the_machine(call.excinfo.value)
+            self._tell("failed", node.nodeid, *(["doubtful"] if doubtful else []))
             if self._reached is not None:
                 sys.stderr.write(f"{report.nodeid}: {report.longreprtext}\n"[:MOST_SAID])
 
@@ -105,16 +112,15 @@ class _Trial:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         with _shared_database(session):
-            self._healthy = self._passing(session, None)
-            self._passing(session, self._unchanged())
+            self._healthy = self._passing(session)
             for mutant in self._mutants:
                 self._on_fate(mutant, self._fate(session, mutant))
         return True
 
-    def _passing(self, session: pytest.Session, source: str | None) -> _Seen:
-        """Run all tests without a mutant; again where they fail, for the machine may be busy."""
+    def _passing(self, session: pytest.Session) -> _Seen:
+        """Run all tests on the module as it is, put in as mutants are; again where they fail."""
         for _ in range(PATIENCE):
-            seen = self._run(session, session.items, source, traced=source is None)
+            seen = self._run(session, session.items, self._unchanged(), traced=True)
             if seen.failed is None:
                 return seen
         raise AssertionError(f"{seen.failed} of {self._name} fails without a mutant")
@@ -129,12 +135,14 @@ class _Trial:
                 return Fate.KILLED
             place = next(n for n, item in enumerate(left) if item.nodeid == seen.failed)
             alone = [left[place]]
-            if self._run(session, alone, self._unchanged()).failed is None:
-                again = self._run(session, alone, mutant.source)
-                if again.failed is not None:
-                    self._kills[seen.failed] += 1
-                    return Fate.ENDLESS if seen.endless and again.endless else Fate.KILLED
-            sys.stderr.write(f"{seen.failed} failed once only, with: {mutant.what}\n")
+            again = self._run(session, alone, mutant.source)
+            doubtful = seen.doubtful or seen.endless or again.doubtful or again.endless
+            if again.failed is not None and (
+                not doubtful or self._run(session, alone, self._unchanged()).failed is None
+            ):
+                self._kills[seen.failed] += 1
+                return Fate.ENDLESS if seen.endless and again.endless else Fate.KILLED
+            sys.stderr.write(f"{seen.failed} says nothing of: {mutant.what}\n")
             left = left[place + 1 :]
         return Fate.SURVIVED
 
@@ -164,7 +172,7 @@ class _Trial:
         self,
         session: pytest.Session,
         items: list[pytest.Item],
-        source: str | None,
+        source: str,
         *,
         traced: bool = False,
     ) -> _Seen:
@@ -189,7 +197,7 @@ class _Trial:
         return 900 if healthy_s is None else LEAST_LIMIT_S + 5 * healthy_s
 
     def _judge(
-        self, session: pytest.Session, items: list[pytest.Item], source: str | None, *, traced: bool
+        self, session: pytest.Session, items: list[pytest.Item], source: str, *, traced: bool
     ) -> int:
         os.setpgid(0, 0)
         nothing = os.open(os.devnull, os.O_RDWR)
@@ -198,8 +206,7 @@ class _Trial:
             os.dup2(nothing, 2)
         try:
             module = sys.modules[self._name]
-            if source is not None:
-                change(module, source)
+            change(module, source)
             if traced:
                 self._reached = set()
                 sys.settrace(self._on_call(str(module.__file__), self._reached))
@@ -240,10 +247,18 @@ def _watched(reading: int, limit_s: Callable[[str], float]) -> _Seen:
             if what == "began":
                 running, began = test, time.monotonic()
             elif what == "failed":
-                seen.failed = seen.failed or test
+                if seen.failed is None:
+                    seen.failed, seen.doubtful = test, bool(reached)
             else:
                 seen.durations_s[test] = time.monotonic() - began
                 seen.reached[test] = set(reached)
+
+
+def _is_of_the_machine(error: BaseException) -> bool:
+    """Return whether an error is of time or connections, as on a machine with too much to do."""
+    lost = (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, nats.errors.Error)
+    waited = isinstance(error, AssertionError) and str(error).startswith(NOT_WITHIN)
+    return waited or isinstance(error, (*lost, asyncpg.QueryCanceledError))
 
 
 def _need_database(items: list[pytest.Item]) -> bool:

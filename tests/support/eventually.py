@@ -5,6 +5,9 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+NOT_WITHIN = "not within "
+"""How the AssertionError begins."""
+
 
 async def eventually(predicate: Callable[[], object], within: float = 60.0) -> Any:
     """Return the first true value of ``predicate``, or of what it awaits; asked about every 10 ms.
@@ -27,4 +30,4 @@ async def eventually(predicate: Callable[[], object], within: float = 60.0) -> A
                         return last
                 await asyncio.sleep(0.01)
     except TimeoutError:
-        raise AssertionError(f"not within {within} s; last seen: {last!r}") from None
+        raise AssertionError(f"{NOT_WITHIN}{within} s; last seen: {last!r}") from None
