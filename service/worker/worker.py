@@ -6,6 +6,7 @@ the reason, for a supervisor to restart it; a loop that lost its connection firs
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from logging import getLogger
 
 import asyncpg
@@ -14,7 +15,7 @@ from msgspec import Struct
 from contracts.cancellation import cancel_and_wait
 from service.runtime.metrics import Metrics
 from service.storage.engine import clock
-from service.storage.engine.errors import describe, is_unavailable
+from service.storage.engine.errors import describe, is_connection_lost, is_unavailable
 from service.storage.runs.queue_listener import ListenerLostError
 from service.worker.direct_claims import DirectClaims
 from service.worker.firing import FiringSettings, RunExecutor
@@ -31,6 +32,8 @@ LOOP_STOP_TIMEOUT_S = 5.0
 """How long loops may take to end that only wait for a database which no longer answers."""
 ABANDON_TIMEOUT_S = 3.0
 CANCEL_TIMEOUT_S = 2.0
+START_RETRY_DELAYS_S = (0.1, 0.2, 0.5, 1.0, *[2.0] * 14)
+"""Before each further try to prepare, while only locks or a busy database are in the way."""
 
 
 class WorkerSettings(Struct, frozen=True, kw_only=True):
@@ -86,17 +89,34 @@ class Worker:
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until ``stopping`` is set, then finish the calls in flight and release other jobs.
 
-        Raises WorkerEndedError when a loop ended unexpectedly, after the others were stopped.
+        Raises WorkerEndedError when it cannot start, and when a loop ended unexpectedly, after the
+        others were stopped.
         """
-        try:
-            await self._maintenance.prepare()
-        except Exception as error:
-            if not is_unavailable(error):
-                raise
-            raise WorkerEndedError(
-                f"the database is unavailable at the start: {describe(error)}"
-            ) from error
-        await self._run(stopping)
+        if await self._prepare(stopping):
+            await self._run(stopping)
+
+    async def _prepare(self, stopping: asyncio.Event) -> bool:
+        """Prepare for planning, trying again while a lock or the like prevents it.
+
+        Returns False when it was asked to stop meanwhile. Raises WorkerEndedError.
+        """
+        for delay_s in (*START_RETRY_DELAYS_S, None):
+            try:
+                await self._maintenance.prepare()
+            except Exception as error:
+                if not is_unavailable(error):
+                    raise
+                if delay_s is None or is_connection_lost(error):
+                    raise WorkerEndedError(
+                        f"the database is unavailable at the start: {describe(error)}"
+                    ) from error
+                log.warning("start deferred: %r", error)
+            else:
+                return True
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), delay_s)
+                break
+        return False
 
     async def _run(self, stopping: asyncio.Event) -> None:
         ending = asyncio.Event()
