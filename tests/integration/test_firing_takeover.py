@@ -10,6 +10,7 @@ import pytest
 
 from service.rules.outcomes import CallOutcome
 from service.rules.planning import SlotCache
+from service.storage.runs.updates import RunUpdate
 from service.worker.firing.attempt import AttemptResult, ClaimedAttempt
 from service.worker.firing.attempt_store import AttemptStore
 from service.worker.planner import PlannerSettings, plan_due
@@ -159,7 +160,7 @@ async def test_ending_a_lost_run_does_not_hold_up_the_next_one(stack: Stack) -> 
     [update] = await store.write(
         [AttemptResult(attempt=attempt, outcome=CallOutcome(error=attempt.lost, final=True))]
     )
-    assert update is not None
+    assert isinstance(update, RunUpdate)
 
 
 async def test_ended_lost_run_no_longer_blocks_its_schedule(stack: Stack) -> None:

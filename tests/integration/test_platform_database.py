@@ -18,6 +18,7 @@ from service.rules.planning import SlotCache
 from service.storage.engine import clock
 from service.storage.engine.migrate import migrate
 from service.storage.runs.queue import JobPayload
+from service.storage.runs.updates import RunUpdate
 from service.worker.firing import FiringSettings
 from service.worker.firing.attempt import AttemptResult, ClaimedAttempt
 from service.worker.firing.attempt_store import AttemptStore
@@ -125,7 +126,7 @@ async def fire(pool: asyncpg.Pool, schedule_id: str) -> None:
     (update,) = await store.write(
         [AttemptResult(attempt=attempt, outcome=CallOutcome(http_status=200))]
     )
-    assert update is not None
+    assert isinstance(update, RunUpdate)
     status = "SELECT last_run_status FROM tenant_extension_schedule WHERE id = $1"
     assert await pool.fetchval(status, UUID(schedule_id)) == "success"
 

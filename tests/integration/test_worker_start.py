@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -28,7 +29,7 @@ async def client(nats_url: str) -> AsyncIterator[NatsConnection]:
         yield client
 
 
-async def waiting_timers(pool: asyncpg.Pool) -> list[object]:
+async def waiting_timers(pool: asyncpg.Pool) -> list[UUID]:
     """Write two timers that a start recomputes, in the order in which it locks them."""
     async with pool.acquire() as connection:
         made = await install(connection, materialised=TICK)

@@ -1,7 +1,8 @@
 """What the end of a run writes to its schedule, audit and outbox, in the run's transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
+from uuid import UUID
 
 import msgspec
 
@@ -13,26 +14,33 @@ from service.storage.runs import failure_series
 from service.storage.runs.occurrences import slot_text
 from service.storage.runs.updates import RunUpdate
 
-LOCK_SCHEDULES = """
-SELECT FROM unnest($1::text[], $2::uuid[]) AS w (tenant_id, id)
+FIND_SCHEDULES = """
+SELECT s.tenant_id, s.id FROM unnest($1::text[], $2::uuid[]) AS w (tenant_id, id)
 JOIN tenant_extension_schedule s ON s.id = w.id AND s.tenant_id = w.tenant_id
-ORDER BY s.id
-FOR NO KEY UPDATE OF s
 """
+LOCK_SCHEDULES = FIND_SCHEDULES + "ORDER BY s.id FOR NO KEY UPDATE OF s SKIP LOCKED"
 
 
-async def lock_schedules(connection: Connection, updates: Sequence[RunUpdate]) -> None:
+async def lock_schedules(
+    connection: Connection, updates: Sequence[RunUpdate]
+) -> set[tuple[str, UUID]]:
     """Lock the rows that ``record`` may write, in one order, before anything else is locked.
 
-    Without it the results are the same, but for a deadlock now and then, which is retried.
+    Returns the schedules whose rows another transaction has locked: their results must wait, and
+    the others' need not.
     """
-    recorded = [update.run for update in updates if update.recorded]
-    if recorded:
-        await connection.execute(
-            LOCK_SCHEDULES,
-            [run.tenant_id for run in recorded],
-            [run.schedule_id for run in recorded],
-        )
+    keys = {update.schedule for update in updates if update.recorded}
+    if keys:
+        keys -= await _schedules(connection, LOCK_SCHEDULES, keys)
+    # A schedule that is not locked may also be gone.
+    return await _schedules(connection, FIND_SCHEDULES, keys) if keys else keys
+
+
+async def _schedules(
+    connection: Connection, statement: str, keys: Collection[tuple[str, UUID]]
+) -> set[tuple[str, UUID]]:
+    rows = await connection.fetch(statement, [key[0] for key in keys], [key[1] for key in keys])
+    return {(row[0], row[1]) for row in rows}
 
 
 async def record(

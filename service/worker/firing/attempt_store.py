@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from enum import Enum
 from logging import getLogger
 from time import monotonic
 
@@ -15,7 +16,7 @@ from service.runtime.logs import fields
 from service.storage.engine import clock
 from service.storage.engine.acquire import acquired, index_only_transaction
 from service.storage.engine.connection import Connection
-from service.storage.engine.errors import is_refusal, is_unavailable
+from service.storage.engine.errors import is_contended, is_refusal, is_unavailable
 from service.storage.runs import attempts, invocations, queue, results, retry_bounds
 from service.storage.runs.attempts import WORKER_LOST, ClaimRequest, RunKey, RunRecord
 from service.storage.runs.invocations import Invocation
@@ -34,6 +35,15 @@ EARLY_RETRY_TOLERANCE = timedelta(seconds=1)
 LEASE_END_MARGIN = timedelta(milliseconds=50)
 CLAIM_RETRY_DELAYS_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 WRITE_RETRY_DELAYS_S = (0.1, 0.2, 0.5, 1.0, 2.0, 2.0, 4.0, 4.0)
+LOCK_RETRY_DELAYS_S = (4.0,) * 60
+"""Further delays where a lock is the only reason: nobody else can write the result meanwhile."""
+
+
+class Unwritten(Enum):
+    """Why a result was not written."""
+
+    FENCE_LOST = "another attempt has begun"
+    SCHEDULE_LOCKED = "another transaction holds the row of the schedule"
 
 
 class ClaimTooLateError(Exception):
@@ -142,43 +152,55 @@ class AttemptStore:
                 answers.append(step)
         return answers
 
-    async def write(self, ended: Sequence[AttemptResult]) -> list[RunUpdate | None]:
+    async def write(self, ended: Sequence[AttemptResult]) -> list[RunUpdate | Unwritten]:
         """Write results, retrying for a while when the database is unavailable.
 
-        Returns what was written, also by a try whose COMMIT was not answered; None where the fence
-        was lost and nothing was.
+        Returns, for each, what was written, also by a try whose COMMIT was not answered, or why
+        nothing was.
         """
-        for delay_s in (*WRITE_RETRY_DELAYS_S, None):
+        for tries, delay_s in enumerate((*WRITE_RETRY_DELAYS_S, *LOCK_RETRY_DELAYS_S, None)):
             try:
                 return await self._write(ended)
             except Exception as error:
                 if len(ended) == 1 and is_refusal(error) and not ended[0].refused:
                     return await self.write([_with_less(ended[0], error)])
-                if delay_s is None or not is_unavailable(error):
+                waits = is_contended if tries >= len(WRITE_RETRY_DELAYS_S) else is_unavailable
+                if delay_s is None or not waits(error):
                     raise
                 log.warning("retrying result write: %r", error)
                 await asyncio.sleep(delay_s)
         raise AssertionError  # the last round returns or raises
 
-    async def _write(self, ended: Sequence[AttemptResult]) -> list[RunUpdate | None]:
+    async def _write(self, ended: Sequence[AttemptResult]) -> list[RunUpdate | Unwritten]:
         async with acquired(self._pool, self._settings.acquire_timeout_s) as connection:
             now = await self._now(connection)
             async with index_only_transaction(connection):
                 failed = [result.attempt.run for result in ended if result.retriable]
                 bounds = await retry_bounds.current(connection, failed)
-                updates = [self._update(result, now, bounds) for result in ended]
+                wanted = updates = [self._update(result, now, bounds) for result in ended]
                 if not self._settings.sharded:
-                    await results.lock_schedules(connection, updates)
+                    locked = await results.lock_schedules(connection, wanted)
+                    if locked:
+                        updates = [
+                            update
+                            for update in wanted
+                            if not (update.recorded and update.schedule in locked)
+                        ]
                     await lock_active_runs(connection, updates)
                 written = await write_updates(connection, updates)
                 await results.record(connection, written, now, self._settings.failures)
                 await queue.end_owned(connection, [each.job for each in written if each.job])
-                if len(written) == len(updates):
-                    return list(updates)
-                done = {update.run.key: update for update in written}
+                if len(written) == len(wanted):
+                    return list(wanted)
+                done: dict[RunKey, RunUpdate] = {update.run.key: update for update in written}
                 unwritten = [update for update in updates if update.run.key not in done]
                 done |= await _written_before(connection, unwritten)
-                return [done.get(update.run.key) for update in updates]
+                tried = {update.run.key for update in updates}
+                return [
+                    done.get(key)
+                    or (Unwritten.FENCE_LOST if key in tried else Unwritten.SCHEDULE_LOCKED)
+                    for key in (update.run.key for update in wanted)
+                ]
 
     def _update(
         self, result: AttemptResult, now: datetime, bounds: dict[RunKey, RunRecord]

@@ -1,5 +1,6 @@
 """One job, from its payload to its result: claim, decide, call, write."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from logging import INFO, getLogger
@@ -21,7 +22,12 @@ from service.storage.runs.attempts import RunRecord
 from service.storage.runs.queue import JobDelay, JobEnd, JobPayload
 from service.storage.runs.updates import RunUpdate
 from service.worker.firing.attempt import AttemptResult, ClaimedAttempt
-from service.worker.firing.attempt_store import AttemptStore
+from service.worker.firing.attempt_store import (
+    LOCK_RETRY_DELAYS_S,
+    WRITE_RETRY_DELAYS_S,
+    AttemptStore,
+    Unwritten,
+)
 from service.worker.firing.decision import EndWithoutCall, decide
 from service.worker.firing.settings import TIMEOUT_STEP_S, FiringSettings
 from service.worker.runner_client import RunnerCall, RunnerClient
@@ -32,6 +38,10 @@ MAX_DURATION_MS = 2**31 - 1
 """What the run record holds; a process can stand still for longer."""
 BUS_RETRY_DELAY = timedelta(seconds=1)
 DATABASE_RETRY_DELAY = timedelta(seconds=1)
+
+
+class ScheduleLockedError(Exception):
+    """A result was not written, because another transaction has held its schedule for minutes."""
 
 
 class RunExecutor:
@@ -106,12 +116,24 @@ class RunExecutor:
             self.limiter.release(tenant_id, monotonic() - acquired_at_s)
         if not isinstance(result, AttemptResult):
             return result
-        return self._account(result, await self._writes.add(result))
+        return self._account(result, await self._written(result))
 
     async def hand_back(self, attempt: ClaimedAttempt) -> JobDelay | JobEnd:
         """Hand back an attempt that begins no call, uncounted; return what becomes of the job."""
         result = AttemptResult(attempt=attempt, handed_back=True)
-        return self._account(result, await self._writes.add(result))
+        return self._account(result, await self._written(result))
+
+    async def _written(self, result: AttemptResult) -> RunUpdate | None:
+        """Write a result, again while another transaction holds its schedule; None: it was stale.
+
+        It waits here, without a connection and without those that share its statement.
+        """
+        for delay_s in (*WRITE_RETRY_DELAYS_S, *LOCK_RETRY_DELAYS_S):
+            written = await self._writes.add(result)
+            if written is not Unwritten.SCHEDULE_LOCKED:
+                return None if written is Unwritten.FENCE_LOST else written
+            await asyncio.sleep(delay_s)
+        raise ScheduleLockedError(result.attempt.run.schedule_id)
 
     async def _delay_without_permit(self, tenant_id: str) -> timedelta | None:
         """Acquire a permit; return the delay before the next try where there is none."""
