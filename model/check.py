@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +130,8 @@ LARGE = [
     ModelRun("attempts: two schedules", A, attempts(1, 1, 1, 1, SCHEDULES=2), hashed=True),
 ]
 
+ALL = (*BASE, *MUTATIONS, *LARGE)
+
 
 def spin_program() -> str | None:
     """Return the path of spin, installing it with apt where it is missing and that is possible."""
@@ -214,8 +216,7 @@ def with_earlier(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return these results with the earlier ones of the runs that are not among them."""
     earlier = {each["case"]["name"]: each for each in json.loads(RESULTS.read_text())}
     known = {**earlier, **{each["case"]["name"]: each for each in results}}
-    names = [case.name for case in (*BASE, *MUTATIONS, *LARGE)]
-    return [known[name] for name in names if name in known]
+    return [known[case.name] for case in ALL if case.name in known]
 
 
 def written(page: str, results: list[dict[str, Any]]) -> str:
@@ -236,23 +237,8 @@ def reported(result: Result) -> Result:
     return result
 
 
-def main() -> int:
-    """Run the cases and print one line for each; 1 if one did not end as it should."""
-    parser = argparse.ArgumentParser(prog="python -m model.check", description=__doc__)
-    parser.add_argument("--large", action="store_true", help="more faults and changes as well")
-    parser.add_argument("--json", type=Path, help="where to write the results")
-    parser.add_argument("--write", action="store_true", help="keep them in docs/model.md")
-    parser.add_argument("--limit", type=float, default=60, help="seconds for each run")
-    arguments = parser.parse_args()
-    spin = spin_program()
-    if spin is None:
-        print("model: spin and gcc are needed (Debian: apt-get install spin gcc)", file=sys.stderr)
-        return 1
-    commit = tested_commit()
-    cases = [*BASE, *MUTATIONS, *(LARGE if arguments.large else [])]
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        found = pool.map(lambda case: run(case, spin, arguments.limit), cases)
-        results = [reported(result) for result in found]
+def keep(results: list[Result], commit: str, arguments: argparse.Namespace) -> None:
+    """Write the results so far, where the arguments say so."""
     plain = [
         {**structs.asdict(each), "case": structs.asdict(each.case), "commit": commit}
         for each in results
@@ -263,6 +249,38 @@ def main() -> int:
         kept = with_earlier(plain)
         RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
         PAGE.write_text(written(PAGE.read_text(), kept))
+
+
+def main() -> int:
+    """Run the cases and print one line for each; 1 if one did not end as it should."""
+    parser = argparse.ArgumentParser(prog="python -m model.check", description=__doc__)
+    parser.add_argument("--large", action="store_true", help="more faults and changes as well")
+    parser.add_argument("--json", type=Path, help="where to write the results")
+    parser.add_argument("--write", action="store_true", help="keep them in docs/model.md")
+    parser.add_argument("--limit", type=float, default=60, help="seconds for each run")
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        choices=[case.name for case in ALL],
+        metavar="RUN",
+        help="no other run than this one of the table (may be repeated)",
+    )
+    arguments = parser.parse_args()
+    spin = spin_program()
+    if spin is None:
+        print("model: spin and gcc are needed (Debian: apt-get install spin gcc)", file=sys.stderr)
+        return 1
+    commit = tested_commit()
+    cases = [*BASE, *MUTATIONS, *(LARGE if arguments.large else [])]
+    if arguments.only:
+        cases = [case for case in ALL if case.name in arguments.only]
+    results = []
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        ending = [pool.submit(run, case, spin, arguments.limit) for case in cases]
+        for ended in as_completed(ending):
+            results.append(reported(ended.result()))
+            keep(results, commit, arguments)  # what is found is not lost with the rest
     return 0 if all(each.expected for each in results) else 1
 
 

@@ -12,6 +12,9 @@ from tests.drill.history import Fault
 from tests.drill.planted_faults import program
 from tests.drill.supervisor import SupervisedProcess
 
+BETWEEN_S = 8.0
+"""From one process to the next, as a deployment waits; so each heals before the next is away."""
+
 
 async def upgrade(environment: DrillEnvironment, duration_s: float) -> list[Fault]:
     """Migrate, then replace a half of the processes at once and the others at the end.
@@ -26,6 +29,7 @@ async def upgrade(environment: DrillEnvironment, duration_s: float) -> list[Faul
     finally:
         await connection.close()
     faults = [Fault("migrated under the earlier release", began, time.time())]
+    await asyncio.sleep(BETWEEN_S)
     processes = environment.processes
     faults += await _replace(processes[::2])
     await asyncio.sleep(duration_s)
@@ -43,4 +47,5 @@ async def _replace(processes: Sequence[SupervisedProcess]) -> list[Fault]:
             process.kill()  # one that starts has not yet learnt to end well
         await process.ready.wait()
         faults.append(Fault(f"{process.role} upgraded", began, time.time()))
+        await asyncio.sleep(BETWEEN_S)
     return faults

@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager, suppress
 from contextvars import ContextVar
 from datetime import timedelta
 from enum import StrEnum
+from itertools import count
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -74,11 +75,24 @@ class ArmedFault(Struct, frozen=True):
     where: str = ""
 
 
+class _NumberedTask(asyncio.Task[Any]):
+    """A task whose place in a set is the same in each repetition: not that of its memory."""
+
+    _numbers = count()
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._number = next(self._numbers)
+        super().__init__(*arguments, **options)
+
+    def __hash__(self) -> int:
+        return self._number
+
+
 def make_task(
     loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T], **options: Any
 ) -> asyncio.Task[T]:
     """Make a task, and remember it for the process that it belongs to."""
-    task = asyncio.Task(coroutine, loop=loop, **options)
+    task = _NumberedTask(coroutine, loop=loop, **options)
     process = _owner.get()
     if process is not None:
         process.tasks.add(task)
@@ -99,7 +113,7 @@ class Process:
     ) -> None:
         self.name = name
         self.turns = turns
-        self.listeners: dict[str, set[tuple[asyncpg.Connection, Listen]]] = {}
+        self.listeners: dict[str, dict[tuple[asyncpg.Connection, Listen], None]] = {}
         self.tasks: set[asyncio.Task[Any]] = set()
         self.owners: set[UUID] = set()
         self.steps = 0
@@ -279,7 +293,7 @@ class Process:
         """Tell those who listen on connections that are there."""
         for connection, listen in list(self.listeners.get(channel, ())):
             if connection.is_closed():
-                self.listeners[channel].discard((connection, listen))
+                self.listeners[channel].pop((connection, listen), None)
             else:
                 listen(connection, 0, channel, payload)
 
@@ -315,11 +329,11 @@ def connection_class(around: Around, process: Process | None = None) -> type[asy
         async def add_listener(self, channel: str, callback: Any) -> None:
             assert process is not None
             await self.execute(f"LISTEN {channel}")
-            process.listeners.setdefault(channel, set()).add((self, callback))
+            process.listeners.setdefault(channel, {})[self, callback] = None
 
         async def remove_listener(self, channel: str, callback: Any) -> None:
             assert process is not None
-            process.listeners[channel].discard((self, callback))
+            process.listeners[channel].pop((self, callback), None)
 
         def terminate(self) -> None:
             if process is not None and not self.is_closed():

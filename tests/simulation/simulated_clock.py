@@ -10,6 +10,7 @@ import selectors
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 
 import asyncpg
@@ -79,6 +80,19 @@ class _Impatient:
         return getattr(self._selector, name)
 
 
+class _NumberedFuture(asyncio.Future[Any]):
+    """A future whose place in a set is the same in each repetition: not that of its memory."""
+
+    _numbers = count()
+
+    def __init__(self, **options: Any) -> None:
+        self._number = next(self._numbers)
+        super().__init__(**options)
+
+    def __hash__(self) -> int:
+        return self._number
+
+
 class SimulatedLoop(asyncio.SelectorEventLoop):
     """An event loop whose time stands still until it is moved."""
 
@@ -91,6 +105,10 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         """Return the loop's time in seconds."""
         return self.now_s
+
+    def create_future(self) -> asyncio.Future[Any]:
+        """Return a future of this loop."""
+        return _NumberedFuture(loop=self)
 
     async def idle(self, *, patient: bool) -> None:
         """Wait until all tasks wait; ``patient`` where an answer is to come from outside."""
