@@ -7,10 +7,13 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
+from service.rules.outcomes import CallOutcome
 from service.runtime.metrics import Metrics
 from service.storage.engine import clock
 from service.storage.runs.queue import JobDelay, JobEnd, JobPayload
 from service.worker.firing import ClaimedAttempt
+from service.worker.firing.attempt import AttemptResult
+from service.worker.firing.attempt_store import AttemptStore
 from service.worker.job_consumer import JobConsumer, JobConsumerSettings
 from service.worker.planner import Planner
 from tests.integration.test_direct_claims import batch, planned
@@ -20,6 +23,8 @@ from tests.support.faulty_proxy import Disturbance, FaultyProxy, faulty_proxy
 from tests.support.firing_stack import Stack, firing_stack
 from tests.support.platform import TICK, install
 from tests.support.runner_double import ReceivedCall, Response, Script, answering, status
+
+LOST = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError)
 
 
 @pytest.fixture
@@ -113,6 +118,34 @@ async def test_a_run_whose_claim_was_not_answered_is_called_at_once(
     assert run["started_at"] == claimed["started_at"]
     assert await stack.pool.fetchval("SELECT count(*) FROM ext_scheduler.run_attempts") == 0
     assert await stack.pool.fetchval("SELECT count(*) FROM ext_scheduler.active_runs") == 0
+
+
+@pytest.mark.parametrize("step", ["claim", "write"])
+async def test_what_is_not_answered_is_tried_again_after_pauses_that_grow(
+    stack: Stack, proxy: FaultyProxy, step: str
+) -> None:
+    job = await stack.planned()
+    pauses: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+
+    store = AttemptStore(stack.pool, stack.settings, stack.clock, sleep=pause)
+    if step == "claim":
+        proxy.disturb(Disturbance.LOST_COMMITS)
+        with pytest.raises(LOST):
+            await store.claim([job])
+        assert pauses == [0.1, 0.2, 0.5, 1.0, 2.0]
+    else:
+        (attempt,) = await store.claim([job])
+        assert isinstance(attempt, ClaimedAttempt)
+        proxy.disturb(Disturbance.LOST_COMMITS)
+        with pytest.raises(LOST):
+            await store.write(
+                [AttemptResult(attempt=attempt, outcome=CallOutcome(http_status=200))]
+            )
+        assert pauses == [0.1, 0.2, 0.5, 1.0, 2.0, 2.0, 4.0, 4.0]
+    proxy.disturb(Disturbance.NONE)
 
 
 async def test_a_run_that_can_only_end_ends_though_its_claim_was_not_answered(

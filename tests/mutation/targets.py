@@ -57,7 +57,14 @@ def _own_first(last: str, tests: list[str]) -> list[str]:
     return sorted(near, key=lambda test: (f"test_{last}.py" not in test, last not in test))
 
 
-PLANNER = ("planner", "changed_timing", "clock_ahead", "firing_isolation", "direct_claims")
+PLANNER = (
+    "planner",
+    "planner_rounds",
+    "changed_timing",
+    "clock_ahead",
+    "firing_isolation",
+    "direct_claims",
+)
 CONSUMER = ("consumer", "queue_share", "lost_commit_answers", "firing_takeover")
 FIRING = ("firing_calls", "claimed_attempts", "firing_retries", "firing_takeover", "failures")
 CLAIMS = ("direct_claims", "firing_calls", "claimed_attempts")

@@ -32,3 +32,10 @@ def test_all_attempts_of_a_run_are_in_one_trace() -> None:
     assert len({trace_id(run_id) for run_id in runs}) == len(runs)
     assert trace_id(runs[0]) == trace_id(UUID(str(runs[0])))
     assert 0 < trace_id(runs[0]) < 1 << 128
+
+
+def test_ids_are_the_same_in_every_release_for_later_readers_compute_them_again() -> None:
+    assert request_id(UUID(int=7), 3) == "370ba330-a215-8607-9169-dced83687698"
+    assert request_id(UUID(int=5), 1 << 40) == "5ef6cf15-d331-8294-b194-6b888656530b"
+    assert request_id(UUID(int=6), 3) == "bb7dec0c-e937-8b1b-aba5-a3dd3f4829d9"
+    assert trace_id(UUID(int=6)) == 0xE831A48C3D928231FF4F2F8BD0DE3F6B

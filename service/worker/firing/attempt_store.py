@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from enum import Enum
 from logging import getLogger
@@ -80,10 +80,17 @@ def _claim_again(run: RunRecord, claim: ClaimRequest | None) -> ClaimRequest | N
 class AttemptStore:
     """The two batched steps of an attempt, over a pool, by the database's clock."""
 
-    def __init__(self, pool: asyncpg.Pool, settings: FiringSettings, now: clock.Clock) -> None:
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        settings: FiringSettings,
+        now: clock.Clock,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self._pool = pool
         self._settings = settings
         self._now = now
+        self._sleep = sleep
         self._random = random.Random()  # noqa: S311 - jitter needs no secrecy
 
     async def claim(self, jobs: Sequence[JobPayload]) -> list[ClaimedAttempt | JobDelay]:
@@ -105,7 +112,7 @@ class AttemptStore:
                 if not unanswered or delay_s is None or not is_unavailable(error):
                     raise
                 log.warning("claim of %d runs was not answered: %r", len(jobs), error)
-                await asyncio.sleep(delay_s)
+                await self._sleep(delay_s)
         raise AssertionError  # the last round returns or raises
 
     async def _claim(
@@ -168,7 +175,7 @@ class AttemptStore:
                 if delay_s is None or not waits(error):
                     raise
                 log.warning("retrying result write: %r", error)
-                await asyncio.sleep(delay_s)
+                await self._sleep(delay_s)
         raise AssertionError  # the last round returns or raises
 
     async def _write(self, ended: Sequence[AttemptResult]) -> list[RunUpdate | Unwritten]:
