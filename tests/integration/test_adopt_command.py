@@ -6,11 +6,13 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 import pytest
 
 from service.cli.admin.adopt import command_name
+from tests.support.admin import Admin
 from tests.support.command_line import CommandLine, command_line, error_line
 from tests.support.job_runners import Setting, make_setting
 from tests.support.responders import responders
@@ -93,6 +95,26 @@ async def test_a_handle_that_cannot_be_removed_leaves_its_schedule(
     assert entry["changes"]["handlesRemovedBy"] == Path(sys.executable).name
 
 
+async def test_released_schedules_without_a_job_are_adopted_by_no_command(
+    line: CommandLine, setting: Setting, tmp_path: Path
+) -> None:
+    """A release half way: the platform has made a job for one of the two."""
+    bare, given = await setting.unowned(), await setting.unowned()
+    await setting.admin("adopt")
+    assert (await setting.admin("release"))["released"] == 2
+    handle = "UPDATE tenant_extension_schedule SET runner_schedule_id = 'temporal-1' WHERE id = $1"
+    await setting.pool.execute(handle, given)
+    words = ("admin", "adopt", "--temporal-command", template(tmp_path), "--json")
+    dry = await line.json(*words, "--dry-run")
+    assert (dry["adopted"], removed(tmp_path)) == (2, [])
+    done = await line.ok(*words)
+    assert (done.json["adopted"], done.json["problems"]) == (2, [])
+    assert removed(tmp_path) == [["delete", "--schedule-id", "temporal-1"]]
+    assert await setting.timers() == {bare, given}
+    await setting.admin("release", scheduleId=str(bare))
+    assert (await line.ok("admin", "adopt")).err == ""  # there is no job that could be left
+
+
 @pytest.mark.parametrize(
     ("template", "name"),
     [
@@ -126,6 +148,41 @@ async def test_a_missing_program_leaves_every_schedule(line: CommandLine, settin
     assert (done.status, done.json["adopted"]) == (1, 0)
     assert subjects(done.json) == {str(id_): "/nowhere/temporal: No such file or directory"}
     assert await setting.timers() == set()
+
+
+async def test_the_schedules_of_a_broken_adoption_are_named_on_the_command_line(
+    line: CommandLine, setting: Setting
+) -> None:
+    """As docs/cut-over.md says for handles that were removed before the service was gone."""
+    first, second = await setting.foreign(), await setting.foreign()
+    await setting.foreign()
+    words = ("admin", "adopt", "--schedule-ids", str(first), "--schedule-ids", str(second))
+    assert (await line.json(*words))["adopted"] == 2
+    assert await setting.timers() == {first, second}
+
+
+async def test_handles_that_are_left_are_named_as_a_danger(
+    line: CommandLine, setting: Setting
+) -> None:
+    await setting.foreign(runner_schedule_id="temporal-1")
+    words = ("admin", "adopt", "--tenant", "tenant-1")
+    for dry in (("--dry-run",), ()):
+        done = await line.ok(*words, *dry, "--json")
+        assert done.json["handlesInAll"] == 1
+        assert "1 handle is not removed by this command" in done.err
+    assert (await line.ok(*words)).err == ""
+
+
+async def test_a_named_schedule_that_is_not_there_is_a_problem(setting: Setting) -> None:
+    id_, missing, elsewhere = await setting.foreign(), uuid4(), await setting.foreign()
+    ids = [str(id_), str(missing)]
+    answer = await setting.admin("adopt", scheduleIds=ids)
+    assert (answer["adopted"], subjects(answer)) == (1, {str(missing): "Schedule not found"})
+    # Those that were adopted before are there: asking again is no mistake.
+    assert subjects(await setting.admin("adopt", scheduleIds=ids)) == subjects(answer)
+    other = Admin(setting.admin.dispatcher, tenant_id="tenant-2")
+    answer = await other("adopt", scheduleIds=[str(elsewhere)])
+    assert (answer["adopted"], subjects(answer)) == (0, {str(elsewhere): "Schedule not found"})
 
 
 async def test_only_the_named_schedules_are_adopted(setting: Setting) -> None:

@@ -11,6 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from service.runtime.settings import PREFIX, SECRET_SETTINGS, Settings
+from tests.support.composed import prepare
 from tests.support.sources import ROOT
 
 MIGRATE = "migrate --grants ext_scheduler_runtime"
@@ -20,6 +21,13 @@ KUBERNETES_RELEASE = "1.34"
 MANIFESTS = sorted(KUBERNETES.glob("*.yaml"))
 KNOWN = {f"{PREFIX}{name.upper()}" for name in Settings.__struct_fields__}
 KNOWN |= {f"{PREFIX}{name.upper()}_FILE" for name in SECRET_SETTINGS}
+
+
+@pytest.fixture(scope="module")
+def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("deploy") / "secrets"
+    prepare(directory)
+    return directory
 
 
 def objects() -> list[dict[str, Any]]:
@@ -78,6 +86,48 @@ def test_every_file_of_a_pod_is_in_a_mounted_secret() -> None:
         assert files, name
         assert {str(file.parent) for file in files} <= mounted, name
         assert not any("subPath" in mount for mount in container["volumeMounts"]), name
+
+
+def test_the_documented_commands_make_the_secrets_that_pods_mount(secrets: Path) -> None:
+    readme = (KUBERNETES / "README.md").read_text()
+    [commands] = re.findall(r"^secret [^`]+", readme, re.MULTILINE)
+    made: dict[str, set[str]] = {}
+    for command in commands.splitlines():
+        _, name, *options = command.split()
+        made[name] = set()
+        for option in options:
+            key, _, file = option.removeprefix("--from-file=").partition("=")
+            assert (secrets / (file or key)).is_file(), option
+            made[name].add(key)
+    used: dict[str, set[str]] = {}
+    for spec in pods().values():
+        directories = {
+            mount["mountPath"]: volume["secret"]["secretName"]
+            for mount in spec["containers"][0]["volumeMounts"]
+            for volume in spec["volumes"]
+            if volume["name"] == mount["name"]
+        }
+        [settings] = [document for document in objects() if document["kind"] == "ConfigMap"]
+        variables = {each["name"]: each["value"] for each in spec["containers"][0]["env"]}
+        for variable, text in (settings["data"] | variables).items():
+            if variable.endswith("_FILE") and str(Path(text).parent) in directories:
+                used.setdefault(directories[str(Path(text).parent)], set()).add(Path(text).name)
+    assert made == used
+
+
+@pytest.mark.parametrize("directory", ["kubernetes", "systemd"])
+def test_every_variable_of_a_guide_is_a_setting(directory: str) -> None:
+    readme = (ROOT / "deploy" / directory / "README.md").read_text()
+    named = set(re.findall(rf"{PREFIX}[A-Z_]+", readme))
+    assert named
+    assert named - KNOWN == set()
+
+
+def test_the_installation_for_systemd_brings_what_each_unit_starts() -> None:
+    readme = (ROOT / "deploy" / "systemd" / "README.md").read_text()
+    [extras] = re.findall(r"pip install 'ext-scheduler\[(.+)\]'", readme)
+    started = {re.findall(r"ext-scheduler (\S+)", unit.read_text())[-1] for unit in UNITS}
+    assert started & {"bridge", "console"} == set(extras.split(","))
 
 
 def test_every_pod_is_locked_down_and_outlives_its_drain() -> None:

@@ -196,7 +196,14 @@ async def test_a_released_row_is_left_until_it_is_adopted_again(setting: Setting
 async def test_releases_are_bounded_by_the_tenant(setting: Setting) -> None:
     id_ = await created(setting)
     other = Admin(setting.admin.dispatcher, tenant_id="tenant-2")
-    assert (await other("release", scheduleId=str(id_)))["released"] == 0
+    for elsewhere in (
+        {"scheduleId": str(id_)},
+        {"scheduleId": str(uuid4())},
+        {"installId": str(setting.install_id)},
+    ):
+        assert (await other("release", **elsewhere))["code"] == "NOT_FOUND"
+        assert (await other("release", **elsewhere, dryRun=True))["code"] == "NOT_FOUND"
+    assert await drivers(setting, id_) == (True, False)
     everybody = operator(setting.admin.dispatcher)
     assert (await everybody("release", tenantId="tenant-1"))["released"] == 1
     (entry,) = (await setting.admin("auditLog", limit=1))["entries"]

@@ -67,7 +67,10 @@ async def adopt(client: AdminClient, arguments: Mapping[str, Any]) -> None:
     fields = read_fields(AdoptInput, arguments)
     dry_run = bool(arguments["dry_run"])
     if not arguments["temporal_command"]:
-        print_result(client, await client.call("adopt", fields), OutputOptions(dry_run=dry_run))
+        output = await client.call("adopt", fields)
+        print_result(client, output, OutputOptions(dry_run=dry_run))
+        released = sum(map(_is_nowhere, output.handles))
+        _warn_of_handles((output.handles_in_all or 0) - released)
         return
     template = parse_template(arguments["temporal_command"])
     if "pgBossSchema" in fields:
@@ -78,6 +81,15 @@ async def adopt(client: AdminClient, arguments: Mapping[str, Any]) -> None:
     if result.problems:
         count = len(result.problems)
         raise CommandError(f"schedules that could not be adopted: {count}")
+
+
+def _warn_of_handles(count: int) -> None:
+    """Say on standard error that other job runners may still drive what is adopted."""
+    if count:
+        handles = "1 handle is" if count == 1 else f"{count} handles are"
+        print_notice(
+            f"{handles} not removed by this command: a job runner that still has it goes on firing"
+        )
 
 
 def parse_template(text: str) -> list[str]:
@@ -97,6 +109,11 @@ def command_name(template: Sequence[str]) -> str:
     return " ".join([Path(template[0]).name, *subcommands])[:MAX_NAME]
 
 
+def _is_nowhere(handle: ForeignHandle) -> bool:
+    """Return whether no job runner has the schedule: it was released, and has no job yet."""
+    return handle.job_id is None and handle.runner_schedule_id is None
+
+
 async def _adopt_by_command(
     client: AdminClient, fields: Mapping[str, Any], template: Sequence[str], *, dry_run: bool
 ) -> CommandedAdoption:
@@ -105,20 +122,21 @@ async def _adopt_by_command(
     while True:
         found = await _call(client, {**fields, "dryRun": True})
         problems |= {each.subject: each.message for each in found.problems}
-        handles = [each for each in found.handles if each.schedule_id not in problems]
+        untried = [each for each in found.handles if each.schedule_id not in problems]
+        handles = [each for each in untried if not _is_nowhere(each)]
         outcomes = await _remove_all(template, handles, dry_run=dry_run)
         problems |= {
             each.schedule_id: outcome
             for each, outcome in zip(handles, outcomes, strict=True)
             if isinstance(outcome, str)
         }
-        page = [outcome for outcome in outcomes if isinstance(outcome, RemovedHandle)]
-        removed += page
+        removed += [outcome for outcome in outcomes if isinstance(outcome, RemovedHandle)]
+        page = [each for each in untried if each.schedule_id not in problems]
         if dry_run or not page:
             adopted += len(page) if dry_run else 0
-            untried = (found.handles_in_all or 0) - len(found.handles)
-            if untried:
-                print_notice(f"{untried} more handles were not tried: this lists one page of them")
+            unlisted = (found.handles_in_all or 0) - len(found.handles)
+            if unlisted:
+                print_notice(f"{unlisted} more handles were not tried: this lists one page of them")
             break
         recorded = {**fields, "handlesRemovedBy": command_name(template)}
         adopted += await _adopt_page(client, recorded, page, problems)
@@ -129,19 +147,21 @@ async def _adopt_by_command(
 async def _adopt_page(
     client: AdminClient,
     fields: Mapping[str, Any],
-    page: Sequence[RemovedHandle],
+    page: Sequence[ForeignHandle],
     problems: dict[str, str],
 ) -> int:
     """Adopt schedules whose handles are gone; note those that are refused."""
-    ids = [each.schedule_id for each in page]
+    gone = {each.schedule_id: each.runner_schedule_id for each in page}
     try:
-        output = await _call(client, {**fields, "scheduleIds": ids})
+        output = await _call(client, {**fields, "scheduleIds": list(gone)})
     except CommandError as error:
-        for id_ in ids:
-            print_notice(f"{id_}: its handle was removed, and it was not adopted: adopt it again")
+        for id_, handle in gone.items():
+            if handle is not None:
+                print_notice(
+                    f"{id_}: its handle was removed, and it was not adopted: adopt it again"
+                )
         raise error from None
     problems |= {each.subject: each.message for each in output.problems}
-    gone = {each.schedule_id: each.runner_schedule_id for each in page}
     problems |= {
         each.schedule_id: f"adopted, but its handle is {each.runner_schedule_id!r} by now"
         for each in output.handles

@@ -236,10 +236,10 @@ SPECS = [
     CommandSpec(
         op="adopt",
         name="adopt",
-        summary="Take over schedules from another job runner, without firing any twice.",
+        summary="Take over schedules from another job runner, and remove them there if told how.",
         examples=(
             "adopt --pg-boss-schema pgboss --dry-run",
-            "adopt --tenant acme",
+            "adopt --tenant acme --pg-boss-schema pgboss",
             "adopt --temporal-command 'temporal schedule delete --schedule-id {id}' --dry-run",
         ),
         extra_parameters=adopt.ADOPT_OPTIONS,

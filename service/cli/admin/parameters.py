@@ -46,11 +46,21 @@ FIELD_HELP = {
     "count": "Number of slots.",
     "dryRun": "Report the result without making changes.",
     "disableMissingSchedules": "Disable schedules whose endpoint is missing, and continue.",
+    "adopt": "Take the schedule over if another job runner drives it; its job there stays.",
     "scheduleIds": "Id of a schedule to adopt, and no others; repeatable.",
     "pgBossSchema": "Schema of the pg-boss that currently runs the schedules.",
+    "handlesRemovedBy": "For the audit: what removed the handles from the other job runner.",
+    "text": "Part of the name, endpoint path, extension or tenant.",
+    "held": "Whether something keeps it from firing.",
+    "sort": "By next or last run; last needs a tenant.",
+    "recentRuns": "Show the newest runs of each, this many.",
+    "pool": "Name of the pool; the default one if absent.",
+    "minute": "Show who has slots in this minute (RFC 3339).",
+    "actor": "Only changes by this actor.",
+    "op": "Only changes by this operation, such as adopt.",
     "tenantId": "The tenant.",
 }
-"""Help text by wire field; a field without one has a name that says it all."""
+"""Help text by wire field."""
 
 COMMON_OPTIONS: Sequence[tuple[str, Any, Any]] = (
     ("tenant", Annotated[str, typer.Option(help="Tenant to act for; '*' for all.")], ""),
@@ -210,7 +220,7 @@ def _annotation(kinds: Sequence[types.Type]) -> Any:  # noqa: ANN401 - a type
     first = kinds[0]
     if isinstance(first, types.LiteralType):
         return Literal[tuple(map(str, first.values))]
-    if isinstance(first, types.ListType) and isinstance(first.item_type, types.StrType):
+    if isinstance(first, types.ListType) and isinstance(_kinds(first.item_type)[0], types.StrType):
         return list[str]
     return {types.BoolType: bool, types.IntType: int}.get(type(first), str)
 

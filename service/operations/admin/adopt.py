@@ -20,6 +20,7 @@ from service.operations.admin.transaction import (
 )
 from service.operations.admin.views import MAX_HANDLES, foreign_handle
 from service.operations.context import Answer, field_refusal
+from service.rules.fields import NOT_FOUND
 from service.rules.planning import SlotCache, UnplannableError
 from service.storage import consistency
 from service.storage.records.admin_change import AuditChange
@@ -63,6 +64,7 @@ async def adopt(context: AdminContext, request: contract.AdoptInput) -> AppliedA
     installs = await adoption.installs_with_unmanaged(connection, tenant_id, install_id)
     only = None if request.schedule_ids is None else {UUID(id_) for id_ in request.schedule_ids}
     result = await adopt_installs(context, installs, from_others=True, only=only)
+    problems = result.refused | await _missing(context, tenant_id, only)
     removed, queues = list[str](), list[str]()
     rows = 0
     if schema is not None:
@@ -81,9 +83,7 @@ async def adopt(context: AdminContext, request: contract.AdoptInput) -> AppliedA
         pg_boss_queues_removed=len(queues),
         handles_in_all=len(left),
         handles=[foreign_handle(handle) for handle in left[:MAX_HANDLES]],
-        problems=[
-            Problem(subject=str(id_), message=reason) for id_, reason in result.refused.items()
-        ],
+        problems=[Problem(subject=str(id_), message=reason) for id_, reason in problems.items()],
     )
     if request.dry_run or not (result.count or rows):
         return answer
@@ -139,6 +139,16 @@ def _timer(context: AdminContext, schedule: UnmanagedSchedule, slot_cache: SlotC
     cron, timezone = schedule.cron or "", schedule.timezone or "UTC"
     due_at = slot_cache.start_after(schedule.id, cron, timezone, context.now)
     return Timer(schedule.tenant_id, schedule.id, schedule.install_id, cron, timezone, due_at)
+
+
+async def _missing(
+    context: AdminContext, tenant_id: str | None, named: Collection[UUID] | None
+) -> dict[UUID, str]:
+    """Return the named schedules that do not exist, each with the reason to report."""
+    if not named:
+        return {}
+    known = await adoption.owners(context.call.connection, tenant_id, sorted(named))
+    return dict.fromkeys(sorted(set(named) - known.keys()), NOT_FOUND)
 
 
 async def _names_to_remove(
