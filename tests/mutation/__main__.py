@@ -9,13 +9,14 @@ import json
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import msgspec
 
-from tests.mutation.mutants import Mutant, mutants
+from tests.mutation.mutants import Mutant, count, mutants
 from tests.mutation.targets import Target, targets
 from tests.mutation.tried import Fate, try_all
 from tests.support.sources import ROOT
@@ -32,45 +33,86 @@ def main() -> int:
     options.add_argument("--share", type=float, default=1.0, help="share of the mutants, at random")
     options.add_argument("--seed", type=int, default=1, help="which share")
     options.add_argument("--proof", action="store_true", help=f"write {PROOF.name}")
+    options.add_argument("--again", action="store_true", help="the published survivors alone")
     chosen = options.parse_args()
     unexplained = 0
     for target in targets():
         if chosen.modules and not any(part in target.module for part in chosen.modules):
             continue
-        result = mutate(target, chosen.share, chosen.seed)
+        if chosen.again:
+            before = published()["modules"].get(target.module)
+            if before is None or len(before["survived"]) == explained(target.module, before):
+                continue
+            result = mutate_again(target, before)
+        else:
+            origin = {"commit": tested_commit(), "share": chosen.share, "seed": chosen.seed}
+            sample = list(sampled(target, chosen.share, chosen.seed))
+            result = {**mutate(target, sample), **origin}
         unexplained += len(result["survived"]) - explained(target.module, result)
         if chosen.proof:
-            write(target.module, result, chosen.share, chosen.seed)
+            write(target.module, result)
     return 1 if unexplained else 0
 
 
-def mutate(target: Target, share: float, seed: int) -> dict[str, Any]:
-    """Try the mutants of a module; return the counts, and those that survived."""
+def sampled(target: Target, share: float, seed: int) -> Iterator[Mutant]:
+    """Yield the mutants of a module that this share has."""
+    random = Random(seed)
+    for mutant in mutants((ROOT / target.module).read_text()):
+        if random.random() < share:
+            yield mutant
+
+
+def mutate(target: Target, sample: Sequence[Mutant]) -> dict[str, Any]:
+    """Try mutants of a module; return the counts, and those that survived."""
     module, began = ROOT / target.module, time.monotonic()
-    explained = explanations(target.module)
-    random, fates, survived = Random(seed), Counter[str](), list[str]()
-    possible = list(mutants(module.read_text()))
-    chosen = [each for each in possible if random.random() < share]
+    without_effect = explanations(target.module)
+    fates, survived = Counter[str](), list[str]()
 
     def note(mutant: Mutant, fate: Fate) -> None:
         fates[fate.value] += 1
         if fate is Fate.SURVIVED:
             survived.append(described(module, mutant))
-            if survived[-1] not in explained:
+            if survived[-1] not in without_effect:
                 print(f"{target.module}:{mutant.line}: {survived[-1]}", flush=True)
 
     name = target.module.removesuffix(".py").replace("/", ".")
-    try_all(name, target.tests, chosen, note)
+    try_all(name, target.tests, sample, note)
     tested, seconds = sum(fates.values()), time.monotonic() - began
-    assert tested == len(chosen), f"{target.module}: only {tested} of {len(chosen)} were tried"
+    assert tested == len(sample), f"{target.module}: only {tested} of {len(sample)} were tried"
     print(f"{target.module}: {tested} mutants in {seconds:.0f} s, {dict(fates)}", flush=True)
     return {
         "group": target.group,
-        "possible": len(possible),
+        "possible": count(module.read_text()),
         "mutants": tested,
         "fates": dict(fates),
         "survived": survived,
     }
+
+
+def mutate_again(target: Target, before: dict[str, Any]) -> dict[str, Any]:
+    """Try those again that survived and are not explained; return the results with that.
+
+    The others were killed by tests that are still there. Raises AssertionError where the module has
+    other mutants than it had.
+    """
+    module = ROOT / target.module
+    sample = list(sampled(target, before["share"], before["seed"]))
+    said = [described(module, mutant) for mutant in sample]
+    assert len(sample) == before["mutants"], target.module
+    assert set(before["survived"]) <= set(said), target.module
+    left = set(before["survived"]) - explanations(target.module).keys()
+    pairs = zip(said, sample, strict=True)
+    found = mutate(target, [mutant for text, mutant in pairs if text in left])
+    survived = [text for text in before["survived"] if text not in left] + found["survived"]
+    killed = before["mutants"] - len(survived)
+    fates = {Fate.KILLED.value: killed, Fate.SURVIVED.value: len(survived)}
+    return {**before, "fates": fates, "survived": survived, "again": tested_commit()}
+
+
+def published() -> dict[str, Any]:
+    """Return the results that were written."""
+    empty: dict[str, Any] = {"modules": {}}
+    return json.loads(PROOF.read_text()) if PROOF.exists() else empty
 
 
 def explanations(module: str) -> dict[str, str]:
@@ -90,17 +132,10 @@ def described(module: Path, mutant: Mutant) -> str:
     return f"{lines[mutant.line - 1].strip()} | {mutant.what}"
 
 
-def write(module: str, result: dict[str, Any], share: float, seed: int) -> None:
+def write(module: str, result: dict[str, Any]) -> None:
     """Write the results of a module, those of the others kept as they were."""
-    document: dict[str, Any] = {"modules": {}}
-    if PROOF.exists():
-        document = json.loads(PROOF.read_text())
-    document["modules"][module] = {
-        **result,
-        "commit": tested_commit(),
-        "share": share,
-        "seed": seed,
-    }
+    document = published()
+    document["modules"][module] = result
     document["modules"] = dict(sorted(document["modules"].items()))
     document["groups"] = groups(document["modules"])
     PROOF.write_bytes(msgspec.json.format(msgspec.json.encode(document)) + b"\n")

@@ -174,9 +174,9 @@ def _runs(
         )
     if mutation:
         tried = sum(group["mutants"] for group in mutation["groups"].values())
-        shown = ", ".join(
-            sorted({_commit(each["commit"]) for each in mutation["modules"].values()})
-        )
+        modules = mutation["modules"].values()
+        tested = {each["commit"] for each in modules} | {each.get("again") for each in modules}
+        shown = ", ".join(sorted(_commit(each) for each in tested if each))
         lines.append(f"| [mutation](#mutation-of-the-code) | {tried:,} mutants | — | {shown} |")
     return "\n".join(lines)
 

@@ -53,9 +53,17 @@ def _repeated(planted: dict[str, Any]) -> bool:
     return bool(first == second)
 
 
+LEAST_SAMPLE = 100
+"""Of fewer mutants than this the page says that they say little."""
+
+
 def mutation_summary(mutation: dict[str, Any]) -> str:
     """Return how much of each group was tried, what survived, and where that is listed."""
     lines = [_of_group(name, mutation) for name in mutation["groups"]]
+    again = {name: each["again"] for name, each in mutation["modules"].items() if "again" in each}
+    if again:
+        shown = ", ".join(f"`{name}` (`{commit}`)" for name, commit in again.items())
+        lines.append(f"\nTests were added since, and the survivors alone tried again, of {shown}.")
     lines.append(
         "\nThe survivors are listed, line by line, as `survived` of each module in"
         " [`proof/mutation.json`](proof/mutation.json)."
@@ -80,7 +88,7 @@ def _of_group(name: str, mutation: dict[str, Any]) -> str:
     left_out = sorted({each.module for each in targets() if each.group == name} - modules.keys())
     shown = ", ".join(f"`{module}`" for module in left_out)
     return (
-        f"- **{name}**: a small sample, {tried} of {possible} mutants of {len(modules)} modules"
-        f" (seed {seeds}), which says little; {words}"
+        f"- **{name}**: a sample, {tried:,} of {possible:,} mutants of {len(modules)} modules"
+        f" (seed {seeds}){', which says little' if tried < LEAST_SAMPLE else ''}; {words}"
         + (f" Nothing was tried of {shown}." if left_out else "")
     )
