@@ -66,6 +66,9 @@ def _stretches(detail: GetRunOutput, now: datetime) -> list[tuple[str, str, date
     run = detail.run
     slot, queued = read_time(run.slot), read_time(run.queued_at)
     stretches = [("Slot to planned", "planned", min(slot, queued), queued)]
+    if run.kind == "manual":
+        # Its slot is the minute in which somebody asked for it, which it was not late for.
+        stretches = [("Asked for and planned", "planned", queued, queued)]
     reached = queued
     for attempt in detail.attempts:
         if attempt.started_at is None:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from service.cli.cells_file import beside, read_cells
+from service.cli.lazy_group import WholeLinesGroup
 from service.cli.loop import run
 from service.cli.output import print_notice
 
@@ -20,7 +21,9 @@ Examples:
   ext-scheduler cells move acme two     move a tenant to another cell
 """
 
-cells_program = typer.Typer(help=HELP, no_args_is_help=True, rich_markup_mode=None)
+cells_program = typer.Typer(
+    cls=WholeLinesGroup, help=HELP, no_args_is_help=True, rich_markup_mode=None
+)
 
 
 @cells_program.command("nats")

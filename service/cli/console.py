@@ -8,11 +8,13 @@ from typing import Annotated
 import typer
 
 from service.cli.errors import EXIT_USAGE, CommandError
+from service.cli.lazy_group import WholeLinesGroup
 from service.cli.output import print_line
 from service.runtime import settings
 from service.runtime.settings import PREFIX, Settings
 
 console_program = typer.Typer(
+    cls=WholeLinesGroup,
     invoke_without_command=True,
     rich_markup_mode=None,
     help="""Serve web pages for operators and tenants, until SIGTERM.

@@ -4,16 +4,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from service.cli.development import run_stack_command
+from service.cli.lazy_group import WholeLinesGroup
 from service.cli.log_lines import print_log_lines
 from service.cli.output import print_line
 
 START = "start"
 
 
-class StartsByDefault(TyperGroup):
+class StartsByDefault(WholeLinesGroup):
     """A group whose arguments are those of ``start`` unless they begin with a command."""
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]  # Typer vendors the base of its context

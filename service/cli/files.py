@@ -43,6 +43,9 @@ def parse_json(document: bytes | str, type_: Any, message: str) -> Any:  # noqa:
         raise CommandError(f"{message}: {error}", EXIT_USAGE) from None
 
 
+STAR_HINT = "; a value that begins with * needs quotes, such as cron: '* * * * *'"
+
+
 def read_yaml(file: Path, type_: Any, description: str) -> Any:  # noqa: ANN401 - likewise
     """Decode a YAML 1.2 file, which JSON is too, as ``type_``. Raises CommandError."""
     # It takes a while to import, and only one command needs it.
@@ -57,7 +60,8 @@ def read_yaml(file: Path, type_: Any, description: str) -> Any:  # noqa: ANN401 
         where = getattr(error, "problem_mark", None)
         line = "" if where is None else f" (line {where.line + 1})"
         problem = getattr(error, "problem", None) or str(error)
-        raise CommandError(f"{message}: {problem}{line}", EXIT_USAGE) from None
+        hint = STAR_HINT if "alphabetic or numeric character" in problem else ""
+        raise CommandError(f"{message}: {problem}{line}{hint}", EXIT_USAGE) from None
     except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
         raise CommandError(f"{message}: {error}", EXIT_USAGE) from None
 

@@ -20,6 +20,7 @@ from contracts.context import (
 from contracts.subjects import ADMIN_AUDIENCE, HOST_AUDIENCE, RUNNER_AUDIENCE
 from service.cli import files, rotation
 from service.cli.errors import EXIT_INTERRUPTED, EXIT_USAGE, CommandError
+from service.cli.lazy_group import WholeLinesGroup
 from service.cli.loop import run
 from service.cli.output import print_line, print_notice, progress
 from service.cli.rotation import KeyFiles
@@ -33,7 +34,9 @@ Examples:
   ext-scheduler keys rotate --private runner.json --public keys.json
 """
 
-keys_program = typer.Typer(help=HELP, no_args_is_help=True, rich_markup_mode=None)
+keys_program = typer.Typer(
+    cls=WholeLinesGroup, help=HELP, no_args_is_help=True, rich_markup_mode=None
+)
 
 AUDIENCES = {"host": HOST_AUDIENCE, "admin": ADMIN_AUDIENCE, "runner": RUNNER_AUDIENCE}
 DEFAULT_SPREAD_S = 5

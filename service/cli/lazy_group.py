@@ -15,6 +15,9 @@ import typer
 from msgspec import Struct
 from typer.core import TyperCommand, TyperGroup
 
+LONGEST_SUMMARY = 1000
+"""Characters of a summary that are shown: all."""
+
 
 class LazyCommand(Struct, frozen=True):
     """``module:name`` of a command or a group of commands, and its line in the program's help."""
@@ -96,6 +99,21 @@ COMMANDS = MappingProxyType(
     }
 )
 """The commands in the order of the help."""
+
+
+class WholeLinesGroup(TyperGroup):
+    """A group whose help goes on in the next line where a command's summary is long."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - of Typer's own
+        """Write each visible command with the whole first sentence of its help."""
+        shown = [(name, self.commands[name]) for name in self.list_commands(ctx)]
+        rows = [
+            (name, command.get_short_help_str(LONGEST_SUMMARY))
+            for name, command in shown
+            if not command.hidden
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
 
 class LazyGroup(TyperGroup):

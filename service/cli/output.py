@@ -109,6 +109,9 @@ def cell(value: object, times: TimeDisplay = IN_UTC) -> str:
 def _short_cell(value: object, times: TimeDisplay) -> str:
     if isinstance(value, str) and is_instant(value):
         return times.short(value)
+    if isinstance(value, Mapping):
+        members = (f"{cell(name)} {_short_cell(each, times)}" for name, each in value.items())
+        return ", ".join(members) or EMPTY_CELL
     return terminal.short_id(cell(value, times))
 
 

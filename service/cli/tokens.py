@@ -33,6 +33,7 @@ from contracts.schedules import HOST_OPS
 from contracts.subjects import ADMIN_AUDIENCE, HOST_AUDIENCE
 from service.cli import files
 from service.cli.errors import EXIT_NOT_ALLOWED, EXIT_USAGE, CommandError
+from service.cli.lazy_group import WholeLinesGroup
 from service.cli.login_name import login_name
 from service.cli.output import print_line
 from service.runtime import settings
@@ -46,7 +47,9 @@ Examples:
   ext-scheduler token inspect TOKEN --key-set keys.json
 """
 
-token_program = typer.Typer(help=HELP, no_args_is_help=True, rich_markup_mode=None)
+token_program = typer.Typer(
+    cls=WholeLinesGroup, help=HELP, no_args_is_help=True, rich_markup_mode=None
+)
 
 
 class TokenAudience(StrEnum):

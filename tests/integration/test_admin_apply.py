@@ -250,7 +250,7 @@ async def test_the_difference_is_shown_applied_and_then_empty(line: CommandLine)
 async def test_what_is_wrong_in_a_file_is_named_and_has_its_status(line: CommandLine) -> None:
     file = line.home / "schedules.yaml"
     for text, status, message in (
-        (FILE.replace("cron: 0 3", "cron: */5"), 2, "schedules.yaml: not a file of schedules: "),
+        (FILE.replace("cron: 0 3", "cron: */5"), 2, "begins with * needs quotes"),
         (FILE.replace("timezone", "timezon"), 2, "unknown field `timezon`"),
         (FILE.replace("name: nightly", "name: a\n        name: b"), 2, "duplicate key"),
         (FILE.replace("tenant: acme", ""), 2, "names no tenant, and --tenant is missing"),
@@ -262,5 +262,5 @@ async def test_what_is_wrong_in_a_file_is_named_and_has_its_status(line: Command
         assert message in error_line(result, status)
     assert result.out == "acme/demo/hourly: endpoint: Endpoint not found or not schedulable\n"
     elsewhere = await line("admin", "apply", "schedules.yaml", "--tenant", "other")
-    assert "is for tenant 'acme'" in error_line(elsewhere, 2)
+    assert "its tenant is 'acme', and --tenant (or the setting) 'other'" in error_line(elsewhere, 2)
     assert (await line.json("admin", "list"))["schedules"] == []

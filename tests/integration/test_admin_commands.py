@@ -13,6 +13,7 @@ from contracts.admin import ADMIN_OPS
 from contracts.context import generate_key, key_set_document
 from contracts.subjects import ADMIN_AUDIENCE
 from service.cli.admin.command_specs import all_specs
+from service.cli.admin.stats import in_words
 from tests.support.command_line import CommandLine, command_line, error_line
 from tests.support.platform import Installed, add_version, install
 from tests.support.responders import responders
@@ -155,7 +156,10 @@ async def test_the_audit_names_the_actor(line: CommandLine, installed: Installed
 
 
 ERROR_CASES: list[tuple[list[str], dict[str, str], int, str]] = [
-    (["show", "nonsense"], {}, 3, "scheduleId"),
+    (["show", "nonsense"], {}, 3, "Invalid scheduleId (expected: The schedule: its id, the beg"),
+    (["enable", "acme"], {}, 3, "Invalid installId (expected: The install: its id, the beginning"),
+    (["why", NOBODY, "--at", "25:00"], {}, 3, "(expected: HH:MM or 'YYYY-MM-DD HH:MM' on the"),
+    (["load-minute", "17:00"], {}, 3, "Invalid minute (expected: A minute of the coming week"),
     (["show", NOBODY], {}, 5, "Schedule not found"),
     (["uninstall", NOBODY, "--yes"], {}, 5, "Install not found"),
     (["preview-cron", "61 * * * *", "--timezone", "Mars"], {}, 3, "timezone: Invalid timezone"),
@@ -255,3 +259,27 @@ async def test_stats_show_the_responders_with_their_load_to_an_operator(line: Co
     assert responder["concurrency"] > 0
     shown = (await line.ok("admin", "stats")).out
     assert responder["id"][:8] in shown
+    assert "nothing in the coming hour" in shown
+    assert "no run began in the last hour" in shown
+
+
+def test_stats_are_told_in_lines_instead_of_minutes() -> None:
+    at = "2026-11-29T17:00:00.000Z"
+    told = in_words(
+        {
+            "at": at,
+            "due": [{"minute": at, "count": 2}, {"minute": at, "count": 5}],
+            "runs": [
+                {"minute": at, "success": 3, "error": 0},
+                {"minute": at, "success": 1, "error": 2},
+            ],
+            "lateness": {"runs": 6, "p50Ms": 4, "p99Ms": 30, "maxMs": 31, "spreadMs": 20},
+            "failingSchedules": 1,
+        }
+    )
+    assert str(told["due"]).startswith("7 in the coming hour, at most 5 a minute, first ")
+    assert told["runs"] == "4 success, 2 error in the last hour"
+    assert "99 of 100 within 30 ms, at most 31 ms, of which up to 20 ms are" in str(
+        told["lateness"]
+    )
+    assert (told["at"], told["failingSchedules"]) == (at, 1)

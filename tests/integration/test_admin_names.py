@@ -73,6 +73,16 @@ async def test_install_is_named_by_tenant_and_extension(named: Named) -> None:
     assert len(listed["schedules"]) == 2
 
 
+async def test_run_is_named_by_the_beginning_that_tables_show(named: Named) -> None:
+    made = await named.line.json("admin", "run-now", named.schedule_id)
+    shown = await named.line.json("admin", "run", made["runId"][:8])
+    assert shown["run"]["id"] == made["runId"]
+    absent = await named.line("admin", "run", "0badcafe", "--tenant", "acme")
+    assert error_line(absent, 5) == "no run '0badcafe'"
+    invalid = await named.line("admin", "run", "nightly")
+    assert "(expected: The run: its id, or the beginning" in error_line(invalid, 3)
+
+
 async def test_unknown_and_ambiguous_names_are_errors(named: Named, pool: asyncpg.Pool) -> None:
     for words, error in (
         (("show", "acme/demo/weekly"), "no schedule 'acme/demo/weekly'"),
@@ -123,6 +133,21 @@ async def test_shell_completes_tenants_installs_and_schedules(named: Named) -> N
     assert await completed(named.line, "admin", "enable", "acme/d") == ["acme/demo"]
     assert await completed(named.line, "admin", "why", "acme/d") == ["acme/demo/"]
     assert await completed(named.line, "admin", "why", "acme/demo/n") == ["acme/demo/nightly"]
+
+
+async def test_shell_completes_with_the_settings_file_and_the_tenant_of_the_line(
+    named: Named, tmp_path: Path
+) -> None:
+    file = tmp_path / "operator.toml"
+    file.write_text("".join(f'{name} = "{text}"\n' for name, text in named.line.settings.items()))
+    line = CommandLine(named.line.home, {})
+    given = ("--config", str(file), "admin")
+    assert await completed(line, *given, "pause", "a") == ["acme"]
+    assert await completed(line, *given, "list", "--tenant", "a") == ["acme"]
+    of_acme = ("--tenant", "acme")
+    assert await completed(line, *given, "enable", *of_acme, "d") == ["demo"]
+    assert await completed(line, *given, "why", *of_acme, "demo/n") == ["demo/nightly"]
+    assert await completed(line, *given, "why", *of_acme, "acme/d") == ["acme/demo/"]
 
 
 async def test_shell_completes_nothing_without_a_bus(tmp_path: Path) -> None:

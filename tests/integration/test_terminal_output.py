@@ -108,6 +108,16 @@ async def test_a_table_fits_the_terminal_and_says_what_it_leaves_out(
         assert "TIMEZONE" in errors
 
 
+async def test_a_narrow_history_tells_which_schedule_and_what_went_wrong(shown: Shown) -> None:
+    await shown.line.ok("admin", "run-now", shown.schedule_id)
+    out, _ = await shown.on_terminal("admin", "history", columns=80)
+    assert shown.schedule_id[:8] in out
+    assert "ERROR" in out
+    audit, _ = await shown.on_terminal("admin", "audit", columns=80)
+    assert "name" in audit
+    assert "{" not in audit
+
+
 async def test_colour_is_for_terminals_without_no_color(shown: Shown) -> None:
     await shown.line.ok("admin", "pause", "acme")
     coloured, _ = await shown.on_terminal("admin", "list", columns=WIDE)

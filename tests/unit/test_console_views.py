@@ -155,6 +155,20 @@ def test_a_waterfall_leads_from_the_slot_over_each_attempt_to_the_answer() -> No
     assert (last.x, last.x + last.width) == (480.0, 600.0)
 
 
+def test_a_manual_run_was_not_late_for_the_minute_in_which_it_was_asked_for() -> None:
+    detail = GetRunOutput(
+        run=a_run(kind="manual", trigger="run_now", queued_at=at(50)),
+        attempts=[an_attempt(1, 51, 53, "success")],
+        retry_at=None,
+        lease_until=None,
+        request_id=None,
+        trace_id="0" * 32,
+    )
+    chart = waterfall(detail, NOW)
+    assert (chart.phases[0].label, chart.phases[0].milliseconds) == ("Asked for and planned", 0)
+    assert chart.milliseconds == 3_000
+
+
 def test_a_waterfall_of_a_run_in_progress_ends_now_or_at_the_retry() -> None:
     running = GetRunOutput(
         run=a_run(status="running"),

@@ -80,7 +80,8 @@ async def _call(
 def _tenant(client: AdminClient, file: Path, declared: ScheduleFile) -> str:
     wanted = client.options.tenant.strip("*")
     if wanted and declared.tenant not in {None, wanted}:
-        raise CommandError(f"{file}: is for tenant {declared.tenant!r}", EXIT_USAGE)
+        named = f"its tenant is {declared.tenant!r}, and --tenant (or the setting) {wanted!r}"
+        raise CommandError(f"{file}: {named}", EXIT_USAGE)
     tenant = wanted or declared.tenant
     if not tenant:
         raise CommandError(f"{file}: names no tenant, and --tenant is missing", EXIT_USAGE)

@@ -15,6 +15,7 @@ from contracts.context import ALL_TENANTS, InvalidKeySet, Key, parse_key_set, si
 from contracts.errors import Code, Outcome, ServiceError
 from contracts.subjects import ADMIN_AUDIENCE
 from service.cli import files, terminal
+from service.cli.admin.field_help import field_help
 from service.cli.admin.lean_imports import import_nats
 from service.cli.errors import EXIT_UNAVAILABLE, EXIT_USAGE, STATUS_OF, CommandError
 from service.cli.login_name import login_name
@@ -148,7 +149,7 @@ class AdminClient:
             return CommandError(message, STATUS_OF[Code.DENIED])
         message = describe(
             error.code,
-            _join_field_errors(error.field_errors) or error.message,
+            _join_field_errors(error.field_errors, op) or error.message,
             error.retry_after_ms,
         )
         if error.code is Code.UNAUTHORIZED:
@@ -161,15 +162,23 @@ class AdminClient:
         return CommandError(message, STATUS_OF[error.code])
 
 
-def outcome_error(outcome: Outcome) -> CommandError:
-    """Return the error that a negative outcome ends with."""
+def outcome_error(outcome: Outcome, op: str = "") -> CommandError:
+    """Return the error that a negative outcome of an operation ends with."""
     code = outcome.code or Code.INTERNAL
-    message = _join_field_errors(outcome.field_errors) or outcome.error or ""
+    message = _join_field_errors(outcome.field_errors, op) or outcome.error or ""
     return CommandError(describe(code, message, outcome.retry_after_ms), STATUS_OF[code])
 
 
-def _join_field_errors(errors: Mapping[str, str] | None) -> str:
-    return "; ".join(f"{field}: {text}" for field, text in (errors or {}).items())
+def _join_field_errors(errors: Mapping[str, str] | None, op: str) -> str:
+    return "; ".join(
+        f"{field}: {text}{_expected(op, field, text)}" for field, text in (errors or {}).items()
+    )
+
+
+def _expected(op: str, field: str, text: str) -> str:
+    """Return what a field takes, where the service says no more than that this is none."""
+    taken = field_help(op, field).removesuffix(".")
+    return f" (expected: {taken})" if taken and text == f"Invalid {field}" else ""
 
 
 def describe(code: Code, message: str, retry_after_ms: int | None) -> str:

@@ -10,6 +10,7 @@ import typer
 
 from service.cli.admin.client import AdminClient, open_client, read_options
 from service.runtime import settings
+from service.runtime.settings import FILE_VARIABLE
 
 TIMEOUT_S = 2.0
 MAX_ROWS = 200
@@ -44,6 +45,19 @@ async def _schedules(client: AdminClient, text: str) -> list[str]:
     return names
 
 
+def _without_tenant(search: FindSuggestions) -> FindSuggestions:
+    """Return a search that leaves the tenant out where --tenant or the settings name one."""
+
+    async def find(client: AdminClient, text: str) -> list[str]:
+        tenant = client.options.tenant.strip("*")
+        if not tenant or text.startswith(f"{tenant}/"):
+            return await search(client, text)
+        found = await search(client, f"{tenant}/{text}")
+        return [name.removeprefix(f"{tenant}/") for name in found]
+
+    return find
+
+
 def _completing(search: FindSuggestions) -> Callable[[typer.Context, str], list[str]]:
     def complete(context: typer.Context, incomplete: str) -> list[str]:
         try:
@@ -56,7 +70,9 @@ def _completing(search: FindSuggestions) -> Callable[[typer.Context, str], list[
 
 
 async def _search(search: FindSuggestions, context: typer.Context, incomplete: str) -> list[str]:
-    loaded = settings.load(os.environ)
+    # A shell that completes does not run the program, which would note where its settings are.
+    config = context.find_root().params.get("config")
+    loaded = settings.load({**os.environ, **({FILE_VARIABLE: str(config)} if config else {})})
     absent = dict.fromkeys(("subject", "tenant", "key", "permission", "timeout", "request_id"))
     given = {name: value for name, value in context.params.items() if name in absent}
     arguments = {**absent, "as_json": False, **given}
@@ -67,8 +83,8 @@ async def _search(search: FindSuggestions, context: typer.Context, incomplete: s
 COMPLETIONS: Mapping[str, Callable[[typer.Context, str], list[str]]] = MappingProxyType(
     {
         "tenantId": _completing(_tenants),
-        "installId": _completing(_installs),
-        "scheduleId": _completing(_schedules),
+        "installId": _completing(_without_tenant(_installs)),
+        "scheduleId": _completing(_without_tenant(_schedules)),
     }
 )
 """Wire field → the function that completes it."""

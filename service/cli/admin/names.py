@@ -13,6 +13,9 @@ from service.cli.admin.client import AdminClient
 from service.cli.errors import EXIT_NOT_FOUND, EXIT_USAGE, CommandError
 
 PREFIX_PATTERN = re.compile("[0-9a-fA-F-]{4,35}")
+RUN_PREFIX_PATTERN = re.compile("[0-9a-fA-F-]{8,35}")
+"""As much of a run's id as tables show, at least: the first run that begins so is taken."""
+RUN_PAGES = 10
 MAX_MATCHES = 5
 PAGE_ROWS = 200
 
@@ -28,6 +31,8 @@ async def resolve(client: AdminClient, arguments: Mapping[str, Any]) -> Mapping[
         resolved["install_id"] = await _install_id(client, text)
     if text := _unresolved(arguments.get("schedule_id")):
         resolved["schedule_id"] = await _schedule_id(client, text)
+    if RUN_PREFIX_PATTERN.fullmatch(arguments.get("run_id") or ""):
+        resolved["run_id"] = await _run_id(client, arguments["run_id"])
     return resolved
 
 
@@ -61,6 +66,26 @@ async def _schedule_id(client: AdminClient, text: str) -> str:
                 if row.name == name
             ]
     return _only("schedule", text, list(dict.fromkeys(matches)))
+
+
+async def _run_id(client: AdminClient, text: str) -> str:
+    """Return the id that begins so, of the newest runs: no index begins with the id."""
+    fields: dict[str, Any] = {"limit": PAGE_ROWS}
+    searched = 0
+    for _ in range(RUN_PAGES):
+        page = await client.call("runHistory", fields, f"looking for run {text}")
+        searched += len(page.runs)
+        if found := [(run.id, "") for run in page.runs if run.id.startswith(text.lower())]:
+            return _only("run", text, found)
+        if not page.next_cursor:
+            raise CommandError(f"no run {text!r}", EXIT_NOT_FOUND)
+        fields["cursor"] = page.next_cursor
+    narrower = "" if client.options.tenant.strip("*") else ", or look in one --tenant"
+    raise CommandError(
+        f"no run {text!r} among the newest {searched}: give its whole id, which --json"
+        f" shows{narrower}",
+        EXIT_NOT_FOUND,
+    )
 
 
 async def _installs(client: AdminClient, parts: Sequence[str]) -> list[Any]:

@@ -66,7 +66,9 @@ def _print_values(
     if not values:
         print_line(options.done)
     scalars = {name: value for name, value in values.items() if not isinstance(value, list | dict)}
-    if scalars:
+    # What was asked for comes first, what is beside it after.
+    object_first = isinstance(next(iter(values.values()), None), dict)
+    if scalars and not object_first:
         print_members(scalars, times)
     titled = titled or len(values) - len(scalars) > 1
     dicts = [name for name, value in values.items() if isinstance(value, dict)]
@@ -75,7 +77,10 @@ def _print_values(
             # What stands beside the object that was asked for is named by what it is.
             beside = name != dicts[0]
             members = {f"{name}.{member}": text for member, text in value.items()}
-            print_members(members if beside else with_words(value), times)
+            shown = {name: text for name, text in value.items() if name not in options.hidden}
+            print_members(members if beside else with_words(shown), times)
+            if scalars and object_first and not beside:
+                print_members(scalars, times)
         elif isinstance(value, list):
             _print_list(name, value, options.columns, times, titled=titled)
 

@@ -14,56 +14,25 @@ import typer
 from msgspec import NODEFAULT, Struct
 from msgspec import inspect as types
 
+from contracts.admin import ADMIN_OPS
 from service.cli import files
 from service.cli.admin.completion import COMPLETIONS
+from service.cli.admin.field_help import field_help
 
 PAGING_FIELDS = frozenset({"limit", "cursor"})
 CLEAR_PREFIX = "clear_"
 
-FIELD_HELP = {
-    "installId": "The install: its id, the beginning of it, or tenant/extension.",
-    "scheduleId": "The schedule: its id, the beginning of it, or tenant/extension/name.",
-    "idPrefix": "The beginning of an id.",
-    "endpointId": "Id of the endpoint, instead of its path.",
-    "endpoint": "'/path' or 'POST /path', as the manifest declares it.",
-    "versionId": "Id of the version.",
-    "version": "The version, such as 2.0.0.",
-    "cron": "Five fields: minute hour day-of-month month day-of-week.",
-    "timezone": "IANA name, such as Europe/Berlin; UTC by default.",
-    "payload": "JSON object or array, or @FILE.",
-    "name": "Name, unique within the install.",
-    "enabled": "Whether it fires.",
-    "failing": "Whether its last run failed.",
-    "expectedRevision": "Fail unless the schedule has this revision.",
-    "status": "Only runs with this status.",
-    "since": "An age such as 90m, 12h or 7d, or an instant (RFC 3339).",
-    "until": "An age, or an instant (RFC 3339).",
-    "at": "HH:MM or 'YYYY-MM-DD HH:MM' on the schedule's clock, or an instant (RFC 3339).",
-    "reason": "Why, for people who ask later.",
-    "paused": "Only tenants that are paused, or are not.",
-    "publisher": "The extension's publisher.",
-    "from": "First instant (RFC 3339); now by default.",
-    "count": "Number of slots.",
-    "dryRun": "Report the result without making changes.",
-    "disableMissingSchedules": "Disable schedules whose endpoint is missing, and continue.",
-    "adopt": "Take the schedule over if another job runner drives it; its job there stays.",
-    "scheduleIds": "Id of a schedule to adopt, and no others; repeatable.",
-    "pgBossSchema": "Schema of the pg-boss that currently runs the schedules.",
-    "handlesRemovedBy": "For the audit: what removed the handles from the other job runner.",
-    "text": "Part of the name, endpoint path, extension or tenant.",
-    "held": "Whether something keeps it from firing.",
-    "sort": "By next or last run; last needs a tenant.",
-    "recentRuns": "Show the newest runs of each, this many.",
-    "pool": "Name of the pool; the default one if absent.",
-    "minute": "Show who has slots in this minute (RFC 3339).",
-    "actor": "Only changes by this actor.",
-    "op": "Only changes by this operation, such as adopt.",
-    "tenantId": "The tenant.",
-}
-"""Help text by wire field."""
-
 COMMON_OPTIONS: Sequence[tuple[str, Any, Any]] = (
-    ("tenant", Annotated[str, typer.Option(help="Tenant to act for; '*' for all.")], ""),
+    (
+        "tenant",
+        Annotated[
+            str,
+            typer.Option(
+                help="Tenant to act for; '*' for all.", autocompletion=COMPLETIONS["tenantId"]
+            ),
+        ],
+        "",
+    ),
     (
         "key",
         Annotated[
@@ -132,18 +101,20 @@ def input_fields(input_type: type[Struct]) -> list[types.Field]:
 
 
 def input_parameters(
-    input_type: type[Struct], fixed: Collection[str], positional: Collection[str]
+    op: str, fixed: Collection[str], positional: Collection[str]
 ) -> list[Parameter]:
-    """Return the parameters for an input, without ``fixed`` fields.
+    """Return the parameters for an operation's input, without ``fixed`` fields.
 
     Required fields and those in ``positional`` become arguments, the others options.
     """
     parameters: list[Parameter] = []
-    for field in input_fields(input_type):
+    for field in input_fields(ADMIN_OPS[op].input):
         optional_tenant = field.encode_name == "tenantId" and not field.required
         if field.encode_name in fixed or field.name in PAGING_FIELDS or optional_tenant:
             continue
-        parameters.extend(_parameters(field, argument=field.required or field.name in positional))
+        argument = field.required or field.name in positional
+        help_ = field_help(op, field.encode_name)
+        parameters.extend(_parameters(field, help_, argument=argument))
     # Typer takes arguments in this order.
     return sorted(parameters, key=lambda parameter: parameter.default is not Parameter.empty)
 
@@ -164,8 +135,7 @@ def read_fields(input_type: type[Struct], arguments: Mapping[str, Any]) -> dict[
     return fields
 
 
-def _parameters(field: types.Field, *, argument: bool) -> Iterable[Parameter]:
-    help_ = FIELD_HELP.get(field.encode_name, "")
+def _parameters(field: types.Field, help_: str, *, argument: bool) -> Iterable[Parameter]:
     annotation = _annotation(_kinds(field.type))
     if argument:
         name = field.encode_name.removesuffix("Id").upper()

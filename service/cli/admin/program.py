@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-from contracts.admin import ADMIN_OPS
 from service.cli import loop
 from service.cli.admin import commands
 from service.cli.admin.client import open_client, read_options
@@ -20,6 +19,7 @@ from service.cli.admin.parameters import (
     build_parameters,
     input_parameters,
 )
+from service.cli.lazy_group import WholeLinesGroup
 from service.runtime import settings
 
 YES_OPTION = build_parameters(
@@ -40,7 +40,9 @@ Examples:
   ext-scheduler admin history SCHEDULE --json
 """
 
-admin_program = typer.Typer(help=HELP, no_args_is_help=True, rich_markup_mode=None)
+admin_program = typer.Typer(
+    cls=WholeLinesGroup, help=HELP, no_args_is_help=True, rich_markup_mode=None
+)
 
 
 def _build_command(spec: CommandSpec) -> Callable[..., None]:
@@ -61,7 +63,7 @@ async def _execute(loaded: settings.Settings, spec: CommandSpec, arguments: dict
 def _parameters(spec: CommandSpec) -> list[Parameter]:
     own = spec.own_parameters
     if own is None:
-        own = input_parameters(ADMIN_OPS[spec.op].input, spec.fixed, spec.positional)
+        own = input_parameters(spec.op, spec.fixed, spec.positional)
     paged = spec.action is None and commands.is_paged(spec.op)
     # A command with a field of this name has no other use for the option.
     takes_zone = any(parameter.name == "timezone" for parameter in own)
