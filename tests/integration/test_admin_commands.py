@@ -68,7 +68,7 @@ async def test_a_list_is_a_table_or_all_pages_as_json(
 ) -> None:
     made = {await created(line, installed, f"job-{number}") for number in range(4)}
     table = (await line.ok("admin", "list", "--tenant", "acme")).out.splitlines()
-    assert table[0].split()[:3] == ["ID", "NAME", "ENDPOINT"]
+    assert table[0].split()[:3] == ["ID", "NAME", "ENABLED"]
     assert {row.split()[0] for row in table[1:]} == made
     some = await line("admin", "list", "--limit", "3")
     assert len(some.out.splitlines()) == 4
