@@ -47,23 +47,6 @@ def test_the_help_lists_each_command_as_the_command_describes_itself() -> None:
         assert load(name, lazy).get_short_help_str(limit=200) == lazy.summary
 
 
-def test_every_option_of_every_command_says_what_it_does() -> None:
-    commands = {name: load(name, lazy) for name, lazy in COMMANDS.items()}
-    silent, seen = [], 0
-    while commands:
-        name, command = commands.popitem()
-        commands |= {f"{name} {each}": of for each, of in getattr(command, "commands", {}).items()}
-        options = [
-            each
-            for each in command.params
-            if each.param_type_name == "option" and not getattr(each, "hidden", False)
-        ]
-        silent += [f"{name} {each.opts[0]}" for each in options if not getattr(each, "help", "")]
-        seen += len(options)
-    assert seen > 300
-    assert silent == []
-
-
 @pytest.mark.parametrize("option", ["--version", "--help"])
 def test_version_and_help_are_shown_without_importing_a_command(
     option: str, tmp_path: Path
