@@ -30,15 +30,12 @@ class PerKeyLimiter:
 
     @asynccontextmanager
     async def turn(
-        self, install_id: UUID | None, step_aside: StepAside = nullcontext
+        self, install_id: UUID, step_aside: StepAside = nullcontext
     ) -> AsyncIterator[None]:
-        """Wait for a turn of this install, within ``step_aside``; None needs no turn.
+        """Wait for a turn of this install, within ``step_aside``.
 
         Raises ServiceError UNAVAILABLE when too many wait already, TimeoutError after too long.
         """
-        if install_id is None:
-            yield
-            return
         semaphore, users = self._semaphores.get(install_id) or (
             asyncio.Semaphore(self._at_once),
             0,

@@ -114,8 +114,11 @@ class Dispatcher(Struct, frozen=True, kw_only=True):
             claims = await self._verify(request)
             operation = OPERATIONS[request.audience][request.op]
             pending = PendingRequest(request, claims, _read(request), operation)
-            step_aside = partial(self.step_aside, len(request.body))
-            async with self.limiter.turn(_turn_key(pending), step_aside):
+            if operation.mutates:
+                step_aside = partial(self.step_aside, len(request.body))
+                async with self.limiter.turn(_turn_key(pending), step_aside):
+                    result = await self.batcher.answer(pending)
+            else:
                 result = await self.batcher.answer(pending)
             log_fields = result.log_fields
             if isinstance(result.outcome, Exception):
@@ -246,14 +249,12 @@ def release_frames(error: BaseException) -> None:
             chain += (link.__cause__, link.__context__)
 
 
-def _turn_key(pending: PendingRequest) -> UUID | None:
-    """Return what a change waits its turn for: its install, else its own repeats; None for reads.
+def _turn_key(pending: PendingRequest) -> UUID:
+    """Return what a change waits its turn for: its install, else its own repeats.
 
     The body of an administrator suffices for that: nothing but the waiting depends on it.
     """
     claims = pending.claims
-    if not pending.operation.mutates:
-        return None
     if claims.install_id is not None:
         return claims.install_id
     try:

@@ -27,7 +27,7 @@ async def test_one_install_is_limited_while_others_are_not() -> None:
 
     changes = [asyncio.create_task(change()) for _ in range(5)]
     await asyncio.sleep(0)
-    async with limiter.turn(idle), limiter.turn(None):
+    async with limiter.turn(idle):
         assert running == 2
     release.set()
     await asyncio.gather(*changes)

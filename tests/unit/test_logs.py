@@ -1,12 +1,25 @@
 """Log lines as programs and people read them."""
 
+import asyncio
+import io
 import logging
+import os
+import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 
 import msgspec
 import pytest
 
-from service.runtime.logs import JsonFormatter, LogFormat, TextFormatter, configure, fields
+from service.runtime.logs import (
+    JsonFormatter,
+    LogFormat,
+    TextFormatter,
+    TurnHandler,
+    configure,
+    fields,
+)
 
 
 def record(**values: object) -> logging.LogRecord:
@@ -110,3 +123,118 @@ def test_lines_are_json_unless_on_a_terminal_or_set_otherwise(
 
 def test_text_lines_are_for_people() -> None:
     assert TextFormatter().format(record(n=2)).endswith("WARNING it rains n=2")
+
+
+class CountedStream(io.StringIO):
+    """A text in memory, and how often it was written to."""
+
+    writes = 0
+
+    def write(self, text: str) -> int:
+        self.writes += 1
+        return super().write(text)
+
+
+@pytest.fixture
+def stream() -> CountedStream:
+    return CountedStream()
+
+
+@pytest.fixture
+def written(stream: CountedStream) -> Iterator[logging.Logger]:
+    """Yield a logger that writes its bare messages to ``stream``."""
+    handler = TurnHandler(stream)
+    log = logging.getLogger("written")
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    log.addHandler(handler)
+    yield log
+    log.removeHandler(handler)
+
+
+async def test_lines_of_one_turn_of_the_loop_are_written_at_once(
+    written: logging.Logger, stream: CountedStream
+) -> None:
+    for turn in (1, 2):
+        for line in "ab":
+            written.info("%s%d", line, turn)
+        await asyncio.sleep(0)
+        assert stream.writes == turn
+    assert stream.getvalue() == "a1\nb1\na2\nb2\n"
+
+
+async def test_a_warning_is_written_at_once_after_the_lines_before_it(
+    written: logging.Logger, stream: CountedStream
+) -> None:
+    written.info("before")
+    written.warning("now")
+    assert stream.getvalue() == "before\nnow\n"
+    written.info("after")
+    await asyncio.sleep(0)
+    assert stream.getvalue() == "before\nnow\nafter\n"
+
+
+def test_lines_without_a_loop_are_written_at_once(
+    written: logging.Logger, stream: CountedStream
+) -> None:
+    written.info("before")
+    assert stream.getvalue() == "before\n"
+
+
+async def test_a_line_of_another_thread_comes_after_those_before_it(
+    written: logging.Logger, stream: CountedStream
+) -> None:
+    written.info("loop")
+    thread = threading.Thread(target=written.info, args=("thread",))
+    thread.start()
+    thread.join()
+    assert stream.getvalue() == "loop\nthread\n"
+
+
+def test_what_a_loop_left_is_written_with_the_next_lines(
+    written: logging.Logger, stream: CountedStream
+) -> None:
+    async def last_line(name: str) -> None:
+        written.info(name)
+
+    for name in ("first", "second"):
+        asyncio.run(last_line(name))
+    written.info("third")
+    assert stream.getvalue() == "first\nsecond\nthird\n"
+
+
+async def test_a_closed_stream_fails_no_writer(
+    written: logging.Logger, stream: CountedStream
+) -> None:
+    stream.close()
+    written.info("lost")
+    await asyncio.sleep(0)
+    written.warning("lost")
+
+
+async def test_a_line_that_cannot_be_made_fails_no_writer(
+    written: logging.Logger, stream: CountedStream, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written.info("%d", "no number")
+    written.info("whole")
+    await asyncio.sleep(0)
+    assert stream.getvalue() == "whole\n"
+    assert "no number" in capsys.readouterr().err
+
+
+def test_the_last_lines_of_a_process_are_written() -> None:
+    program = """
+import asyncio, logging
+from service.runtime.logs import configure
+async def main():
+    logging.getLogger("x").info("last")
+    asyncio.get_running_loop().stop()
+configure("text", "info")
+loop = asyncio.new_event_loop()
+loop.create_task(main())
+loop.run_forever()
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=os.environ
+    )
+    assert ended.stderr.endswith("last\n")
