@@ -213,10 +213,11 @@ async def test_a_closed_stream_fails_no_writer(
 
 
 async def test_a_line_that_cannot_be_made_fails_no_writer(
-    written: logging.Logger, stream: CountedStream, capsys: pytest.CaptureFixture[str]
+    stream: CountedStream, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    written.info("%d", "no number")
-    written.info("whole")
+    handler = TurnHandler(stream)
+    for text, value in (("%d", "no number"), ("%s", "whole")):
+        handler.handle(logging.LogRecord("x", logging.INFO, "", 1, text, (value,), None))
     await asyncio.sleep(0)
     assert stream.getvalue() == "whole\n"
     assert "no number" in capsys.readouterr().err
