@@ -187,6 +187,7 @@ class _CheckingProcess(SubprocessProtocol):
 
     def pipe_connection_lost(self, _fd: int, _error: Exception | None) -> None:
         self._abandon()
+        self._kill()  # else one that closed a pipe, and goes on, would be kept
 
     def process_exited(self) -> None:
         self._abandon()
@@ -226,6 +227,9 @@ class _CheckingProcess(SubprocessProtocol):
     def _replace(self, why: str) -> None:
         log.warning("signature process %s, and is killed", why)
         self._abandon()
+        self._kill()
+
+    def _kill(self) -> None:
         with suppress(ProcessLookupError):
             self.transport.kill()
 

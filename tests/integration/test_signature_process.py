@@ -184,6 +184,19 @@ async def test_a_process_that_finds_everything_wrong_refuses_nobody() -> None:
             assert await checks.are_right()
 
 
+@pytest.mark.parametrize("pipe", [0, 1])
+async def test_a_process_that_closes_a_pipe_is_replaced(
+    pipe: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with checking(*double(f"os.close({pipe})"), until_used=False) as checks:
+
+        async def is_replaced() -> bool:
+            assert await checks.are_right()
+            return "signature process ended, starting another" in caplog.text
+
+        await eventually(is_replaced)
+
+
 @pytest.mark.parametrize("command", ["/no/such/program", "/bin/false"])
 async def test_without_a_process_all_is_checked_here_and_tries_become_rarer(
     command: str, caplog: pytest.LogCaptureFixture
