@@ -37,8 +37,8 @@ FROM ext_scheduler.runs r LEFT JOIN ext_scheduler.pgqueuer q
   ON convert_from(q.payload, 'UTF8')::jsonb ->> 'run_id' = r.id::text
 ORDER BY r.status, r.id
 """
-FAR_S = 3600.0
-"""Put before the end of a claim, so that a slow machine does not come too late."""
+AHEAD_S = 60.0
+"""By how much a claim begins later than it does, so that no machine is too slow for it."""
 NEVER_LATE = PlannerSettings(rules=PlanningRules(late_after=timedelta(minutes=10)))
 
 
@@ -55,7 +55,7 @@ def batch(stack: Stack, limiter: FairLimiter | None = None, room: int = 100) -> 
         settings=stack.settings,
         limiter=limiter or stack.executor.limiter,
         room=room,
-        began_at_s=monotonic(),
+        began_at_s=monotonic() + AHEAD_S,
     )
 
 
@@ -160,7 +160,6 @@ async def test_what_was_refused_at_its_commit_is_planned_again_and_not_called(
 
 async def test_a_tenant_gets_its_share_and_the_rest_waits_in_the_queue(stack: Stack) -> None:
     claims = batch(stack, FairLimiter(20))
-    claims.began_at_s += FAR_S
     await planned(stack, claims, 30)
     rows = await stack.pool.fetch(JOBS)
     assert [row["job"] for row in rows if row["status"] == "running"] == ["picked"] * 10
@@ -170,7 +169,6 @@ async def test_a_tenant_gets_its_share_and_the_rest_waits_in_the_queue(stack: St
 
 async def test_no_more_is_claimed_than_there_is_room_for(stack: Stack) -> None:
     claims = batch(stack, room=3)
-    claims.began_at_s += FAR_S
     await planned(stack, claims, 5)
     assert len(claims.attempts) == 3
 
@@ -239,7 +237,7 @@ async def test_an_attempt_that_comes_too_late_is_handed_back_uncounted(stack: St
     claims = batch(stack)
     (job,) = await planned(stack, claims)
     (attempt,) = claims.attempts.values()
-    late = structs.replace(attempt, claimed_at_s=attempt.claimed_at_s - 60.0)
+    late = structs.replace(attempt, claimed_at_s=attempt.claimed_at_s - 2 * AHEAD_S)
     assert await stack.executor.execute(late) == timedelta(0)
     run = await stack.run(job)
     assert (run["status"], run["attempts"]) == ("queued", 0)
@@ -250,7 +248,7 @@ async def test_an_attempt_that_comes_too_late_is_handed_back_uncounted(stack: St
 
 async def test_planning_that_took_too_long_for_a_call_claims_nothing(stack: Stack) -> None:
     claims = batch(stack)
-    claims.began_at_s -= 60.0
+    claims.began_at_s -= 2 * AHEAD_S
     (job,) = await planned(stack, claims)
     assert claims.attempts == {}
     run = await stack.run(job)
