@@ -10,30 +10,23 @@ from logging import getLogger
 from uuid import uuid4
 
 import asyncpg
-import msgspec
+from msgspec import Struct
 
-from contracts.admin import ADMIN_OPS, AdminOperation
 from contracts.context import InvalidKeySet, Key, signing_key
-from contracts.schedules import HOST_OPS, Operation
-from contracts.subjects import (
-    ADMIN_AUDIENCE,
-    HOST_AUDIENCE,
-    RUNNER_AUDIENCE,
-    admin_subject,
-    host_subject,
-)
+from contracts.subjects import RUNNER_AUDIENCE
 from service.bus.connection import Bus, BusUnavailableError
 from service.bus.micro import Identity, own_ping
 from service.component_settings import policy, responder_settings, worker_settings
 from service.flow_control.keyed_limiter import PerKeyLimiter
-from service.messages import ServiceOperation
 from service.requests.batcher import RequestBatcher
 from service.requests.dispatcher import Dispatcher
 from service.requests.queue_share import keep_share
 from service.requests.responder import Responder, ResponderEvent
+from service.requests.service_operations import service_operations
 from service.requests.signature_checker import signature_checker
 from service.runtime.errors import CannotServeError
 from service.runtime.health import HealthCheck
+from service.runtime.key_file import KeyRing
 from service.runtime.logs import fields
 from service.runtime.metrics import Metrics
 from service.runtime.resources import (
@@ -75,6 +68,22 @@ from service.worker.worker import Worker, WorkerEndedError
 log = getLogger(__name__)
 
 
+class Shared(Struct, frozen=True):
+    """What the parts of a process share; ``sharded`` is a database of several nodes."""
+
+    settings: Settings
+    metrics: Metrics
+    spans: Spans | None
+    bus: Bus
+    pools: dict[Role, WatchedPool]
+    sharded: bool
+
+    @property
+    def pool(self) -> asyncpg.Pool:
+        """Return a pool for what belongs to no role."""
+        return next(iter(self.pools.values())).pool
+
+
 async def serve(settings: Settings, role: Role) -> None:
     """Serve until SIGTERM or SIGINT, then finish the work in flight.
 
@@ -90,59 +99,25 @@ async def serve(settings: Settings, role: Role) -> None:
         webhooks = read_webhooks(settings.webhooks_file)
         spans = await enter(_spans(settings))
         port = await enter(health(settings, metrics.exposition, checks))
-        reached = await unless_stopped(stopping, _reach(stack, settings, role, metrics))
-        if reached is None:
+        shared = await unless_stopped(stopping, _connect(stack, settings, role, metrics, spans))
+        if shared is None:
             return
-        bus, pools, sharded = reached
-        pool = next(iter(pools.values())).pool
-        checks |= _checks(bus, pool)
-        publisher = OutboxPublisher(
-            pool, bus.client, nodes_of=citus.tenants_by_node if sharded else None
-        )
-        parts = [await enter(running(watch(bus))), await enter(running(publisher.run))]
+        checks |= _checks(shared.bus, shared.pool)
+        nodes_of = citus.tenants_by_node if shared.sharded else None
+        publisher = OutboxPublisher(shared.pool, shared.bus.client, nodes_of=nodes_of)
+        parts = [await enter(running(watch(shared.bus))), await enter(running(publisher.run))]
         if role in {Role.WORKER, Role.ALL}:
-            client = _runner_client(settings, bus, spans)
-            worker = Worker(
-                pools[Role.WORKER].pool,
-                client,
-                metrics,
-                worker_settings(settings, sharded=sharded),
-                on_finished=publisher.wake,
-            )
+            worker = _worker(shared, publisher)
             parts.append(
                 await enter(running(worker.run, stop_event=stopping, timeout_s=stop_timeout_s))
             )
             if webhooks:
-                sender = WebhookSender(pools[Role.WORKER].pool, webhooks, metrics)
+                sender = WebhookSender(shared.pools[Role.WORKER].pool, webhooks, metrics)
                 parts.append(await enter(running(sender.run)))
         if role in {Role.RESPONDER, Role.ALL}:
             identity = _identity()
-            checks["bus"] = bus_check(bus, own_ping(identity))
-            connect = partial(
-                acquired, pools[Role.RESPONDER].pool, settings.pool_acquire_timeout_ms / 1000
-            )
-            batcher = RequestBatcher(
-                connect,
-                policy(settings, sharded=sharded),
-                node_of=citus.tenant_nodes(connect) if sharded else None,
-            )
-            has_database = pools[Role.RESPONDER].watchdog.has_answer
-            responder = _responder(settings, metrics, bus, identity, has_database)
-            dispatcher = Dispatcher(
-                keys=keys,
-                metrics=metrics,
-                limiter=PerKeyLimiter(
-                    settings.changes_per_install,
-                    waiting=max(1, settings.waiting // 4),
-                    timeout_s=settings.lock_timeout_ms / 1000,
-                ),
-                batcher=batcher,
-                is_signed=(await enter(signature_checker())).is_signed,
-                step_aside=responder.step_aside,
-                on_committed=publisher.wake,
-            )
-            await enter(_answering(responder, dispatcher, spans))
-            await enter(background(keep_share(responder, bus.client, identity, has_database)))
+            checks["bus"] = bus_check(shared.bus, own_ping(identity))
+            await _start_responder(stack, shared, identity, keys, publisher)
         await enter(supervised())
         started.set()
         log.info("serving", extra=fields(role=role.value, http_port=port))
@@ -155,10 +130,10 @@ async def serve(settings: Settings, role: Role) -> None:
         log.info("stopping", extra=fields(role=role.value))
 
 
-async def _reach(
-    stack: AsyncExitStack, settings: Settings, role: Role, metrics: Metrics
-) -> tuple[Bus, dict[Role, WatchedPool], bool]:
-    """Connect to bus and database, while the stack is open; return whether it has several nodes."""
+async def _connect(
+    stack: AsyncExitStack, settings: Settings, role: Role, metrics: Metrics, spans: Spans | None
+) -> Shared:
+    """Connect to bus and database, for as long as the stack is open."""
     enter = stack.enter_async_context
     bus = await enter(connected_bus(settings, SERVICE_NAME, metrics))
     pools = {
@@ -167,7 +142,54 @@ async def _reach(
         )
         for each, size in _pool_sizes(settings, role).items()
     }
-    return bus, pools, await _is_sharded(next(iter(pools.values())).pool)
+    sharded = await _is_sharded(next(iter(pools.values())).pool)
+    return Shared(settings, metrics, spans, bus, pools, sharded)
+
+
+def _worker(shared: Shared, publisher: OutboxPublisher) -> Worker:
+    return Worker(
+        shared.pools[Role.WORKER].pool,
+        _runner_client(shared.settings, shared.bus, shared.spans),
+        shared.metrics,
+        worker_settings(shared.settings, sharded=shared.sharded),
+        on_finished=publisher.wake,
+    )
+
+
+async def _start_responder(
+    stack: AsyncExitStack,
+    shared: Shared,
+    identity: Identity,
+    keys: KeyRing,
+    publisher: OutboxPublisher,
+) -> None:
+    """Answer requests for as long as the stack is open."""
+    settings, watched = shared.settings, shared.pools[Role.RESPONDER]
+    connect = partial(acquired, watched.pool, settings.pool_acquire_timeout_ms / 1000)
+    batcher = RequestBatcher(
+        connect,
+        policy(settings, sharded=shared.sharded),
+        node_of=citus.tenant_nodes(connect) if shared.sharded else None,
+    )
+    has_database = watched.watchdog.has_answer
+    responder = _responder(settings, shared.metrics, shared.bus, identity, has_database)
+    checker = await stack.enter_async_context(signature_checker())
+    dispatcher = Dispatcher(
+        keys=keys,
+        metrics=shared.metrics,
+        limiter=PerKeyLimiter(
+            settings.changes_per_install,
+            waiting=max(1, settings.waiting // 4),
+            timeout_s=settings.lock_timeout_ms / 1000,
+        ),
+        batcher=batcher,
+        is_signed=checker.is_signed,
+        step_aside=responder.step_aside,
+        on_committed=publisher.wake,
+    )
+    await stack.enter_async_context(_answering(responder, dispatcher, shared.spans))
+    keeping = keep_share(responder, shared.bus.client, identity, has_database)
+    await stack.enter_async_context(background(keeping))
 
 
 def _checks(bus: Bus, pool: asyncpg.Pool) -> dict[str, HealthCheck]:
@@ -176,32 +198,6 @@ def _checks(bus: Bus, pool: asyncpg.Pool) -> dict[str, HealthCheck]:
         "database": database_check(pool),
         "migrations": migration_check(pool),
     }
-
-
-def service_operations() -> list[ServiceOperation]:
-    """Return every operation as the bus offers it, from the tables of the contract."""
-    return [
-        *(
-            _service_operation(op, operation, host_subject(op), HOST_AUDIENCE)
-            for op, operation in HOST_OPS.items()
-        ),
-        *(
-            _service_operation(op, operation, admin_subject(op), ADMIN_AUDIENCE)
-            for op, operation in ADMIN_OPS.items()
-        ),
-    ]
-
-
-def _service_operation(
-    op: str, operation: Operation | AdminOperation, subject: str, audience: str
-) -> ServiceOperation:
-    return ServiceOperation(
-        subject=subject,
-        op=op,
-        audience=audience,
-        input_schema=msgspec.json.schema(operation.input),
-        output_schema=msgspec.json.schema(operation.output),
-    )
 
 
 def _pool_sizes(settings: Settings, role: Role) -> dict[Role, int]:
