@@ -66,17 +66,29 @@ def mutate(target: Target, sample: Sequence[Mutant]) -> dict[str, Any]:
     """Try mutants of a module; return the counts, and those that survived."""
     module, began = ROOT / target.module, time.monotonic()
     without_effect = explanations(target.module)
-    fates, survived = Counter[str](), list[str]()
-
-    def note(mutant: Mutant, fate: Fate) -> None:
-        fates[fate.value] += 1
-        if fate is Fate.SURVIVED:
-            survived.append(described(module, mutant))
-            if survived[-1] not in without_effect:
-                print(f"{target.module}:{mutant.line}: {survived[-1]}", flush=True)
-
+    fates, left = Counter[str](), list(sample)
     name = target.module.removesuffix(".py").replace("/", ".")
-    try_all(name, target.tests, sample, note)
+    harmless: list[Mutant] = []
+    for place, tests in enumerate(stages(target.tests)):
+        if place > 0:
+            harmless = [each for each in left if described(module, each) in without_effect]
+        tried, left = [each for each in left if each not in harmless], []
+
+        def note(mutant: Mutant, fate: Fate, left: list[Mutant] = left) -> None:
+            if fate is Fate.SURVIVED:
+                left.append(mutant)
+            else:
+                fates[fate.value] += 1
+
+        if tried:
+            try_all(name, tests, tried, note)
+    left = [*harmless, *left]
+    survived = [described(module, mutant) for mutant in left]
+    if left:
+        fates[Fate.SURVIVED.value] = len(left)
+    for mutant, said in zip(left, survived, strict=True):
+        if said not in without_effect:
+            print(f"{target.module}:{mutant.line}: {said}", flush=True)
     tested, seconds = sum(fates.values()), time.monotonic() - began
     assert tested == len(sample), f"{target.module}: only {tested} of {len(sample)} were tried"
     print(f"{target.module}: {tested} mutants in {seconds:.0f} s, {dict(fates)}", flush=True)
@@ -87,6 +99,12 @@ def mutate(target: Target, sample: Sequence[Mutant]) -> dict[str, Any]:
         "fates": dict(fates),
         "survived": survived,
     }
+
+
+def stages(tests: Sequence[str]) -> list[list[str]]:
+    """Return the unit tests, and those that need a server: only for what the first leave alive."""
+    unit = [test for test in tests if test.startswith("tests/unit/")]
+    return [stage for stage in (unit, [test for test in tests if test not in unit]) if stage]
 
 
 def mutate_again(target: Target, before: dict[str, Any]) -> dict[str, Any]:

@@ -87,7 +87,13 @@ WORKERS = {
     "service/storage/runs/updates.py": FIRING,
 }
 """The planner, the consumer, firing and their statements, with the tests on a real database."""
-UNIT_TESTS = {"service/worker/timer_plan.py": ("tests/unit/test_planning.py",)}
+UNIT_TESTS = {
+    "service/worker/timer_plan.py": (
+        "tests/unit/test_timer_plan.py",
+        "tests/unit/test_planning.py",
+    ),
+    "service/worker/firing/decision.py": ("tests/unit/test_decision.py",),
+}
 
 
 def workers() -> list[Target]:
