@@ -14,7 +14,9 @@ from msgspec import structs
 from service.flow_control.fair_limiter import FairLimiter
 from service.rules.planning import PlanningRules, SlotCache
 from service.runtime.metrics import Metrics
-from service.storage.runs import occurrences
+from service.storage.runs import attempts, occurrences
+from service.storage.runs.attempts import RunRecord
+from service.storage.runs.direct_claims import hold_schedules
 from service.storage.runs.queue import JobEnd, JobPayload
 from service.worker.direct_claims import ClaimBatch, DirectClaims
 from service.worker.firing import FiringSettings
@@ -29,6 +31,7 @@ from tests.support.faulty_proxy import Disturbance, FaultyProxy, faulty_proxy
 from tests.support.firing_stack import SLOT, Stack, firing_stack
 from tests.support.firing_stack import job as job_of
 from tests.support.keys import WORKER_KEY
+from tests.support.platform import waits_for_a_lock
 from tests.support.runner_double import ReceivedCall, status
 
 JOBS = """
@@ -202,6 +205,26 @@ async def test_a_run_beside_an_active_one_is_queued(stack: Stack) -> None:
     assert (await stack.run(job))["status"] == "skipped_overlap"
     release.set()
     await running
+
+
+async def test_a_schedule_that_another_worker_claims_meanwhile_is_left_to_it(
+    stack: Stack,
+) -> None:
+    jobs = [await stack.planned(), await stack.planned()]
+    now = stack.clock.now
+
+    async def held(runs: list[RunRecord]) -> list[RunRecord]:
+        async with stack.pool.acquire() as own, own.transaction():
+            return await hold_schedules(own, runs, now)
+
+    async with stack.pool.acquire() as other:
+        found = (await attempts.load(other, jobs)).values()
+        runs = [structs.replace(run, lease_until=now + timedelta(minutes=1)) for run in found]
+        async with other.transaction():
+            assert await hold_schedules(other, runs[:1], now) == runs[:1]
+            holding = asyncio.create_task(held(runs))
+            await eventually(lambda: waits_for_a_lock(stack.pool))
+        assert await holding == runs[1:]
 
 
 async def test_an_occurrence_that_was_planned_before_holds_nothing(stack: Stack) -> None:
