@@ -17,8 +17,8 @@ from service.rules.endpoints import EndpointManifest, Selector, choose, read_man
 from service.rules.limits import check_rate, too_many_changes
 from service.storage.platform.installs import Install
 from service.storage.records.replay import Replay
-from service.storage.schedules import change_context, sharded_changes
-from service.storage.schedules.change_context import ChangeLookup, LookupQuery
+from service.storage.schedules import change_lookup, sharded_changes
+from service.storage.schedules.change_lookup import ChangeLookup, LookupQuery
 from service.storage.schedules.rows import NewSchedule, Schedule
 
 
@@ -106,7 +106,7 @@ def context_of(call: Call, install: Install, lookup: ChangeLookup) -> ChangeCont
 async def load_context(call: Call, install: Install, request: LookupRequest) -> ChangeContext:
     """Look up what a change of this locked install is decided on; materialise its endpoints."""
     query = lookup_query(call, install, request)
-    load = sharded_changes.load if call.policy.sharded else change_context.load
+    load = sharded_changes.load if call.policy.sharded else change_lookup.load
     lookup = await load(call.connection, query)
     if request.selector is not None and not lookup.materialised:
         manifest = read_manifest(install.manifest)

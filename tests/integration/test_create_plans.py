@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from service.storage.platform import installs
-from service.storage.schedules import change_context, create_batch, owner_view
+from service.storage.schedules import change_lookup, create_batch, owner_view
 from tests.support.measured_dispatcher import rows_read
 
 FILL = """
@@ -68,7 +68,7 @@ async def test_cost_of_a_create_depends_on_the_batch_not_on_the_table(
         (create_batch.LOCK, 32 * 3, asked[:2]),
         (create_batch.LOOK_UP, 32 * (1 + 5 + 5 + 1), asked),
         (installs.LOCK, 3, one[:2]),
-        (change_context.LOAD, 1 + 5 + 5 + 1, [*one, None]),
+        (change_lookup.LOAD, 1 + 5 + 5 + 1, [*one, None]),
     ):
         async with connection.transaction():
             plan = await connection.fetchval(

@@ -7,7 +7,7 @@ import pytest
 
 from service.storage.engine.pool import PoolSettings, open_pool
 from service.storage.schedules import create_batch
-from service.storage.schedules.change_context import LOOKUP_COLUMNS
+from service.storage.schedules.change_lookup import LOOKUP_COLUMNS
 
 
 def scanned(node: dict[str, Any]) -> set[str]:

@@ -18,8 +18,8 @@ from service.operations.host.authorization import authorize, missing_install
 from service.rules.limits import append_window
 from service.storage.engine.errors import is_name_taken
 from service.storage.platform import installs
-from service.storage.schedules import change_context, sharded_changes
-from service.storage.schedules.change_context import ChangeRecord
+from service.storage.schedules import change_lookup, sharded_changes
+from service.storage.schedules.change_lookup import ChangeRecord
 
 Apply = Callable[[ChangeContext], Awaitable[AppliedChange | ErrorBody]]
 
@@ -51,7 +51,7 @@ async def _attempt(call: Call, tenant_id: str, request: LookupRequest, apply: Ap
         outcome = await apply(context)
         if isinstance(outcome, ErrorBody):
             return outcome
-        record = sharded_changes.record if call.policy.sharded else change_context.record
+        record = sharded_changes.record if call.policy.sharded else change_lookup.record
         await record(call.connection, record_of(context, outcome))
         return outcome.answer
 

@@ -9,7 +9,7 @@ from msgspec import Struct
 from service.storage.engine.connection import Connection
 from service.storage.engine.parameters import many_rows, one_row
 from service.storage.platform.installs import RIGHTS_COLUMNS, RIGHTS_FROM, Install, from_row
-from service.storage.schedules.change_context import (
+from service.storage.schedules.change_lookup import (
     LOOKUP_COLUMNS,
     RECORD_COLUMNS,
     RECORDING,

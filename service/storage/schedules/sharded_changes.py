@@ -17,7 +17,7 @@ from service.storage.platform.installs import RIGHTS_COLUMNS, RIGHTS_FROM, Insta
 from service.storage.records import audit, outbox
 from service.storage.records.replay import Replay
 from service.storage.schedules import rows
-from service.storage.schedules.change_context import (
+from service.storage.schedules.change_lookup import (
     UUID_LENGTH,
     ChangeLookup,
     ChangeRecord,
