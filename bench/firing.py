@@ -1,9 +1,10 @@
 """``make bench-firing``: N schedules due at one slot, and next to them pgqueuer's no-op drain.
 
-Everything is real but the Runner, which answers at once, from a process of its own: one worker
-process as in production, claims, leases, the loading query, signed NATS requests, run records,
-last-run fields, events. PostgreSQL is embedded and keeps its durable settings. All of it shares
-the machine's cores. A rate counts from the slot to the end of the last run: planning is in it.
+Only the Runner is not real: it answers at once, from a process of its own. One worker process does
+everything that it does in production: it claims runs, loads what they need, sends signed requests
+over NATS, and writes run records, last-run fields and events. PostgreSQL is embedded and has its
+durable settings. All of it shares the machine's cores. A rate is measured from the slot to the end
+of the last run, so that it includes the planning.
 
 The drain is pgqueuer's own manager with its own settings, just before, on the loop that the worker
 runs on too. Requests are signed with HS256, as in the benchmark of requests. The size that the
@@ -92,7 +93,7 @@ def key_file(directory: Path, alg: str) -> Path:
 
 @contextmanager
 def runner(bus: Nats, *slow: str) -> Iterator[subprocess.Popen[str]]:
-    """Yield the Runner that answers at once, or after a while to a tenant (its id, seconds)."""
+    """Yield a Runner that answers at once; ``slow`` is a tenant's id and its delay in seconds."""
     command = [sys.executable, "-m", "bench.execute_stub", bus.url, *slow]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -206,7 +207,7 @@ async def wal_at(connection: asyncpg.Connection) -> float:
 
 
 async def until_done(connection: asyncpg.Connection, slot: datetime) -> None:
-    """Look from time to time, and seldom: it costs the database something."""
+    """Wait until all runs have ended. It asks seldom, because each question loads the database."""
     while True:
         if not await connection.fetchval(UNFINISHED, slot):
             return

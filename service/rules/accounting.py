@@ -55,8 +55,9 @@ class SlotRun(Struct, frozen=True):
 class RecordedTime(Struct, frozen=True, kw_only=True):
     """All that is on record of one schedule about the slots in (``after``, ``until``].
 
-    ``states`` ascend, the first is at or before ``after``; ``runs`` ascend by slot. What follows
-    the window: ``later_run``, the first run after it; and the timer, None where there is none.
+    ``states`` ascend, and the first began at or before ``after``; ``runs`` ascend by slot.
+    ``later_run`` is the first run after the window, ``timer_due`` the slot of the timer. Either is
+    None where there is none.
     """
 
     after: datetime
@@ -73,9 +74,9 @@ class RecordedTime(Struct, frozen=True, kw_only=True):
 class SlotCounts(Struct, kw_only=True):
     """How many slots there were, and what became of them; the parts add up to ``slots``.
 
-    ``superseded``: a change of the schedule came before they were planned. ``waiting``: due, and
-    not planned yet. ``absent`` ones are not slots, but would be if the schedule had always been
-    what it was at another time in the window.
+    Slots are ``superseded`` where the schedule was changed before they were planned, and
+    ``waiting`` where they are due and not planned yet. ``absent`` instants are not slots: they
+    would be if the schedule had always been what it was at another time in the window.
     """
 
     slots: int = 0
@@ -161,10 +162,11 @@ def _settle(
     bound: datetime,
     missed: int,
 ) -> None:
-    """Account for slots before ``bound``, the next run's, which counts ``missed`` of them.
+    """Account for the pending slots, which lie before ``bound``, the slot of the next run.
 
-    The planner came to them before ``bound``: what was switched off or changed by then explains
-    a slot. The latest are the missed ones: the timer went on from the last that it moved past.
+    That run recorded how many of them were ``missed``. These are the latest enabled ones, because
+    the timer moved past them last. The planner had looked at the others before ``bound``, so what
+    was switched off or changed by then explains each of them.
     """
     for slot in reversed(pending):
         if missed and slot.state.enabled:

@@ -66,10 +66,10 @@ async def plan_due(
     slot_cache: SlotCache,
     claims: ClaimBatch | None = None,
 ) -> PlanSummary:
-    """Plan one batch of due timers in one transaction; singly where the database refuses it.
+    """Plan a batch of due timers in one transaction, or one by one if the database refuses that.
 
-    ``claims`` is filled with what is claimed at once, which is started after the COMMIT; nothing of
-    what is planned singly is, nor of a batch that took too long for its calls.
+    ``claims`` is filled with the runs that are claimed at once, to be started after the COMMIT. No
+    run is claimed that is planned by itself, or in a batch that took too long for its calls.
     """
     try:
         async with index_only_transaction(connection):
@@ -101,7 +101,7 @@ async def plan_due(
 async def _plan_alone(
     connection: Connection, timer: Timer, now: datetime, rules: PlanningRules, slot_cache: SlotCache
 ) -> PlanSummary:
-    """Plan a timer within a savepoint; a slot that the database refuses to plan is missed."""
+    """Plan a timer within a savepoint. A slot that the database refuses to plan is missed."""
     for plans_run in (True, False):
         try:
             async with connection.transaction():
@@ -128,6 +128,10 @@ async def _plan(
     plans_run: bool = True,
     claims: ClaimBatch | None = None,
 ) -> PlanSummary:
+    """Decide what becomes of each timer, then write occurrences, timers and missed slots.
+
+    Without ``plans_run`` the timers move on, and the slots that would have been planned are missed.
+    """
     if not due:
         return PlanSummary()
     unplannable: dict[tuple[str, UUID], str] = {}
@@ -237,14 +241,15 @@ class Planner:
         return settings.poll if summary.refused else timedelta(0)
 
     async def _wait_for_room(self) -> None:
-        """Wait a little for calls to end, where more is due than was planned."""
+        """Wait a little for calls to end if the last batch left due timers behind."""
         if self._behind and self._claims is not None:
             await self._claims.wait_for_room(self._settings.initial_batch)
 
     async def _plan(self, connection: Connection, now: datetime, due_at: datetime) -> PlanSummary:
-        """Plan a batch: as many as this worker has room for, and more where that is too little.
+        """Plan a batch, which is limited to this worker's room for calls while it keeps pace.
 
-        It keeps pace with the calls for a while only: what is planned too late is catch-up.
+        It keeps pace only until a third of the time has passed after which a slot is late. Beyond
+        that it plans whole batches, so that the slots do not become catch-up.
         """
         batch = min(self._limit, self._settings.batch)
         keeps_pace = now - due_at < self._settings.rules.late_after / 3
@@ -261,7 +266,7 @@ class Planner:
         return summary
 
     async def _report_unplannable(self, connection: Connection, summary: PlanSummary) -> None:
-        # After the planning, and without it: schedule rows are locked before timers.
+        # After the transaction of the planning: schedule rows are locked before timers everywhere.
         for (tenant_id, schedule_id), why in summary.unplannable.items():
             log.warning(
                 "schedule cannot be planned: %s",

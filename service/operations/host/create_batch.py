@@ -63,10 +63,10 @@ async def create(call: Call) -> OperationResult:
 async def create_batch(calls: Sequence[Call]) -> list[OperationResult | None]:
     """Create a schedule for each call, all in one transaction.
 
-    A single call waits for locks, and has a result. Of several, none waits: None stands for one
-    that needs more (a wait for its install's row, its tenant, the reason why its install is
-    missing, endpoints to be materialised), and for all of them where one met a lock. An exception
-    has undone them all.
+    A single call waits for locks and always has a result. Several calls wait for none. The result
+    of a call is None where it needs more: to wait for its install's row, to look up its tenant or
+    why its install is missing, or to materialise endpoints. All results are None where one of the
+    calls met a lock. An exception has undone all of them.
     """
     connection, single = calls[0].connection, len(calls) == 1
     log_fields = await find_tenant(calls[0]) if single else {}

@@ -37,9 +37,9 @@ WHERE (a.run_id = excluded.run_id AND a.fence = excluded.fence - 1)
 RETURNING tenant_id, run_id
 """
 
-# A run whose status changed was handed back, or waits for a retry: it is not lost, though its fence
-# is still that of the attempt. The conditions stand in a CASE: PostgreSQL would take them for very
-# selective, on a partition without statistics, and start from there instead of from the keys.
+# A run whose status has changed was handed back, or waits for a retry. It is not lost, although its
+# fence is still that of the attempt. The conditions are in a CASE because PostgreSQL would estimate
+# them as very selective on a partition without statistics, and would not start from the keys.
 CLAIM_RUNS = """
 UPDATE ext_scheduler.runs r
 SET status = 'running', attempts = r.attempts + w.begins, fence = r.fence + 1, retry_at = NULL,
@@ -53,7 +53,8 @@ WHERE r.tenant_id = w.tenant_id AND r.id = w.id AND r.slot = w.slot
 RETURNING r.tenant_id, r.id
 """
 
-# A run that was claimed only to end owns its slot with the fence of an earlier attempt, if at all.
+# A run that was claimed only to be ended may own its schedule's slot from an earlier attempt, with
+# that attempt's fence.
 RELEASE_ACTIVE_RUNS = """
 DELETE FROM ext_scheduler.active_runs a
 USING unnest($1::text[], $2::uuid[], $3::uuid[], $4::bigint[])
@@ -62,8 +63,8 @@ WHERE a.tenant_id = e.tenant_id AND a.schedule_id = e.schedule_id AND a.run_id =
   AND a.fence <= e.fence
 """
 
-# The run record shows the latest attempt; what it showed before is kept here. An attempt whose
-# worker was lost never ended.
+# The run record shows the latest attempt only, so earlier attempts are copied here. An attempt
+# whose worker was lost has no end.
 KEEP_ATTEMPTS = """
 INSERT INTO ext_scheduler.run_attempts (tenant_id, run_id, attempt, install_id, slot, worker,
   started_at, finished_at, duration_ms, http_status, error)
@@ -163,12 +164,12 @@ async def claim(
     now: datetime,
     lease_until: datetime,
 ) -> tuple[list[RunRecord], set[RunKey]]:
-    """Claim runs: attempt up by one, a lease, a new fence.
+    """Claim runs: each gets a further attempt, a lease and a new fence.
 
     Returns the runs as claimed, and the keys of those that own their schedule's slot. Runs that
-    changed since they were read are not claimed. Only one run of a schedule can own its slot; the
-    others are claimed without, and so are those that can only end. At most one run per schedule may
-    be given. Call it in a transaction.
+    changed since they were read are not claimed. Only one run of a schedule can own its slot: a run
+    is claimed without it while another one owns it, or where the run can only be ended. Call it in
+    a transaction, with at most one run of each schedule.
     """
     if not requests:
         return [], set()
@@ -203,7 +204,7 @@ async def claim(
 
 
 async def release_schedules(connection: Connection, runs: Sequence[RunRecord]) -> None:
-    """Release the schedules of runs, as far as these hold them by the given fence or before."""
+    """Release the schedules that these runs own by the given fence, or by an earlier one."""
     if runs:
         await connection.execute(RELEASE_ACTIVE_RUNS, *fence_columns(runs))
 
@@ -211,7 +212,7 @@ async def release_schedules(connection: Connection, runs: Sequence[RunRecord]) -
 async def _acquire_active_runs(
     connection: Connection, requests: Sequence[ClaimRequest], lease_until: datetime, now: datetime
 ) -> set[RunKey]:
-    # A run that can only end makes no call: it must not block the schedule's next run.
+    # A run that can only be ended makes no call, so it must not block the schedule's next run.
     runs = [request.run for request in requests if request.begins]
     if not runs:
         return set()

@@ -72,12 +72,13 @@ async def lock(
 ) -> list[Install | None]:
     """Lock the rows of these installs until the transaction ends; return them with manifests.
 
-    None for what that tenant has not, and for what another session holds or has just changed. The
-    rest of the transaction waits for no lock longer than ``LOCK_TIMEOUT``.
+    An install is None where the tenant has no such install, where another session has locked it,
+    and where another session has just changed it. From here on the transaction waits for no lock
+    longer than ``LOCK_TIMEOUT``.
     """
     locked: list[Install | None] = [None] * len(install_ids)
     for row in await connection.fetch(LOCK, tenant_ids, install_ids):
-        # Another version than the row has now: see ``installs.lock``.
+        # Where they differ, the joined version is not that of the row: see ``installs.lock``.
         if row["joined_version_id"] == row["version_id"]:
             locked[row["place"] - 1] = from_row(row, row["manifest"])
     return locked
