@@ -125,7 +125,7 @@ class _Door:
             if visit is None:
                 if request.method == "GET" and "text/html" in request.headers.get("Accept", ""):
                     return web.Response(status=303, headers={"Location": SIGN_IN_PATH})
-                raise ServiceError(Code.UNAUTHORIZED, "Sign in first")
+                raise ServiceError(Code.UNAUTHORIZED, "You are not signed in, or no longer")
             if route.needs not in visit.person.permissions:
                 raise ServiceError(Code.DENIED, f"You lack the permission {route.needs}")
             if route.method == "POST":

@@ -8,8 +8,9 @@ from contracts.errors import NUMBERS, Code, ServiceError
 
 REQUEST_ID = web.RequestKey("request_id", str)
 ADVICE = {
-    Code.UNAUTHORIZED: "The service does not accept the console's key, or you are not signed in.",
-    Code.DENIED: "Ask for the permission, or sign in with a link that has it.",
+    Code.UNAUTHORIZED: "Nothing was changed. Sign in, open the page again and repeat; where you are"
+    " signed in, the service does not accept the console's key.",
+    Code.DENIED: "Where a permission is missing, ask for it, or sign in with a link that has it.",
     Code.NOT_FOUND: "It may have been deleted, or belong to a tenant that is not yours.",
     Code.CONFLICT: "Somebody else was faster: look at it again, then repeat.",
     Code.RATE_LIMITED: "Wait a moment, then repeat.",

@@ -67,6 +67,12 @@ def confirmation(schedule: AdminScheduleInfo) -> str:
     return (schedule.name or "").strip() or schedule.id[:8]
 
 
+MEANWHILE = (
+    "Not saved: somebody has changed the schedule since you opened this form. Compare, then save"
+    " again to replace what it is now, or cancel."
+)
+
+
 async def edit(visit: Visit) -> web.Response:
     """Show the form with the schedule's values."""
     schedule = await load(visit)
@@ -94,7 +100,33 @@ async def save(visit: Visit) -> web.Response:
     outcome = await visit.try_change("updateSchedule", change, UpdateOutput)
     if outcome.success:
         return see_other(_address(schedule))
-    return await _form(visit, schedule, values, field_errors(outcome))
+    errors = field_errors(outcome)
+    now = changed_meanwhile(schedule, values, with_payload=visit.person.may_see_payloads)
+    if outcome.code is Code.CONFLICT and now is not None:
+        # Saved again, the form replaces what it has just shown.
+        errors = {"": MEANWHILE, **now}
+        values = {**values, "revision": str(schedule.revision)}
+    return await _form(visit, schedule, values, errors)
+
+
+def changed_meanwhile(
+    schedule: AdminScheduleInfo, values: Mapping[str, str], *, with_payload: bool
+) -> dict[str, str] | None:
+    """Return what the fields of a form are now that differ, None where it is of this revision."""
+    if values["revision"] == str(schedule.revision):
+        return None
+    now = {
+        "name": schedule.name or "",
+        "endpoint": f"{schedule.endpoint_method} {schedule.endpoint_path}",
+        "cron": schedule.cron,
+        "timezone": schedule.timezone,
+    }
+    differing = {
+        name: text for name, text in now.items() if _changed(values[name], text) is not UNSET
+    }
+    if with_payload and _payload(schedule, values["payload"]) is not UNSET:
+        differing["payload"] = "" if schedule.payload is None else _pretty(schedule.payload)
+    return {name: f"It is now: {text or 'empty'}" for name, text in differing.items()}
 
 
 def read_change(

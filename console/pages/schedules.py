@@ -97,7 +97,7 @@ def read_filter(visit: Visit) -> ListSchedulesInput:
 async def change_chosen(visit: Visit) -> web.Response:
     """Enable, disable or run the chosen schedules, one by one; stop at the first refusal."""
     action = visit.form.get("action", "")
-    if len(visit.chosen) > MAX_CHOSEN or action not in {"enable", "disable", "run"}:
+    if not 0 < len(visit.chosen) <= MAX_CHOSEN or action not in {"enable", "disable", "run"}:
         raise ServiceError(Code.VALIDATION_FAILED, "Choose schedules, and what to do with them")
     for schedule_id in visit.chosen:
         if action == "run":

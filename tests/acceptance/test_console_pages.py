@@ -164,9 +164,14 @@ async def test_a_schedule_is_paused_edited_and_deleted_by_name(
     assert tuple(row) == ("weekly", "0 4 * * 1", "Europe/Berlin", '{"b": [2]}')
     stale = await ada.post(f"{home}/edit", {**form, "name": "again", "action": "save"})
     assert stale.status == 400
+    assert "Not saved: somebody has changed the schedule since you opened this form" in stale.words
+    assert "It is now: weekly" in stale.words
+    assert 'name="revision" value="4"' in stale.text
+    again = {**form, "name": "again", "revision": "4", "action": "save"}
+    assert (await ada.post(f"{home}/edit", again)).status == 303
     kept = await ada.submit(home, f"{home}/delete", {"confirm": "nightly"})
     assert kept.status == 400
-    assert (await ada.submit(home, f"{home}/delete", {"confirm": "weekly"})).status == 303
+    assert (await ada.submit(home, f"{home}/delete", {"confirm": "again"})).status == 303
     assert await connection.fetchval("SELECT count(*) FROM tenant_extension_schedule") == 0
     actors = await connection.fetch("SELECT DISTINCT actor FROM ext_scheduler.audit")
     assert [row["actor"] for row in actors] == ["operator/ada"]
@@ -183,6 +188,8 @@ async def test_chosen_schedules_are_disabled_together(
     assert (await ada.post("/schedules", form)).status == 303
     rows = await connection.fetch("SELECT id FROM tenant_extension_schedule WHERE enabled")
     assert [row["id"] for row in rows] == [third]
+    nothing_chosen = await ada.post("/schedules", form[:2])
+    assert (nothing_chosen.status, "Choose schedules" in nothing_chosen.words) == (400, True)
 
 
 async def test_times_are_on_the_clock_of_the_browser(

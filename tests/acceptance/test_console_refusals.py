@@ -65,3 +65,15 @@ async def test_errors_have_the_navigation_where_a_person_is_signed_in(browser: V
         assert (page.status, NAVIGATION in page.text) == (404, True)
     forged = await browser.post(f"{missing}/run", {"csrf": "forged"})
     assert (forged.status, NAVIGATION in forged.text) == (403, True)
+
+
+async def test_a_form_sent_after_the_session_ended_says_that_nothing_was_changed(
+    browser: Visitor,
+) -> None:
+    await browser.sign_in()
+    csrf = (await browser.get("/sessions")).csrf
+    assert (await browser.post("/sign-out", {"csrf": csrf})).status == 303
+    late = await browser.post("/tenants", {"csrf": csrf, "tenant": "acme", "paused": "yes"})
+    assert late.status == 401
+    assert "You are not signed in, or no longer" in late.words
+    assert "Nothing was changed. Sign in, open the page again and repeat" in late.words

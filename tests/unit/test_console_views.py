@@ -233,6 +233,22 @@ def test_a_form_changes_what_differs_and_payloads_only_for_those_who_see_them() 
         schedule_changes.read_change(SCHEDULE, {**form, "payload": "{"}, with_payload=True)
 
 
+def test_a_form_of_an_earlier_revision_is_told_what_its_fields_are_now() -> None:
+    def meanwhile(form: dict[str, str], *, with_payload: bool = True) -> dict[str, str] | None:
+        return schedule_changes.changed_meanwhile(
+            SCHEDULE, {**FORM, **form}, with_payload=with_payload
+        )
+
+    assert meanwhile({"cron": "5 * * * *"}) is None
+    assert meanwhile({"revision": "2"}) == {}
+    differing = {"revision": "2", "cron": "5 * * * *", "payload": "[]"}
+    assert meanwhile(differing) == {
+        "cron": "It is now: 0 * * * *",
+        "payload": 'It is now: {\n  "a": 1\n}',
+    }
+    assert meanwhile(differing, with_payload=False) == {"cron": "It is now: 0 * * * *"}
+
+
 def test_a_schedule_without_a_name_is_confirmed_by_the_beginning_of_its_id() -> None:
     assert schedule_changes.confirmation(structs.replace(SCHEDULE, name=None)) == "7f0c8e9a"
     assert schedule_changes.confirmation(structs.replace(SCHEDULE, name=" x ")) == "x"
