@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, settings
 
 from devstack.embedded import Nats, Postgres, embedded_nats, embedded_postgres, private_directory
 from service.storage.engine.migrate import migrate
+from tests.support.pools import pool_of
 
 # A busy machine is no finding: properties are held by what they see, not by how fast it comes.
 settings.register_profile(
@@ -96,9 +97,7 @@ async def connection(database: str) -> AsyncIterator[asyncpg.Connection]:
 @pytest.fixture
 async def pool(database: str) -> AsyncIterator[asyncpg.Pool]:
     """Yield the connections to ``database``."""
-    # With a timeout, as the service's pools have: without one the driver waits for ever for the end
-    # of a statement that it has cancelled, and closing the pool waits with it.
-    async with asyncpg.create_pool(database, min_size=1, max_size=10, command_timeout=60) as pool:
+    async with pool_of(database, min_size=1, max_size=10) as pool:
         yield pool
 
 

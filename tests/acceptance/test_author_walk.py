@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from devstack import state as state_file
+from tests.support.dev_command import only_stack
 from tests.support.eventually import eventually
 from tests.support.sources import ROOT
 
@@ -49,15 +50,16 @@ def hello(tmp_path: Path) -> Path:
 def stack_output(tmp_path: Path, hello: Path) -> Iterator[Path]:
     """Yield the output of ``dev hello --watch``, which runs until the end."""
     output = tmp_path / "output"
-    with output.open("wb") as file:
-        process = subprocess.Popen(
-            [*PROGRAM, "dev", str(hello), "--watch"], cwd=ROOT, stdout=file, stderr=file
-        )
-    try:
-        yield output
-    finally:
-        process.send_signal(signal.SIGINT)
-        status = process.wait(timeout=120)
+    with only_stack():
+        with output.open("wb") as file:
+            process = subprocess.Popen(
+                [*PROGRAM, "dev", str(hello), "--watch"], cwd=ROOT, stdout=file, stderr=file
+            )
+        try:
+            yield output
+        finally:
+            process.send_signal(signal.SIGINT)
+            status = process.wait(timeout=120)
     assert status == 0, output.read_text()
 
 

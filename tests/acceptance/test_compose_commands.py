@@ -26,6 +26,7 @@ from tests.support.composed import SERVICES, environment, prepare
 from tests.support.database_roles import PASSWORD, as_role
 from tests.support.eventually import eventually
 from tests.support.platform import TICK, install
+from tests.support.pools import pool_of
 from tests.support.responders import START_WITHIN_S
 from tests.support.sources import ROOT
 
@@ -218,7 +219,7 @@ async def test_the_composed_system_answers_fires_and_survives_a_server(
     async with AsyncExitStack() as stack:
         for name in ("dev-runner", "bridge", "responder", "responder", "worker", "worker"):
             await stack.enter_async_context(composed.running(name))
-        pool = await stack.enter_async_context(asyncpg.create_pool(empty_database, min_size=1))
+        pool = await stack.enter_async_context(pool_of(empty_database, min_size=1))
         async with pool.acquire() as connection:
             installed = await install(
                 connection, materialised=TICK, content_hash=f"sha256:{'0' * 64}"

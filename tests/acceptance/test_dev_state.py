@@ -10,7 +10,7 @@ import pytest
 from devstack import state as state_file
 from devstack.embedded import private_directory
 from runner_bridge.dev_runner.build import build_extension
-from tests.support.dev_command import START_TIMEOUT_S, Terminal, own_program
+from tests.support.dev_command import START_TIMEOUT_S, Terminal, only_stack, own_program
 from tests.support.eventually import eventually
 from tests.support.running_extensions import DEMO
 from tests.support.sources import ROOT
@@ -28,6 +28,12 @@ def edit(source: Path, before: str, after: str) -> None:
     text = source.read_text()
     assert before in text
     source.write_text(text.replace(before, after))
+
+
+@pytest.fixture(autouse=True)
+def alone() -> Iterator[None]:
+    with only_stack():
+        yield
 
 
 @pytest.fixture

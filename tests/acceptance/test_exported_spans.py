@@ -9,11 +9,12 @@ from aiohttp import web
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from runner_bridge.client import InstallContext, SchedulerHost
-from runner_bridge.requests import SignedRequests
+from runner_bridge.requests import RequestSettings, SignedRequests
 from tests.support.keys import RUNNER_KEY
 from tests.support.platform import install
 from tests.support.responders import PATIENT, clients, responders
 
+LASTING = RequestSettings(attempt_timeout_s=60.0, total_timeout_s=60.0)
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
@@ -66,7 +67,7 @@ async def test_spans_of_requests_in_flight_at_the_stop_are_exported(
         clients(nats_url) as (client,),
     ):
         speaker = InstallContext(install_id=(await install(pool)).install_id)
-        requests = SignedRequests(client, lambda: RUNNER_KEY)
+        requests = SignedRequests(client, lambda: RUNNER_KEY, LASTING)
         await SchedulerHost(requests, speaker, f"00-{TRACE}-00f067aa0ba902b7-01").list()
         await SchedulerHost(requests, speaker).get_endpoints()
         assert await process.stop() == 0

@@ -21,8 +21,9 @@ from msgspec import Struct, field
 
 from contracts.encoding import MAX_BODY_BYTES, Encoding, decode_map
 from contracts.schedules import CreateInput
+from tests.support.eventually import eventually
 from tests.support.platform import Installed, install
-from tests.support.raw_nats import a_wire, hpub
+from tests.support.raw_nats import Wire, a_wire, hpub
 from tests.support.responders import responders
 from tests.support.trouble import metric
 from tests.support.wire_client import WireClient, WireReply, a_wire_client, header_block, signed
@@ -36,13 +37,15 @@ WAITS_S = 30.0
 GROWTH_ALLOWED = 64 * 1024 * 1024
 """What a responder may hold of messages that wait."""
 LARGE_PER_S = 100
-"""25 MB a second: the server ends the link of who is 64 MB behind, which may take a busy machine
-some seconds, not one."""
+UNANSWERED_S = 1.5
+"""A flood waits where the refusals of so many seconds of it are outstanding: of the large messages
+that is 40 MB, and the server ends the link of who is 64 MB behind."""
 LOSSES = (
     "extension_scheduler_nats_reconnects_total",
     'extension_scheduler_messages_dropped_total{reason="slow_consumer"}',
 )
 """The link, and what the library drops because it waits for too long."""
+INBOX = "_INBOX.flood.1"
 UNLIMITED = {"changes_per_minute": "1000000", "max_schedules": "1000000"}
 
 
@@ -68,13 +71,13 @@ def forged(installed: Installed, body: bytes = b"") -> bytes:
     subject, headers, own = signed("create", fields, installed, Encoding.MSGPACK, uuid4())
     token = headers.partition(b"Ext-Context: ")[2].partition(b"\r\n")[0]
     bad = token[:-6] + (b"AAAAAA" if token[-6:] != b"AAAAAA" else b"BBBBBB")
-    return hpub(subject, b"_INBOX.flood.1", headers.replace(token, bad), body or own)
+    return hpub(subject, INBOX.encode(), headers.replace(token, bad), body or own)
 
 
 def malformed(body: bytes) -> bytes:
     """Return a create with nothing like a token."""
     headers = header_block(b"Ext-Context: " + b"x" * 300)
-    return hpub("ext.scheduler.create", b"_INBOX.flood.1", headers, body)
+    return hpub("ext.scheduler.create", INBOX.encode(), headers, body)
 
 
 def floods(installed: Installed) -> list[Flood]:
@@ -91,25 +94,38 @@ def floods(installed: Installed) -> list[Flood]:
 
 @asynccontextmanager
 async def flooded(url: str, flood: Flood) -> AsyncIterator[Counter[str]]:
-    """Send bursts within the context, as many as the bus takes, up to the rate; count them."""
+    """Send bursts within the context, as many as are refused, up to the rate; count both."""
     sent = Counter[str]()
+    most = flood.number * flood.per_s * UNANSWERED_S
 
-    async def send() -> None:
-        async with a_wire(url) as wire:
-            began = time.monotonic()
-            for number in count(1):
-                wire.writer.write(flood.messages)
-                await wire.writer.drain()
-                sent["messages"] += flood.number
-                await asyncio.sleep(max(0.0, began + number / flood.per_s - time.monotonic()))
+    async def send(wire: Wire) -> None:
+        began = time.monotonic()
+        for number in count(1):
+            wire.writer.write(flood.messages)
+            await wire.writer.drain()
+            sent["messages"] += flood.number
+            await eventually(lambda: sent["messages"] - sent["refusals"] < most)
+            await asyncio.sleep(max(0.0, began + number / flood.per_s - time.monotonic()))
 
-    sending = asyncio.create_task(send())
-    try:
-        yield sent
-        assert not sending.done(), "the flood ended early"
-    finally:
-        sending.cancel()
-        await asyncio.gather(sending, return_exceptions=True)
+    async with a_wire(url) as wire:
+        await wire.send(f"SUB {INBOX} 1\r\n".encode())
+        working = [asyncio.create_task(send(wire)), asyncio.create_task(refusals(wire, sent))]
+        try:
+            yield sent
+            assert not any(task.done() for task in working), "the flood ended early"
+        finally:
+            for task in working:
+                task.cancel()
+            await asyncio.gather(*working, return_exceptions=True)
+
+
+async def refusals(wire: Wire, sent: Counter[str]) -> None:
+    """Count the answers to a flood."""
+    while line := await wire.reader.readline():
+        verb, *words = line.split()
+        if verb in {b"MSG", b"HMSG"}:
+            await wire.reader.readexactly(int(words[-1]) + 2)
+            sent["refusals"] += 1
 
 
 async def ask(client: WireClient, installed: Installed, number: int) -> WireReply:

@@ -116,6 +116,8 @@ async def test_log_lines_show_each_operation_and_run_but_no_secret(
     async with busy_session(server, database, pool, tmp_path) as session:
         # Runs are logged after the commit that the session waited for.
         await eventually(lambda: len(logged(session.worker, "run")) == 4)
+        # So may requests be, after the answer.
+        await eventually(lambda: len(logged(session.responder, "request")) == len(HOST_OPS) + 2)
     check_request_lines(session)
     check_run_lines(session)
     for process in (session.responder, session.worker):

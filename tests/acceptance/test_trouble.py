@@ -12,6 +12,7 @@ from devstack.embedded.servers import Server
 from service.storage.engine.migrate import migrate
 from tests.support.eventually import eventually
 from tests.support.platform import counts, install
+from tests.support.pools import pool_of
 from tests.support.responders import PATIENT, clients, responders
 from tests.support.trouble import (
     SOON_S,
@@ -36,7 +37,7 @@ def mortal(tmp_path: Path) -> Iterator[Postgres]:
 @pytest.fixture
 async def own_pool(mortal: Postgres) -> AsyncIterator[asyncpg.Pool]:
     """Yield the connections of the test to that server, migrated."""
-    async with asyncpg.create_pool(mortal.dsn, min_size=0, max_size=4) as pool:
+    async with pool_of(mortal.dsn, min_size=0, max_size=4) as pool:
         async with pool.acquire() as connection:
             await migrate(connection)
         yield pool

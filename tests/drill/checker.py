@@ -12,7 +12,8 @@ from tests.drill.results import CheckResults, Expected, Violation
 T = TypeVar("T")
 
 AFTERMATH = 25.0
-"""Seconds after a fault in which a process may find that what it needs is lost."""
+"""Seconds after a fault in which a process may find that what it needs is lost; longer where a busy
+machine takes longer to come back."""
 
 
 def check(history: History) -> CheckResults:
@@ -101,7 +102,9 @@ def check_exit(ended: Exit, history: History, results: CheckResults) -> None:
         else:
             results.violation(Violation.ENDED_BADLY, f"{about} (asked to stop)")
         return
-    reason = any(t.began <= ended.at <= t.ended + AFTERMATH for t in history.faults)
+    last = max((t.ended for t in history.faults), default=history.recovered)
+    aftermath = max(AFTERMATH, history.recovered - last)
+    reason = any(t.began <= ended.at <= t.ended + aftermath for t in history.faults)
     explained = ended.words.startswith("ext-scheduler: ") and "Error(" not in ended.words
     clear = ended.status > 0 and explained and not ended.traceback
     if reason and clear:

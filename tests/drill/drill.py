@@ -97,6 +97,7 @@ async def run(options: Options, tell: Callable[[str], None]) -> History:
         await asyncio.gather(*injections)
         tell(f"{len(injection.faults)} faults; now all comes back")
         await environment.all_ready()
+        recovered = time.time()
         await until_after_slot(options)
         stopping.set()
         await changing
@@ -107,7 +108,9 @@ async def run(options: Options, tell: Callable[[str], None]) -> History:
         tell("all processes are stopped")
         times = (began, stopped, options.planned_within_s)
         found = await history(environment, times, workload, injection)
-        return structs.replace(found, probes=probes, not_injected=environment.not_injected)
+        return structs.replace(
+            found, probes=probes, not_injected=environment.not_injected, recovered=recovered
+        )
 
 
 async def until_after_slot(options: Options) -> None:

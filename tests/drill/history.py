@@ -132,7 +132,8 @@ class History(Struct, frozen=True, kw_only=True):
     """A whole drill. Workers were stopped, in an orderly way, at ``stopped``.
 
     ``planned_within`` are the seconds of undisturbed work in which whatever is due must have been
-    planned: less than the 30 s after which a slot is late, and more than a busy machine takes.
+    planned: less than the 30 s after which a slot is late, and more than a busy machine takes. At
+    ``recovered`` every process was ready again after the last fault.
     """
 
     began: float
@@ -148,6 +149,7 @@ class History(Struct, frozen=True, kw_only=True):
     stored: list[Stored]
     probes: list[Probe] = []
     not_injected: list[str] = []
+    recovered: float = 0.0
 
     def clock_error(self, at: float) -> float:
         """Return by how many seconds the database's clock may have been wrong around then."""

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from tests.support.admin import Admin, register
 from tests.support.command_line import CommandLine, command_line, error_line
+from tests.support.eventually import eventually
 from tests.support.host import dispatcher
 from tests.support.responders import responders
 
@@ -127,12 +128,22 @@ async def completed(line: CommandLine, *words: str) -> list[str]:
     return output.decode().split()
 
 
+async def completes(line: CommandLine, words: tuple[str, ...], expected: list[str]) -> None:
+    """Wait until a shell completes so: where the service takes long, it completes nothing."""
+
+    async def completed_so() -> bool:
+        assert await completed(line, *words) == expected
+        return True
+
+    await eventually(completed_so)
+
+
 async def test_shell_completes_tenants_installs_and_schedules(named: Named) -> None:
-    assert await completed(named.line, "admin", "pause", "a") == ["acme"]
-    assert await completed(named.line, "admin", "enable", "z") == ["zeta/"]
-    assert await completed(named.line, "admin", "enable", "acme/d") == ["acme/demo"]
-    assert await completed(named.line, "admin", "why", "acme/d") == ["acme/demo/"]
-    assert await completed(named.line, "admin", "why", "acme/demo/n") == ["acme/demo/nightly"]
+    await completes(named.line, ("admin", "pause", "a"), ["acme"])
+    await completes(named.line, ("admin", "enable", "z"), ["zeta/"])
+    await completes(named.line, ("admin", "enable", "acme/d"), ["acme/demo"])
+    await completes(named.line, ("admin", "why", "acme/d"), ["acme/demo/"])
+    await completes(named.line, ("admin", "why", "acme/demo/n"), ["acme/demo/nightly"])
 
 
 async def test_shell_completes_with_the_settings_file_and_the_tenant_of_the_line(

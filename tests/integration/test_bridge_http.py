@@ -15,7 +15,8 @@ from tests.support.sidecars import TOKEN, exchange, open_socket, sidecar_for
 from tests.wire.samples_host import INSTALL_ID
 
 PATH = f"/api/internal/ext-scheduler/install/{INSTALL_ID}"
-SHORT = SidecarLimits(header_timeout_s=0.5, body_timeout_s=0.5, lingering_s=0.1, max_connections=4)
+BRIEF_BODY = SidecarLimits(body_timeout_s=0.5, lingering_s=0.1, max_connections=4)
+BRIEF_HEADERS = SidecarLimits(header_timeout_s=0.5, lingering_s=0.1, max_connections=4)
 END = b"Host: x\r\nConnection: close\r\n\r\n"
 
 
@@ -207,12 +208,13 @@ async def test_a_compressed_callback_is_answered_415(session: ClientSession, sid
 
 @pytest.fixture
 async def impatient(nats_url: str, platform: RunnerDouble) -> AsyncIterator[str]:
-    async with sidecar_for(nats_url, platform.url, SHORT) as url:
+    async with sidecar_for(nats_url, platform.url, BRIEF_BODY) as url:
         yield url
 
 
-async def test_unfinished_headers_end_the_connection(impatient: str) -> None:
-    assert await exchange(impatient, b"GET / HTTP/1.1\r\nHost: ") == b""
+async def test_unfinished_headers_end_the_connection(nats_url: str, platform: RunnerDouble) -> None:
+    async with sidecar_for(nats_url, platform.url, BRIEF_HEADERS) as url:
+        assert await exchange(url, b"GET / HTTP/1.1\r\nHost: ") == b""
 
 
 async def test_a_slow_callback_body_is_answered_408(impatient: str) -> None:

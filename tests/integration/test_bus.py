@@ -104,6 +104,7 @@ async def test_the_service_answers_again_after_a_server_restart(nats_server: Nat
             await probe(bus)
         await asyncio.to_thread(nats_server.server.start)
         await eventually(lambda: BusEvent.RECONNECTED in events)
+        await probe(bus, wait=60)  # behind the subscriptions, which the server may not have read
         async with a_client(nats_server.url) as client:
             assert (await client.request(LIST, b"hello", timeout=60)).data == b"hello"
         assert not bus.closed.is_set()

@@ -62,7 +62,7 @@ async def test_a_server_with_a_certificate_of_the_given_authority_is_trusted(
         trusting = Settings(nats_url=url, nats_tls_ca_file=str(tmp_path / "server.crt"))
         bus = await connect(bus_settings(trusting, "test"))
         try:
-            assert await probe(bus) > 0
+            assert await probe(bus, wait=60) > 0
         finally:
             await bus.close()
         doubting = bus_settings(Settings(nats_url=url), "test")

@@ -74,8 +74,11 @@ async def test_a_host_that_a_caller_gave_up_on_is_tried_last(database: str) -> N
 async def test_a_pool_gets_beyond_a_silent_host(database: str) -> None:
     async with silent_host() as silent:
         url = with_hosts(database, silent, host_of(database))
-        async with await open_pool(PoolSettings(url, 4, "test", 5_000, 15_000, 256)) as pool:
-            taken = await asyncio.gather(*(pool.acquire(timeout=2.0) for _ in range(4)))
+        servers = Servers(url)
+        settings = PoolSettings(url, 4, "test", 5_000, 15_000, 256)
+        async with await open_pool(settings, servers) as pool:
+            assert servers.order[-1] == silent, "no connection waits for it any more"
+            taken = await asyncio.gather(*(pool.acquire(timeout=60.0) for _ in range(4)))
             assert await taken[0].fetchval("SELECT 1") == 1
             for connection in taken:
                 await pool.release(connection)

@@ -32,6 +32,7 @@ from tests.support.firing_stack import SLOT, Stack, firing_stack
 from tests.support.firing_stack import job as job_of
 from tests.support.keys import WORKER_KEY
 from tests.support.platform import waits_for_a_lock
+from tests.support.pools import pool_of
 from tests.support.runner_double import ReceivedCall, status
 
 JOBS = """
@@ -307,7 +308,7 @@ async def test_what_an_unanswered_commit_claimed_is_called_once_by_the_same_work
         )
 
     stopping = asyncio.Event()
-    async with asyncpg.create_pool(proxy.dsn, min_size=1, max_size=8) as own:
+    async with pool_of(proxy.dsn, min_size=1, max_size=8) as own:
         client = RunnerClient(stack.client, lambda: WORKER_KEY)
         worker = Worker(own, client, Metrics(), settings)
         running = asyncio.create_task(worker.run(stopping))

@@ -176,17 +176,29 @@ async def test_servers_end_with_an_owner_that_a_signal_ends(number: signal.Signa
 async def test_a_sweep_clears_what_a_killed_owner_and_guard_left(own_tmp: Path) -> None:
     owner = start_owner(own_tmp)
     directory, *pids = read_started(owner)
-    for child in psutil.Process(owner.pid).children():
-        if "guard.py" in " ".join(child.cmdline()):
-            child.kill()
+    guards = [
+        child
+        for child in psutil.Process(owner.pid).children()
+        if "guard.py" in " ".join(child.cmdline())
+    ]
+    for each in guards:
+        each.kill()
     owner.kill()
     owner.communicate(timeout=120)
+    await eventually(lambda: not any(map(runs, guards)))  # it holds the lock of the directory
     assert directory.parent == own_tmp
     assert all(psutil.pid_exists(pid) for pid in pids)
     (directory / "just-written").touch()
     sweep()
     assert not directory.exists()
     await eventually(lambda: not any(psutil.pid_exists(pid) for pid in pids))
+
+
+def runs(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_a_sweep_keeps_a_directory_in_use(own_tmp: Path) -> None:

@@ -20,6 +20,7 @@ from tests.support.eventually import eventually
 from tests.support.faulty_proxy import Disturbance, FaultyProxy, faulty_proxy
 from tests.support.firing_stack import SLOT, Stack, firing_stack, job
 from tests.support.host import dispatcher
+from tests.support.pools import pool_of
 from tests.support.runner_double import ReceivedCall, Response, answering, status
 
 REFUSED = status(404)
@@ -154,7 +155,7 @@ async def test_a_lost_answer_to_commit_reports_no_change_twice(
 ) -> None:
     async with (
         faulty_proxy(database) as proxy,
-        asyncpg.create_pool(proxy.dsn, min_size=1, max_size=4) as pool,
+        pool_of(proxy.dsn, min_size=1, max_size=4) as pool,
         firing_stack(pool, nats_url) as stack,
     ):
         id_ = await schedule(stack)

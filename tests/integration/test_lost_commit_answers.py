@@ -22,6 +22,7 @@ from tests.support.eventually import eventually
 from tests.support.faulty_proxy import Disturbance, FaultyProxy, faulty_proxy
 from tests.support.firing_stack import Stack, firing_stack
 from tests.support.platform import TICK, install
+from tests.support.pools import pool_of
 from tests.support.runner_double import ReceivedCall, Response, Script, answering, status
 
 LOST = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError)
@@ -36,7 +37,7 @@ async def proxy(database: str) -> AsyncIterator[FaultyProxy]:
 @pytest.fixture
 async def stack(proxy: FaultyProxy, nats_url: str) -> AsyncIterator[Stack]:
     async with (
-        asyncpg.create_pool(proxy.dsn, min_size=1, max_size=4) as pool,
+        pool_of(proxy.dsn, min_size=1, max_size=4) as pool,
         firing_stack(pool, nats_url) as stack,
     ):
         yield stack
@@ -219,7 +220,7 @@ async def test_a_planner_goes_on_after_an_unanswered_commit(
         made = await install(connection, materialised=TICK)
     await due()
     stopping = asyncio.Event()
-    async with asyncpg.create_pool(proxy.dsn, min_size=1, max_size=2) as own:
+    async with pool_of(proxy.dsn, min_size=1, max_size=2) as own:
         proxy.disturb(Disturbance.LOST_COMMITS)
         running = asyncio.create_task(Planner(own, Metrics()).run(stopping))
         await eventually(lost)

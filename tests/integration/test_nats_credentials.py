@@ -26,20 +26,20 @@ def server_with(directory: Path, configuration: str) -> Iterator[str]:
         yield server.url
 
 
-async def round_trip(**variables: str) -> float:
+async def round_trip(within_s: float = 60.0, /, **variables: str) -> float:
     """Connect with settings given as variables of the environment; return the round trip."""
     environment = {f"EXT_SCHEDULER_{name.upper()}": value for name, value in variables.items()}
-    settings = structs.replace(bus_settings(load(environment), "test"), connect_timeout=3.0)
+    settings = structs.replace(bus_settings(load(environment), "test"), connect_timeout=within_s)
     bus = await connect(settings)
     try:
-        return await probe(bus)
+        return await probe(bus, wait=60)
     finally:
         await bus.close()
 
 
-async def refusal(**variables: str) -> str:
+async def refusal(within_s: float = 60.0, /, **variables: str) -> str:
     with pytest.raises(BusUnavailableError) as refused:
-        await round_trip(**variables)
+        await round_trip(within_s, **variables)
     return str(refused.value)
 
 
@@ -103,7 +103,7 @@ async def test_a_client_certificate(tmp_path: Path) -> None:
         trusting = {"nats_url": url, "nats_tls_ca_file": certificate}
         proven = {"nats_tls_cert_file": certificate, "nats_tls_key_file": key}
         assert await round_trip(**trusting, **proven) > 0
-        assert "no NATS server at" in await refusal(**trusting)
+        assert "no NATS server at" in await refusal(3.0, **trusting)
 
 
 async def test_a_context_of_the_nats_command_line(

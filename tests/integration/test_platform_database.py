@@ -26,6 +26,7 @@ from service.worker.planner import PlannerSettings, plan_due
 from tests.support.admin import Admin, operator, register
 from tests.support.host import Caller, dispatcher
 from tests.support.platform import Installed
+from tests.support.pools import pool_of
 
 SCHEMA = (Path(__file__).parents[1] / "support" / "platform_schema.sql").read_text()
 COLUMNS = """
@@ -41,7 +42,7 @@ OURS = {
 @pytest.fixture
 async def pool(empty_database: str) -> AsyncIterator[asyncpg.Pool]:
     """Yield connections, in UTC as the service's own, to a migrated database of the platform."""
-    async with asyncpg.create_pool(
+    async with pool_of(
         empty_database, min_size=1, max_size=10, server_settings={"timezone": "UTC"}
     ) as pool:
         await pool.execute(SCHEMA)

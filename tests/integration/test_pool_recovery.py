@@ -9,6 +9,7 @@ import pytest
 
 from service.storage.engine.acquire import acquired, index_only_transaction
 from service.storage.engine.pool import PoolSettings, open_pool
+from tests.support.pools import pool_of
 from tests.support.trouble import frozen
 
 SIZE = 3
@@ -17,7 +18,7 @@ SIZE = 3
 @pytest.fixture
 async def three(database: str) -> AsyncIterator[asyncpg.Pool]:
     """Yield a pool of three connections, all made."""
-    async with asyncpg.create_pool(database, min_size=SIZE, max_size=SIZE) as pool:
+    async with pool_of(database, min_size=SIZE, max_size=SIZE) as pool:
         yield pool
 
 

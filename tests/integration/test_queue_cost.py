@@ -7,6 +7,7 @@ import asyncpg
 
 from service.storage.engine import clock
 from service.storage.runs import queue
+from tests.support.pools import pool_of
 
 BACKLOG, BATCH = 5_000, 100
 READ = """
@@ -25,7 +26,7 @@ async def rows_read(pool: asyncpg.Pool) -> int:
 
 
 async def test_the_cost_of_a_batch_is_independent_of_the_queue_length(database: str) -> None:
-    async with asyncpg.create_pool(database, min_size=1, max_size=1) as pool:
+    async with pool_of(database, min_size=1, max_size=1) as pool:
         await pool.execute("VACUUM ANALYZE ext_scheduler.pgqueuer")
         me = uuid4()
 

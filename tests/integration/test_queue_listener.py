@@ -15,6 +15,7 @@ from service.storage.runs.queue_listener import (
     listening,
 )
 from tests.support.eventually import eventually
+from tests.support.pools import pool_of
 
 CHANNEL = queue.SETTINGS.channel
 
@@ -62,7 +63,7 @@ async def test_a_killed_connection_is_noticed_at_once(pool: asyncpg.Pool) -> Non
 
 async def test_the_connection_that_listened_is_used_for_nothing_else(database: str) -> None:
     heard: list[object] = []
-    async with asyncpg.create_pool(database, min_size=1, max_size=1, reset=kept) as pool:
+    async with pool_of(database, min_size=1, max_size=1, reset=kept) as pool:
         before = await pool.fetchval("SELECT pg_backend_pid()")
         async with listening(pool, lambda: heard.append(None)) as listener:
             assert pool.get_idle_size() == 0  # it is the one that listens
@@ -83,7 +84,7 @@ async def test_a_listener_that_is_cancelled_while_it_begins_leaves_none(database
         async with listening(pool, lambda: None):
             await asyncio.Event().wait()
 
-    async with asyncpg.create_pool(database, min_size=1, max_size=1, reset=kept) as pool:
+    async with pool_of(database, min_size=1, max_size=1, reset=kept) as pool:
         for turns in range(60):
             assert await pool.fetch("SELECT pg_listening_channels()") == []
             task = asyncio.create_task(listen())

@@ -8,6 +8,7 @@ import pytest
 from nats.aio.client import Client
 
 from service.bus.client import BusEvent
+from service.bus.connection import probe
 from service.messages import Reply, Request
 from service.requests.responder import ResponderEvent
 from tests.support.bus_service import Gate, a_bus, a_client, echo, operations, serving
@@ -138,6 +139,7 @@ async def test_a_lost_connection_comes_back_with_its_subscriptions(nats_url: str
     async with a_bus(nats_url, observe=events.append) as bus, serving(bus):
         await bus.client.force_reconnect()
         await eventually(lambda: BusEvent.RECONNECTED in events)
+        await probe(bus, wait=60)  # behind the subscriptions, which the server may not have read
         async with a_client(nats_url) as client:
             assert (await client.request(LIST, b"still here", timeout=60)).data == b"still here"
     assert BusEvent.DISCONNECTED in events

@@ -18,6 +18,7 @@ from tests.support import schedule_rows
 from tests.support.command_line import CommandLine, command_line, error_line
 from tests.support.database_roles import Roles, quoted, two_roles
 from tests.support.platform import TICK, install
+from tests.support.pools import pool_of
 from tests.support.statements import Statement, statements
 
 # Templates, those of another program's tables or of Citus, and what migrating alone does.
@@ -47,7 +48,7 @@ async def runtime(roles: Roles) -> AsyncIterator[asyncpg.Connection]:
 
 @pytest.fixture
 async def serving(roles: Roles) -> AsyncIterator[asyncpg.Pool]:
-    async with asyncpg.create_pool(roles.runtime_dsn, min_size=1, max_size=4) as pool:
+    async with pool_of(roles.runtime_dsn, min_size=1, max_size=4) as pool:
         yield pool
 
 

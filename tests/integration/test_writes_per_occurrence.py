@@ -1,6 +1,7 @@
 """What one occurrence writes, from its timer to its published event."""
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
@@ -12,6 +13,7 @@ from service.worker.planner import PlannerSettings, plan_due
 from tests.integration.test_direct_claims import batch
 from tests.support import schedule_rows
 from tests.support.firing_stack import SLOT, Stack, firing_stack
+from tests.support.pools import pool_of
 
 COUNT = 50
 
@@ -31,9 +33,10 @@ MAX_ENTRIES = 22
 
 
 @pytest.fixture
-async def only_connection(database: str) -> asyncpg.Pool:
-    """Return a pool of one: a session knows at once what it has written itself."""
-    return await asyncpg.create_pool(database, min_size=1, max_size=1)
+async def only_connection(database: str) -> AsyncIterator[asyncpg.Pool]:
+    """Yield a pool of one: a session knows at once what it has written itself."""
+    async with pool_of(database, min_size=1, max_size=1) as pool:
+        yield pool
 
 
 async def written(pool: asyncpg.Pool) -> asyncpg.Record:
@@ -44,15 +47,15 @@ async def written(pool: asyncpg.Pool) -> asyncpg.Record:
 
 
 async def test_an_occurrence_writes_ten_rows(only_connection: asyncpg.Pool, nats_url: str) -> None:
-    async with only_connection as pool, firing_stack(pool, nats_url) as stack:
-        async with pool.acquire() as connection:
+    async with firing_stack(only_connection, nats_url) as stack:
+        async with only_connection.acquire() as connection:
             for _ in range(COUNT):
                 await schedule_rows.schedule(connection, stack.made, due_at=SLOT)
-        before = await written(pool)
+        before = await written(only_connection)
         await fire(stack)
-        after = await written(pool)
+        after = await written(only_connection)
         assert len(stack.runner.calls) == COUNT
-        assert await pool.fetchval("SELECT count(*) FROM ext_scheduler.outbox") == 0
+        assert await stack.pool.fetchval("SELECT count(*) FROM ext_scheduler.outbox") == 0
     assert (after["rows"] - before["rows"]) / COUNT == MAX_ROWS
     assert (after["entries"] - before["entries"]) / COUNT <= MAX_ENTRIES
 

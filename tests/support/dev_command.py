@@ -1,5 +1,6 @@
 """``ext-scheduler dev`` as its user runs it: in one terminal, and its subcommands in another."""
 
+import fcntl
 import signal
 import subprocess
 import sys
@@ -7,11 +8,21 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
+from devstack.places import CACHE
 from tests.support.eventually import eventually
 
 PROGRAM = (sys.executable, "-m", "service")
 START_TIMEOUT_S = 300
 STOP_TIMEOUT_S = 120
+
+
+@contextmanager
+def only_stack() -> Iterator[None]:
+    """Keep others that take part from running ``dev`` in this checkout, which remembers one."""
+    CACHE.mkdir(exist_ok=True)
+    with (CACHE / "dev-tests.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 class Terminal:

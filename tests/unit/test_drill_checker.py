@@ -283,6 +283,15 @@ def test_a_process_that_loses_its_server_may_end_with_a_clear_message() -> None:
     assert (results.violations, results.expected[Expected.ENDED_CLEARLY]) == ([], 1)
 
 
+@pytest.mark.parametrize(("recovered", "violations"), [(200, 1), (215, 0)])
+def test_a_process_may_lose_its_server_again_until_all_have_come_back(
+    recovered: int, violations: int
+) -> None:
+    late = with_exit("itself", 1, CLEAR, at=210)(sound())
+    results = check(replace(late, recovered=ZERO + recovered))
+    assert results.of(Violation.ENDED_BADLY) == violations
+
+
 @pytest.mark.parametrize(("fence", "violations"), [(1, 1), (2, 0)])
 def test_a_run_that_was_claimed_before_its_attempt_may_have_been_overlapped(
     fence: int, violations: int
