@@ -26,8 +26,8 @@ from tests.support.job_runners import Setting, make_setting
 SOURCE = Path(__file__).parent / "pg_boss"
 CACHE = Path(__file__).parents[2] / ".cache" / "pg_boss"
 SEPARATORS = {"pg-boss-10": ":", "pg-boss-12": "."}
-A_MINUTE_AND_A_SLOT_S = 75.0
-"""Within that time a schedule of every minute is fired."""
+A_MINUTE_AND_A_SLOT_S = 180.0
+"""Within that time a schedule of every minute is fired, on however busy a machine."""
 
 pytestmark = pytest.mark.timeout(900)
 
