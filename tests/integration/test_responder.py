@@ -287,7 +287,7 @@ async def test_replies_are_never_mixed_up_under_load(nats_url: str) -> None:
     async with (
         a_bus(nats_url) as bus,
         a_client(nats_url) as client,
-        serving(bus, shuffle, concurrency=16),
+        serving(bus, shuffle, concurrency=16, max_wait_s=60.0),
     ):
 
         async def ask(number: int) -> bool:

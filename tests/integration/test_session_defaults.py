@@ -87,7 +87,15 @@ async def test_no_default_of_a_database_reaches_a_session(
     await alone.close()
 
 
-async def test_a_quota_is_exact_under_hostile_defaults(own_pool: asyncpg.Pool) -> None:
+async def test_a_quota_is_exact_under_hostile_defaults(hostile: str) -> None:
+    # Two hundred wait for one row: who is impatient would be told that the service is busy.
+    settings = PoolSettings(hostile, 8, "test", 60_000, 60_000, 256)
+    async with await open_pool(settings) as pool:
+        await hold_quota(pool)
+
+
+async def hold_quota(own_pool: asyncpg.Pool) -> None:
+    """Ask for four times as many schedules as an install may have, all at once."""
     installed = await install(own_pool)
     served = [dispatcher(own_pool, Limits(changes_per_minute=1_000)) for _ in range(4)]
     hourly = {"endpoint": "/api/heartbeat", "cron": "0 * * * *"}

@@ -1,7 +1,7 @@
 """A whole worker on pgqueuer: what it takes, hands back, and ends on."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -24,6 +24,7 @@ from service.worker.worker import Worker, WorkerEndedError, WorkerSettings
 from tests.support import schedule_rows
 from tests.support.bus_service import a_client
 from tests.support.eventually import eventually
+from tests.support.firing_stack import unhurried
 from tests.support.keys import WORKER_KEY
 from tests.support.platform import TICK, Installed, install
 from tests.support.runner_double import ReceivedCall, RunnerDouble, bus_runner, status
@@ -39,6 +40,12 @@ SETTINGS = WorkerSettings(
     planner=PLANNER, firing=FIRING, batch=20, dequeue_timeout_s=0.5, drain_s=60.0
 )
 IMPATIENT = structs.replace(SETTINGS, drain_s=0.1)
+
+
+@pytest.fixture(autouse=True)
+def patience() -> Iterator[None]:
+    with unhurried():
+        yield
 
 
 @pytest.fixture
