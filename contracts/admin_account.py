@@ -25,12 +25,12 @@ class AccountInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_o
 class ScheduleSlots(Struct, frozen=True, rename="camel", kw_only=True):
     """What became of the slots of a schedule; ``fired`` to ``unaccounted`` add up to ``slots``.
 
-    ``skipped`` counts by the run's reason; ``swallowed`` by ``tenant_paused``,
-    ``install_disabled``, ``schedule_disabled``; ``superseded`` slots had not been planned when
-    the schedule was changed; ``waiting`` ones are due and about to be planned.
-    ``unaccountedSlots`` are the first 20. ``absent`` slots did not exist, because the schedule was
-    ``created``, ``updated`` or ``deleted`` within the window, or ``driven_by_other``.
-    ``deletedAt`` is null where the schedule exists.
+    ``skipped`` counts slots by the reason of their run, ``swallowed`` by what kept them from
+    firing: ``tenant_paused``, ``install_disabled`` or ``schedule_disabled``. ``superseded`` slots
+    had not been planned when the schedule was changed, ``waiting`` ones are due and about to be
+    planned. ``unaccountedSlots`` are the first 20 that nothing on record explains. ``absent`` slots
+    did not exist, because the schedule was ``created``, ``updated`` or ``deleted`` within the
+    window, or was ``driven_by_other``. ``deletedAt`` is null where the schedule exists.
     """
 
     schedule_id: str

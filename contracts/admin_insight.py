@@ -98,9 +98,10 @@ class StatsInput(Struct, frozen=True, rename="camel", omit_defaults=True):
 class StatsOutput(Struct, frozen=True, rename="camel", kw_only=True):
     """The figures of the last hour and of the coming one; minutes without any are left out.
 
-    ``due`` counts what will fire, without paused tenants and disabled installs. ``missed`` are the
-    slots that the last hour's runs stand for and those that no run accounts for yet. ``queued`` are
-    jobs that wait, those for later included. ``workers`` is empty for a tenant's key.
+    ``due`` counts the slots that will fire, without those of paused tenants and disabled installs.
+    ``missed`` counts slots that were passed over: those that the runs of the last hour recorded,
+    and those that no run has recorded yet. ``queued`` counts the jobs that wait, those for a later
+    time included. ``workers`` is empty for a tenant's key.
     """
 
     at: str

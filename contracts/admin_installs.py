@@ -189,9 +189,9 @@ SchemaName = Annotated[str, Meta(pattern="^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
 class AdoptInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
     """Take over rows that another job runner drove, its pg-boss schema included where named.
 
-    Only an operator's key names a schema: its rows belong to no tenant. ``scheduleIds`` leaves all
-    other schedules as they are. ``handlesRemovedBy`` is for the audit: the command that removed the
-    handles of these schedules from the other job runner.
+    Only an operator's key may name a schema, because its rows belong to no tenant. With
+    ``scheduleIds`` no other schedule is taken over. ``handlesRemovedBy`` is for the audit: the
+    command that removed the handles of these schedules from the other job runner.
     """
 
     tenant_id: TenantId | None = None
@@ -210,10 +210,12 @@ class Problem(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=T
 
 
 class AdoptOutput(Outcome, frozen=True, kw_only=True):
-    """What was taken over: schedules, rows of pg-boss removed, schedules left with why.
+    """How many schedules were taken over, what was removed from pg-boss, and what was refused.
 
-    ``handles``, 1000 at most of ``handlesInAll``, are of other job runners and still there: a
-    Temporal schedule, for instance, fires until ``temporal schedule delete`` has removed it.
+    ``handles`` are those by which other job runners may still drive the schedules, 1000 at most of
+    ``handlesInAll``: a Temporal schedule fires until ``temporal schedule delete`` has removed it.
+    A schedule that was released and has no job yet is listed without a handle. ``problems`` names
+    each schedule that was not taken over, and why.
     """
 
     adopted: int | None = None

@@ -52,12 +52,14 @@ class AdminScheduleInfo(ScheduleInfo, frozen=True, rename="camel", kw_only=True)
 
 
 class ListSchedulesInput(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
-    """Filters; ``failing`` means that the last run ended in an error, ``held`` that something
-    keeps it from firing, ``text`` that it is in the name, endpoint path, extension or tenant.
+    """Which schedules to list, and in which order.
 
-    With ``text``, ``cron`` or ``held`` a page may hold none and still have a ``nextCursor``: a
-    request looks at a bounded number. ``sort``, by next or last run, goes with ``tenantId`` and
-    ``installId`` alone; ``last`` needs a tenant. With ``idPrefix`` there is one page, at most.
+    A schedule is ``failing`` if its last run ended in an error, and ``held`` if something keeps it
+    from firing. ``text`` is searched for in name, endpoint path, extension and tenant. With
+    ``text``, ``cron`` or ``held`` a page may be empty and still have a ``nextCursor``, because a
+    request looks at a bounded number of schedules. ``sort``, by next or last run, can be combined
+    with ``tenantId`` and ``installId`` only; ``last`` needs a tenant. With ``idPrefix`` there is
+    one page at most.
     """
 
     tenant_id: TenantId | None = None

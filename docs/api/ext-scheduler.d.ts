@@ -189,9 +189,9 @@ declare module "ext-scheduler" {
   /**
    * Take over rows that another job runner drove, its pg-boss schema included where named.
    *
-   * Only an operator's key names a schema: its rows belong to no tenant. `scheduleIds` leaves all
-   * other schedules as they are. `handlesRemovedBy` is for the audit: the command that removed the
-   * handles of these schedules from the other job runner.
+   * Only an operator's key may name a schema, because its rows belong to no tenant. With
+   * `scheduleIds` no other schedule is taken over. `handlesRemovedBy` is for the audit: the
+   * command that removed the handles of these schedules from the other job runner.
    */
   export interface AdoptInput {
     tenantId?: string | null;
@@ -202,10 +202,12 @@ declare module "ext-scheduler" {
     dryRun?: boolean;
   }
   /**
-   * What was taken over: schedules, rows of pg-boss removed, schedules left with why.
+   * How many schedules were taken over, what was removed from pg-boss, and what was refused.
    *
-   * `handles`, 1000 at most of `handlesInAll`, are of other job runners and still there: a
-   * Temporal schedule, for instance, fires until `temporal schedule delete` has removed it.
+   * `handles` are those by which other job runners may still drive the schedules, 1000 at most of
+   * `handlesInAll`: a Temporal schedule fires until `temporal schedule delete` has removed it.
+   * A schedule that was released and has no job yet is listed without a handle. `problems` names
+   * each schedule that was not taken over, and why.
    */
   export interface AdoptOutput {
     success: boolean;
@@ -716,12 +718,14 @@ declare module "ext-scheduler" {
     schedules: ScheduleInfo[];
   }
   /**
-   * Filters; `failing` means that the last run ended in an error, `held` that something
-   * keeps it from firing, `text` that it is in the name, endpoint path, extension or tenant.
+   * Which schedules to list, and in which order.
    *
-   * With `text`, `cron` or `held` a page may hold none and still have a `nextCursor`: a
-   * request looks at a bounded number. `sort`, by next or last run, goes with `tenantId` and
-   * `installId` alone; `last` needs a tenant. With `idPrefix` there is one page, at most.
+   * A schedule is `failing` if its last run ended in an error, and `held` if something keeps it
+   * from firing. `text` is searched for in name, endpoint path, extension and tenant. With
+   * `text`, `cron` or `held` a page may be empty and still have a `nextCursor`, because a
+   * request looks at a bounded number of schedules. `sort`, by next or last run, can be combined
+   * with `tenantId` and `installId` only; `last` needs a tenant. With `idPrefix` there is
+   * one page at most.
    */
   export interface ListSchedulesInput {
     tenantId?: string | null;
@@ -1075,12 +1079,12 @@ declare module "ext-scheduler" {
   /**
    * What became of the slots of a schedule; `fired` to `unaccounted` add up to `slots`.
    *
-   * `skipped` counts by the run's reason; `swallowed` by `tenant_paused`,
-   * `install_disabled`, `schedule_disabled`; `superseded` slots had not been planned when
-   * the schedule was changed; `waiting` ones are due and about to be planned.
-   * `unaccountedSlots` are the first 20. `absent` slots did not exist, because the schedule was
-   * `created`, `updated` or `deleted` within the window, or `driven_by_other`.
-   * `deletedAt` is null where the schedule exists.
+   * `skipped` counts slots by the reason of their run, `swallowed` by what kept them from
+   * firing: `tenant_paused`, `install_disabled` or `schedule_disabled`. `superseded` slots
+   * had not been planned when the schedule was changed, `waiting` ones are due and about to be
+   * planned. `unaccountedSlots` are the first 20 that nothing on record explains. `absent` slots
+   * did not exist, because the schedule was `created`, `updated` or `deleted` within the
+   * window, or was `driven_by_other`. `deletedAt` is null where the schedule exists.
    */
   export interface ScheduleSlots {
     scheduleId: string;
@@ -1165,9 +1169,10 @@ declare module "ext-scheduler" {
   /**
    * The figures of the last hour and of the coming one; minutes without any are left out.
    *
-   * `due` counts what will fire, without paused tenants and disabled installs. `missed` are the
-   * slots that the last hour's runs stand for and those that no run accounts for yet. `queued` are
-   * jobs that wait, those for later included. `workers` is empty for a tenant's key.
+   * `due` counts the slots that will fire, without those of paused tenants and disabled installs.
+   * `missed` counts slots that were passed over: those that the runs of the last hour recorded,
+   * and those that no run has recorded yet. `queued` counts the jobs that wait, those for a later
+   * time included. `workers` is empty for a tenant's key.
    */
   export interface StatsOutput {
     at: string;
