@@ -84,8 +84,8 @@ class Shared(Struct, frozen=True):
         return next(iter(self.pools.values())).pool
 
 
-async def serve(settings: Settings, role: Role) -> None:
-    """Serve until SIGTERM or SIGINT, then finish the work in flight.
+async def serve(settings: Settings, role: Role, *, processes: int = 1) -> None:
+    """Serve until SIGTERM or SIGINT, as one of ``processes``, then finish the work in flight.
 
     Raises CannotServeError when a component is unavailable or permanently lost.
     """
@@ -115,9 +115,8 @@ async def serve(settings: Settings, role: Role) -> None:
                 sender = WebhookSender(shared.pools[Role.WORKER].pool, webhooks, metrics)
                 parts.append(await enter(running(sender.run)))
         if role in {Role.RESPONDER, Role.ALL}:
-            identity = _identity()
+            identity = await _start_responder(stack, shared, keys, publisher, processes)
             checks["bus"] = bus_check(shared.bus, own_ping(identity))
-            await _start_responder(stack, shared, identity, keys, publisher)
         await enter(supervised())
         started.set()
         log.info("serving", extra=fields(role=role.value, http_port=port))
@@ -159,11 +158,12 @@ def _worker(shared: Shared, publisher: OutboxPublisher) -> Worker:
 async def _start_responder(
     stack: AsyncExitStack,
     shared: Shared,
-    identity: Identity,
     keys: KeyRing,
     publisher: OutboxPublisher,
-) -> None:
-    """Answer requests for as long as the stack is open."""
+    processes: int,
+) -> Identity:
+    """Answer requests for as long as the stack is open; return as whom."""
+    identity = _identity()
     settings, watched = shared.settings, shared.pools[Role.RESPONDER]
     connect = partial(acquired, watched.pool, settings.pool_acquire_timeout_ms / 1000)
     batcher = RequestBatcher(
@@ -173,7 +173,7 @@ async def _start_responder(
     )
     has_database = watched.watchdog.has_answer
     responder = _responder(settings, shared.metrics, shared.bus, identity, has_database)
-    checker = await stack.enter_async_context(signature_checker())
+    checker = await stack.enter_async_context(signature_checker(processes))
     dispatcher = Dispatcher(
         keys=keys,
         metrics=shared.metrics,
@@ -190,6 +190,7 @@ async def _start_responder(
     await stack.enter_async_context(_answering(responder, dispatcher, shared.spans))
     keeping = keep_share(responder, shared.bus.client, identity, has_database)
     await stack.enter_async_context(background(keeping))
+    return identity
 
 
 def _checks(bus: Bus, pool: asyncpg.Pool) -> dict[str, HealthCheck]:

@@ -20,6 +20,7 @@ def serve(
         int, typer.Option(help="Processes to serve with, supervised, behind one port.", min=1)
     ] = 1,
     lifeline: Annotated[int | None, typer.Option(hidden=True)] = None,
+    beside: Annotated[int, typer.Option(hidden=True)] = 1,
 ) -> None:
     """Answer requests, fire schedules, or both, until SIGTERM.
 
@@ -36,7 +37,8 @@ def serve(
     if processes > 1:
         from service.runtime.process_group import serve_group  # noqa: PLC0415 - as below
 
-        asyncio.run(serve_group(loaded, ("serve", "--role", role.value), processes))
+        words = ("serve", "--role", role.value, "--beside", str(processes))
+        asyncio.run(serve_group(loaded, words, processes))
         return
     # Imported here, as they take longest: not for the help.
     import uvloop  # noqa: PLC0415 - see above
@@ -45,7 +47,7 @@ def serve(
 
     _tune_garbage_collector()
     # On uvloop a database round trip takes half the time of the standard event loop.
-    uvloop.run(app.serve(loaded, role))
+    uvloop.run(app.serve(loaded, role, processes=beside))
 
 
 def _stop_at_end_of(lifeline: int) -> None:

@@ -54,10 +54,13 @@ _decode = msgspec.msgpack.Decoder(SignatureVerdicts).decode
 
 
 @asynccontextmanager
-async def signature_checker() -> AsyncIterator["SignatureChecker"]:
-    """Provide a checker within the context; with one processor it has no process of its own."""
+async def signature_checker(processes: int) -> AsyncIterator["SignatureChecker"]:
+    """Provide a checker within the context, for one of ``processes`` like this one.
+
+    Where they have no more processors than that, they fill them, and it checks all itself.
+    """
     checker = SignatureChecker()
-    if usable_cpus() <= 1:
+    if usable_cpus() <= processes:
         yield checker
         return
     async with background(checker.run()):

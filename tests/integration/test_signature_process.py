@@ -17,7 +17,11 @@ import pytest
 from msgspec import Struct, structs
 
 from contracts.context import UncheckedToken, read_token
-from service.requests.signature_checker import SMALLEST_BATCH, SignatureChecker
+from service.requests.signature_checker import (
+    SMALLEST_BATCH,
+    SignatureChecker,
+    signature_checker,
+)
 from service.runtime.resources import background
 from tests.support.eventually import eventually
 from tests.support.platform import install
@@ -121,6 +125,15 @@ async def test_a_lone_signature_and_a_secret_are_checked_here() -> None:
 async def test_a_few_signatures_start_no_process() -> None:
     async with checking(until_used=False) as checks:
         assert await checks.are_right(SMALLEST_BATCH - 1)
+        assert processes() == []
+
+
+async def test_responders_that_fill_the_processors_start_no_process() -> None:
+    async with signature_checker(processes=10_000) as checker:
+        checks = Checks(checker)
+        for _ in range(3):
+            assert await checks.are_right()
+        assert checks.here == 3 * SMALLEST_BATCH
         assert processes() == []
 
 
