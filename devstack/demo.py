@@ -10,10 +10,10 @@ import asyncpg
 import nats
 from nats.aio.client import Client
 
-from contracts.cancellation import cancel_and_wait
 from contracts.context import parse_key_set, signing_key
 from contracts.errors import ServiceError
 from contracts.schedules import GetInput, ScheduleInfo
+from contracts.shared.cancellation import cancel_and_wait
 from contracts.subjects import HOST_AUDIENCE
 from contracts.times import read_time
 from devstack.errors import INTERRUPTED_STATUS, StackError

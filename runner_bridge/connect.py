@@ -16,7 +16,7 @@ from msgspec import Struct
 from nats.aio.client import Client, RawCredentials
 
 from contracts.context import InvalidKeySet, Key, parse_key_set, signing_key
-from contracts.credentials import describe_identity, read_creds, read_nkey_seed, tls_context
+from contracts.shared.credentials import describe_identity, read_creds, read_nkey_seed, tls_context
 from contracts.subjects import HOST_AUDIENCE
 from runner_bridge.client import InstallContext, SchedulerHost
 from runner_bridge.requests import RequestSettings, SignedRequests, SigningKeyProvider
@@ -78,7 +78,7 @@ async def connect_scheduler(
     Raises:
         CannotConnectError: no server is there after 15 s, or it refuses the login.
         contracts.context.InvalidKeySet: no key of the file can sign for the scheduler.
-        contracts.credentials.CredentialsUnusableError: a file of the login cannot be used.
+        contracts.shared.credentials.CredentialsUnusableError: a file of the login cannot be used.
         OSError: the key file cannot be read.
     """
     provide_key = signing_key_of(key_file)

@@ -17,11 +17,11 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from contracts.cancellation import cancel_and_wait
 from contracts.context import Claims, ContextRefused, KeySet, Reason, verify
 from contracts.deadline import deadline_passed
 from contracts.encoding import Encoding, MalformedBody, decode, encode
 from contracts.execution import ExecuteRequest, ExecuteResponse, given
+from contracts.shared.cancellation import cancel_and_wait
 from contracts.subjects import (
     CONTENT_TYPE_HEADER,
     CONTEXT_HEADER,

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from contracts.cancellation import cancel_and_wait
+from contracts.shared.cancellation import cancel_and_wait
 from runner_bridge.dev_runner.bundles import PATTERN, UnusableBundle, extract_component
 
 log = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from msgspec import Struct
 from nats.aio.client import RawCredentials, Server
 from nats.aio.subscription import Subscription
 
-from contracts.credentials import describe_identity
+from contracts.shared.credentials import describe_identity
 from service.bus.client import BusEvent, NatsConnection, Observe, ignore
 
 log = getLogger(__name__)

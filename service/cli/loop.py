@@ -5,7 +5,7 @@ import signal
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from contracts.cancellation import cancel_and_wait
+from contracts.shared.cancellation import cancel_and_wait
 
 T = TypeVar("T")
 SIGINT_ONLY = {signal.SIGINT}

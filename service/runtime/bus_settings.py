@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from contracts.credentials import (
+from contracts.shared.credentials import (
     CredentialsUnusableError,
     read_creds,
     read_nkey_seed,

@@ -11,7 +11,7 @@ from typing import Any
 import asyncpg
 from msgspec import Struct
 
-from contracts.cancellation import cancel_and_wait
+from contracts.shared.cancellation import cancel_and_wait
 from service.bus.client import BusEvent
 from service.bus.connection import Bus, BusUnavailableError, connect, probe
 from service.runtime.bus_settings import bus_settings

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from logging import getLogger
 from typing import Any, TypeVar
 
-from contracts.cancellation import cancel_and_wait
+from contracts.shared.cancellation import cancel_and_wait
 
 log = getLogger(__name__)
 

@@ -16,7 +16,7 @@ from uuid import uuid4
 import asyncpg
 from msgspec import Struct
 
-from contracts.cancellation import cancel_and_wait
+from contracts.shared.cancellation import cancel_and_wait
 from service.flow_control.micro_batcher import MicroBatcher
 from service.storage.engine.acquire import acquired
 from service.storage.engine.connection import Connection

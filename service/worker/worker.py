@@ -12,7 +12,7 @@ from logging import getLogger
 import asyncpg
 from msgspec import Struct
 
-from contracts.cancellation import cancel_and_wait
+from contracts.shared.cancellation import cancel_and_wait
 from service.runtime.metrics import Metrics
 from service.storage.engine import clock
 from service.storage.engine.errors import describe, is_connection_lost, is_unavailable

@@ -21,9 +21,9 @@ from contracts.context import (
     parse_key_set,
     verify,
 )
-from contracts.credentials import CredentialsUnusableError
 from contracts.encoding import Encoding, encode
 from contracts.schedules import ListOutput, ScheduleInfo
+from contracts.shared.credentials import CredentialsUnusableError
 from contracts.subjects import CONTEXT_HEADER, HOST_AUDIENCE, RUNNER_AUDIENCE, host_subject
 from devstack.embedded import embedded_nats
 from runner_bridge.client import InstallContext

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import pytest
 
-from contracts.cancellation import cancel_and_wait
+from contracts.shared.cancellation import cancel_and_wait
 from service.cli import loop
 from service.runtime.resources import background
 from service.runtime.shutdown import running, unless_stopped
