@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from logging import getLogger
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import nats.errors
 from msgspec import Struct
@@ -28,6 +29,7 @@ log = getLogger(__name__)
 CONNECT_TIMEOUT_S = 15.0
 PING_INTERVAL_S, UNANSWERED_PINGS = 3, 2
 RECONNECT_WAIT_S = 1
+SCHEMES = frozenset({"nats", "tls", "ws", "wss"})
 
 
 class CannotConnectError(Exception):
@@ -76,7 +78,8 @@ async def connect_scheduler(
     when it changes.
 
     Raises:
-        CannotConnectError: no server is there after 15 s, or it refuses the login.
+        CannotConnectError: no server is there after 15 s, it refuses the login, or ``servers`` has
+            what is no URL of one.
         contracts.context.InvalidKeySet: no key of the file can sign for the scheduler.
         contracts.shared.credentials.CredentialsUnusableError: a file of the login cannot be used.
         OSError: the key file cannot be read.
@@ -104,17 +107,24 @@ def signing_key_of(file: Path) -> SigningKeyProvider:
             if changed != state[0]:
                 state = (changed, _read_key(file))
         except (OSError, InvalidKeySet) as error:
-            log.warning("%s: %s; the last key stays in use", file, error)
+            log.warning("%s; the last key stays in use", error)
         return state[1]
 
     return current
 
 
 def _read_key(file: Path) -> Key:
-    return signing_key(parse_key_set(file.read_bytes()), HOST_AUDIENCE)
+    try:
+        return signing_key(parse_key_set(file.read_bytes()), HOST_AUDIENCE)
+    except InvalidKeySet as error:
+        raise InvalidKeySet(f"{file}: {error}") from None
 
 
 async def _connect(servers: list[str], login: BusLogin) -> Client:
+    # The library fails at its own end of the connection where it could not even begin one.
+    for url in servers or [""]:
+        if not _is_server_url(url):
+            raise CannotConnectError(f"{_name(url)!r} is no URL of a NATS server, nats://HOST:PORT")
     client, tls = Client(), _tls(login)
     creds = RawCredentials(read_creds(login.creds_file)) if login.creds_file else None
     seed = read_nkey_seed(login.nkey_file) if login.nkey_file else None
@@ -158,6 +168,16 @@ async def _connect(servers: list[str], login: BusLogin) -> Client:
 def _tls(login: BusLogin) -> ssl.SSLContext | None:
     files = (login.ca_file, login.cert_file, login.cert_key_file)
     return tls_context(*("" if file is None else str(file) for file in files))
+
+
+def _is_server_url(url: str) -> bool:
+    """Return whether the library can read a server's URL, which may lack its scheme."""
+    try:
+        parts = urlsplit(url if "://" in url else f"nats://{url}")
+        port = parts.port
+    except ValueError:
+        return False
+    return parts.scheme in SCHEMES and bool((parts.hostname or "").strip()) and port != 0
 
 
 def _name(url: str) -> str:

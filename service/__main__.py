@@ -18,7 +18,7 @@ def main() -> None:
     try:
         from service.cli.main import main as run  # noqa: PLC0415 - see above
     except ModuleNotFoundError as error:
-        line = missing_library(error)
+        line = missing_library(error, next(iter(sys.argv[1:]), ""))
         if line is None:
             raise
         sys.exit(f"ext-scheduler: {line}")

@@ -21,10 +21,24 @@ EXTRAS: Mapping[str, str] = MappingProxyType(
 """Extra by the name under which a library is imported."""
 
 
-def missing_library(error: ModuleNotFoundError) -> str | None:
-    """Return the line that says what to install; None where no extra brings what is missing."""
+COMMAND_EXTRAS: Mapping[str, str] = MappingProxyType(
+    {
+        "bridge": "bridge",
+        "console": "console",
+        "dev-runner": "dev-runner",
+        **dict.fromkeys(("demo", "dev"), "dev"),
+    }
+)
+"""The extra that a command needs as a whole, which includes those that bring single libraries."""
+
+
+def missing_library(error: ModuleNotFoundError, command: str = "") -> str | None:
+    """Return the line that says what to install; None where no extra brings what is missing.
+
+    ``command`` is the one that was called, so that one installation is enough for it.
+    """
     library = (error.name or "").partition(".")[0]
-    extra = EXTRAS.get(library)
-    if extra is None:
+    if library not in EXTRAS:
         return None
+    extra = COMMAND_EXTRAS.get(command, EXTRAS[library])
     return f"{library} is not installed: pip install 'ext-scheduler[{extra}]'"

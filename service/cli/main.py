@@ -112,7 +112,7 @@ def _run() -> int:
 
 
 def _report_missing_library(error: ModuleNotFoundError) -> int:
-    line = missing_library(error)
+    line = missing_library(error, next(iter(sys.argv[1:]), ""))
     if line is None:
         raise error
     return _report(line, EXIT_FAILED)

@@ -1,6 +1,7 @@
 """The ready client of a host in Python, on a real server that demands credentials."""
 
 import asyncio
+import re
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -183,10 +184,32 @@ async def test_a_key_file_that_cannot_be_used_is_told_before_connecting(
             pytest.fail("connected without a key")
 
 
+@pytest.mark.parametrize(
+    "url", ["", " ", "nats://", "nats://host:port", "nats://[::1", "http://host:4222"]
+)
+async def test_what_is_no_url_of_a_server_is_told(tmp_path: Path, url: str) -> None:
+    key_file = tmp_path / "host.json"
+    write_key(key_file, "first")
+    with pytest.raises(CannotConnectError, match=f"^{re.escape(repr(shown(url)))} is no URL of"):
+        async with connect_scheduler(url, key_file=key_file):
+            pytest.fail("there is no server")
+
+
+def shown(url: str) -> str:
+    return url.removeprefix("nats://")
+
+
+async def test_a_server_without_a_scheme_is_reached(tmp_path: Path, nats_url: str) -> None:
+    key_file = tmp_path / "host.json"
+    write_key(key_file, "first")
+    async with connect_scheduler(nats_url.removeprefix("nats://"), key_file=key_file):
+        pass
+
+
 async def test_a_key_for_another_audience_is_told(tmp_path: Path, nats_url: str) -> None:
     key_file = tmp_path / "host.json"
     write_key(key_file, "other", RUNNER_AUDIENCE)
-    with pytest.raises(InvalidKeySet, match="no key can sign"):
+    with pytest.raises(InvalidKeySet, match=rf"{key_file}: no key can sign"):
         async with connect_scheduler(nats_url, key_file=key_file):
             pytest.fail("connected without a key")
 

@@ -75,7 +75,7 @@ def test_the_program_of_the_guide_is_typed(fresh: Path) -> None:
     ("arguments", "line"),
     [
         (("serve",), "typer is not installed: pip install 'ext-scheduler[service]'"),
-        (("demo",), "typer is not installed: pip install 'ext-scheduler[service]'"),
+        (("demo",), "typer is not installed: pip install 'ext-scheduler[dev]'"),
     ],
 )
 def test_a_missing_extra_is_told_in_one_line(

@@ -40,5 +40,10 @@ def test_a_missing_submodule_is_named_by_its_library() -> None:
     assert line == "aiohttp is not installed: pip install 'ext-scheduler[bridge]'"
 
 
+def test_a_command_that_needs_more_names_all_of_it() -> None:
+    line = missing_library(ModuleNotFoundError("No module", name="typer"), "dev")
+    assert line == "typer is not installed: pip install 'ext-scheduler[dev]'"
+
+
 def test_a_module_of_our_own_is_no_missing_library() -> None:
     assert missing_library(ModuleNotFoundError("No module", name="service.nothing")) is None
