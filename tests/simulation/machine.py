@@ -13,6 +13,7 @@ from tests.simulation.judgement import judge
 from tests.simulation.oracle import SlotTable
 from tests.simulation.process import ArmedFault, FaultKind, Rewrite
 from tests.simulation.seeded import seeded
+from tests.simulation.simulated_clock import begin_to_count
 from tests.simulation.simulation import LOOK_BACK, STEP, Simulation, simulated
 from tests.simulation.violations import Tally
 from tests.simulation.zone_releases import second_release, zone
@@ -206,6 +207,7 @@ async def run_world(
     """Run one world; return what it did and found, and its trace."""
     began = Random(seed).choice(BEGINNINGS)
     began += timedelta(hours=Random(seed).uniform(0, 24))
+    begin_to_count()
     with ExitStack() as zones, seeded(seed):
         async with simulated(seed, database_url, bus_url, began, rewrite) as world:
             await Machine(world, size, zones).run()

@@ -11,7 +11,6 @@ from contextlib import AbstractAsyncContextManager, suppress
 from contextvars import ContextVar
 from datetime import timedelta
 from enum import StrEnum
-from itertools import count
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -30,7 +29,7 @@ from service.worker.maintenance import MaintenanceSettings
 from service.worker.planner import PlannerSettings
 from service.worker.runner_client import RunnerClient
 from service.worker.worker import Worker, WorkerSettings
-from tests.simulation.simulated_clock import SEARCH_PATH
+from tests.simulation.simulated_clock import SEARCH_PATH, NumberedTask
 from tests.simulation.turns import Turns
 from tests.support.keys import WORKER_KEY
 
@@ -75,24 +74,11 @@ class ArmedFault(Struct, frozen=True):
     where: str = ""
 
 
-class _NumberedTask(asyncio.Task[Any]):
-    """A task whose place in a set is the same in each repetition: not that of its memory."""
-
-    _numbers = count()
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        self._number = next(self._numbers)
-        super().__init__(*arguments, **options)
-
-    def __hash__(self) -> int:
-        return self._number
-
-
 def make_task(
     loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T], **options: Any
 ) -> asyncio.Task[T]:
     """Make a task, and remember it for the process that it belongs to."""
-    task = _NumberedTask(coroutine, loop=loop, **options)
+    task = NumberedTask(coroutine, loop=loop, **options)
     process = _owner.get()
     if process is not None:
         process.tasks.add(task)

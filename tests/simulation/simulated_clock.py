@@ -80,17 +80,32 @@ class _Impatient:
         return getattr(self._selector, name)
 
 
-class _NumberedFuture(asyncio.Future[Any]):
+class NumberedFuture(asyncio.Future[Any]):
     """A future whose place in a set is the same in each repetition: not that of its memory."""
 
-    _numbers = count()
-
-    def __init__(self, **options: Any) -> None:
-        self._number = next(self._numbers)
-        super().__init__(**options)
+    number: int | None = None
 
     def __hash__(self) -> int:
-        return self._number
+        if self.number is None:
+            self.number = _next_number(self.get_loop())
+        return self.number
+
+
+class NumberedTask(asyncio.Task[Any]):
+    """A task whose place in a set is the same in each repetition."""
+
+    number: int | None = None
+
+    def __hash__(self) -> int:
+        if self.number is None:
+            self.number = _next_number(self.get_loop())
+        return self.number
+
+
+def _next_number(loop: asyncio.AbstractEventLoop) -> int:
+    """Return the next of the numbers that only what was in a set has: of others chance decides."""
+    assert isinstance(loop, SimulatedLoop)
+    return next(loop.numbers)
 
 
 class SimulatedLoop(asyncio.SelectorEventLoop):
@@ -98,6 +113,8 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         self.now_s = 0.0
+        self.numbers = count()
+        """Of futures; each world begins anew, so that it repeats alone, too."""
         self._idle: asyncio.Future[None] | None = None
         self._impatient = _Impatient(self._on_idle)
         super().__init__(self._impatient)  # type: ignore[arg-type]  # a selector in all but its class
@@ -108,7 +125,7 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
 
     def create_future(self) -> asyncio.Future[Any]:
         """Return a future of this loop."""
-        return _NumberedFuture(loop=self)
+        return NumberedFuture(loop=self)
 
     async def idle(self, *, patient: bool) -> None:
         """Wait until all tasks wait; ``patient`` where an answer is to come from outside."""
@@ -155,3 +172,10 @@ def pass_time(seconds: float) -> None:
     loop = asyncio.get_running_loop()
     assert isinstance(loop, SimulatedLoop)
     loop.now_s += seconds
+
+
+def begin_to_count() -> None:
+    """Number the futures of a world from the beginning, whatever was before it."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, SimulatedLoop)
+    loop.numbers = count()

@@ -12,9 +12,11 @@ What the workers do to others — statements, messages, new connections — is d
 time, its answer awaited, in an order that the seed decides (`tests/simulation/turns.py`); ids,
 jitter, tokens and the monotonic clock follow from the seed too (`tests/simulation/seeded.py`).
 A digest of the steps in their order is kept and printed: where two runs have the same one, the
-second repeated the first exactly. A test repeats a world of 40 slots so, by the command that was
-printed. Longer worlds mostly repeat, which is not proven, and not always so: one of `no-hold` with
-300 slots had another step 4,919 in one of two runs."""
+second repeated the first exactly. Tasks and futures in a set are in the order of their making, not
+of their places in memory. What is repeated is the steps, their order, and what they read and write;
+not how long a step takes, in which process of PostgreSQL it is done, and when memory is collected.
+A test repeats a world of 40 slots so, by the command that was printed. That each longer world
+repeats is not proven: only what two runs of each of the following show, of the commits named below."""
 
 NOT_AT_ONCE = """\
 - **Statements that overlap inside PostgreSQL**, in the simulation: they are done one after the
