@@ -16,7 +16,7 @@ second repeated the first exactly. Tasks and futures in a set are in the order o
 of their places in memory. What is repeated is the steps, their order, and what they read and write;
 not how long a step takes, in which process of PostgreSQL it is done, and when memory is collected.
 A test repeats a world of 40 slots so, by the command that was printed. That each longer world
-repeats is not proven: only what two runs of each of the following show, of the commits named below."""
+repeats is not proven: only what two runs of each of the following show, of the commits below."""
 
 NOT_AT_ONCE = """\
 - **Statements that overlap inside PostgreSQL**, in the simulation: they are done one after the
