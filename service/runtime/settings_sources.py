@@ -18,8 +18,8 @@ _FOREIGN = re.compile(
     # Kubernetes gives every container the addresses of the Services in its namespace.
     r"(?:\w+_)?SERVICE_(?:HOST|PORT(?:_\w+)?)"
     r"|(?:\w+_)?PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?"
-    # The users of nats.conf.
-    r"|NATS_(?:SERVICE|RUNNER(?:_\w+)?|OPERATOR|PLATFORM|CONSOLE|SYS)_PASSWORD"
+    # The users of nats.conf, and the routes between servers.
+    r"|NATS_(?:SERVICE|RUNNER(?:_\w+)?|OPERATOR|PLATFORM|CONSOLE|SYS|ROUTE)_PASSWORD"
     r")"
 )
 _SERVICE_ADDRESS = re.compile(r"(?:tcp|udp|sctp)://")

@@ -105,13 +105,18 @@ KUBERNETES = {
 }
 
 
+SERVER_PASSWORD = re.compile(r"EXT_SCHEDULER_NATS_[A-Z]+_PASSWORD")
+
+
 def test_variables_that_kubernetes_gives_for_a_service_are_ignored() -> None:
     assert load(KUBERNETES) == Settings()
 
 
-@pytest.mark.parametrize("user", ["SERVICE", "RUNNER", "OPERATOR", "PLATFORM", "SYS"])
-def test_the_passwords_of_the_servers_configuration_are_ignored(user: str) -> None:
-    assert load({f"EXT_SCHEDULER_NATS_{user}_PASSWORD": "sesame"}) == Settings()
+def test_the_passwords_of_the_servers_configuration_are_ignored() -> None:
+    files = (ROOT / "nats.conf", *(ROOT / "deploy" / "nats").iterdir())
+    named = {name for file in files for name in SERVER_PASSWORD.findall(file.read_text())}
+    assert len(named) == 7
+    assert load(dict.fromkeys(named, "sesame")) == Settings()
 
 
 @pytest.mark.parametrize(
