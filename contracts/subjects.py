@@ -29,6 +29,8 @@ TRACE_STATE_HEADER = "tracestate"
 RUNNER_POOL_PATTERN = "^[A-Za-z0-9_-]{1,64}$"
 """Names of Runner pools: one token of a subject."""
 _PLAIN_TOKEN = re.compile(r"[A-Za-z0-9_-]+")
+MAX_SUBJECT_BYTES = 4000
+"""A server ends the connection over a longer line than its ``max_control_line``, 4,096 bytes."""
 
 
 def host_subject(op: str) -> str:
@@ -60,12 +62,15 @@ def event_subject(tenant_id: str, install_id: str, type: str) -> str:  # noqa: A
     it appears as ``~`` and its base64url. No plain id begins so: no two tenants share a subject.
 
     Raises:
-        ValueError: the tenant id is empty, the install id is no single token, or the type is not
-            made of tokens.
+        ValueError: the tenant id is empty or too long for a subject, the install id is no single
+            token, or the type is not made of tokens.
     """
     if not tenant_id or not _PLAIN_TOKEN.fullmatch(install_id):
         raise ValueError("an event needs a tenant id and an install id of one token")
     if not all(_PLAIN_TOKEN.fullmatch(token) for token in type.split(".")):
         raise ValueError("an event needs a type of tokens with dots between")
     tenant = tenant_id if _PLAIN_TOKEN.fullmatch(tenant_id) else f"~{encode_text(tenant_id)}"
-    return f"{EVENTS_PREFIX}.{tenant}.{install_id}.{type}"
+    subject = f"{EVENTS_PREFIX}.{tenant}.{install_id}.{type}"
+    if len(subject) > MAX_SUBJECT_BYTES:
+        raise ValueError(f"the tenant id is too long for a subject: {len(tenant_id)} characters")
+    return subject

@@ -4,9 +4,8 @@ Fairness within one process only: nothing that must be right depends on it.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
-from uuid import UUID
 
 from contracts.errors import Code, ServiceError
 
@@ -26,23 +25,21 @@ class PerKeyLimiter:
         self._at_once = at_once
         self._max_callers = at_once + waiting
         self._timeout_s = timeout_s
-        self._semaphores: dict[UUID, tuple[asyncio.Semaphore, int]] = {}
+        self._semaphores: dict[Hashable, tuple[asyncio.Semaphore, int]] = {}
 
     @asynccontextmanager
-    async def turn(
-        self, install_id: UUID, step_aside: StepAside = nullcontext
-    ) -> AsyncIterator[None]:
+    async def turn(self, key: Hashable, step_aside: StepAside = nullcontext) -> AsyncIterator[None]:
         """Wait for a turn of this install, within ``step_aside``.
 
         Raises ServiceError UNAVAILABLE when too many wait already, TimeoutError after too long.
         """
-        semaphore, users = self._semaphores.get(install_id) or (
+        semaphore, users = self._semaphores.get(key) or (
             asyncio.Semaphore(self._at_once),
             0,
         )
         if users >= self._max_callers:
             raise ServiceError(Code.UNAVAILABLE, TOO_MANY)
-        self._semaphores[install_id] = (semaphore, users + 1)
+        self._semaphores[key] = (semaphore, users + 1)
         try:
             await self._wait(semaphore, step_aside)
             try:
@@ -50,11 +47,11 @@ class PerKeyLimiter:
             finally:
                 semaphore.release()
         finally:
-            _, users = self._semaphores[install_id]
+            _, users = self._semaphores[key]
             if users == 1:
-                del self._semaphores[install_id]
+                del self._semaphores[key]
             else:
-                self._semaphores[install_id] = (semaphore, users - 1)
+                self._semaphores[key] = (semaphore, users - 1)
 
     async def _wait(self, semaphore: asyncio.Semaphore, step_aside: StepAside) -> None:
         if semaphore.locked():

@@ -1,7 +1,7 @@
 """Bytes in, bytes out: verify, decode, run, map errors, count, log. Knows no NATS."""
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from logging import getLogger
@@ -249,16 +249,17 @@ def release_frames(error: BaseException) -> None:
             chain += (link.__cause__, link.__context__)
 
 
-def _turn_key(pending: PendingRequest) -> UUID:
+def _turn_key(pending: PendingRequest) -> Hashable:
     """Return what a change waits its turn for: its install, else its own repeats.
 
-    The body of an administrator suffices for that: nothing but the waiting depends on it.
+    The body of an administrator suffices for that: nothing but the waiting depends on it. Its
+    tenant belongs to the key, so that naming another's install takes no turn of that tenant's.
     """
     claims = pending.claims
     if claims.install_id is not None:
         return claims.install_id
     try:
-        return UUID(pending.raw.get("installId"))
+        return claims.tenant_id, UUID(pending.raw.get("installId"))
     except (TypeError, ValueError, AttributeError):
         return claims.jti
 

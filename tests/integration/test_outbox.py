@@ -241,3 +241,15 @@ async def test_an_event_of_an_unknown_type_is_published_unchanged(
     await eventually(lambda: heard)
     assert heard[0].subject == f"ext.scheduler.events.tenant-a.{INSTALL}.run.skipped"
     assert msgspec.json.decode(heard[0].data)["type"] == "run.skipped"
+
+
+@pytest.mark.parametrize("tenant_id", ["x" * 4_000, "é" * 2_000])
+async def test_an_event_with_too_long_a_subject_holds_up_no_other(
+    pool: asyncpg.Pool, client: NatsConnection, heard: list[Msg], tenant_id: str
+) -> None:
+    await leave_one(pool, tenant_id=tenant_id)
+    await leave(pool, 3)
+    assert await OutboxPublisher(pool, client).publish_batch() == 4
+    await eventually(lambda: len(heard) == 3)
+    assert await left(pool) == 0
+    assert client.stats["reconnects"] == 0

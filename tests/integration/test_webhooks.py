@@ -263,3 +263,29 @@ def test_webhooks_are_read_without_showing_their_secrets(tmp_path: Path) -> None
     assert (webhook.url, webhook.secret, webhook.tenant) == expected
     assert "secret" not in repr(webhook)
     assert read_webhooks("") == []
+
+
+async def test_a_tenant_with_many_deliveries_delays_no_other(setting: Setting) -> None:
+    for _ in range(20):
+        await setting.event(tenant="noisy")
+    quiet = await setting.event(tenant="quiet")
+    await setting.pool.execute(
+        "UPDATE ext_scheduler.webhook_deliveries SET next_at = next_at - interval '1 minute'"
+        " WHERE tenant_id = 'noisy'"
+    )
+    assert await setting.sender().deliver() == 16
+    sent = [json.loads(body)["tenantId"] for _, _, body in setting.receiver.got]
+    assert (sent.count("quiet"), sent.count("noisy")) == (1, 15)
+    assert str(quiet) in [headers["Ext-Webhook-Id"] for _, headers, _ in setting.receiver.got]
+    assert await setting.waiting() == 5
+
+
+async def test_a_tenant_cannot_use_up_the_room_for_deliveries(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhook_deliveries, "MAX_OF_TENANT", 2)
+    for _ in range(4):
+        await setting.event(tenant="noisy")
+    await setting.event(tenant="quiet")
+    rows = await setting.pool.fetch("SELECT tenant_id FROM ext_scheduler.webhook_deliveries")
+    assert sorted(row["tenant_id"] for row in rows) == ["noisy", "noisy", "quiet"]

@@ -10,6 +10,8 @@ from service.storage.engine.connection import Connection
 
 MAX_PENDING = 10_000
 """The most deliveries that may wait: a receiver that is away must not fill a disk."""
+MAX_OF_TENANT = 1_000
+"""The most of one tenant that may wait: its receiver must not use up everybody's room."""
 
 # Only if a worker with webhooks was up within a day: otherwise nobody would ever take them.
 HAND_OVER = """
@@ -21,6 +23,8 @@ WHERE EXISTS (SELECT FROM ext_scheduler.facts f
     WHERE f.key = 'webhooks_served_at' AND CASE WHEN f.key = 'webhooks_served_at'
       THEN f.value::timestamptz > $5 - interval '1 day' END)
   AND (SELECT count(*) FROM (SELECT FROM ext_scheduler.webhook_deliveries LIMIT $6::integer) p) < $6
+  AND (SELECT count(*) FROM (SELECT FROM ext_scheduler.webhook_deliveries o
+    WHERE o.tenant_id = e.tenant_id LIMIT $7::integer) p) < $7
 ON CONFLICT (tenant_id, id) DO NOTHING
 """
 
@@ -30,13 +34,19 @@ VALUES ('webhooks_served_at', $1::timestamptz::text)
 ON CONFLICT (key) DO UPDATE SET value = excluded.value
 """
 
-# The lease is the time of the next attempt: if this worker dies before, another one takes over.
+# The lease is the time of the next attempt: if this worker dies before, another one takes over. The
+# first of each tenant come before the second of any: a receiver that never answers delays its own.
 TAKE = """
 UPDATE ext_scheduler.webhook_deliveries d
 SET attempts = d.attempts + 1, next_at = $2::timestamptz
-FROM (SELECT tenant_id, id FROM ext_scheduler.webhook_deliveries
-  WHERE next_at <= $1::timestamptz ORDER BY next_at LIMIT $3::integer
-  FOR UPDATE SKIP LOCKED) due
+FROM (SELECT w.tenant_id, w.id
+  FROM (SELECT tenant_id, id, next_at,
+      row_number() OVER (PARTITION BY tenant_id ORDER BY next_at) AS rank
+    FROM ext_scheduler.webhook_deliveries WHERE next_at <= $1::timestamptz) ranked
+  JOIN ext_scheduler.webhook_deliveries w USING (tenant_id, id)
+  WHERE w.next_at <= $1
+  ORDER BY ranked.rank, ranked.next_at LIMIT $3::integer
+  FOR UPDATE OF w SKIP LOCKED) due
 WHERE d.tenant_id = due.tenant_id AND d.id = due.id
 RETURNING d.tenant_id, d.id, d.body, d.created_at, d.attempts
 """
@@ -85,6 +95,7 @@ async def hand_over(
         [delivery.body for delivery in deliveries],
         now,
         MAX_PENDING,
+        MAX_OF_TENANT,
     )
 
 
