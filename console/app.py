@@ -12,6 +12,7 @@ from msgspec import Struct
 from console import errors, sign_in
 from console.app_headers import HTTPS_HEADERS, SECURITY_HEADERS
 from console.bus import AskAdmin, BusReads
+from console.forms import read_form
 from console.links import SIGN_IN_PATH, LinkReader
 from console.live import LiveFeed
 from console.people import Person
@@ -160,7 +161,7 @@ class _Door:
 
 
 async def _check_form(visit: Visit) -> None:
-    form = await visit.request.post()
+    form = await read_form(visit.request)
     fields = {name: value for name, value in form.items() if isinstance(value, str)}
     if not is_csrf_token(fields.pop("csrf", ""), visit.csrf):
         raise ServiceError(

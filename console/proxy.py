@@ -10,6 +10,7 @@ from msgspec import Struct
 from multidict import CIMultiDictProxy
 
 from console.people import READ, Person, normalised
+from contracts.strict_json import strip_bom
 
 log = getLogger(__name__)
 
@@ -71,7 +72,7 @@ class TrustedProxies:
     def _read(self) -> tuple[tuple[int, int, int], dict[str, ConsoleUser]]:
         try:
             stamp = _stamp(self._file)
-            table = msgspec.toml.decode(self._file.read_bytes(), type=_UserTable)
+            table = msgspec.toml.decode(strip_bom(self._file.read_bytes()), type=_UserTable)
         except OSError as error:
             raise UsersUnusableError(
                 f"users of the console {self._file}: {error.strerror}"

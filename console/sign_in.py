@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
+from console.forms import read_form
 from console.links import SIGN_IN_PATH, LinkReader, LinkRefused
 from console.sessions import SESSION_LIFETIME_S
 from console.visit import ConsoleParts
@@ -30,7 +31,7 @@ def routes(
         return _page(parts, status=200, person=person, token=token, refusal="")
 
     async def enter(request: web.Request) -> web.Response:
-        form = await request.post()
+        form = await read_form(request)
         try:
             person = links.redeem(str(form.get("link", "")))
         except LinkRefused as refused:

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from contracts.admin_installs import Manifest, ManifestApi, ManifestEndpoint
+from contracts.strict_json import strip_bom
 from devstack.errors import StackError
 from service.rules.endpoints import normal_method, normal_path
 
@@ -23,7 +24,7 @@ def read_manifest(source: Path) -> Manifest:
         raise StackError(f"{source} does not exist")
     file = directory_of(source) / MANIFEST
     try:
-        return msgspec.json.decode(file.read_bytes(), type=Manifest)
+        return msgspec.json.decode(strip_bom(file.read_bytes()), type=Manifest)
     except OSError as error:
         raise StackError(f"{file}: {error.strerror}") from None
     except msgspec.ValidationError as error:
@@ -35,7 +36,7 @@ def read_manifest(source: Path) -> Manifest:
 def manifest_hints(source: Path) -> list[str]:
     """Return what in a valid manifest is probably a mistake, in a sentence each."""
     file = directory_of(source) / MANIFEST
-    document = msgspec.json.decode(file.read_bytes())
+    document = msgspec.json.decode(strip_bom(file.read_bytes()))
     return [f"{MANIFEST}: {hint}" for hint in _hints(document)]
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+from contracts.strict_json import strip_bom
 from contracts.subjects import RUNNER_POOL_PATTERN
 from service.cli import files
 from service.cli.errors import EXIT_USAGE, CommandError
@@ -62,7 +63,7 @@ class CellsFile(Struct, frozen=True, forbid_unknown_fields=True):
 def read_cells(file: Path) -> CellsFile:
     """Read and check ``cells.toml``. Raises CommandError."""
     try:
-        cells = msgspec.convert(tomllib.loads(files.read(file).decode()), CellsFile)
+        cells = msgspec.convert(tomllib.loads(strip_bom(files.read(file)).decode()), CellsFile)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
         raise CommandError(f"{file}: {error}", EXIT_USAGE) from None
     for tenant_id, tenant in cells.tenants.items():

@@ -43,6 +43,8 @@ def parse_json(document: bytes | str, type_: Any, message: str) -> Any:  # noqa:
         raise CommandError(f"{message}: {error}", EXIT_USAGE) from None
 
 
+MAX_YAML_VALUES = 1_000_000
+TOO_MANY_VALUES = f"its aliases stand for more than {MAX_YAML_VALUES} values"
 STAR_HINT = "; a value that begins with * needs quotes, such as cron: '* * * * *'"
 
 
@@ -55,6 +57,8 @@ def read_yaml(file: Path, type_: Any, description: str) -> Any:  # noqa: ANN401 
     message = f"{file}: not {description}"
     try:
         content = YAML(typ="safe", pure=True).load(strip_bom(read(file)))
+        if _expanded(content, {}) > MAX_YAML_VALUES:
+            raise CommandError(f"{message}: {TOO_MANY_VALUES}", EXIT_USAGE)
         return msgspec.convert(msgspec.to_builtins(content), type_)
     except YAMLError as error:
         where = getattr(error, "problem_mark", None)
@@ -64,6 +68,19 @@ def read_yaml(file: Path, type_: Any, description: str) -> Any:  # noqa: ANN401 
         raise CommandError(f"{message}: {problem}{line}{hint}", EXIT_USAGE) from None
     except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
         raise CommandError(f"{message}: {error}", EXIT_USAGE) from None
+
+
+def _expanded(content: object, known: dict[int, int]) -> int:
+    """Return how many values these are with every alias written out; a few lines can be billions.
+
+    ``known`` are the numbers of lists and maps by id. Raises RecursionError for one in itself.
+    """
+    if not isinstance(content, dict | list):
+        return 1
+    if id(content) not in known:
+        members = content.values() if isinstance(content, dict) else content
+        known[id(content)] = 1 + sum(_expanded(member, known) for member in members)
+    return known[id(content)]
 
 
 def text_or_file(text: str) -> str | bytes:

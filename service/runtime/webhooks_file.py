@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from contracts.strict_json import strip_bom
 from service.rules.webhooks import Webhook
 from service.runtime.errors import CannotServeError
 
@@ -42,7 +43,7 @@ def read_webhooks(file: str) -> list[Webhook]:
         try:
             if not URL.fullmatch(entry.url):
                 raise CannotServeError(f"{file}: webhook {number}: {NO_URL}")
-            secret = (Path(file).parent / entry.secret_file).read_bytes().strip()
+            secret = strip_bom((Path(file).parent / entry.secret_file).read_bytes()).strip()
         except OSError as error:
             raise CannotServeError(f"{file}: webhook {number}: {error}") from None
         if len(secret) < MIN_SECRET_BYTES:

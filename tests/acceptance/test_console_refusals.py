@@ -77,3 +77,32 @@ async def test_a_form_sent_after_the_session_ended_says_that_nothing_was_changed
     assert late.status == 401
     assert "You are not signed in, or no longer" in late.words
     assert "Nothing was changed. Sign in, open the page again and repeat" in late.words
+
+
+URLENCODED = "application/x-www-form-urlencoded"
+MULTIPART = "multipart/form-data; boundary=b"
+PART = b'--b\r\nContent-Disposition: form-data; name="link"\r\n'
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        (f"{URLENCODED}; charset=nonsense", b"link=1&csrf=1"),
+        (f"{URLENCODED}; charset=utf-16", b"link=1"),
+        (f"{URLENCODED}; charset=utf-8", b"link=\xff\xfe"),
+        (MULTIPART, b"no boundary"),
+        (MULTIPART, PART + b"Content-Type: text/plain; charset=nonsense\r\n\r\nx\r\n--b--\r\n"),
+        (MULTIPART, PART + b"Content-Transfer-Encoding: nonsense\r\n\r\nx\r\n--b--\r\n"),
+        (MULTIPART, b"--b\r\nno colon\r\n\r\nx\r\n--b--\r\n"),
+        ("multipart/form-data", b"x"),
+    ],
+)
+async def test_what_is_no_form_is_said_to_be_none(
+    browser: Visitor, content_type: str, body: bytes
+) -> None:
+    await browser.sign_in()
+    headers = {"Content-Type": content_type, "Accept": "text/html"}
+    run = "/schedules/00000000-0000-0000-0000-000000000000/run"
+    for path in ("/sign-in", run):
+        async with browser.session.post(browser.url + path, data=body, headers=headers) as answer:
+            assert answer.status in {400, 403}, path

@@ -2,12 +2,18 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from console.proxy import TrustedProxies
 from contracts.context import parse_key_set
+from devstack.manifest import read_manifest
 from service.cli import files
+from service.cli.cells_file import read_cells
+from service.cli.errors import CommandError
 from service.cli.login_name import login_name
+from service.runtime.webhooks_file import read_webhooks
 from tests.support.command_line import command_line
 from tests.support.keys import JWKS
 
@@ -78,3 +84,43 @@ def test_a_user_id_without_a_name_is_a_name(monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(os, "getuid", lambda: 1_234_567_890)
     assert login_name() == "1234567890"
+
+
+CELLS = b"""
+nats_base = "nats.conf"
+nats_conf = "cells.conf"
+reload = []
+monitoring = []
+cells = {}
+"""
+BOMB = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 10))
+
+
+@pytest.mark.parametrize("bomb", ["a0: &a0 [x]\n" + BOMB, "a: &a [*a]\n", "a: &a {b: *a}\n"])
+def test_aliases_do_not_grow_into_billions_of_values(tmp_path: Path, bomb: str) -> None:
+    file = tmp_path / "schedules.yaml"
+    file.write_text(bomb)
+    with pytest.raises(CommandError, match=r"schedules\.yaml: not a document"):
+        files.read_yaml(file, dict[str, Any], "a document")
+
+
+def test_aliases_of_an_honest_file_are_written_out(tmp_path: Path) -> None:
+    file = tmp_path / "schedules.yaml"
+    file.write_text("a: &a {cron: '0 * * * *'}\nb: [*a, *a]\n")
+    hourly = {"cron": "0 * * * *"}
+    assert files.read_yaml(file, dict[str, Any], "a document") == {"a": hourly, "b": [hourly] * 2}
+
+
+def test_a_byte_order_mark_is_no_part_of_tables_and_manifests(tmp_path: Path) -> None:
+    users, cells = tmp_path / "users.toml", tmp_path / "cells.toml"
+    users.write_bytes(BOM + b'[users.ada]\ntenant = "*"\n')
+    assert not TrustedProxies("x-user", ["127.0.0.1"], users).is_proxy("10.0.0.1")
+    cells.write_bytes(BOM + CELLS)
+    assert read_cells(cells).cells == {}
+    manifest = tmp_path / "manifest.json"
+    manifest.write_bytes(BOM + b'{"name": "a", "publisher": "b", "version": "1.0.0"}')
+    assert read_manifest(tmp_path).name == "a"
+    (tmp_path / "secret").write_bytes(BOM + b"a secret of the receiver\r\n")
+    webhooks = tmp_path / "webhooks.toml"
+    webhooks.write_bytes(BOM + b'[[webhook]]\nurl = "https://a.example"\nsecret_file = "secret"\n')
+    assert read_webhooks(str(webhooks))[0].secret == b"a secret of the receiver"
