@@ -1,6 +1,7 @@
 """Gives a loaded module the code of another source: whoever has imported from it runs that."""
 
 import ast
+import functools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,15 @@ def change(module: ModuleType, source: str) -> None:
         value, other = vars(module).get(name), vars(changed).get(name)
         if name.isupper() and value != other:
             _replace(value, other, name)
+    _forget()
+
+
+def _forget() -> None:
+    """Clear what was remembered since the tests were imported: by the code as it was."""
+    for name, module in list(sys.modules.items()):
+        for value in vars(module).values() if name.startswith("service.") else ():
+            if isinstance(value, functools._lru_cache_wrapper):
+                value.cache_clear()
 
 
 def differing(before: str, after: str) -> set[str]:
