@@ -1,6 +1,8 @@
 """What became of a slot of a schedule. Judges; reads nothing."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+
+from msgspec import structs
 
 from contracts.admin_explain import FindingCode
 from service.rules.explanation import (
@@ -12,7 +14,7 @@ from service.rules.explanation import (
     in_utc,
 )
 from service.rules.planning import UnplannableError, is_slot, read, slot_of_timer
-from service.rules.slots import latest_slot, next_slot
+from service.rules.slots import is_slot_of, latest_slot, next_slot
 
 RECORDS_KEPT = timedelta(days=30)
 """How long run records are kept by default."""
@@ -27,7 +29,7 @@ def explain_slot(schedule: ScheduleSituation, slot: SlotSituation) -> list[Expla
         findings.append(Explanation(code="slot_skipped_by_clock", text=slot.gap))
     outcome = _outcome(schedule, slot)
     if slot.gap is None or outcome.code != "slot_not_due":
-        findings.append(outcome)
+        findings.append(structs.replace(outcome, text=outcome.text + _shown_twice(slot)))
     return findings
 
 
@@ -143,6 +145,26 @@ def _unplanned(schedule: ScheduleSituation, slot: SlotSituation) -> Explanation:
         " around that time",
         advice="Look at the audit of the install, and run reconcile",
     )
+
+
+def _shown_twice(slot: SlotSituation) -> str:
+    """Return which time it is where the clock shows the slot's wall time twice, else nothing."""
+    try:
+        cron, zone = read(slot.cron, slot.timezone)
+    except UnplannableError:
+        return ""
+    wall = slot.at.astimezone(zone)
+    first, second = (wall.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
+    if first == second or not is_slot_of(cron, zone, first):
+        return ""
+    shown = f". The clock shows {wall:%H:%M} twice on {wall:%Y-%m-%d} in {zone.key}"
+    which = (
+        f"this is the first time, the second is {in_utc(second)}"
+        if slot.at < second
+        else f"this is the second time, the first is {in_utc(first)}"
+    )
+    fires = "both are slots" if is_slot_of(cron, zone, second) else "only the first is a slot"
+    return f"{shown}: {which}; {fires}"
 
 
 def _not_due(slot: SlotSituation) -> str:

@@ -266,6 +266,19 @@ async def test_wall_time_that_the_clock_jumped_over_is_explained(inquiry: Inquir
     assert refused["fieldErrors"] == {"at": "Invalid at"}
 
 
+async def test_wall_time_that_the_clock_showed_twice_is_told_apart(inquiry: Inquiry) -> None:
+    schedule = await inquiry.schedule(cron="30 2 * * *", timezone="Europe/Berlin")
+    ahead = datetime(2027, 10, 31, 12, 0, tzinfo=UTC) - inquiry.stack.clock.now
+    inquiry.stack.clock.forward(ahead.total_seconds())
+    first = (await inquiry.why(schedule, "2027-10-31 02:30"))[-1]
+    assert "this is the first time, the second is 2027-10-31 01:30 UTC" in first["text"]
+    for instant in ("2027-10-31T01:30:00Z", "2027-10-31T02:30:00+01:00"):
+        second = (await inquiry.why(schedule, instant))[-1]
+        assert second["code"] == "slot_not_due"
+        assert "this is the second time, the first is 2027-10-31 00:30 UTC" in second["text"]
+        assert "only the first is a slot" in second["text"]
+
+
 async def test_schedules_are_listed_with_what_holds_them(inquiry: Inquiry) -> None:
     await inquiry.schedule()
     await inquiry.schedule(enabled=False, due_at=None)

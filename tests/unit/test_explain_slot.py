@@ -1,6 +1,6 @@
 """What became of a slot: each fate, its boundaries, and which of several is told."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -245,3 +245,49 @@ def test_a_slot_that_the_timer_still_has_before_it_is_in_progress(timer: Any, co
             "It is due, and has not been planned yet",
             timer.due_at,
         )
+
+
+@pytest.mark.parametrize(
+    ("cron", "hour", "code", "told"),
+    [
+        (
+            "30 2 * * *",
+            0,
+            "slot_ran",
+            "this is the first time, the second is 2026-10-25 01:30 UTC; only the first is a slot",
+        ),
+        (
+            "30 2 * * *",
+            1,
+            "slot_not_due",
+            "this is the second time, the first is 2026-10-25 00:30 UTC; only the first is a slot",
+        ),
+        (
+            "30 * * * *",
+            1,
+            "slot_ran",
+            "this is the second time, the first is 2026-10-25 00:30 UTC; both are slots",
+        ),
+    ],
+)
+def test_of_a_time_that_the_clock_shows_twice_it_is_told_which(
+    cron: str, hour: int, code: str, told: str
+) -> None:
+    at = datetime(2026, 10, 25, hour, 30, tzinfo=UTC)
+    run = a_run() if code == "slot_ran" else None
+    finding = only(
+        a_slot(at=at, cron=cron, timezone="Europe/Berlin", run=run),
+        a_schedule(now=at + HOUR, created_at=at - HOUR),
+    )
+    assert finding.code == code
+    assert finding.text.endswith(
+        f". The clock shows 02:30 twice on 2026-10-25 in Europe/Berlin: {told}"
+    )
+
+
+def test_what_is_shown_twice_is_not_told_where_it_is_no_slot_or_no_cron() -> None:
+    at = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
+    schedule = a_schedule(now=at + HOUR, created_at=at - HOUR)
+    for cron in ("45 2 * * *", "no cron"):
+        told = only(a_slot(at=at, cron=cron, timezone="Europe/Berlin"), schedule)
+        assert (told.code, "twice" in told.text) == ("slot_not_due", False)
