@@ -10,6 +10,7 @@ from console import tables
 from console.visit import ConsoleRoute, Visit
 from contracts.admin import ADMIN_OPS
 from contracts.admin_reads import AuditLogInput, AuditLogOutput
+from contracts.events import EventType
 from contracts.schedules import HOST_OPS
 from contracts.times import wire_time
 
@@ -20,6 +21,7 @@ CHANGES = sorted(
 )
 """What a person may look for: the operations that leave entries."""
 SHOWN_EVENTS = 100
+EVENT_TYPES = [kind.value for kind in EventType]
 COLUMNS = tables.attributes(
     "id", "at", "tenant_id", "install_id", "actor", "trigger", "op", "request_id"
 )
@@ -62,12 +64,21 @@ def _since(visit: Visit) -> str | None:
 
 
 async def show_events(visit: Visit) -> web.Response:
-    """Show the last events that this process has heard, newest first."""
-    events = visit.parts.feed.recent(visit.person)[:SHOWN_EVENTS]
+    """Show the last events that this process has heard, newest first, or those that fit."""
+    wanted = {name: visit.query(name) for name in ("tenant", "schedule", "type")}
+    events = [
+        event
+        for event in visit.parts.feed.recent(visit.person)
+        if wanted["tenant"] in {None, event.tenant_id}
+        and wanted["schedule"] in {None, event.schedule_id}
+        and wanted["type"] in {None, event.type.value}
+    ][:SHOWN_EVENTS]
     file = visit.table("events", EVENT_COLUMNS, events, None)
     return file or visit.page(
         "events.html",
         events=events,
+        filtered=any(wanted.values()),
+        types=EVENT_TYPES,
         data={event.id: msgspec.json.encode(event.data).decode() for event in events},
     )
 

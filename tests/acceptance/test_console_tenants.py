@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from uuid import uuid4
 
 import asyncpg
 import msgspec
@@ -79,6 +80,12 @@ async def test_events_appear_as_they_happen(tmp_path: Path, database: str) -> No
         await publish(stack, "acme")
 
         async def is_heard() -> bool:
-            return "run.succeeded" in (await browser.get("/events")).words
+            return "<td>run.succeeded</td>" in (await browser.get("/events")).text
 
         await eventually(is_heard)
+        fits = "/events?tenant=acme&type=run.succeeded"
+        assert "<td>run.succeeded</td>" in (await browser.get(fits)).text
+        for other in ("tenant=globex", "type=run.failed", f"schedule={uuid4()}"):
+            nothing = await browser.get(f"/events?{other}")
+            assert "No event since the console was started fits" in nothing.words
+            assert "<td>" not in nothing.text
