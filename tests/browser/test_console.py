@@ -337,7 +337,7 @@ async def test_a_run_is_run_again_and_shows_its_request_id(system: Watched, widt
 
 @WIDTHS
 async def test_every_table_is_had_as_csv_and_json(system: Watched, width: int) -> None:
-    added = await system.add_schedule(f"files-{width}")
+    added = await system.add_schedule(f"files-{width}", "30 2 * * *")
     await system.call("runNow", RunNowInput(added.schedule_id))
     tenant = f"?tenant={added.tenant_id}"
     async with window(system, width=width) as page:
