@@ -83,6 +83,8 @@ async def prepare_partitions(
         asyncpg.UndefinedTableError,
         asyncpg.UniqueViolationError,
         asyncpg.InvalidObjectDefinitionError,
+        # A run of that week was planned meanwhile; the week stays in the default partition.
+        asyncpg.CheckViolationError,
     ) as error:
         log.info("partitions deferred: %s", error)
         return

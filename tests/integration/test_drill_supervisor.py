@@ -1,10 +1,12 @@
 """The drill's supervisor ends processes whatever they are at, and tells who does not end."""
 
 import asyncio
+import os
 import random
 import signal
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
@@ -36,7 +38,9 @@ async def end_itself(process: SupervisedProcess) -> None:
         try:
             await session.get(f"{process._process.url}/end")
         except aiohttp.ClientError:
-            return
+            pid = process._process.pid
+            with suppress(ChildProcessError):  # it was awaited already
+                await asyncio.to_thread(os.waitid, os.P_PID, pid, os.WEXITED | os.WNOWAIT)
 
 
 async def test_a_ready_process_is_stopped_with_its_own_status(kept: SupervisedProcess) -> None:

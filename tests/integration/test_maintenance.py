@@ -22,6 +22,7 @@ from service.worker.maintenance import (
 from service.worker.planner import PlannerSettings, plan_due
 from service.worker.zone_data import follow_zone_data
 from tests.support import schedule_rows
+from tests.support.eventually import eventually
 from tests.support.platform import TICK, Installed, install
 
 NOW = datetime(2026, 3, 4, 12, 0, 1, tzinfo=UTC)
@@ -108,6 +109,28 @@ async def test_busy_table_postpones_partition_changes(
             assert await partitions.existing(connection) == []
     finally:
         await reader.close()
+
+
+async def test_a_run_planned_while_its_partition_is_made_ends_no_worker(
+    connection: asyncpg.Connection, pool: asyncpg.Pool
+) -> None:
+    await prepare_partitions(connection, NOW - timedelta(weeks=4))  # up to the week before
+    async with pool.acquire() as writer:
+        async with writer.transaction():
+            assert await partition_of(writer, SLOT) == "ext_scheduler.runs_default"
+            making = asyncio.create_task(prepare_partitions(connection, NOW))
+            await eventually(lambda: waits_for_a_lock(pool))
+        await making
+    await prepare_partitions(connection, NOW)
+    assert await partition_of(connection, SLOT) == "ext_scheduler.runs_default"
+    assert await partition_of(connection, SLOT + timedelta(days=7)) == "ext_scheduler.runs_20260309"
+
+
+async def waits_for_a_lock(pool: asyncpg.Pool) -> bool:
+    return await pool.fetchval(  # type: ignore[no-any-return]  # a boolean
+        "SELECT count(*) > 0 FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
 
 
 async def test_enabled_row_of_another_writer_gets_a_timer_from_now(
