@@ -38,7 +38,7 @@ async def end_itself(process: SupervisedProcess) -> None:
         try:
             await session.get(f"{process._process.url}/end")
         except aiohttp.ClientError:
-            pid = process._process.pid
+            pid = process._process.popen.pid
             with suppress(ChildProcessError):  # it was awaited already
                 await asyncio.to_thread(os.waitid, os.P_PID, pid, os.WEXITED | os.WNOWAIT)
 

@@ -112,15 +112,18 @@ async def test_busy_table_postpones_partition_changes(
 
 
 async def test_a_run_planned_while_its_partition_is_made_ends_no_worker(
-    connection: asyncpg.Connection, pool: asyncpg.Pool
+    connection: asyncpg.Connection, pool: asyncpg.Pool, database: str
 ) -> None:
     await prepare_partitions(connection, NOW - timedelta(weeks=4))  # up to the week before
-    async with pool.acquire() as writer:
+    writer = await asyncpg.connect(database)
+    try:
         async with writer.transaction():
             assert await partition_of(writer, SLOT) == "ext_scheduler.runs_default"
             making = asyncio.create_task(prepare_partitions(connection, NOW))
             await eventually(lambda: waits_for_a_lock(pool))
         await making
+    finally:
+        await writer.close()
     await prepare_partitions(connection, NOW)
     assert await partition_of(connection, SLOT) == "ext_scheduler.runs_default"
     assert await partition_of(connection, SLOT + timedelta(days=7)) == "ext_scheduler.runs_20260309"
