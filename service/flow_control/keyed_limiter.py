@@ -29,7 +29,7 @@ class PerKeyLimiter:
 
     @asynccontextmanager
     async def turn(self, key: Hashable, step_aside: StepAside = nullcontext) -> AsyncIterator[None]:
-        """Wait for a turn of this install, within ``step_aside``.
+        """Wait for a turn of this key, within ``step_aside``.
 
         Raises ServiceError UNAVAILABLE when too many wait already, TimeoutError after too long.
         """
