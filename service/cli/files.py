@@ -45,6 +45,8 @@ def parse_json(document: bytes | str, type_: Any, message: str) -> Any:  # noqa:
 
 MAX_YAML_VALUES = 1_000_000
 TOO_MANY_VALUES = f"its aliases stand for more than {MAX_YAML_VALUES} values"
+NO_ALIAS = ("alphabetic or numeric character", "undefined alias")
+"""What the parser says of a value such as ``* * * * *`` or ``*/5 * * * *``."""
 STAR_HINT = "; a value that begins with * needs quotes, such as cron: '* * * * *'"
 
 
@@ -64,7 +66,7 @@ def read_yaml(file: Path, type_: Any, description: str) -> Any:  # noqa: ANN401 
         where = getattr(error, "problem_mark", None)
         line = "" if where is None else f" (line {where.line + 1})"
         problem = getattr(error, "problem", None) or str(error)
-        hint = STAR_HINT if "alphabetic or numeric character" in problem else ""
+        hint = STAR_HINT if any(text in problem for text in NO_ALIAS) else ""
         raise CommandError(f"{message}: {problem}{line}{hint}", EXIT_USAGE) from None
     except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
         raise CommandError(f"{message}: {error}", EXIT_USAGE) from None

@@ -16,9 +16,10 @@ from service.rules.planning import SlotCache
 from service.storage.engine import clock
 from service.storage.engine.connection import Connection
 from service.storage.runs.queue import JobPayload
+from service.storage.runs.updates import RunUpdate
 from service.worker.firing import FiringSettings
 from service.worker.firing.attempt import AttemptResult, ClaimedAttempt
-from service.worker.firing.attempt_store import AttemptStore
+from service.worker.firing.attempt_store import AttemptStore, Unwritten
 from service.worker.planner import PlannerSettings, plan_due
 from tests.support.admin import Admin, operator, register
 from tests.support.host import Caller, dispatcher, read
@@ -135,8 +136,14 @@ async def finish(pool: asyncpg.Pool, attempts: list[ClaimedAttempt]) -> int:
     results = [
         AttemptResult(attempt=attempt, outcome=CallOutcome(http_status=200)) for attempt in attempts
     ]
-    updates = await attempt_store(pool).write(results)
-    return sum(update is not None for update in updates)
+    store, count = attempt_store(pool), 0
+    while results:
+        written = await store.write(results)
+        count += sum(isinstance(each, RunUpdate) for each in written)
+        pairs = zip(results, written, strict=True)
+        results = [result for result, each in pairs if each is Unwritten.SCHEDULE_LOCKED]
+        await asyncio.sleep(0)
+    return count
 
 
 @pytest.mark.parametrize("op", ["uninstall", "purgeTenant"])
