@@ -188,7 +188,8 @@ async def test_a_stop_waits_for_calls_and_each_slot_is_called_once(
         release = runner.hold()
         made = await install(pool, materialised=TICK)
         due_at = datetime.now(UTC).replace(second=0, microsecond=0)
-        async with pool.acquire() as connection:
+        # At once, or the worker plans some by the expression that they are not due by.
+        async with pool.acquire() as connection, connection.transaction():
             for _ in range(40):
                 await schedule_rows.schedule(connection, made, cron="0 0 1 1 *", due_at=due_at)
             # Due by their expression too, whatever the minute is.
