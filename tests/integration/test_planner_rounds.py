@@ -98,7 +98,8 @@ async def test_who_keeps_pace_waits_for_room_before_the_rest(
     for tenant in taken:
         executor.limiter.release(tenant, 0.0)
     await waiting
-    claimed = "SELECT count(*) FROM ext_scheduler.runs WHERE status = 'running'"
+    # Nobody takes from the queue here, so these were claimed as planned; some calls have ended.
+    claimed = "SELECT count(*) FROM ext_scheduler.runs WHERE status <> 'queued'"
     assert await stack.pool.fetchval(claimed) > 2
 
 
