@@ -68,14 +68,27 @@ PLANNER = (
 CONSUMER = ("consumer", "queue_share", "lost_commit_answers", "firing_takeover")
 FIRING = ("firing_calls", "claimed_attempts", "firing_retries", "firing_takeover", "failures")
 CLAIMS = ("direct_claims", "firing_calls", "claimed_attempts")
+LATER = ("lost_commit_answers", "locked_results")
+"""Tests of what comes after an attempt was claimed or called."""
 WORKERS = {
     "service/worker/planner.py": PLANNER,
     "service/worker/timer_plan.py": PLANNER,
-    "service/worker/job_consumer.py": CONSUMER,
-    "service/worker/direct_claims.py": CLAIMS,
-    "service/worker/firing/attempt_store.py": FIRING,
+    "service/worker/job_consumer.py": (
+        *CONSUMER,
+        "direct_claims",
+        "firing_isolation",
+        "scarce_resources",
+    ),
+    "service/worker/direct_claims.py": (*CLAIMS, "lost_commit_answers"),
+    "service/worker/firing/attempt_store.py": (*FIRING, *LATER, "firing_isolation"),
     "service/worker/firing/decision.py": (*FIRING, "firing_isolation"),
-    "service/worker/firing/run_executor.py": (*FIRING, "firing_isolation"),
+    "service/worker/firing/run_executor.py": (
+        *FIRING,
+        *LATER,
+        "firing_isolation",
+        "direct_claims",
+        "spread",
+    ),
     "service/storage/schedules/timers.py": (*PLANNER, "admin_installs", "maintenance"),
     "service/storage/schedules/firing_state.py": PLANNER,
     "service/storage/runs/occurrences.py": PLANNER,
