@@ -14,6 +14,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from statistics import median
 
 import msgspec
 
@@ -121,6 +122,7 @@ def summary(chosen: argparse.Namespace, history: History, results: CheckResults)
         "only": chosen.only,
         "seconds": round(history.stopped - history.began),
         "processors": os.cpu_count(),
+        "load": round(median(history.loads), 1) if history.loads else None,
         "faults": Counter(fault.kind for fault in history.faults),
         "changes": len(history.changes),
         "expected": {each.value: results.expected[each] for each in Expected},

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
+from service.cli.errors import EXIT_UNAVAILABLE
 from tests.drill import check_calls, check_rows, check_runs
 from tests.drill.expected import Duty, Planning, Walks, duties
 from tests.drill.history import Exit, History, Run, Stored
@@ -92,7 +93,12 @@ def _check_gap(about: str, gap: dict[float, Duty], missed: int, results: CheckRe
 
 
 def check_exit(ended: Exit, history: History, results: CheckResults) -> None:
-    """Check that a process asked to stop exits with 0, and one that lost what it needs says so."""
+    """Check that a process asked to stop exits with 0, and one that lost what it needs says so.
+
+    A start may find at any time that nobody answers soon enough, as on a machine that is too busy:
+    it ends with a status that tells the supervisor to repeat it, and the drill waits only so long
+    until one succeeds.
+    """
     about = f"{ended.name}, status {ended.status}: {ended.words}"
     if ended.cause == "killed":
         return
@@ -107,7 +113,9 @@ def check_exit(ended: Exit, history: History, results: CheckResults) -> None:
     reason = any(t.began <= ended.at <= t.ended + aftermath for t in history.faults)
     explained = ended.words.startswith("ext-scheduler: ") and "Error(" not in ended.words
     clear = ended.status > 0 and explained and not ended.traceback
-    if reason and clear:
+    if clear and not ended.was_ready and ended.status == EXIT_UNAVAILABLE:
+        results.count(Expected.STARTED_AGAIN)
+    elif reason and clear:
         results.count(Expected.ENDED_CLEARLY)
     else:
         results.violation(Violation.ENDED_BADLY, about)

@@ -14,7 +14,7 @@ from tests.drill.environment import DrillEnvironment, drill_environment, stop
 from tests.drill.fault_injection import MINUTE, FaultInjection
 from tests.drill.history import History, Probe, Row, Run, Stored
 from tests.drill.planted_faults import PlantedFault
-from tests.drill.probing import probe_all_the_time
+from tests.drill.probing import probe_all_the_time, record_load
 from tests.drill.workload import CHANGED_EVERY_S, OFTEN_S, Workload
 from tests.support.eventually import eventually
 
@@ -80,6 +80,8 @@ async def run(options: Options, tell: Callable[[str], None]) -> History:
         changing = asyncio.create_task(workload.go_on(stopping))
         probes: list[Probe] = []
         probing = asyncio.create_task(probe_all_the_time(environment.probe, probes, stopping))
+        loads: list[float] = []
+        watching = asyncio.create_task(record_load(loads, stopping))
         if options.calm:
             await until_after_slot(options)
         until = time.time() + options.faults_for_s
@@ -100,8 +102,7 @@ async def run(options: Options, tell: Callable[[str], None]) -> History:
         recovered = time.time()
         await until_after_slot(options)
         stopping.set()
-        await changing
-        await probing
+        await asyncio.gather(changing, probing, watching)
         await settled_between_slots(environment, options)
         await stop(environment.processes)
         stopped = time.time()
@@ -109,7 +110,11 @@ async def run(options: Options, tell: Callable[[str], None]) -> History:
         times = (began, stopped, options.planned_within_s)
         found = await history(environment, times, workload, injection)
         return structs.replace(
-            found, probes=probes, not_injected=environment.not_injected, recovered=recovered
+            found,
+            probes=probes,
+            not_injected=environment.not_injected,
+            recovered=recovered,
+            loads=loads,
         )
 
 

@@ -71,7 +71,10 @@ class Span(Struct, frozen=True):
 
 
 class Exit(Struct, frozen=True):
-    """The end of a process. ``cause`` is killed, stopped or itself; ``words`` its last line."""
+    """The end of a process. ``cause`` is killed, stopped or itself; ``words`` its last line.
+
+    ``was_ready``: whether it had been ready before, so that this is not the end of a start.
+    """
 
     name: str
     at: float
@@ -79,6 +82,7 @@ class Exit(Struct, frozen=True):
     status: int
     words: str
     traceback: bool
+    was_ready: bool = True
 
 
 class Call(Struct, frozen=True, kw_only=True):
@@ -133,7 +137,8 @@ class History(Struct, frozen=True, kw_only=True):
 
     ``planned_within`` are the seconds of undisturbed work in which whatever is due must have been
     planned: less than the 30 s after which a slot is late, and more than a busy machine takes. At
-    ``recovered`` every process was ready again after the last fault.
+    ``recovered`` every process was ready again after the last fault. ``loads`` are the machine's
+    load averages over a minute, from beginning to end.
     """
 
     began: float
@@ -150,6 +155,7 @@ class History(Struct, frozen=True, kw_only=True):
     probes: list[Probe] = []
     not_injected: list[str] = []
     recovered: float = 0.0
+    loads: list[float] = []
 
     def clock_error(self, at: float) -> float:
         """Return by how many seconds the database's clock may have been wrong around then."""

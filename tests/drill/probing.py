@@ -1,7 +1,12 @@
-"""Honest requests all the time, each asked once: when they are answered again shows healing."""
+"""Honest requests all the time, each asked once: when they are answered again shows healing.
+
+And how busy the machine is meanwhile.
+"""
 
 import asyncio
+import os
 import time
+from contextlib import suppress
 
 from nats.errors import Error as NatsError
 
@@ -10,6 +15,7 @@ from runner_bridge.client import SchedulerHost
 from tests.drill.history import Probe
 
 EVERY_S = 0.3
+LOAD_EVERY_S = 15.0
 
 
 async def probe_all_the_time(
@@ -30,3 +36,12 @@ async def _probe(scheduler: SchedulerHost, probes: list[Probe]) -> None:
         probes.append(Probe(asked, None))
     else:
         probes.append(Probe(asked, time.time()))
+
+
+async def record_load(loads: list[float], stopping: asyncio.Event) -> None:
+    """Append the machine's load average over a minute, again and again, until stopped."""
+    while not stopping.is_set():
+        loads.append(os.getloadavg()[0])
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOAD_EVERY_S):
+                await stopping.wait()

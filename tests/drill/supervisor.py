@@ -1,6 +1,7 @@
 """Keep processes running, as a supervisor in production would, and record their exits."""
 
 import asyncio
+import re
 import signal
 import time
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from tests.support.responders import Process, start
 POLL_INTERVAL_S = 0.05
 ANSWER_WITHIN_S = 5.0
 PAUSE_S = 0.3
+PORT_TAKEN = re.compile(r"cannot listen on .* address already in use")
 SHOWN = 800
 """Characters of a log."""
 
@@ -43,6 +45,7 @@ class SupervisedProcess:
         self._process: Process | None = None
         self._frozen: Process | None = None
         self._since: float | None = None
+        self._was_ready = False
         self._cause = "itself"
         self._stopping = asyncio.Event()
         self._allowed = asyncio.Event()
@@ -65,7 +68,7 @@ class SupervisedProcess:
             self.ended.set()
 
     async def _run_once(self, directory: Path) -> None:
-        self._cause = "itself"
+        self._cause, self._was_ready = "itself", False
         process = self._process = start(
             self.role, directory, self._settings, self.command, self._variables
         )
@@ -80,7 +83,8 @@ class SupervisedProcess:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
         self._out()
-        self.exits.append(self._exit(process, status))
+        if not self._lost_its_port(process):
+            self.exits.append(self._exit(process, status))
 
     async def _pause(self) -> None:
         try:
@@ -164,7 +168,7 @@ class SupervisedProcess:
         return f"{self.name} {state}, cause {self._cause}, ends before: {ends}; it said: {said}"
 
     def _in(self) -> None:
-        self._since = time.time()
+        self._since, self._was_ready = time.time(), True
         self.ready.set()
 
     def _out(self) -> None:
@@ -172,6 +176,14 @@ class SupervisedProcess:
         if self._since is not None:
             self.spans.append(Span(self._since, time.time()))
             self._since = None
+
+    def _lost_its_port(self, process: Process) -> bool:
+        """Return whether another program of this machine took the port that was free for it.
+
+        Such a start says nothing of the process; the next one has another port.
+        """
+        said = _told(process)
+        return not self._was_ready and bool(said) and PORT_TAKEN.search(said[-1]) is not None
 
     def _exit(self, process: Process, status: int) -> Exit:
         said = process.log.read_text(errors="replace")
@@ -186,6 +198,7 @@ class SupervisedProcess:
             status=status,
             words=words[:300],
             traceback="\nTraceback" in said,
+            was_ready=self._was_ready,
         )
 
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 import random
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -13,8 +14,13 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from devstack.embedded.servers import free_port
+from service.runtime.errors import CannotServeError
+from service.runtime.resources import health
+from service.runtime.settings import Settings
 from tests.drill import environment
-from tests.drill.supervisor import SupervisedProcess
+from tests.drill.supervisor import PORT_TAKEN, SupervisedProcess
+from tests.support import responders
 from tests.support.eventually import eventually
 
 SMALL = (sys.executable, "-m", "tests.support.small_process")
@@ -104,6 +110,39 @@ async def test_a_frozen_process_is_stopped_when_it_resumes(kept: SupervisedProce
     kept.thaw()
     await stopping
     assert ends(kept) == [("stopped", 0)]
+
+
+@pytest.mark.parametrize("kept", [{"life": "0.2"}], indirect=True)
+async def test_the_end_of_a_start_is_told_from_that_of_a_ready_process(
+    kept: SupervisedProcess,
+) -> None:
+    await kept.ready.wait()
+    await eventually(lambda: kept.exits)
+    assert kept.exits[0].was_ready
+
+
+async def test_a_process_whose_port_was_taken_meanwhile_is_started_on_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = SupervisedProcess("worker 1", SMALL, {})
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ports = iter([taken.getsockname()[1], free_port()])
+        monkeypatch.setattr(responders, "free_port", ports.__next__)
+        async with environment.supervising([process], tmp_path):
+            await process.ready.wait()
+    assert process.exits == []
+
+
+async def test_the_service_says_that_its_port_is_taken_as_the_supervisor_expects() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = Settings(http_host="127.0.0.1", http_port=taken.getsockname()[1])
+        with pytest.raises(CannotServeError, match=PORT_TAKEN):
+            async with health(settings, no_metrics, {}):
+                pass
+
+
+async def no_metrics() -> bytes:
+    return b""
 
 
 @pytest.mark.parametrize("kept", [{"life": "0.05"}], indirect=True)

@@ -2,7 +2,8 @@
 
 It answers ``/readyz`` with 200, after EXT_SCHEDULER_SLOW seconds; ends by itself with status 3 when
 ``/end`` is asked for, or after EXT_SCHEDULER_LIFE seconds; and ends with 0 on SIGTERM, unless
-EXT_SCHEDULER_DEAF is set. Until it answers, SIGTERM kills it, as it does any program that starts.
+EXT_SCHEDULER_DEAF is set. Where its port is taken, it says so as the service does, and ends with
+status 1. Until it answers, SIGTERM kills it, as it does any program that starts.
 """
 
 import os
@@ -69,6 +70,10 @@ if __name__ == "__main__":
     time.sleep(float(setting("SLOW") or 0))
     if setting("LIFE"):
         threading.Timer(float(setting("LIFE")), die).start()
-    server = HTTPServer(("127.0.0.1", int(setting("HTTP_PORT"))), Answers)
+    try:
+        server = HTTPServer(("127.0.0.1", int(setting("HTTP_PORT"))), Answers)
+    except OSError as error:
+        say(f"ext-scheduler: cannot listen on 127.0.0.1: {os.strerror(error.errno or 0).lower()}")
+        sys.exit(1)
     signal.signal(signal.SIGTERM, obey)
     server.serve_forever()

@@ -170,8 +170,10 @@ def with_stored(*rows: Stored) -> PlantedFault:
     )
 
 
-def with_exit(cause: str, status: int, words: str, at: float = 172.0) -> PlantedFault:
-    ended = Exit("worker 2", ZERO + at, cause, status, words, False)
+def with_exit(
+    cause: str, status: int, words: str, at: float = 172.0, *, was_ready: bool = True
+) -> PlantedFault:
+    ended = Exit("worker 2", ZERO + at, cause, status, words, False, was_ready)
     return lambda history: replace(history, exits=[*history.exits, ended])
 
 
@@ -249,6 +251,17 @@ PLANTED: list[tuple[str, Violation, PlantedFault]] = [
     ("no word at the end", Violation.ENDED_BADLY, with_exit("itself", 1, "")),
     ("an end in peace", Violation.ENDED_BADLY, with_exit("itself", 1, CLEAR, at=100)),
     ("status 0 by itself", Violation.ENDED_BADLY, with_exit("itself", 0, CLEAR)),
+    ("an end in peace to be repeated", Violation.ENDED_BADLY, with_exit("itself", 8, CLEAR, 100)),
+    (
+        "a start in peace that is in vain",
+        Violation.ENDED_BADLY,
+        with_exit("itself", 1, CLEAR, at=100, was_ready=False),
+    ),
+    (
+        "a start without a word",
+        Violation.ENDED_BADLY,
+        with_exit("itself", 8, "", at=100, was_ready=False),
+    ),
     ("does not stop well", Violation.ENDED_BADLY, with_exit("stopped", 1, CLEAR)),
 ]
 
@@ -281,6 +294,11 @@ def test_a_change_without_effect_on_slots_excuses_no_violation() -> None:
 def test_a_process_that_loses_its_server_may_end_with_a_clear_message() -> None:
     results = check(with_exit("itself", 1, CLEAR)(sound()))
     assert (results.violations, results.expected[Expected.ENDED_CLEARLY]) == ([], 1)
+
+
+def test_a_start_that_finds_nobody_may_be_repeated_at_any_time() -> None:
+    results = check(with_exit("itself", 8, CLEAR, at=100, was_ready=False)(sound()))
+    assert (results.violations, results.expected[Expected.STARTED_AGAIN]) == ([], 1)
 
 
 @pytest.mark.parametrize(("recovered", "violations"), [(200, 1), (215, 0)])
