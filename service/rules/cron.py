@@ -142,9 +142,9 @@ def _expand(plain: list[str]) -> list[frozenset[int]]:
     expanded, _ = croniter.expand(" ".join(plain))
     sets = []
     for (_, lowest, highest), numbers in zip(_FIELDS, expanded, strict=True):
-        whole = range(lowest, highest + 1)
-        chosen = whole if "*" in numbers else map(int, numbers)
-        sets.append(_shared(frozenset(n % 7 if highest == 7 else n for n in chosen)))
+        # Of days of the week each is listed, and Sunday is 0, also where it was written as 7.
+        chosen = range(lowest, highest + 1) if "*" in numbers else map(int, numbers)
+        sets.append(_shared(frozenset(chosen)))
     return sets
 
 
