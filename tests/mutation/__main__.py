@@ -102,9 +102,12 @@ def mutate(target: Target, sample: Sequence[Mutant]) -> dict[str, Any]:
 
 
 def stages(tests: Sequence[str]) -> list[list[str]]:
-    """Return the unit tests, and those that need a server: only for what the first leave alive."""
-    unit = [test for test in tests if test.startswith("tests/unit/")]
-    return [stage for stage in (unit, [test for test in tests if test not in unit]) if stage]
+    """Return the tests, the cheap ones first: the others are only for what those leave alive."""
+    kinds = ("tests/unit/", "tests/integration/test_storage_", "")
+    found: dict[str, list[str]] = {kind: [] for kind in kinds}
+    for test in tests:
+        found[next(kind for kind in kinds if test.startswith(kind))].append(test)
+    return [stage for stage in found.values() if stage]
 
 
 def mutate_again(target: Target, before: dict[str, Any]) -> dict[str, Any]:

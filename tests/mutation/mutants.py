@@ -200,7 +200,8 @@ def _of_values(node: ast.AST) -> Iterator[Change]:
             for found in re.finditer(pattern, value):
                 changed = value[: found.start()] + found.expand(replacement) + value[found.end() :]
                 if changed != value:
-                    what = f"{found[0]!r} to {found.expand(replacement)!r} in a statement"
+                    place = value[found.start() :].partition("\n")[0]
+                    what = f"{found[0]!r} to {found.expand(replacement)!r} at {place!r}"
                     yield node, _set(node, "value", changed), what
 
 

@@ -92,7 +92,12 @@ WORKERS = {
     "service/storage/schedules/timers.py": (*PLANNER, "admin_installs", "maintenance"),
     "service/storage/schedules/firing_state.py": PLANNER,
     "service/storage/runs/occurrences.py": PLANNER,
-    "service/storage/runs/queue.py": (*CONSUMER, "queue_listener", "firing_isolation"),
+    "service/storage/runs/queue.py": (
+        "storage_queue",
+        *CONSUMER,
+        "queue_listener",
+        "firing_isolation",
+    ),
     "service/storage/runs/direct_claims.py": CLAIMS,
     "service/storage/runs/attempts.py": ("claimed_attempts", *FIRING),
     "service/storage/runs/results.py": FIRING,
@@ -106,6 +111,10 @@ UNIT_TESTS = {
         "tests/unit/test_planning.py",
     ),
     "service/worker/firing/decision.py": ("tests/unit/test_decision.py",),
+    "service/storage/runs/occurrences.py": (
+        "tests/unit/test_ids.py",
+        "tests/unit/test_planning.py",
+    ),
 }
 
 
