@@ -74,7 +74,10 @@ WORKERS = {
     "service/worker/planner.py": PLANNER,
     "service/worker/timer_plan.py": PLANNER,
     "service/worker/job_consumer.py": (
-        *CONSUMER,
+        "consumer",
+        "consumer_care",
+        "queue_share",
+        "lost_commit_answers",
         "direct_claims",
         "firing_isolation",
         "scarce_resources",
@@ -110,6 +113,7 @@ UNIT_TESTS = {
         "tests/unit/test_timer_plan.py",
         "tests/unit/test_planning.py",
     ),
+    "service/worker/firing/attempt_store.py": ("tests/unit/test_classify_run.py",),
     "service/worker/firing/decision.py": ("tests/unit/test_decision.py",),
     "service/storage/runs/occurrences.py": (
         "tests/unit/test_ids.py",
