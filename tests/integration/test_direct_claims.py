@@ -31,7 +31,7 @@ from tests.support.faulty_proxy import Disturbance, FaultyProxy, faulty_proxy
 from tests.support.firing_stack import SLOT, Stack, firing_stack
 from tests.support.firing_stack import job as job_of
 from tests.support.keys import WORKER_KEY
-from tests.support.platform import waits_for_a_lock
+from tests.support.platform import TICK, install, waits_for_a_lock
 from tests.support.pools import pool_of
 from tests.support.runner_double import ReceivedCall, status
 
@@ -177,6 +177,17 @@ async def test_no_more_is_claimed_than_there_is_room_for(stack: Stack) -> None:
     assert len(claims.attempts) == 3
 
 
+async def test_the_first_of_each_tenant_are_claimed_before_the_others(stack: Stack) -> None:
+    async with stack.pool.acquire() as connection:
+        other = await install(connection, tenant_id="tenant-2", materialised=TICK)
+        for made in (stack.made, stack.made, stack.made, other):
+            await schedule_rows.schedule(connection, made, due_at=SLOT)
+        claims = batch(stack, room=2)
+        await plan_due(connection, stack.clock.now, PlannerSettings(), SlotCache(), claims)
+    tenants = {each.run.tenant_id for each in claims.attempts.values()}
+    assert (len(claims.attempts), tenants) == (2, {stack.made.tenant_id, "tenant-2"})
+
+
 async def test_a_run_beside_an_active_one_is_queued(stack: Stack) -> None:
     async with stack.pool.acquire() as connection:
         id_ = await schedule_rows.schedule(connection, stack.made)
@@ -270,6 +281,18 @@ async def test_an_attempt_that_comes_too_late_is_handed_back_uncounted(stack: St
     assert (await stack.run(job))["status"] == "success"
 
 
+async def test_a_claimed_attempt_is_handed_back_while_stopping(stack: Stack) -> None:
+    claims = batch(stack)
+    (job,) = await planned(stack, claims)
+    stack.executor.stopping = True
+    assert await stack.executor.execute(next(iter(claims.attempts.values()))) == timedelta(0)
+    run = await stack.run(job)
+    assert (run["status"], run["attempts"], run["retry_at"]) == ("queued", 0, None)
+    assert await stack.pool.fetchval("SELECT count(*) FROM ext_scheduler.active_runs") == 0
+    assert await left_jobs(stack) == 1
+    assert stack.runner.calls == []
+
+
 async def test_planning_that_took_too_long_for_a_call_claims_nothing(stack: Stack) -> None:
     claims = batch(stack)
     claims.began_at_s -= 2 * AHEAD_S
@@ -354,6 +377,54 @@ async def test_what_an_unanswered_commit_claimed_is_handed_back_without_a_permit
     consumer.stop()
     await running
     assert len(stack.runner.calls) == 1
+
+
+def claiming(stack: Stack, in_flight: int, capacity: int = 900) -> DirectClaims:
+    """Return the claims of a worker that does not run."""
+    executor = stack.another(in_flight=in_flight)
+    consumer = JobConsumer(stack.pool, executor.execute, JobConsumerSettings(capacity=capacity))
+    return DirectClaims(consumer, executor, stack.settings)
+
+
+async def test_room_is_what_both_permits_and_jobs_leave(stack: Stack) -> None:
+    assert claiming(stack, in_flight=3).room == 3
+    assert claiming(stack, in_flight=3, capacity=2).room == 2
+
+
+async def test_a_planner_waits_for_room_but_not_for_long(stack: Stack) -> None:
+    executor = stack.another(in_flight=1)
+    consumer = JobConsumer(stack.pool, executor.execute, JobConsumerSettings())
+    direct = DirectClaims(consumer, executor, stack.settings)
+    async with asyncio.timeout(0):  # there is room: it does not wait at all
+        await direct.wait_for_room(1)
+    assert executor.limiter.try_acquire("tenant-1")
+    async with asyncio.timeout(12):
+        await direct.wait_for_room(1)
+    assert direct.room == 0
+    asyncio.get_running_loop().call_soon(executor.limiter.release, "tenant-1", 0.0)
+    await direct.wait_for_room(1)
+    assert direct.room == 1
+
+
+async def test_a_permit_that_no_call_used_says_nothing_of_how_long_calls_take(
+    stack: Stack,
+) -> None:
+    executor = stack.another(in_flight=5)
+    direct = DirectClaims(
+        JobConsumer(stack.pool, executor.execute, JobConsumerSettings()), executor, stack.settings
+    )
+    assert executor.limiter.try_acquire(stack.made.tenant_id)
+
+    async def planned_unanswered() -> None:
+        with direct.batch() as claims:
+            await planned(stack, claims)
+            assert (executor.limiter.in_use, len(claims.attempts)) == (2, 1)
+            raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        await planned_unanswered()
+    assert executor.limiter.in_use == 1
+    assert executor.limiter.retry_delay(stack.made.tenant_id) == pytest.approx(1.0, abs=0.01)
 
 
 async def due_now(pool: asyncpg.Pool, stack: Stack) -> UUID:

@@ -11,9 +11,12 @@ import pytest
 from contracts.context import verify
 from contracts.subjects import CONTEXT_HEADER, DEADLINE_HEADER, RUNNER_AUDIENCE
 from service.storage.runs.queue import JobPayload
+from service.worker.firing import RunExecutor
+from service.worker.runner_client import RunnerClient
 from tests.support import schedule_rows
+from tests.support.bus_service import a_client
 from tests.support.firing_stack import SLOT, Stack, firing_stack
-from tests.support.keys import KEYS
+from tests.support.keys import KEYS, WORKER_KEY
 from tests.support.platform import install
 from tests.support.runner_double import status
 
@@ -257,8 +260,34 @@ async def run_ids(stack: Stack, ids: list[Any]) -> list[tuple[Any, Any]]:
     return [(row["schedule_id"], row["id"]) for row in rows]
 
 
-async def test_no_run_starts_while_stopping_or_without_a_bus(stack: Stack) -> None:
+async def test_no_run_starts_while_stopping(stack: Stack) -> None:
     job = await stack.planned()
+    assert stack.executor.room == stack.settings.in_flight
     stack.executor.stopping = True
+    assert stack.executor.room == 0
     assert await stack.executor.execute(job) == timedelta(0)
     assert (await stack.run(job))["attempts"] == 0
+
+
+async def test_no_run_starts_without_a_bus(stack: Stack, nats_url: str) -> None:
+    job = await stack.planned()
+    async with a_client(nats_url) as client:
+        bus = RunnerClient(client, lambda: WORKER_KEY)
+        executor = RunExecutor(stack.pool, bus, stack.metrics, stack.settings, now=stack.clock)
+        assert executor.room == stack.settings.in_flight
+    assert executor.room == 0
+    assert await executor.execute(job) == timedelta(seconds=1)
+    assert (await stack.run(job))["attempts"] == 0
+
+
+async def test_a_run_that_waited_for_a_permit_does_not_start_while_stopping(stack: Stack) -> None:
+    executor = stack.another(in_flight=1, permit_timeout_s=300.0)
+    assert executor.limiter.try_acquire("another tenant")
+    job = await stack.planned()
+    waiting = asyncio.create_task(executor.execute(job))
+    assert (await stack.run(job))["attempts"] == 0
+    executor.stopping = True
+    executor.limiter.release("another tenant", 0.0)
+    assert await waiting == timedelta(0)
+    assert (await stack.run(job))["attempts"] == 0
+    assert (executor.limiter.in_use, stack.runner.calls) == (0, [])

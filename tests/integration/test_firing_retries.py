@@ -6,10 +6,13 @@ from typing import Any
 
 import asyncpg
 import pytest
+from msgspec import structs
 
 from service.rules.planning import SlotCache
+from service.worker.firing import ClaimedAttempt
+from service.worker.firing.attempt_store import AttemptStore
 from service.worker.planner import PlannerSettings, plan_due
-from tests.support.firing_stack import SLOT, Stack, firing_stack
+from tests.support.firing_stack import CLAIM_MAY_TAKE_S, SLOT, Stack, firing_stack
 from tests.support.runner_double import ReceivedCall, answering, status
 
 
@@ -123,6 +126,38 @@ async def test_job_claimed_before_its_retry_is_due_is_released(stack: Stack) -> 
     stack.clock.forward(2)
     assert await stack.executor.execute(job) == timedelta(seconds=3)
     assert len(stack.runner.calls) == 1
+
+
+async def held_until(stack: Stack) -> list[datetime]:
+    rows = await stack.pool.fetch("SELECT held_until FROM ext_scheduler.active_runs")
+    return [row["held_until"] for row in rows]
+
+
+async def test_a_retry_that_came_too_late_to_call_keeps_its_turn_and_does_not_count(
+    stack: Stack,
+) -> None:
+    stack.runner.script = status(503, "busy")
+    job = await stack.planned(cron="0 12 * * *")
+    assert await stack.executor.execute(job) == timedelta(seconds=5)
+    first = await stack.run(job)
+    assert await held_until(stack) == [first["retry_at"] + stack.settings.lease]
+    stack.clock.forward(5)
+    (attempt,) = await AttemptStore(stack.pool, stack.settings, stack.clock).claim([job])
+    assert isinstance(attempt, ClaimedAttempt)
+    late = structs.replace(attempt, claimed_at_s=attempt.claimed_at_s - 2 * CLAIM_MAY_TAKE_S)
+    assert stack.executor.limiter.try_acquire(late.run.tenant_id)
+    assert await stack.executor.execute(late) == timedelta(0)
+    run = await stack.run(job)
+    assert (run["status"], run["attempts"], run["retry_at"]) == ("queued", 1, stack.clock.now)
+    assert (run["http_status"], run["error"]) == (503, "busy")
+    assert await held_until(stack) == [stack.clock.now + stack.settings.lease]
+    manual = await stack.manual(job.schedule_id)
+    assert await stack.executor.execute(manual) is None
+    assert (await stack.run(manual))["status"] == "skipped_overlap"
+    stack.runner.script = answering(b'{"status":200}')
+    assert await stack.executor.execute(job) is None
+    run = await stack.run(job)
+    assert (run["status"], run["attempts"], len(stack.runner.calls)) == ("success", 2, 2)
 
 
 async def retime(stack: Stack, cron: str, due_at: datetime) -> None:
