@@ -94,20 +94,30 @@ WORKERS = {
         "scarce_resources",
         "spread",
     ),
-    "service/storage/schedules/timers.py": (*PLANNER, "admin_installs", "maintenance"),
-    "service/storage/schedules/firing_state.py": PLANNER,
-    "service/storage/runs/occurrences.py": PLANNER,
+    "service/storage/schedules/timers.py": (
+        "storage_timers",
+        *PLANNER,
+        "admin_installs",
+        "maintenance",
+    ),
+    "service/storage/schedules/firing_state.py": ("storage_timers", *PLANNER),
+    "service/storage/runs/occurrences.py": ("storage_occurrences", *PLANNER),
     "service/storage/runs/queue.py": (
         "storage_queue",
         *CONSUMER,
         "queue_listener",
         "firing_isolation",
     ),
-    "service/storage/runs/direct_claims.py": CLAIMS,
-    "service/storage/runs/attempts.py": ("claimed_attempts", *FIRING),
-    "service/storage/runs/results.py": FIRING,
-    "service/storage/runs/retry_bounds.py": ("firing_retries", *FIRING),
-    "service/storage/runs/updates.py": FIRING,
+    "service/storage/runs/direct_claims.py": ("storage_claims", *CLAIMS),
+    "service/storage/runs/attempts.py": (
+        "storage_claims",
+        "storage_ends",
+        "claimed_attempts",
+        *FIRING,
+    ),
+    "service/storage/runs/results.py": ("storage_ends", *FIRING),
+    "service/storage/runs/retry_bounds.py": ("storage_ends", "firing_retries", *FIRING),
+    "service/storage/runs/updates.py": ("storage_ends", *FIRING),
 }
 """The planner, the consumer, firing and their statements, with the tests on a real database."""
 UNIT_TESTS = {
@@ -117,10 +127,7 @@ UNIT_TESTS = {
     ),
     "service/worker/firing/attempt_store.py": ("tests/unit/test_classify_run.py",),
     "service/worker/firing/decision.py": ("tests/unit/test_decision.py",),
-    "service/storage/runs/occurrences.py": (
-        "tests/unit/test_ids.py",
-        "tests/unit/test_planning.py",
-    ),
+    "service/storage/runs/occurrences.py": ("tests/unit/test_ids.py",),
 }
 
 
