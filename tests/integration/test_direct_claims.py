@@ -19,7 +19,7 @@ from service.storage.runs.attempts import RunRecord
 from service.storage.runs.direct_claims import hold_schedules
 from service.storage.runs.queue import JobEnd, JobPayload
 from service.worker.direct_claims import ClaimBatch, DirectClaims
-from service.worker.firing import FiringSettings
+from service.worker.firing import FiringSettings, RunExecutor
 from service.worker.job_consumer import JobConsumer, JobConsumerSettings
 from service.worker.planner import PlannerSettings, plan_due
 from service.worker.runner_client import RunnerClient
@@ -379,22 +379,35 @@ async def test_what_an_unanswered_commit_claimed_is_handed_back_without_a_permit
     assert len(stack.runner.calls) == 1
 
 
-def claiming(stack: Stack, in_flight: int, capacity: int = 900) -> DirectClaims:
-    """Return the claims of a worker that does not run."""
+def claiming(stack: Stack, in_flight: int, capacity: int = 900) -> tuple[DirectClaims, RunExecutor]:
+    """Return the claims and the executor of a worker that takes nothing from the queue."""
     executor = stack.another(in_flight=in_flight)
     consumer = JobConsumer(stack.pool, executor.execute, JobConsumerSettings(capacity=capacity))
-    return DirectClaims(consumer, executor, stack.settings)
+    return DirectClaims(consumer, executor, stack.settings), executor
+
+
+async def test_what_was_claimed_is_called_once_it_is_committed(stack: Stack) -> None:
+    direct, executor = claiming(stack, in_flight=5)
+    with direct.batch() as claims:
+        (job,) = await planned(stack, claims)
+        assert (executor.room, len(claims.attempts)) == (4, 1)
+    await eventually(lambda: executor.room == 5)
+    await eventually(lambda: ended(stack, job))
+    assert (len(stack.runner.calls), await left_jobs(stack)) == (1, 0)
+
+
+async def ended(stack: Stack, job: JobPayload) -> bool:
+    run = await stack.run(job)
+    return (run["status"], run["attempts"]) == ("success", 1)
 
 
 async def test_room_is_what_both_permits_and_jobs_leave(stack: Stack) -> None:
-    assert claiming(stack, in_flight=3).room == 3
-    assert claiming(stack, in_flight=3, capacity=2).room == 2
+    assert claiming(stack, in_flight=3)[0].room == 3
+    assert claiming(stack, in_flight=3, capacity=2)[0].room == 2
 
 
 async def test_a_planner_waits_for_room_but_not_for_long(stack: Stack) -> None:
-    executor = stack.another(in_flight=1)
-    consumer = JobConsumer(stack.pool, executor.execute, JobConsumerSettings())
-    direct = DirectClaims(consumer, executor, stack.settings)
+    direct, executor = claiming(stack, in_flight=1)
     async with asyncio.timeout(0):  # there is room: it does not wait at all
         await direct.wait_for_room(1)
     assert executor.limiter.try_acquire("tenant-1")
@@ -409,10 +422,7 @@ async def test_a_planner_waits_for_room_but_not_for_long(stack: Stack) -> None:
 async def test_a_permit_that_no_call_used_says_nothing_of_how_long_calls_take(
     stack: Stack,
 ) -> None:
-    executor = stack.another(in_flight=5)
-    direct = DirectClaims(
-        JobConsumer(stack.pool, executor.execute, JobConsumerSettings()), executor, stack.settings
-    )
+    direct, executor = claiming(stack, in_flight=5)
     assert executor.limiter.try_acquire(stack.made.tenant_id)
 
     async def planned_unanswered() -> None:
