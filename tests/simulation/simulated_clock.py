@@ -57,21 +57,26 @@ SEARCH_PATH = "simulated, pg_catalog, public"
 SET = "SELECT setval('simulated.clock', $1::bigint)"
 
 
+def _always() -> bool:
+    return True
+
+
 class _Impatient:
     """Never waits for long: the loop's time moves by other means than waiting.
 
-    ``on_idle`` is called when nothing was ready, and nothing came.
+    ``on_idle`` is called when nothing was ready, and nothing came. It waits only while
+    ``is_awaited`` says that something is to come: what has come ends the wait at once.
     """
 
     def __init__(self, on_idle: Callable[[], None]) -> None:
-        self.patience_s = LONGEST_WAIT_S
+        self.is_awaited: Callable[[], bool] = _always
         self._selector = selectors.DefaultSelector()
         self._on_idle = on_idle
 
     def select(self, timeout: float | None = None) -> Sequence[Any]:
         if timeout == 0:
             return self._selector.select(0)
-        events = self._selector.select(self.patience_s)
+        events = self._selector.select(LONGEST_WAIT_S if self.is_awaited() else 0)
         if not events:
             self._on_idle()
         return events
@@ -127,12 +132,12 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         """Return a future of this loop."""
         return NumberedFuture(loop=self)
 
-    async def idle(self, *, patient: bool) -> None:
-        """Wait until all tasks wait; ``patient`` where an answer is to come from outside."""
+    async def idle(self, is_awaited: Callable[[], bool]) -> None:
+        """Wait until all tasks wait; ``is_awaited`` says whether an answer is to come."""
         self._idle = self.create_future()
-        self._impatient.patience_s = LONGEST_WAIT_S if patient else 0
+        self._impatient.is_awaited = is_awaited
         await self._idle
-        self._impatient.patience_s = LONGEST_WAIT_S
+        self._impatient.is_awaited = _always
 
     def _on_idle(self) -> None:
         if self._idle is not None and not self._idle.done():

@@ -91,7 +91,7 @@ class Turns:
     async def arrivals(self) -> None:
         """Wait until the messages that are expected have arrived, and were heeded."""
         while self._awaited:
-            await _loop().idle(patient=True)
+            await _loop().idle(self._awaits)
 
     def leaves(self, backend: int) -> None:
         """Await the end of a backend whose connection was cut: it may hold locks until then."""
@@ -101,8 +101,7 @@ class Turns:
         """Give out turns until nobody can go on without time passing, or a lock given up."""
         for _ in range(MOST_ROUNDS):
             await self._until_gone()
-            awaits = self._moving > 0 or bool(self._awaited)
-            await _loop().idle(patient=awaits)
+            await _loop().idle(self._awaits)
             if self._awaited:
                 continue
             if self._moving and not await self._all_blocked():
@@ -113,6 +112,10 @@ class Turns:
                 return
             await self._control.fetchval(TIME_OUT)
         raise AssertionError(f"awaited in vain: {self._moving} steps, {dict(self._awaited)}")
+
+    def _awaits(self) -> bool:
+        """Return whether an answer or a message is to come."""
+        return self._moving > 0 or bool(self._awaited)
 
     async def _all_blocked(self) -> bool:
         """Return whether all that is under way waits for locks."""
