@@ -64,12 +64,16 @@ LEFT = ("ext_scheduler.active_runs", "ext_scheduler.outbox", "ext_scheduler.webh
 """What the database that a tenant leaves still finishes itself."""
 BUFFER_BYTES = 16 * 2**20
 
+# Numbers order the entries of one database: the target gives its own, in the same order.
 COLUMNS = """
 SELECT array_agg(column_name::text ORDER BY ordinal_position) FROM information_schema.columns
 WHERE table_schema = $1::text AND table_name = $2::text
+  AND column_name <> 'sequence'
 """
 
 ROWS = "SELECT {columns} FROM {table} WHERE tenant_id = $1::text"
+
+ENTRIES = f"{ROWS} ORDER BY sequence, at, id"
 
 COUNT = "SELECT count(*) FROM {table} WHERE tenant_id = $1::text"
 
@@ -177,7 +181,8 @@ async def _add_missing(
 
 
 async def _copy(source: Connection, target: Connection, table: str, tenant_id: str) -> int:
-    query = ROWS.replace("{table}", table)
+    rows = ENTRIES if table == "ext_scheduler.audit" else ROWS
+    query = rows.replace("{table}", table)
     await _transfer(source, target, table, query, tenant_id)
     count: int = await target.fetchval(COUNT.format(table=table), tenant_id)
     return count
