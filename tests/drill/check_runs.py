@@ -33,7 +33,7 @@ def check_run(
         reason = refused or near_fault(history, run.slot, run.finished)
         _judge(reason, Expected.FAILED, Violation.NEEDLESS_FAILURE, about, results)
     elif run.status == "skipped":
-        error = history.clock_error(run.slot)
+        error = clock_error_of(run, history)
         reason = perhaps_off(changes, run.queued - error, run.finished + error)
         _judge(reason, Expected.SKIPPED, Violation.NEEDLESS_SKIP, about, results)
 
@@ -46,8 +46,8 @@ def check_overlaps(
         for run in own:
             if run.status != "skipped_overlap":
                 continue
-            within = WRITTEN_WITHIN + history.clock_error(run.slot)
-            reason = any(_together(run, other, within) for other in own if other.id != run.id)
+            others = [other for other in own if other.id != run.id]
+            reason = any(_together(run, other, history) for other in others)
             about = f"run {run.id} of {run.schedule_id} {run.slot:.0f}"
             _judge(reason, Expected.OVERLAPPED, Violation.NEEDLESS_OVERLAP, about, results)
 
@@ -55,6 +55,12 @@ def check_overlaps(
 def near_fault(history: History, began: float, ended: float) -> bool:
     """Return whether a fault can have disturbed what went on in this time."""
     return any(t.began <= ended and began <= t.ended + AFTERMATH for t in history.faults)
+
+
+def clock_error_of(run: Run, history: History) -> float:
+    """Return by how many seconds the times of a run record may be wrong: it may wait for long."""
+    times = (run.slot, run.queued, run.started, run.finished)
+    return max(history.clock_error(at) for at in times if at is not None)
 
 
 def perhaps_off(changes: Sequence[Change], began: float, ended: float) -> bool:
@@ -68,11 +74,12 @@ def perhaps_off(changes: Sequence[Change], began: float, ended: float) -> bool:
     return False
 
 
-def _together(run: Run, other: Run, within: float) -> bool:
+def _together(run: Run, other: Run, history: History) -> bool:
     """Return whether two runs overlapped; which owned the schedule is not visible here."""
+    error = max(clock_error_of(run, history), clock_error_of(other, history))
     began = max(_began(run), _began(other))
     ended = min(run.finished or began, other.finished or began)
-    return other.attempts > 0 and began <= ended + within
+    return other.attempts > 0 and began <= ended + WRITTEN_WITHIN + error
 
 
 def _began(run: Run) -> float:

@@ -6,7 +6,6 @@
 import json
 from collections import Counter
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from msgspec import Struct
@@ -14,6 +13,7 @@ from msgspec import Struct
 from model.check import NO_COMMIT, commit_of
 from tests.mutation.__main__ import explained as without_effect
 from tests.support.planted_results import PLANTED_RESULTS
+from tests.support.proof_drills import healing_table, load_of_drill, of_drill, size_of_drills
 from tests.support.proof_planted import planted_table
 from tests.support.proof_text import NOT_AT_ONCE, mutation_summary, repeating
 from tests.support.sources import ROOT
@@ -111,7 +111,7 @@ def tables() -> dict[str, str]:
     return {
         "runs": _runs(cases, simulation, drills, mutation),
         "promises": _promises(cases, simulation, drills),
-        "healing": _healing(drills),
+        "healing": healing_table(drills),
         "repeating": repeating(simulation, planted),
         "planted": planted_table(model, planted),
         "not-at-once": NOT_AT_ONCE,
@@ -165,13 +165,13 @@ def _runs(
             f" {simulation['worlds']} worlds, {simulation['seconds']:,} s"
             f" | {simulation['seed']} | {_commit(simulation['commit'])} |"
         )
-    for drill in drills:
-        faults, calls = sum(drill["faults"].values()), drill["expected"]["call"]
-        lines.append(
-            f"| [drill](drill.md), {_of_drill(drill)} | {faults} faults, {drill['changes']:,}"
-            f" changes, {calls:,} calls, {drill['seconds']:,} s | {drill['seed']}"
-            f" | {_commit(drill['commit'])} |"
-        )
+    lines += [
+        f"| [drill](drill.md), {of_drill(drill)} | {size_of_drills([drill])},"
+        f" {drill['seconds']:,} s{load_of_drill(drill)}"
+        f" | {drill['seed']} | {_commit(drill['commit'])} |"
+        for drill in drills
+    ]
+    lines.append(f"| **the {len(drills)} drills together** | {size_of_drills(drills)} | | |")
     if mutation:
         tried = sum(group["mutants"] for group in mutation["groups"].values())
         modules = mutation["modules"].values()
@@ -196,16 +196,6 @@ def _commit(text: str) -> str:
     """Return a commit as it is shown; a mark says that something had been changed since."""
     number, _, changed = text.partition("-")
     return f"`{number[:12]}{'-' if changed else ''}{changed}`"
-
-
-def _of_drill(drill: dict[str, Any]) -> str:
-    """Return what distinguishes a drill from others."""
-    words = [f"PostgreSQL {drill['postgres']}"]
-    if drill.get("previous"):
-        words.append(f"upgraded from `{drill['previous'][:12]}`")
-    if drill.get("only"):
-        words.append("only " + " and ".join(drill["only"]))
-    return ", ".join(words)
 
 
 def _promises(
@@ -241,26 +231,6 @@ def _violations(kinds: tuple[str, ...], *results: dict[str, Any]) -> str:
         return NOT_YET
     found = [each["violations"] for each in results]
     return "; ".join(f"{kind}: {sum(each[kind] for each in found)}" for kind in kinds)
-
-
-def _healing(drills: list[dict[str, Any]]) -> str:
-    """Return seconds to heal, of all drills together."""
-    lines = ["| fault | injected | request answered | due slot called |", "|---|--:|--:|--:|"]
-    for kind in sorted({kind for drill in drills for kind in drill["faults"]}, key=str.lower):
-        of_kind = [each for drill in drills for each in drill["healing"] if each["kind"] == kind]
-        injected = sum(drill["faults"].get(kind, 0) for drill in drills)
-        cells = (
-            _figures([seconds for each in of_kind for seconds in each[sign]])
-            for sign in ("requests", "firings")
-        )
-        lines.append(f"| {kind} | {injected} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def _figures(seconds: list[float]) -> str:
-    if not seconds:
-        return "—"
-    return f"{median(seconds):.1f} / {max(seconds):.1f} ({len(seconds)})"
 
 
 def _mutation(mutation: dict[str, Any]) -> str:

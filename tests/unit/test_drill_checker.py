@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from tests.drill.check_calls import key_of
 from tests.drill.checker import check
 from tests.drill.history import (
+    DATABASE_CLOCK,
     Call,
     Change,
     Exit,
@@ -318,3 +319,16 @@ def test_a_run_that_was_claimed_before_its_attempt_may_have_been_overlapped(
     history = with_run(KEPT, 60, **late)(sound())
     skipped = with_run(KEPT, 120, status="skipped_overlap", started=None)(history)
     assert check(skipped).of(Violation.NEEDLESS_OVERLAP) == violations
+
+
+@pytest.mark.parametrize(("stepped", "violations"), [(100, 1), (180, 0)])
+def test_the_times_of_a_run_that_waited_may_be_those_of_a_clock_that_was_wrong_meanwhile(
+    stepped: int, violations: int
+) -> None:
+    waited = {"started": ZERO + 190, "finished": ZERO + 186}
+    history = with_run(KEPT, 60, status="skipped_overlap", **waited)(sound())
+    other = {"started": ZERO + 188, "finished": ZERO + 184}
+    history = with_run(KEPT, 120, **other)(history)
+    wrong = Fault(DATABASE_CLOCK, ZERO + stepped, ZERO + stepped + 5)
+    history = replace(history, faults=[*history.faults, wrong])
+    assert check(history).of(Violation.NEEDLESS_OVERLAP) == violations
