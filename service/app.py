@@ -60,6 +60,7 @@ from service.runtime.tracing import Spans, TracingUnavailableError, exported_spa
 from service.runtime.webhooks_file import read_webhooks
 from service.storage.engine import citus
 from service.storage.engine.acquire import acquired
+from service.storage.engine.kept_connections import KeptConnections
 from service.worker.outbox_publisher import OutboxPublisher
 from service.worker.runner_client import RunnerClient
 from service.worker.webhook_sender import WebhookSender
@@ -165,7 +166,8 @@ async def _start_responder(
     """Answer requests for as long as the stack is open; return as whom."""
     identity = _identity()
     settings, watched = shared.settings, shared.pools[Role.RESPONDER]
-    connect = partial(acquired, watched.pool, settings.pool_acquire_timeout_ms / 1000)
+    acquire = partial(acquired, watched.pool, settings.pool_acquire_timeout_ms / 1000)
+    connect = KeptConnections(acquire).connection
     batcher = RequestBatcher(
         connect,
         policy(settings, sharded=shared.sharded),

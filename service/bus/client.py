@@ -88,7 +88,8 @@ class NatsConnection(Client):
         Raises what ``publish`` raises; the headers count towards the server's message limit.
         """
         size = len(headers) + len(body)
-        head = f"HPUB {subject} {reply} {len(headers)} {size}\r\n".encode()
+        verb, sizes = ("HPUB", f"{len(headers)} {size}") if headers else ("PUB", f"{size}")
+        head = f"{verb} {subject} {reply} {sizes}\r\n".encode()
         await self._write([(head, headers, body, b"\r\n")], size, size)
 
     async def publish_all(self, messages: Sequence[tuple[str, bytes]]) -> None:
@@ -180,7 +181,12 @@ async def _ignore_message(_message: Msg) -> None:
 
 
 def write_headers(headers: Mapping[str, str]) -> bytes:
-    """Return the block for these headers. Raises ValueError where one would be several lines."""
+    """Return the block for these headers, empty without any.
+
+    Raises ValueError where one would be several lines.
+    """
+    if not headers:
+        return b""
     lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
     text = "".join(lines)
     if not len(lines) == text.count("\r") == text.count("\n"):

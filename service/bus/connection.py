@@ -18,7 +18,7 @@ from nats.aio.client import RawCredentials, Server
 from nats.aio.subscription import Subscription
 
 from contracts.shared.credentials import describe_identity
-from service.bus.client import BusEvent, NatsConnection, Observe, ignore
+from service.bus.client import BusEvent, NatsConnection, Observe, ignore, write_headers
 
 log = getLogger(__name__)
 
@@ -169,8 +169,8 @@ class Bus:
         Return whether it was accepted: all that a caller can do about a refusal is count it.
         """
         try:
-            await self.client.publish(subject, body, headers=dict(headers) if headers else None)
-        except (nats.errors.Error, OSError) as error:
+            await self.client.publish_raw(subject, "", write_headers(headers or {}), body)
+        except (nats.errors.Error, OSError, ValueError) as error:
             log.warning("message not sent: %r", error)
             return False
         return True

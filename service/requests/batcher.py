@@ -7,7 +7,6 @@ result of another.
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
 from logging import getLogger
 from typing import Any
 
@@ -22,6 +21,7 @@ from service.messages import Request
 from service.operations.context import Call, OperationResult, OperationSpec, Policy
 from service.storage.engine.connection import Connection
 from service.storage.engine.errors import is_unavailable
+from service.storage.engine.kept_connections import Connect
 
 log = getLogger(__name__)
 
@@ -37,10 +37,6 @@ ANY_NODE = 0
 LANE_S = 0.1
 """A batch that takes longer gives up its lane, so that the next one need not wait for it."""
 WAITED_TOO_LONG = "The request waited for too long; send it again"
-
-Connect = Callable[[], AbstractAsyncContextManager[Connection]]
-"""Provides a connection within the context; raises what ``is_unavailable`` accepts where none is
-available."""
 
 NodeOf = Callable[[str], Awaitable[int]]
 """Returns the database node of a tenant's rows."""

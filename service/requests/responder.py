@@ -41,6 +41,8 @@ PENDING_BYTES = 64 * 1024 * 1024
 # The server closes the connection over a message larger than its limit, headers included.
 HEADER_ALLOWANCE = 8 * 1024
 
+_LINE_BREAKS = str.maketrans("\r\n", "  ")
+
 QUEUE_FULL = "The service is busy, please try again"
 CALLER_GONE = "The deadline of the request has passed"
 WAITED_TOO_LONG = "The request waited for too long, please try again"
@@ -255,7 +257,8 @@ class Responder:
         headers = reply.headers
         if reply.error is not None:
             number, text = reply.error
-            headers = {**headers, ERROR_HEADER: text, ERROR_CODE_HEADER: str(number)}
+            line = text.strip().translate(_LINE_BREAKS)
+            headers = {**headers, ERROR_HEADER: line, ERROR_CODE_HEADER: str(number)}
         if not await self._bus.send(arrival.reply_to, reply.body, headers):
             self._observe(ResponderEvent.REPLY_NOT_SENT)
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Literal, TextIO
 
 import msgspec
@@ -41,12 +42,18 @@ def _exception(formatter: logging.Formatter, record: logging.LogRecord) -> str:
     return _DETAIL.sub("\nDETAIL:  (left out)", formatter.formatException(record.exc_info))
 
 
+@lru_cache(maxsize=1)
+def _at(milliseconds: int) -> str:
+    """Return an instant as text; the lines of a batch of requests share one or two."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")
+
+
 class JsonFormatter(logging.Formatter):
     """``at, level, logger, message``, then the fields of the line."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
-            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "at": _at(int(record.created * 1000)),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),

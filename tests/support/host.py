@@ -16,11 +16,12 @@ from contracts.subjects import CONTENT_TYPE_HEADER, CONTEXT_HEADER, HOST_AUDIENC
 from service.flow_control.keyed_limiter import PerKeyLimiter
 from service.messages import Reply, Request
 from service.operations.context import Policy
-from service.requests.batcher import Connect, NodeOf, RequestBatcher
+from service.requests.batcher import NodeOf, RequestBatcher
 from service.requests.dispatcher import Dispatcher
 from service.rules.limits import Limits
 from service.runtime.metrics import Metrics
 from service.storage.engine.acquire import acquired
+from service.storage.engine.kept_connections import Connect
 from tests.support.keys import RUNNER_KEY, KeyHolder
 from tests.support.platform import Installed
 from tests.support.published import as_published

@@ -52,13 +52,13 @@ async def index_only_transaction(
     try:
         yield
     except BaseException as error:
-        if not _has_ended(connection):
+        if not has_ended(connection):
             await _roll_back(connection, error)
         raise
     await connection.execute("COMMIT")
 
 
-def _has_ended(connection: Connection) -> bool:
+def has_ended(connection: Connection) -> bool:
     """Return whether a connection has ended: the pool has taken it back, and refuses to say."""
     try:
         return connection.is_closed()
