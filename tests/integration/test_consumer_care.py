@@ -26,6 +26,9 @@ from tests.support.pools import pool_of
 LAZY = JobConsumerSettings(batch=20, capacity=60, poll_s=3600.0, heartbeat_s=2.0)
 """Asks for jobs when it is told of some; beats every half second."""
 
+ROUND_TRIPS = 30
+"""Many more than a consumer makes until it waits for what it was told to wait for."""
+
 
 class Asked(Struct):
     """A statement that was answered, and when (monotonic seconds)."""
@@ -189,7 +192,8 @@ async def test_a_stopping_consumer_waits_for_jobs_that_may_be_started(
     await eventually(lambda: listening(pool))
     with consumer.expecting():
         consumer.stop()
-        await left(pool)  # long enough to see that it is to stop
+        for _ in range(ROUND_TRIPS):
+            await left(pool)
         if starts:
             consumer.start(1, work)
     if starts:
