@@ -18,7 +18,7 @@ from service.storage.runs.attempts import (
     RunRecord,
     release_schedules,
 )
-from service.storage.runs.direct_claims import hold_schedules
+from service.storage.runs.direct_claims import ACTIVE_RUNS, hold_schedules
 from service.storage.runs.updates import RunUpdate, write_updates
 from tests.support.eventually import eventually
 from tests.support.locks import another_session
@@ -288,6 +288,19 @@ async def test_free_schedules_are_held_before_their_runs_are_written(
         schedule,
     )
     assert [tuple(row) for row in rows] == [(LATER, 1, LATER, SLOT + LEASE)]
+
+
+async def test_a_single_schedule_is_held_whatever_others_of_the_tenant_are_active(
+    connection: asyncpg.Connection,
+) -> None:
+    (active,) = await begun(connection)
+    (one,) = about_to_be_claimed(*await planned(connection))
+    assert await connection.fetch(ACTIVE_RUNS, [one.tenant_id], [one.schedule_id]) == []
+    assert await hold_schedules(connection, [one], SLOT) == [one]
+    assert await holders(connection) == {
+        active.schedule_id: active.id,
+        one.schedule_id: one.id,
+    }
 
 
 async def test_a_schedule_that_a_claim_takes_in_between_is_left_to_it(
