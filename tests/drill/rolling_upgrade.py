@@ -12,8 +12,11 @@ from tests.drill.history import Fault
 from tests.drill.planted_faults import program
 from tests.drill.supervisor import SupervisedProcess
 
+MINUTE = 60.0
 BETWEEN_S = 8.0
-"""From one process to the next, as a deployment waits; so each heals before the next is away."""
+"""From one process to the next at least, as a deployment waits."""
+SLOT_CALLED_S = 5.0
+"""From a slot on, so that how soon it is called shows how each step healed."""
 
 
 async def upgrade(environment: DrillEnvironment, duration_s: float) -> list[Fault]:
@@ -29,7 +32,7 @@ async def upgrade(environment: DrillEnvironment, duration_s: float) -> list[Faul
     finally:
         await connection.close()
     faults = [Fault("migrated under the earlier release", began, time.time())]
-    await asyncio.sleep(BETWEEN_S)
+    await _until_slot_called()
     processes = environment.processes
     faults += await _replace(processes[::2])
     await asyncio.sleep(duration_s)
@@ -47,5 +50,10 @@ async def _replace(processes: Sequence[SupervisedProcess]) -> list[Fault]:
             process.kill()  # one that starts has not yet learnt to end well
         await process.ready.wait()
         faults.append(Fault(f"{process.role} upgraded", began, time.time()))
-        await asyncio.sleep(BETWEEN_S)
+        await _until_slot_called()
     return faults
+
+
+async def _until_slot_called() -> None:
+    await asyncio.sleep(BETWEEN_S)
+    await asyncio.sleep(-time.time() % MINUTE + SLOT_CALLED_S)
