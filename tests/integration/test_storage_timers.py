@@ -254,7 +254,7 @@ async def test_schedules_of_a_paused_tenant_do_not_fire(connection: asyncpg.Conn
     await connection.execute(
         "INSERT INTO ext_scheduler.tenant_pauses VALUES ('tenant-2', now(), 'test')"
     )
-    assert await firing_state.read(connection, [("tenant-1", one), ("tenant-2", two)]) == {
-        ("tenant-1", one): state(made),
-        ("tenant-2", two): state(other, fires=False),
-    }
+    first, second = {("tenant-1", one): state(made)}, {("tenant-2", two): state(other, fires=False)}
+    assert await firing_state.read(connection, [*first]) == first
+    assert await firing_state.read(connection, [*second]) == second
+    assert await firing_state.read(connection, [*first, *second]) == {**first, **second}
