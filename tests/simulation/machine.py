@@ -8,6 +8,7 @@ from random import Random
 
 from msgspec import Struct
 
+from tests.simulation.account import judge_account
 from tests.simulation.changes import Population
 from tests.simulation.judgement import judge
 from tests.simulation.oracle import SlotTable
@@ -89,6 +90,7 @@ class Machine:
         world.tally.counts["step"] += steps
         await self.finish()
         await judge(world)
+        await judge_account(world)
 
     async def step(self) -> None:
         """Make one step."""
@@ -180,6 +182,7 @@ class Machine:
         await world.thaw()  # what a worker that stands still holds would never end
         await world.drain()
         await world.stop_workers()
+        await judge_account(world)
         self._zones.enter_context(second_release())
         world.note("another release of the time zone data")
         world.tally.counts["zone data changed"] += 1

@@ -102,6 +102,10 @@ class Simulation:
         """Schedules by their manual runs."""
         self.claimed: set[tuple[UUID, int]] = set()
         """Attempts under way when their schedule stopped to fire: they may still be called."""
+        self.accounted = began
+        """Until when the account was judged, and how many slots were ``decided`` by then."""
+        self.decided = 0
+        self.set_back = False
         self._stood_still = False
         self._urls = (database_url, bus_url)
         self._rewrite = rewrite
@@ -184,6 +188,7 @@ class Simulation:
             for schedule in self.oracle.schedules.values():
                 self.oracle.doubt(schedule, self.clock.now)
         self.oracle.step_back(now)
+        self.set_back = True
         await self.move(now)
 
     async def quiesce(self) -> bool:

@@ -24,6 +24,8 @@ class ViolationKind(StrEnum):
     INACTIVE = "call although paused, disabled or deleted"
     UNKNOWN = "call without a run"
     TOLD_TWICE = "two events for the end of one run"
+    UNACCOUNTED = "slot unaccounted for by the account"
+    ACCOUNT = "account that is not what there was"
     TIMER = "timer that is wrong, missing or left over"
     REFUSED = "change refused without a reason"
     ENDED = "worker ended by a fault of its own"
