@@ -353,6 +353,8 @@ async def test_a_consumer_that_can_no_longer_listen_ends_with_that(
     async with pool_of(proxy.dsn, min_size=1, max_size=4) as own:
         running = asyncio.create_task(JobConsumer(own, Handled(), LAZY).run())
         await eventually(lambda: listening(own))
+        for _ in range(ROUND_TRIPS):
+            await listening(own)  # a claim that is cut off would notice by itself
         proxy.disturb(Disturbance.CUT)
         with pytest.raises(ListenerLostError):
             await asyncio.wait_for(running, 60)
