@@ -83,7 +83,12 @@ WORKERS = {
         "scarce_resources",
     ),
     "service/worker/direct_claims.py": (*CLAIMS, "lost_commit_answers", "planner_rounds"),
-    "service/worker/firing/attempt_store.py": (*FIRING, *LATER, "firing_isolation"),
+    "service/worker/firing/attempt_store.py": (
+        *FIRING,
+        *LATER,
+        "firing_isolation",
+        "direct_claims",
+    ),
     "service/worker/firing/decision.py": (*FIRING, "firing_isolation"),
     "service/worker/firing/run_executor.py": (
         "firing_records",
