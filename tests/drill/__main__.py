@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import msgspec
+from msgspec import structs
 
 from devstack.embedded.postgres import BINARIES_VARIABLE
 from tests.drill.arguments import parse_arguments
@@ -27,7 +28,7 @@ from tests.support.planted_results import keep_planted
 def main() -> int:
     """Run a drill, or take one that was kept; judge it, and return the exit status."""
     chosen = parse_arguments(__doc__)
-    history = drilled(chosen) if chosen.judge is None else kept(chosen.judge)
+    history = drilled(chosen) if chosen.judge is None else kept(chosen)
     if chosen.keep is not None:
         chosen.keep.write_bytes(msgspec.json.encode(history))
     results = check(history)
@@ -50,6 +51,7 @@ def drilled(chosen: argparse.Namespace) -> History:
         schedules=chosen.schedules,
         faults_for_s=chosen.minutes * 60,
         gap_s=chosen.gap,
+        planned_within_s=chosen.planned_within,
         slow=chosen.slow,
         least_faults=chosen.faults,
         only=tuple(chosen.only),
@@ -72,9 +74,10 @@ def earlier_program(commit: str | None) -> Path | None:
     return install(earlier)
 
 
-def kept(file: Path) -> History:
-    """Return what an earlier drill left behind."""
-    return msgspec.json.decode(file.read_bytes(), type=History)
+def kept(chosen: argparse.Namespace) -> History:
+    """Return what an earlier drill left behind, to be judged for a machine as busy as chosen."""
+    history = msgspec.json.decode(chosen.judge.read_bytes(), type=History)
+    return structs.replace(history, planned_within=chosen.planned_within)
 
 
 def say(text: str) -> None:

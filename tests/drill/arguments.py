@@ -26,6 +26,12 @@ def _add_size(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--minutes", type=float, default=defaults.faults_for_s / 60)
     parser.add_argument("--gap", type=float, default=defaults.gap_s, help="seconds between faults")
     parser.add_argument("--schedules", type=int, default=defaults.schedules)
+    parser.add_argument(
+        "--planned-within",
+        type=float,
+        default=defaults.planned_within_s,
+        help="seconds in which a machine as busy as this one plans whatever is due",
+    )
     parser.add_argument("--slow", action="store_true", help="a slow Runner, so that runs wait")
 
 

@@ -8,9 +8,6 @@ from tests.drill.results import CheckResults, Expected, Violation
 AFTERMATH = 25.0
 """Seconds after a fault in which runs may fail for it: lease, heartbeat and a retry."""
 
-WRITTEN_WITHIN = 3.0
-"""Seconds for which the transaction that says when a run ended may still be under way."""
-
 
 def check_run(
     run: Run,
@@ -79,7 +76,7 @@ def _together(run: Run, other: Run, history: History) -> bool:
     error = max(clock_error_of(run, history), clock_error_of(other, history))
     began = max(_began(run), _began(other))
     ended = min(run.finished or began, other.finished or began)
-    return other.attempts > 0 and began <= ended + WRITTEN_WITHIN + error
+    return other.attempts > 0 and began <= ended + history.written_within + error
 
 
 def _began(run: Run) -> float:

@@ -17,6 +17,7 @@ from tests.drill.planted_faults import PlantedFault
 from tests.drill.probing import probe_all_the_time, record_load
 from tests.drill.workload import CHANGED_EVERY_S, OFTEN_S, Workload
 from tests.support.eventually import eventually
+from tests.support.tested_commit import tested_commit
 
 RUNS = """
 SELECT id, schedule_id, slot, kind, trigger, status, attempts, fence, missed, queued_at,
@@ -63,7 +64,7 @@ class Options(Struct, frozen=True, kw_only=True):
 
 async def run(options: Options, tell: Callable[[str], None]) -> History:
     """Run a drill. Raises AssertionError when the system does not settle afterwards."""
-    chance = random.Random(options.seed)
+    chance, commit = random.Random(options.seed), tested_commit()
     async with drill_environment(
         options.installs,
         options.planted_fault,
@@ -115,6 +116,7 @@ async def run(options: Options, tell: Callable[[str], None]) -> History:
             not_injected=environment.not_injected,
             recovered=recovered,
             loads=loads,
+            commit=commit,
         )
 
 

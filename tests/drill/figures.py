@@ -41,11 +41,12 @@ def table(history: History, results: CheckResults) -> list[str]:
 def summary(chosen: Namespace, history: History, results: CheckResults) -> bytes:
     """Return the figures of a drill as JSON, with all that it takes to repeat it."""
     document = {
-        "commit": tested_commit(),
+        "commit": history.commit or tested_commit(),
         "seed": chosen.seed,
         "minutes": chosen.minutes,
         "gap_s": chosen.gap,
         "schedules": chosen.schedules,
+        "planned_within_s": chosen.planned_within,
         "postgres": chosen.postgres or "18",
         "previous": chosen.previous,
         "only": chosen.only,
@@ -67,7 +68,7 @@ def planted(chosen: Namespace, history: History, results: CheckResults) -> dict[
     return {
         "found": [each.value for each in Violation if results.of(each)],
         "seed": chosen.seed,
-        "commit": tested_commit(),
+        "commit": history.commit or tested_commit(),
         "minutes": chosen.minutes,
         "gap_s": chosen.gap,
         "schedules": chosen.schedules,

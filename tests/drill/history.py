@@ -138,7 +138,7 @@ class History(Struct, frozen=True, kw_only=True):
     ``planned_within`` are the seconds of undisturbed work in which whatever is due must have been
     planned: less than the 30 s after which a slot is late, and more than a busy machine takes. At
     ``recovered`` every process was ready again after the last fault. ``loads`` are the machine's
-    load averages over a minute, from beginning to end.
+    load averages over a minute, from beginning to end; ``commit`` is what was tested.
     """
 
     began: float
@@ -156,6 +156,12 @@ class History(Struct, frozen=True, kw_only=True):
     not_injected: list[str] = []
     recovered: float = 0.0
     loads: list[float] = []
+    commit: str = ""
+
+    @property
+    def written_within(self) -> float:
+        """Return for how many seconds it may be under way to the tables that a run has ended."""
+        return self.planned_within / 5
 
     def clock_error(self, at: float) -> float:
         """Return by how many seconds the database's clock may have been wrong around then."""

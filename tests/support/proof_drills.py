@@ -16,6 +16,10 @@ SLOTS = (
 """What may have become of a slot: each is judged once."""
 
 
+PLANNED_WITHIN_S = 15.0
+"""What was due had to be planned in so many undisturbed seconds, unless a drill says otherwise."""
+
+
 def of_drill(drill: dict[str, Any]) -> str:
     """Return what distinguishes a drill from others."""
     words = [f"PostgreSQL {drill['postgres']}"]
@@ -38,9 +42,10 @@ def size_of_drills(drills: Sequence[dict[str, Any]]) -> str:
 
 
 def load_of_drill(drill: dict[str, Any]) -> str:
-    """Return how busy the machine was; nothing where that is not known."""
-    load = drill.get("load")
-    return f", {drill['processors']} processors with a load of {load}" if load else ""
+    """Return how busy the machine was where that is known, and how much time it had to plan."""
+    load, within = drill.get("load"), drill.get("planned_within_s", PLANNED_WITHIN_S)
+    words = f", {drill['processors']} processors with a load of {load}" if load else ""
+    return words if within == PLANNED_WITHIN_S else f"{words}, planned within {within:g} s"
 
 
 def healing_table(drills: Sequence[dict[str, Any]]) -> str:
