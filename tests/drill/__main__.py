@@ -51,7 +51,7 @@ def drilled(chosen: argparse.Namespace) -> History:
         schedules=chosen.schedules,
         faults_for_s=chosen.minutes * 60,
         gap_s=chosen.gap,
-        planned_within_s=chosen.planned_within,
+        planned_within_s=chosen.planned_within or Options().planned_within_s,
         slow=chosen.slow,
         least_faults=chosen.faults,
         only=tuple(chosen.only),
@@ -75,9 +75,10 @@ def earlier_program(commit: str | None) -> Path | None:
 
 
 def kept(chosen: argparse.Namespace) -> History:
-    """Return what an earlier drill left behind, to be judged for a machine as busy as chosen."""
+    """Return what an earlier drill left behind, for a machine as busy as chosen, or as then."""
     history = msgspec.json.decode(chosen.judge.read_bytes(), type=History)
-    return structs.replace(history, planned_within=chosen.planned_within)
+    within = chosen.planned_within or history.planned_within
+    return structs.replace(history, planned_within=within)
 
 
 def say(text: str) -> None:

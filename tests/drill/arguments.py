@@ -29,8 +29,8 @@ def _add_size(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--planned-within",
         type=float,
-        default=defaults.planned_within_s,
-        help="seconds in which a machine as busy as this one plans whatever is due",
+        metavar="SECONDS",
+        help="in which a machine as busy as this one plans whatever is due at a minute (15)",
     )
     parser.add_argument("--slow", action="store_true", help="a slow Runner, so that runs wait")
 

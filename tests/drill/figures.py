@@ -46,7 +46,7 @@ def summary(chosen: Namespace, history: History, results: CheckResults) -> bytes
         "minutes": chosen.minutes,
         "gap_s": chosen.gap,
         "schedules": chosen.schedules,
-        "planned_within_s": chosen.planned_within,
+        "planned_within_s": history.planned_within,
         "postgres": chosen.postgres or "18",
         "previous": chosen.previous,
         "only": chosen.only,
