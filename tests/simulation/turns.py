@@ -34,10 +34,16 @@ SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid = ANY($1
 
 
 class _Waiting(Struct):
-    """A task that waits for its turn; ``name`` and ``what`` are the same in each repetition."""
+    """A task that waits for its turn; all but the futures are the same in each repetition.
+
+    ``work`` and ``number`` tell apart who waits for the same: what a task does, and as which one
+    of all it was made.
+    """
 
     name: str
     what: str
+    work: str
+    number: int
     ready: Callable[[], bool]
     chosen: asyncio.Future[None]
 
@@ -61,7 +67,10 @@ class Turns:
         self, name: str, what: str, ready: Callable[[], bool] = lambda: True
     ) -> AsyncIterator[None]:
         """Wait for a turn, which ends with the context; it is given only while ``ready``."""
-        waiting = _Waiting(name, what, ready, asyncio.get_running_loop().create_future())
+        task, future = asyncio.current_task(), asyncio.get_running_loop().create_future()
+        assert task is not None
+        work = getattr(task.get_coro(), "__qualname__", "")
+        waiting = _Waiting(name, what, work, hash(task), ready, future)
         self._waiting.append(waiting)
         try:
             await waiting.chosen
@@ -128,7 +137,7 @@ class Turns:
         # In an order of their own: which of them came first may have been chance.
         ready = sorted(
             (each for each in self._waiting if each.ready() and not each.chosen.done()),
-            key=lambda each: (each.name, each.what),
+            key=lambda each: (each.name, each.what, each.work, each.number),
         )
         if not ready:
             return False
