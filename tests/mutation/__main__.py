@@ -71,7 +71,7 @@ def mutate(target: Target, sample: Sequence[Mutant]) -> dict[str, Any]:
     harmless: list[Mutant] = []
     for place, tests in enumerate(stages(target.tests)):
         if place > 0:
-            harmless = [each for each in left if described(module, each) in without_effect]
+            harmless += [each for each in left if described(module, each) in without_effect]
         tried, left = [each for each in left if each not in harmless], []
 
         def note(mutant: Mutant, fate: Fate, left: list[Mutant] = left) -> None:

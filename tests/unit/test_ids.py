@@ -1,6 +1,6 @@
 """Ids that are made by hand, because the standard library takes too long: they are the same."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from uuid import RFC_4122, UUID, uuid4, uuid5
 
 from service.rules.call_ids import request_id, trace_id
@@ -15,6 +15,11 @@ def test_an_occurrence_has_the_standard_id_of_its_name() -> None:
         made = occurrence_id(schedule_id, slot, "manual")
         standard = uuid5(NAMESPACE, f"{schedule_id}:{slot_text(slot)}:manual")
         assert (made, str(made), hash(made)) == (standard, str(standard), hash(standard))
+
+
+def test_a_slot_is_written_in_utc_to_the_second() -> None:
+    assert slot_text(SLOT) == "2026-03-02T12:00:00Z"
+    assert slot_text(SLOT.astimezone(timezone(timedelta(hours=9)))) == "2026-03-02T12:00:00Z"
 
 
 def test_the_call_of_each_claim_has_a_request_id_of_its_own() -> None:
