@@ -7,10 +7,12 @@ from typing import Any, TypeVar
 from service.cli.errors import EXIT_UNAVAILABLE
 from tests.drill import check_calls, check_rows, check_runs
 from tests.drill.expected import Duty, Planning, Walks, duties
-from tests.drill.history import Exit, History, Run, Stored
+from tests.drill.history import MIGRATED, Exit, History, Run, Stored
 from tests.drill.results import CheckResults, Expected, Violation
 
 T = TypeVar("T")
+
+UNKNOWN_MIGRATION = ", which this release does not know"
 
 AFTERMATH = 25.0
 """Seconds after a fault in which a process may find that what it needs is lost; longer where a busy
@@ -97,7 +99,8 @@ def check_exit(ended: Exit, history: History, results: CheckResults) -> None:
 
     A start may find at any time that nobody answers soon enough, as on a machine that is too busy:
     it ends with a status that tells the supervisor to repeat it, and the drill waits only so long
-    until one succeeds.
+    until one succeeds. The earlier release does not start on a database that was migrated
+    meanwhile: an upgrade replaces it.
     """
     about = f"{ended.name}, status {ended.status}: {ended.words}"
     if ended.cause == "killed":
@@ -113,8 +116,11 @@ def check_exit(ended: Exit, history: History, results: CheckResults) -> None:
     reason = any(t.began <= ended.at <= t.ended + aftermath for t in history.faults)
     explained = ended.words.startswith("ext-scheduler: ") and "Error(" not in ended.words
     clear = ended.status > 0 and explained and not ended.traceback
+    migrated = any(t.kind == MIGRATED and t.began <= ended.at for t in history.faults)
     if clear and not ended.was_ready and ended.status == EXIT_UNAVAILABLE:
         results.count(Expected.STARTED_AGAIN)
+    elif clear and not ended.was_ready and migrated and ended.words.endswith(UNKNOWN_MIGRATION):
+        results.count(Expected.REFUSED_TO_START)
     elif reason and clear:
         results.count(Expected.ENDED_CLEARLY)
     else:

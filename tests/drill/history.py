@@ -6,6 +6,8 @@ from msgspec import Struct
 
 DATABASE_CLOCK = "clock of PostgreSQL's host stepped"
 """The kind of fault in which the times in the tables and in tokens are not those of the drill."""
+MIGRATED = "migrated under the earlier release"
+"""The event, in the form of a fault, from which on the earlier release does not start."""
 CLOCK_STEP_S = 5
 """By how many seconds at most: less than the leeway of tokens, and than a lease outlasts its call.
 """

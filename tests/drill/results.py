@@ -23,6 +23,7 @@ class Expected(StrEnum):
     REFUSED_LATE = "call refused by the Runner: past its deadline"
     KEPT = "acknowledged change kept"
     ENDED_CLEARLY = "process ended by itself, with a clear message"
+    REFUSED_TO_START = "start of the earlier release refused after the migration"
     STARTED_AGAIN = "start that found no database or bus (status 8), repeated"
     STOPPED = "process stopped when asked, status 0"
 

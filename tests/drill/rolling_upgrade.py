@@ -8,7 +8,7 @@ import asyncpg
 
 from service.storage.engine.migrate import migrate
 from tests.drill.environment import DrillEnvironment
-from tests.drill.history import Fault
+from tests.drill.history import MIGRATED, Fault
 from tests.drill.planted_faults import program
 from tests.drill.supervisor import SupervisedProcess
 
@@ -31,7 +31,7 @@ async def upgrade(environment: DrillEnvironment, duration_s: float) -> list[Faul
         await migrate(connection)
     finally:
         await connection.close()
-    faults = [Fault("migrated under the earlier release", began, time.time())]
+    faults = [Fault(MIGRATED, began, time.time())]
     await _until_slot_called()
     processes = environment.processes
     faults += await _replace(processes[::2])

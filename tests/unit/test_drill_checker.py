@@ -10,6 +10,7 @@ from tests.drill.check_calls import key_of
 from tests.drill.checker import check
 from tests.drill.history import (
     DATABASE_CLOCK,
+    MIGRATED,
     Call,
     Change,
     Exit,
@@ -300,6 +301,18 @@ def test_a_process_that_loses_its_server_may_end_with_a_clear_message() -> None:
 def test_a_start_that_finds_nobody_may_be_repeated_at_any_time() -> None:
     results = check(with_exit("itself", 8, CLEAR, at=100, was_ready=False)(sound()))
     assert (results.violations, results.expected[Expected.STARTED_AGAIN]) == ([], 1)
+
+
+@pytest.mark.parametrize(("migrated", "violations"), [(50, 0), (150, 1)])
+def test_the_earlier_release_does_not_start_after_the_migration(
+    migrated: int, violations: int
+) -> None:
+    words = "ext-scheduler: The database has migration 0007, which this release does not know"
+    refused = with_exit("itself", 1, words, at=100, was_ready=False)(sound())
+    event = Fault(MIGRATED, ZERO + migrated, ZERO + migrated)
+    results = check(replace(refused, faults=[*refused.faults, event]))
+    assert results.of(Violation.ENDED_BADLY) == violations
+    assert results.expected[Expected.REFUSED_TO_START] == 1 - violations
 
 
 @pytest.mark.parametrize(("recovered", "violations"), [(200, 1), (215, 0)])
