@@ -32,7 +32,7 @@ from contracts.tracing import trace_id
 from service.flow_control.keyed_limiter import PerKeyLimiter
 from service.messages import KeySource, Reply, Request
 from service.operations import OPERATIONS
-from service.operations.context import Answer
+from service.operations.context import Answer, OperationSpec
 from service.requests.batcher import PendingRequest, RequestBatcher
 from service.runtime.line_sampler import LineSampler
 from service.runtime.logs import fields, log_info
@@ -46,6 +46,9 @@ NOT_NOW = "The service cannot answer now; send the same request again"
 FAULT = "Internal error"
 BODY_TOO_LARGE = f"Body is larger than {MAX_BODY_BYTES} bytes"
 
+READ_WEIGHT, CHANGE_WEIGHT = 1, 2
+"""For how long a request keeps this process busy, besides its signature."""
+
 _WITH_CODE = (ErrorBody, Outcome)
 
 
@@ -58,7 +61,7 @@ def _stay(_size: int) -> AbstractContextManager[None]:
     return nullcontext()
 
 
-async def _check_here(token: UncheckedToken) -> bool:
+async def _check_here(token: UncheckedToken, _weight: int) -> bool:
     return token.is_signed()
 
 
@@ -88,14 +91,15 @@ class Dispatcher(Struct, frozen=True, kw_only=True):
     """Answers requests. ``on_committed`` is called after every accepted change.
 
     ``step_aside`` takes the size of a request in bytes, and gives its place in the work queue to
-    another while it waits for its turn. ``is_signed`` says what the token's own method would.
+    another while it waits for its turn. ``is_signed`` says what the token's own method would; it
+    takes the weight of the request, too.
     """
 
     keys: KeySource
     metrics: Metrics
     limiter: PerKeyLimiter
     batcher: RequestBatcher
-    is_signed: Callable[[UncheckedToken], Awaitable[bool]] = _check_here
+    is_signed: Callable[[UncheckedToken, int], Awaitable[bool]] = _check_here
     step_aside: Callable[[int], AbstractContextManager[None]] = _stay
     on_committed: Callable[[], None] = _noop
     unverified_lines: LineSampler = field(default_factory=partial(LineSampler, log, "request"))
@@ -111,8 +115,8 @@ class Dispatcher(Struct, frozen=True, kw_only=True):
         failed = True
         log_fields: Mapping[str, str] = {}
         try:
-            claims = await self._verify(request)
             operation = OPERATIONS[request.audience][request.op]
+            claims = await self._verify(request, _weight(operation))
             pending = PendingRequest(request, claims, _read(request), operation)
             if operation.mutates:
                 step_aside = partial(self.step_aside, len(request.body))
@@ -163,11 +167,11 @@ class Dispatcher(Struct, frozen=True, kw_only=True):
         answer = ErrorBody(code=code, error=message)
         return _reply(answer, request, str(uuid4()), failed=True)
 
-    async def _verify(self, request: Request) -> Claims:
+    async def _verify(self, request: Request, weight: int) -> Claims:
         token = read_token(request.headers.get(CONTEXT_HEADER), self.keys.current())
         return accept(
             token,
-            signed=await self.is_signed(token),
+            signed=await self.is_signed(token, weight),
             audience=request.audience,
             op=request.op,
             body=request.body,
@@ -223,6 +227,10 @@ class Dispatcher(Struct, frozen=True, kw_only=True):
             trace_id=trace_id(request.headers.get(TRACE_HEADER)),
             duration_ms=round(ending.duration_s * 1000, 3),
         )
+
+
+def _weight(operation: OperationSpec) -> int:
+    return CHANGE_WEIGHT if operation.mutates else READ_WEIGHT
 
 
 def _denial(answer: Answer) -> str | None:

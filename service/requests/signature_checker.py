@@ -34,8 +34,9 @@ log = getLogger(__name__)
 
 COMMAND = (sys.executable, "-P", "-m", "service.requests.signature_process")
 SMALLEST_BATCH = 12
-"""Fewer are checked here. With few callers, one more to wait for costs more than it saves: they
-move in step, and leave the process, the database and this one idle in turn.
+"""Signatures of fewer reads, or of half as many changes, are checked here. With few callers, one
+more to wait for costs more than it saves: they move in step, and leave the process, the database
+and this one idle in turn.
 """
 MOST_ASKED = 256
 """Signatures that the process is asked for at once; those beyond are checked here."""
@@ -79,12 +80,17 @@ class SignatureChecker:
         self._wanted = asyncio.Event()
         self._process: _CheckingProcess | None = None
         self._waiting: list[WaitingToken] = []
+        self._weight = 0
 
-    async def is_signed(self, token: UncheckedToken) -> bool:
-        """Return whether the token's key signed it."""
-        return await self._is_confirmed(token) or token.is_signed()
+    async def is_signed(self, token: UncheckedToken, weight: int = 1) -> bool:
+        """Return whether the token's key signed it.
 
-    async def _is_confirmed(self, token: UncheckedToken) -> bool:
+        It counts as ``weight`` where few are checked here: a request that costs more besides is
+        worth sending its signature from fewer on.
+        """
+        return await self._is_confirmed(token, weight) or token.is_signed()
+
+    async def _is_confirmed(self, token: UncheckedToken, weight: int) -> bool:
         """Return whether the process has found the signature right."""
         if token.key.public is None or (self._process is None and self._wanted.is_set()):
             return False
@@ -93,12 +99,14 @@ class SignatureChecker:
             loop.call_soon(self._ask)
         confirmed: asyncio.Future[bool] = loop.create_future()
         self._waiting.append((token, confirmed))
+        self._weight += weight
         return await confirmed
 
     def _ask(self) -> None:
         """Have those checked that wait, where that helps."""
         batch, self._waiting = self._waiting, []
-        if len(batch) >= SMALLEST_BATCH:
+        weight, self._weight = self._weight, 0
+        if weight >= SMALLEST_BATCH:
             self._wanted.set()
             if self._process is not None and self._process.ask(batch):
                 return

@@ -17,6 +17,7 @@ import pytest
 from msgspec import Struct, structs
 
 from contracts.context import UncheckedToken, read_token
+from service.requests.dispatcher import CHANGE_WEIGHT
 from service.requests.signature_checker import (
     SMALLEST_BATCH,
     SignatureChecker,
@@ -120,6 +121,20 @@ async def test_a_lone_signature_and_a_secret_are_checked_here() -> None:
         assert await checks.are_right(1)
         assert all(await checks.ask(checks.tokens(SMALLEST_BATCH, by="hs")))
         assert checks.here == 1 + SMALLEST_BATCH
+
+
+async def test_changes_are_sent_from_fewer_on() -> None:
+    async with checking() as checks:
+        checks.here = 0
+        tokens = checks.tokens(SMALLEST_BATCH // CHANGE_WEIGHT)
+        assert all(
+            await asyncio.gather(
+                *(checks.checker.is_signed(each, CHANGE_WEIGHT) for each in tokens)
+            )
+        )
+        assert checks.here == 0
+        assert all(await checks.ask(tokens))
+        assert checks.here == len(tokens), "as many reads are checked here"
 
 
 async def test_a_few_signatures_start_no_process() -> None:
