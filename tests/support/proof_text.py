@@ -13,7 +13,8 @@ time, its answer awaited, in an order that the seed decides (`tests/simulation/t
 jitter, tokens and the monotonic clock follow from the seed too (`tests/simulation/seeded.py`).
 A digest of the steps in their order is kept and printed: where two runs have the same one, the
 second repeated the first exactly. Tasks and futures in a set are in the order of their making, not
-of their places in memory. What is repeated is the steps, their order, and what they read and write;
+of their places in memory; steps that wait with the same text, in that of what their tasks do. What
+is repeated is the steps, their order, and what they read and write;
 not how long a step takes, in which process of PostgreSQL it is done, and when memory is collected.
 A test repeats a world of 40 slots so, by the command that was printed. That each longer world
 repeats is not proven: only what two runs of each of the following show, of the commits below."""
