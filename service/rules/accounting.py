@@ -52,12 +52,11 @@ class SlotRun(Struct, frozen=True):
     missed: int = 0
 
 
-class RecordedTime(Struct, frozen=True, kw_only=True):
-    """All that is on record of one schedule about the slots in (``after``, ``until``].
+class Stretch(Struct, frozen=True, kw_only=True):
+    """What was so while the clock of the database went from ``after`` to ``until``.
 
-    ``states`` ascend, and the first began at or before ``after``; ``runs`` ascend by slot.
-    ``later_run`` is the first run after the window, ``timer_due`` the slot of the timer. Either is
-    None where there is none.
+    ``states`` ascend, and the first began at or before ``after``. A planner came to each slot in
+    (``after``, ``until``] then.
     """
 
     after: datetime
@@ -65,6 +64,19 @@ class RecordedTime(Struct, frozen=True, kw_only=True):
     states: Sequence[StateSpan]
     paused: Sequence[Off] = ()
     install_off: Sequence[Off] = ()
+
+
+class RecordedTime(Struct, frozen=True, kw_only=True):
+    """All that is on record of one schedule about the slots in (``after``, ``until``].
+
+    There are as many ``stretches`` as the clock was set back, and one. Together they cover all of
+    the time, some of it again. ``runs`` ascend by slot. ``later_run`` is the first run after the
+    window, ``timer_due`` the slot of the timer. Either is None where there is none.
+    """
+
+    after: datetime
+    until: datetime
+    stretches: Sequence[Stretch]
     runs: Sequence[SlotRun] = ()
     later_run: SlotRun | None = None
     timer_due: datetime | None = None
@@ -104,63 +116,75 @@ class SlotCounts(Struct, kw_only=True):
 
 
 class _Pending(Struct, frozen=True):
-    """A slot without a run, and the state that it fell into; ``ends`` is the next change."""
+    """A slot, and the state that it fell into in a stretch; ``ends`` is the next change."""
 
     slot: datetime
     state: StateSpan
     ends: datetime
+    stretch: Stretch
 
 
 def account(recorded: RecordedTime, slots: Slots) -> SlotCounts:
     """Return what became of each slot of the window."""
     counts = SlotCounts()
     runs = {run.slot: run for run in recorded.runs}
-    due = {each.slot: each for each in _slots(recorded, slots, counts)}
-    pending: list[_Pending] = []
+    due = _due(recorded, slots, counts)
+    pending: list[list[_Pending]] = []
     # What has a run was a slot, whatever the states say: the clock may have been set back since.
     for slot in sorted(due.keys() | runs.keys()):
         counts.slots += 1
         run = runs.get(slot)
         if run is None:
-            pending.append(due[slot])
+            if recorded.timer_due and slot >= recorded.timer_due and due[slot][-1].ends == FAR:
+                counts.waiting += 1
+            else:
+                pending.append(due[slot])
             continue
-        _settle(recorded, counts, pending, slot, run.missed)
+        _settle(counts, pending, slot, run.missed)
         if run.status in {"skipped", "skipped_overlap"}:
             is_overlap = run.status == "skipped_overlap"
             counts.skipped[OVERLAP if is_overlap else run.reason or "unknown"] += 1
         else:
             counts.fired += 1
-    _settle_rest(recorded, counts, pending)
+    later = recorded.later_run
+    if later is None:
+        _settle(counts, pending, FAR, recorded.timer_missed)
+    else:
+        _settle(counts, pending, later.slot, later.missed)
     return counts
 
 
-def _slots(recorded: RecordedTime, slots: Slots, counts: SlotCounts) -> list[_Pending]:
-    """Return the slots of the window with the states that they fell into; count absent ones."""
-    found: list[_Pending] = []
-    with_run = {run.slot for run in recorded.runs}
-    last = structs.replace(recorded.states[-1], since=FAR)
-    for state, following in pairwise([*recorded.states, last]):
-        ends = following.since
-        after, until = max(state.since, recorded.after), min(ends, recorded.until)
-        if after >= until or state.cron is None or state.timezone is None:
-            continue
-        of_state = slots(state.cron, state.timezone, after, until)
-        if state.absence is not None:
-            counts.absent[state.absence] += len(set(of_state) - with_run)
-            continue
-        found += [_Pending(slot, state, ends) for slot in of_state]
-        cron, timezone = following.cron, following.timezone
-        if (cron, timezone) != (state.cron, state.timezone) and cron and timezone:
-            counts.absent["updated"] += len(slots(cron, timezone, after, until))
+def _due(
+    recorded: RecordedTime, slots: Slots, counts: SlotCounts
+) -> dict[datetime, list[_Pending]]:
+    """Return the slots of the window, each as often as the clock came to it; count absent ones."""
+    found: dict[datetime, list[_Pending]] = {}
+    absent: dict[datetime, Absence] = {}
+    for stretch in recorded.stretches:
+        last = structs.replace(stretch.states[-1], since=stretch.until)
+        for state, following in pairwise([*stretch.states, last]):
+            after = max(state.since, stretch.after, recorded.after)
+            until = min(following.since, stretch.until, recorded.until)
+            if after >= until or state.cron is None or state.timezone is None:
+                continue
+            of_state = slots(state.cron, state.timezone, after, until)
+            if state.absence is not None:
+                absent |= dict.fromkeys(of_state, state.absence)
+                continue
+            for slot in of_state:
+                each = _Pending(slot, state, following.since, stretch)
+                found.setdefault(slot, []).append(each)
+            cron, timezone = following.cron, following.timezone
+            if (cron, timezone) != (state.cron, state.timezone) and cron and timezone:
+                counts.absent["updated"] += len(slots(cron, timezone, after, until))
+    counts.absent.update(
+        absent[slot] for slot in absent.keys() - found.keys() - {run.slot for run in recorded.runs}
+    )
     return found
 
 
 def _settle(
-    recorded: RecordedTime,
-    counts: SlotCounts,
-    pending: list[_Pending],
-    bound: datetime,
-    missed: int,
+    counts: SlotCounts, pending: list[list[_Pending]], bound: datetime, missed: int
 ) -> None:
     """Account for the pending slots, which lie before ``bound``, the slot of the next run.
 
@@ -168,44 +192,41 @@ def _settle(
     the timer moved past them last. The planner had looked at the others before ``bound``, so what
     was switched off or changed by then explains each of them.
     """
-    for slot in reversed(pending):
-        if missed and slot.state.enabled:
+    for times in reversed(pending):
+        if missed and any(each.state.enabled for each in times):
             counts.missed += 1
             missed -= 1
         else:
-            _explain(recorded, counts, slot, bound)
+            _explain(counts, times, bound)
     pending.clear()
+    # Counted before the clock was set back: some of what lay between has its run since.
+    while missed and counts.unaccounted:
+        counts.unaccounted.pop()
+        counts.missed += 1
+        missed -= 1
 
 
-def _settle_rest(recorded: RecordedTime, counts: SlotCounts, pending: list[_Pending]) -> None:
-    """Account for the slots after the last run of the window."""
-    due, later = recorded.timer_due, recorded.later_run
-    if later is not None:
-        _settle(recorded, counts, pending, later.slot, later.missed)
-        return
-    if due is not None:
-        waiting = [slot for slot in pending if slot.slot >= due and slot.ends == FAR]
-        counts.waiting += len(waiting)
-        pending[:] = [slot for slot in pending if slot not in waiting]
-    _settle(recorded, counts, pending, FAR, recorded.timer_missed)
-
-
-def _explain(
-    recorded: RecordedTime, counts: SlotCounts, pending: _Pending, bound: datetime
-) -> None:
-    slot = pending.slot
-    switched_off: Mapping[SwallowedBy, Sequence[Off]] = {
-        "tenant_paused": recorded.paused,
-        "install_disabled": recorded.install_off,
-    }
-    if not pending.state.enabled:
-        counts.swallowed["schedule_disabled"] += 1
-        return
-    for cause, times in switched_off.items():
-        if any(off.since < bound and slot < off.until for off in times):
-            counts.swallowed[cause] += 1
-            return
-    if pending.ends <= bound and pending.ends != FAR:
+def _explain(counts: SlotCounts, times: Sequence[_Pending], bound: datetime) -> None:
+    """Account for a slot that the clock came to once or several times: each has to be explained."""
+    causes = [_cause(each, bound) for each in times]
+    last = causes[-1]
+    if None in causes or last is None:
+        counts.unaccounted.append(times[0].slot)
+    elif last == "superseded":
         counts.superseded += 1
     else:
-        counts.unaccounted.append(slot)
+        counts.swallowed[last] += 1
+
+
+def _cause(pending: _Pending, bound: datetime) -> SwallowedBy | Literal["superseded"] | None:
+    """Return why a slot has no run; None if it is to have one."""
+    if not pending.state.enabled:
+        return "schedule_disabled"
+    switched_off: Mapping[SwallowedBy, Sequence[Off]] = {
+        "tenant_paused": pending.stretch.paused,
+        "install_disabled": pending.stretch.install_off,
+    }
+    for cause, times in switched_off.items():
+        if any(off.since < bound and pending.slot < off.until for off in times):
+            return cause
+    return "superseded" if pending.ends <= bound and pending.ends != FAR else None

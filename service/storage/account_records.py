@@ -1,4 +1,4 @@
-"""What is on record about the slots of schedules: rows, runs, audit entries, switches."""
+"""What is on record about the slots of schedules: rows, runs, audit entries."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -9,8 +9,8 @@ import msgspec
 from msgspec import Struct
 
 from service.rules.accounting import SlotRun
-from service.rules.recorded_states import switches_that_came_last
 from service.storage.engine.connection import Connection
+from service.storage.engine.keyset import LATEST
 from service.storage.schedules.ownership import DRIVEN_BY_OTHER
 
 _PAGE = f"""
@@ -72,20 +72,22 @@ FROM ext_scheduler.runs r WHERE r.tenant_id = $1::text AND r.schedule_id = $2::u
 ORDER BY r.slot LIMIT 1
 """
 
-CHANGES = """
-SELECT a.tenant_id, a.install_id, a.schedule_id, a.at, a.id, a.changes::text AS changes
-FROM ext_scheduler.audit a
-WHERE a.tenant_id = ANY ($1::text[]) AND a.at > $2::timestamptz AND a.install_id IS NOT NULL
-  AND (a.schedule_id IS NULL OR a.schedule_id BETWEEN $3::uuid AND $4::uuid)
-  AND a.op NOT IN ('runNow', 'setInstallEnabled')
-ORDER BY a.at, a.id
+_ENTRY = """
+a.tenant_id, a.install_id, a.schedule_id, a.at, a.id, a.sequence, a.changes::text AS changes
 """
 
-_EARLIER = """
-SELECT a.tenant_id, a.install_id, a.schedule_id, a.at, a.id, a.changes::text AS changes
-FROM ext_scheduler.audit a
+CHANGES = f"""
+SELECT {_ENTRY} FROM ext_scheduler.audit a
+WHERE a.tenant_id = ANY ($1::text[]) AND a.at > $2::timestamptz AND a.at <= $3::timestamptz
+  AND a.install_id IS NOT NULL
+  AND (a.schedule_id IS NULL OR a.schedule_id BETWEEN $4::uuid AND $5::uuid)
+  AND a.op NOT IN ('runNow', 'setInstallEnabled')
+"""
+
+_EARLIER = f"""
+SELECT {_ENTRY} FROM ext_scheduler.audit a
 WHERE a.tenant_id = $1::text AND a.install_id = $2::uuid AND a.at <= $4::timestamptz
-  AND {condition}
+  AND {{condition}}
 ORDER BY a.at DESC, a.id DESC LIMIT 1
 """
 
@@ -96,23 +98,6 @@ EARLIER_ENABLED = _EARLIER.format(
     THEN a.changes -> 'disabled' ? $3::uuid::text OR a.changes -> 'reenabled' ? $3::uuid::text
     ELSE a.schedule_id = $3 AND a.changes ? 'enabled' END"""
 )
-
-_SWITCHES = """
-a.at, a.changes::text AS changes FROM ext_scheduler.audit a WHERE a.tenant_id = $1::text
-"""
-_OF_TENANT = "AND a.op = 'setTenantPaused'"
-_OF_INSTALL = "AND a.install_id = $3::uuid AND a.op = 'setInstallEnabled'"
-_BEFORE = "AND a.at <= $2::timestamptz ORDER BY a.at DESC, a.id DESC LIMIT 1"
-_AFTER = "AND a.at > $2::timestamptz ORDER BY a.at, a.id LIMIT 10000"
-PAUSE_BEFORE = f"SELECT {_SWITCHES} {_OF_TENANT} {_BEFORE}"
-PAUSES_AFTER = f"SELECT {_SWITCHES} {_OF_TENANT} {_AFTER}"
-SWITCH_BEFORE = f"SELECT {_SWITCHES} {_OF_INSTALL} {_BEFORE}"
-SWITCHES_AFTER = f"SELECT {_SWITCHES} {_OF_INSTALL} {_AFTER}"
-
-IS_PAUSED = "SELECT count(*) > 0 FROM ext_scheduler.tenant_pauses p WHERE p.tenant_id = $1::text"
-
-IS_ENABLED = """SELECT i.is_enabled AND i.status = 'enabled' FROM tenant_extension_install i
-WHERE i.tenant_id = $1::text AND i.id = $2::uuid"""
 
 
 class ScheduleRecord(Struct, frozen=True):
@@ -163,6 +148,7 @@ class AuditedChange(Struct, frozen=True):
     schedule_id: UUID | None
     at: datetime
     id: UUID
+    sequence: int
     changes: dict[str, Any]
 
 
@@ -187,7 +173,9 @@ async def deleted(
 ) -> list[DeletedRecord]:
     """Return the deletions that follow ``after``, by time and entry id."""
     rows = await connection.fetch(DELETED, tenant_id, *after, limit)
-    return [DeletedRecord(*{**row, "changes": _object(row["changes"])}.values()) for row in rows]
+    return [
+        DeletedRecord(*{**row, "changes": json_object(row["changes"])}.values()) for row in rows
+    ]
 
 
 async def run_sums(
@@ -225,12 +213,15 @@ async def later_runs(
 
 
 async def changes(
-    connection: Connection, schedules: Sequence[tuple[str, UUID]], since: datetime
+    connection: Connection,
+    schedules: Sequence[tuple[str, UUID]],
+    after: datetime,
+    until: datetime = LATEST,
 ) -> list[AuditedChange]:
-    """Return the entries about these schedules and their tenants' installs since an instant."""
+    """Return the entries about these schedules and their tenants' installs in (after, until]."""
     ids = [id_ for _, id_ in schedules]
     tenants = sorted({tenant_id for tenant_id, _ in schedules})
-    rows = await connection.fetch(CHANGES, tenants, since, min(ids), max(ids))
+    rows = await connection.fetch(CHANGES, tenants, after, until, min(ids), max(ids))
     return [_change(row) for row in rows]
 
 
@@ -249,49 +240,12 @@ async def earlier(
     return found
 
 
-async def pauses(
-    connection: Connection, tenant_id: str, since: datetime
-) -> tuple[bool, list[tuple[datetime, bool]]]:
-    """Return whether a tenant was paused at an instant, and when it was paused or resumed since."""
-    was_off, switches = await _switches(connection, PAUSE_BEFORE, PAUSES_AFTER, (tenant_id, since))
-    if len(switches) > 1:
-        is_paused = await connection.fetchval(IS_PAUSED, tenant_id)
-        switches = switches_that_came_last(switches, is_paused)
-    return was_off, switches
-
-
-async def install_switches(
-    connection: Connection, tenant_id: str, install_id: UUID, since: datetime
-) -> tuple[bool, list[tuple[datetime, bool]]]:
-    """Return whether an install was off at an instant, and when it was switched off or on since."""
-    values = (tenant_id, since, install_id)
-    was_off, switches = await _switches(connection, SWITCH_BEFORE, SWITCHES_AFTER, values)
-    is_enabled = await connection.fetchval(IS_ENABLED, tenant_id, install_id)
-    switches = switches_that_came_last(switches, not is_enabled)
-    if not is_enabled and not (switches[-1][1] if switches else was_off):
-        # The platform did it by itself, and left no entry of when.
-        return True, []
-    return was_off, switches
-
-
-async def _switches(
-    connection: Connection, before: str, after: str, values: tuple[object, ...]
-) -> tuple[bool, list[tuple[datetime, bool]]]:
-    last = await connection.fetchrow(before, *values)
-    rows = await connection.fetch(after, *values)
-    return last is not None and _is_off(last[1]), [(row[0], _is_off(row[1])) for row in rows]
-
-
-def _is_off(text: str) -> bool:
-    values = _object(text)
-    return values.get("paused") is True or values.get("enabled") is False
-
-
 def _change(row: Any) -> AuditedChange:  # noqa: ANN401 - a row of the driver
-    return AuditedChange(*{**row, "changes": _object(row["changes"])}.values())
+    return AuditedChange(*{**row, "changes": json_object(row["changes"])}.values())
 
 
-def _object(text: str) -> dict[str, Any]:
+def json_object(text: str) -> dict[str, Any]:
+    """Return a JSON object; an empty one for another value."""
     value = msgspec.json.decode(text)
     return value if isinstance(value, dict) else {}
 

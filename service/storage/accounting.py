@@ -7,34 +7,24 @@ once, so that a window of all schedules takes neither memory nor time for each s
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TypeAlias
 from uuid import UUID
 
 from msgspec import Struct
 
-from service.rules import recorded_states
-from service.rules.accounting import Off, RecordedTime, SlotCounts, account
+from service.rules.accounting import RecordedTime, SlotCounts, account
 from service.rules.planning import UnplannableError, read, slot_of_timer
-from service.rules.recorded_states import StateChange, StateValues
+from service.rules.recorded_states import StateChange
+from service.rules.recorded_stretches import stretches
 from service.rules.slots import slots_between
-from service.storage import account_records
-from service.storage.account_records import (
-    EARLIER_CRON,
-    EARLIER_ENABLED,
-    EARLIER_TIMEZONE,
-    AuditedChange,
-    DeletedRecord,
-    RunSum,
-    ScheduleRecord,
-)
+from service.storage import account_history, account_records
+from service.storage.account_history import ScheduleKey
+from service.storage.account_records import DeletedRecord, RunSum, ScheduleRecord
 from service.storage.engine.connection import Connection
 
 SETTLED_AFTER = timedelta(minutes=5)
 """How long after its slot a run is on record, as a rule: planning takes seconds."""
 MAX_EXPRESSIONS = 20_000
 """How many expressions' slots are remembered."""
-ScheduleKey: TypeAlias = tuple[str, UUID]
-"""Tenant and schedule id."""
 
 
 class ScheduleAccount(Struct, frozen=True):
@@ -98,7 +88,9 @@ async def schedules(
         return AccountedPage([], None)
     keys = [row.key for row in rows]
     sums = await account_records.run_sums(connection, keys, window.after, window.until)
-    changes = _by_schedule(rows, await account_records.changes(connection, keys, window.after))
+    changes = account_history.by_schedule(
+        rows, await account_records.changes(connection, keys, window.after)
+    )
     quick = {
         row.key: counts
         for row in rows
@@ -125,8 +117,11 @@ async def deleted_schedules(
     rows = [_row_of(deleted) for deleted in found]
     entries = await account_records.changes(connection, [row.key for row in rows], window.after)
     ends = {row.key: deleted.at for row, deleted in zip(rows, found, strict=True)}
-    deletions = {deleted.entry_id for deleted in found}  # they repeat what the schedules were
-    changes = _by_schedule(rows, [each for each in entries if each.id not in deletions])
+    deletions = {deleted.entry_id for deleted in found}
+    # they repeat what the schedules were
+    changes = account_history.by_schedule(
+        rows, [each for each in entries if each.id not in deletions]
+    )
     counts = await _account(connection, window, rows, changes, ends)
     accounts = [_account_of(row, counts[row.key], ends[row.key]) for row in rows]
     last = (found[-1].at, found[-1].entry_id) if len(found) == limit else None
@@ -185,32 +180,6 @@ def _unchanged(row: ScheduleRecord, window: Window, runs: RunSum) -> SlotCounts 
     return SlotCounts(slots=expected.runs, fired=expected.runs)
 
 
-def _by_schedule(
-    rows: Sequence[ScheduleRecord], entries: Sequence[AuditedChange]
-) -> dict[ScheduleKey, list[StateChange]]:
-    """Return what the entries say of each schedule, ascending, without those that say nothing."""
-    of_install: dict[tuple[str, UUID], list[ScheduleRecord]] = {}
-    for row in rows:
-        of_install.setdefault((row.tenant_id, row.install_id), []).append(row)
-    keys = {row.key for row in rows}
-    found: dict[ScheduleKey, list[StateChange]] = {}
-    for entry in entries:
-        own = entry.schedule_id is not None
-        concerned = (
-            [(entry.tenant_id, entry.schedule_id)]
-            if entry.schedule_id is not None
-            else [row.key for row in of_install.get((entry.tenant_id, entry.install_id), ())]
-        )
-        for key in concerned:
-            change = recorded_states.read_change(entry.at, key[1], own, entry.changes)
-            if key in keys and change is not None:
-                found.setdefault(key, []).append(change)
-    for of_key in found.values():
-        # Entries of one instant have no order of their own: a creation comes first.
-        of_key.sort(key=lambda change: (change.at, not change.creates))
-    return found
-
-
 async def _account(
     connection: Connection,
     window: Window,
@@ -224,75 +193,25 @@ async def _account(
     keys = [row.key for row in rows]
     runs = await account_records.runs(connection, keys, window.after, window.until)
     later = await account_records.later_runs(connection, keys, window.until)
-    earlier = await _earlier(connection, window, rows, changes)
-    paused, off = await _switches(connection, window, rows)
-    return {
-        row.key: account(
-            RecordedTime(
-                after=window.after,
-                until=window.until,
-                states=recorded_states.states(
-                    window.after,
-                    recorded_states.History(
-                        now=StateValues(row.cron, row.timezone, row.enabled, row.ours),
-                        earlier=earlier[row.key],
-                        changes=changes.get(row.key, ()),
-                        created_at=row.created_at,
-                        deleted_at=deleted_at.get(row.key),
-                        first_run=next((run.slot for run in runs.get(row.key, ())), window.until),
-                    ),
-                ),
-                paused=paused[row.tenant_id],
-                install_off=off[row.tenant_id, row.install_id],
-                runs=runs.get(row.key, []),
-                later_run=later.get(row.key),
-                timer_due=row.due_at and slot_of_timer(row.cron, row.timezone, row.due_at),
-                timer_missed=row.missed,
-            ),
-            window.slots,
+    histories = await account_history.read(
+        connection,
+        rows,
+        changes,
+        deleted_at,
+        {key: each[0].slot for key, each in runs.items()},
+        window.after,
+        window.until,
+    )
+    found = {}
+    for row in rows:
+        recorded = RecordedTime(
+            after=window.after,
+            until=window.until,
+            stretches=stretches(window.after, histories[row.key]),
+            runs=runs.get(row.key, []),
+            later_run=later.get(row.key),
+            timer_due=row.due_at and slot_of_timer(row.cron, row.timezone, row.due_at),
+            timer_missed=row.missed,
         )
-        for row in rows
-    }
-
-
-async def _earlier(
-    connection: Connection,
-    window: Window,
-    rows: Sequence[ScheduleRecord],
-    changes: Mapping[ScheduleKey, list[StateChange]],
-) -> dict[ScheduleKey, StateValues]:
-    """Return what older entries say of schedules that were changed in the window or later."""
-    changed = [(row.tenant_id, row.install_id, row.id) for row in rows if row.key in changes]
-    found = {row.key: StateValues() for row in rows}
-    for statement in (EARLIER_CRON, EARLIER_TIMEZONE, EARLIER_ENABLED):
-        entries = await account_records.earlier(connection, statement, changed, window.after)
-        for key, entry in entries.items():
-            own = entry.schedule_id is not None
-            change = recorded_states.read_change(entry.at, key[1], own, entry.changes)
-            if change is not None:
-                # Each of the three entries is the latest that has its own member alone.
-                names = {EARLIER_CRON: "cron", EARLIER_TIMEZONE: "timezone"}
-                name = names.get(statement, "enabled")
-                value = StateValues(**{name: getattr(change.values, name)})
-                found[key] = found[key].then(value)
+        found[row.key] = account(recorded, window.slots)
     return found
-
-
-async def _switches(
-    connection: Connection, window: Window, rows: Sequence[ScheduleRecord]
-) -> tuple[dict[str, list[Off]], dict[tuple[str, UUID], list[Off]]]:
-    """Return when the schedules' tenants were paused, and their installs off."""
-    paused, off = {}, {}
-    for tenant_id in {row.tenant_id for row in rows}:
-        was_off, switches = await account_records.pauses(connection, tenant_id, window.after)
-        paused[tenant_id] = recorded_states.times_off(
-            switches, off_at_start=was_off, start=window.after
-        )
-    for tenant_id, install_id in {(row.tenant_id, row.install_id) for row in rows}:
-        was_off, switches = await account_records.install_switches(
-            connection, tenant_id, install_id, window.after
-        )
-        off[tenant_id, install_id] = recorded_states.times_off(
-            switches, off_at_start=was_off, start=window.after
-        )
-    return paused, off

@@ -345,3 +345,56 @@ async def test_what_a_declaration_prunes_is_deleted_where_it_was_made_and_change
     (deleted,) = (await hours.admin("account", cursor=page["nextCursor"]))["schedules"]
     assert deleted["deletedAt"][:16] == text(52)[:16]
     assert (deleted["slots"], deleted["fired"]) == (6, 6)
+
+
+async def test_a_change_that_was_changed_again_at_an_earlier_time_is_no_part_of_the_account(
+    hours: Hours,
+) -> None:
+    where = {"installId": hours.install_id, "scheduleId": await hours.create()}
+    await hours.until(61)
+    await hours.admin("updateSchedule", **where, cron="1-59/2 * * * *")
+    hours.clock.now = START + 32 * MINUTE
+    await hours.admin("updateSchedule", **where, cron="2-59/5 * * * *")
+    await hours.until(90)
+    await hours.admin("updateSchedule", **where, cron="3-59/5 * * * *")
+    await hours.until(130)
+    assert (await hours.account())[where["scheduleId"]]["unaccounted"] == 0
+    later = {"from": text(65), "to": text(120)}
+    assert (await hours.account(**later))[where["scheduleId"]]["unaccounted"] == 0
+    lost = START + 77 * MINUTE
+    await hours.pool.execute("DELETE FROM ext_scheduler.runs WHERE slot = $1", lost)
+    for window in ({}, later):
+        assert (await hours.account(**window))[where["scheduleId"]]["unaccounted"] == 1
+
+
+@pytest.mark.parametrize(
+    ("op", "on", "off"),
+    [
+        ("setTenantPaused", {"paused": False}, {"paused": True}),
+        ("setInstallEnabled", {"enabled": True}, {"enabled": False}),
+        ("updateSchedule", {"enabled": True}, {"enabled": False}),
+    ],
+)
+async def test_what_was_switched_on_again_at_an_earlier_time_excuses_no_lost_slot(
+    hours: Hours, op: str, on: dict[str, bool], off: dict[str, bool]
+) -> None:
+    id_ = await hours.create()
+    where = {
+        "setTenantPaused": {"tenantId": "acme"},
+        "setInstallEnabled": {"installId": hours.install_id},
+        "updateSchedule": {"installId": hours.install_id, "scheduleId": id_},
+    }[op]
+    await hours.until(61)
+    await hours.admin(op, **where, **off)
+    hours.clock.now = START + 32 * MINUTE
+    await hours.admin(op, **where, **on)
+    await hours.until(91)
+    await hours.admin(op, **where, **off)
+    await hours.until(101)
+    await hours.admin(op, **where, **on)
+    await hours.until(130)
+    await hours.pool.execute("DELETE FROM ext_scheduler.runs WHERE slot = $1", START + 75 * MINUTE)
+    for after in (0, 65):
+        window = {"from": text(after), "to": text(120)}
+        found = (await hours.account(**window))[id_]
+        assert (found["unaccounted"], sum(found["swallowed"].values())) == (1, 2)
