@@ -217,6 +217,34 @@ async def test_slot_within_a_pause_says_from_when_to_when_it_lasted(inquiry: Inq
     assert finding["code"] == "slot_during_schedule_disabled"
 
 
+@pytest.mark.parametrize("op", ["setTenantPaused", "setInstallEnabled", "updateSchedule"])
+async def test_what_was_switched_off_again_lasts_although_its_time_is_the_earlier_one(
+    inquiry: Inquiry, op: str
+) -> None:
+    schedule, clock = await inquiry.schedule(), inquiry.stack.clock
+    where = {
+        "setTenantPaused": {"tenantId": inquiry.admin.tenant_id},
+        "setInstallEnabled": {"installId": str(inquiry.stack.made.install_id)},
+        "updateSchedule": {
+            "installId": str(inquiry.stack.made.install_id),
+            "scheduleId": str(schedule),
+        },
+    }[op]
+    name, off = ("paused", True) if op == "setTenantPaused" else ("enabled", False)
+    await inquiry.admin(op, **where, **{name: off})
+    clock.forward(1800)
+    await inquiry.admin(op, **where, **{name: not off})
+    clock.forward(-1200)  # it is set back
+    await inquiry.admin(op, **where, **{name: off})
+    clock.forward(2400)
+    for minutes in (15, 35):
+        finding = (await inquiry.why(schedule, SLOT + timedelta(minutes=minutes)))[-1]
+        assert finding["code"].startswith("slot_during_")
+        assert datetime.fromisoformat(finding["since"]) - SLOT < timedelta(minutes=11)
+        assert datetime.fromisoformat(finding["since"]) - SLOT > timedelta(minutes=9)
+        assert "until" not in finding["text"]
+
+
 async def test_missed_slot_is_counted_by_the_next_run(inquiry: Inquiry) -> None:
     schedule, stack = await inquiry.schedule(), inquiry.stack
     missed = SLOT + timedelta(minutes=5)

@@ -41,7 +41,9 @@ FOLLOWING_RUN = f"""{_RUN}
   AND r.slot > $3::timestamptz AND r.kind = 'scheduled' ORDER BY r.slot LIMIT 1
 """
 
-_ENTRY = "a.at, a.actor, a.op, a.changes::text AS changes FROM ext_scheduler.audit a"
+_ENTRY = """
+a.at, a.actor, a.op, a.changes::text AS changes, a.sequence FROM ext_scheduler.audit a
+"""
 _BEFORE = "AND a.at <= $2::timestamptz ORDER BY a.at DESC, a.id DESC LIMIT $3::integer"
 _AFTER = "AND a.at > $2::timestamptz ORDER BY a.at, a.id LIMIT $3::integer"
 _PAUSES = f"{_ENTRY} WHERE a.tenant_id = $1::text AND a.op = 'setTenantPaused'"
@@ -105,16 +107,26 @@ class RunStateRow(Struct, frozen=True):
 
 
 class Entry(Struct, frozen=True):
-    """An audit entry; ``changes`` is an object."""
+    """An audit entry; ``changes`` is an object, ``sequence`` tells the order of commits."""
 
     at: datetime
     actor: str
     op: str
     changes: dict[str, Any]
+    sequence: int = 0
+
+    @property
+    def place(self) -> tuple[int, datetime]:
+        """Return what sorts entries about one thing in the order of their commits."""
+        return self.sequence, self.at
 
 
 class Entries(Struct, frozen=True):
-    """The entries up to an instant, newest first, and those after it, oldest first."""
+    """The entries up to an instant, newest first, and those after it, oldest first.
+
+    In the order of their commits. What was made before the newest of the former is none of the
+    latter, although its time is later: the database's clock was set back in between.
+    """
 
     before: list[Entry]
     after: list[Entry]
@@ -166,7 +178,7 @@ async def following_run(
 
 async def pauses(connection: Connection, of: ScheduleRef, at: datetime) -> Entries:
     """Return when the tenant was paused and resumed."""
-    values = (of.tenant_id, at, 1)
+    values = (of.tenant_id, at, MAX_ENTRIES)
     return await _entries(connection, PAUSES_BEFORE, PAUSES_AFTER, values)
 
 
@@ -178,7 +190,7 @@ async def latest_pauses(connection: Connection, tenant_id: str, until: datetime)
 
 async def install_switches(connection: Connection, of: ScheduleRef, at: datetime) -> Entries:
     """Return when the install was disabled and enabled."""
-    values = (of.tenant_id, at, 1, of.install_id)
+    values = (of.tenant_id, at, MAX_ENTRIES, of.install_id)
     return await _entries(connection, SWITCHES_BEFORE, SWITCHES_AFTER, values)
 
 
@@ -198,12 +210,14 @@ async def _run(
 async def _entries(
     connection: Connection, before: str, after: str, values: tuple[object, ...]
 ) -> Entries:
-    return Entries(
-        [_entry(*row) for row in await connection.fetch(before, *values)],
-        [_entry(*row) for row in await connection.fetch(after, *values)],
-    )
+    made_before = [_entry(*row) for row in await connection.fetch(before, *values)]
+    made_after = [_entry(*row) for row in await connection.fetch(after, *values)]
+    made_before.sort(key=lambda entry: entry.place, reverse=True)
+    made_after.sort(key=lambda entry: entry.place)
+    last = made_before[0].sequence if made_before else 0
+    return Entries(made_before, [entry for entry in made_after if entry.sequence >= last])
 
 
-def _entry(at: datetime, actor: str, op: str, changes: str) -> Entry:
+def _entry(at: datetime, actor: str, op: str, changes: str, sequence: int) -> Entry:
     value = msgspec.json.decode(changes)
-    return Entry(at, actor, op, value if isinstance(value, dict) else {})
+    return Entry(at, actor, op, value if isinstance(value, dict) else {}, sequence)
