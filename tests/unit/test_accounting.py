@@ -409,10 +409,10 @@ def test_slots_that_were_counted_before_some_of_them_fired_are_missed() -> None:
 
 
 def test_what_was_absent_the_first_time_is_a_slot_where_it_was_one_later() -> None:
-    before = {"states": [StateSpan(minute(0), HOURLY, "UTC", absence="created")]}
+    before: dict[str, Any] = {"states": [StateSpan(minute(0), HOURLY, "UTC", absence="created")]}
     counts = again((59, 125, before), (59, END, {}), runs=[run(60), run(90), run(120), run(150)])
     assert dict(counts.absent) == {}
-    gone = {"states": [StateSpan(minute(0), HOURLY, "UTC", absence="deleted")]}
+    gone: dict[str, Any] = {"states": [StateSpan(minute(0), HOURLY, "UTC", absence="deleted")]}
     window = RecordedTime(
         after=minute(59),
         until=minute(151),
