@@ -16,6 +16,7 @@ from typing import Any
 
 import asyncpg
 import msgspec
+from msgspec import structs
 
 from devstack.embedded import embedded_nats, embedded_postgres, private_directory
 from service.storage.engine.migrate import migrate
@@ -51,7 +52,9 @@ def main() -> int:
     options.add_argument("--seed", type=int, default=int(time.time()) % 1_000_000_000)
     options.add_argument("--schedules", type=int, default=1_000, help="schedules of a world")
     options.add_argument("--world", type=int, help="slots that had to fire, in a world")
-    options.add_argument("--seconds", type=float, default=1e9, help="begin nothing after so long")
+    options.add_argument(
+        "--seconds", type=float, default=1e9, help="begin nothing after so long, in all"
+    )
     options.add_argument("--jobs", type=int, default=1, help="processes, each with its own worlds")
     options.add_argument("--plant", choices=sorted(PLANTED), help="a fault to be found")
     options.add_argument("--json", type=Path, help="file for the results, as JSON")
@@ -148,8 +151,9 @@ async def simulate(
         while fired(counts) < slots and elapsed_s < size.seconds and not violations:
             database = f"world_{worlds}"
             await _execute(postgres.dsn, f"CREATE DATABASE {database} TEMPLATE {TEMPLATE}")
+            left = structs.replace(size, seconds=size.seconds - elapsed_s)
             tally, trace = await run_world(
-                seed + worlds, size, postgres.dsn_of(database), nats.url, plant.rewrite
+                seed + worlds, left, postgres.dsn_of(database), nats.url, plant.rewrite
             )
             await _execute(postgres.dsn, f"DROP DATABASE {database} WITH (FORCE)")
             counts.update(tally.counts)

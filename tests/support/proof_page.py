@@ -46,7 +46,11 @@ PROMISES = (
     Promise(
         "a slot that is due is fired, or counted as missed",
         ("planning", "`ltl every_slot_is_accounted_for`"),
-        ("slot without its run", "missed count is not the number of missed slots"),
+        (
+            "slot without its run",
+            "missed count is not the number of missed slots",
+            "slot unaccounted for by the account",
+        ),
         ("slot missing", "missed count without missed slots"),
     ),
     Promise(
@@ -230,7 +234,15 @@ def _violations(kinds: tuple[str, ...], *results: dict[str, Any]) -> str:
     if not results or not all(results):
         return NOT_YET
     found = [each["violations"] for each in results]
-    return "; ".join(f"{kind}: {sum(each[kind] for each in found)}" for kind in kinds)
+    return "; ".join(
+        f"{kind}: {sum(each[kind] for each in found) if _all_look(kind, found) else NOT_YET}"
+        for kind in kinds
+    )
+
+
+def _all_look(kind: str, found: list[dict[str, int]]) -> bool:
+    """Return whether all results, some of which are older, look for this kind of violation."""
+    return all(kind in each for each in found)
 
 
 def _mutation(mutation: dict[str, Any]) -> str:
