@@ -8,7 +8,7 @@ import uvloop
 
 from service.runtime.metrics import Metrics
 from service.storage.engine.pool import PoolSettings, open_pool
-from service.worker.planning_loop import Planner
+from service.worker.planner import Planner
 
 ROUNDS = 1500
 

@@ -106,7 +106,7 @@ active [2] proctype Planner() {
     bit on[SCHEDULES], fires;
     me = _pid;
     end: do
-    ::  /* impl: service.worker.planning_loop.Planner.plan_once
+    ::  /* impl: service.worker.planner.Planner.plan_once
            impl: service.storage.schedules.timers.next_due | service.storage.schedules.timers.NEXT_DUE */
         atomic { ANY_DUE(clock) -> now = clock };
         /* impl: service.worker.planner.plan_due

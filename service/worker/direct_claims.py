@@ -6,7 +6,7 @@ needs is loaded there. What exceeds the room, catch-up and retries wait in the q
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from time import monotonic
@@ -34,13 +34,12 @@ ROOM_LOOKS = 20
 
 
 class ClaimBatch(Struct, kw_only=True):
-    """What one transaction claims, each run with a permit of the limiter."""
+    """What one transaction claims: at most ``room`` runs, each with a permit of the limiter."""
 
     owner: UUID
     settings: FiringSettings
     limiter: FairLimiter
-    reserved: int
-    """How many it may claim at most; 0 once they are chosen."""
+    room: int
     began_at_s: float
     """Monotonic seconds of a moment before the transaction."""
     permits: dict[tuple[str, UUID], str] = field(default_factory=dict)
@@ -51,12 +50,11 @@ class ClaimBatch(Struct, kw_only=True):
     def choose(self, planned: Sequence[Occurrence]) -> DirectClaim:
         """Acquire permits for occurrences that are on time, the most urgent first; claim these."""
         for occurrence in sorted(planned, key=lambda each: -each.priority):
-            if len(self.permits) >= self.reserved:
+            if len(self.permits) >= self.room:
                 break
             tenant_id = occurrence.tenant_id
             if occurrence.trigger == "schedule" and self.limiter.try_acquire(tenant_id):
                 self.permits[tenant_id, occurrence.schedule_id] = tenant_id
-        self.reserved = 0
         return DirectClaim(
             owner=self.owner,
             worker=self.settings.worker,
@@ -100,16 +98,11 @@ class DirectClaims:
         self._consumer = consumer
         self._executor = executor
         self._settings = settings
-        self._open: list[ClaimBatch] = []
 
     @property
     def room(self) -> int:
-        """Return how many runs may be claimed now, none while a COMMIT may have claimed some."""
-        if self._consumer.in_doubt:
-            return 0
-        reserved = sum(batch.reserved for batch in self._open)
-        claimed = sum(len(batch.permits) for batch in self._open)
-        return max(0, min(self._consumer.room - claimed, self._executor.room) - reserved)
+        """Return how many runs may be claimed now."""
+        return min(self._consumer.room, self._executor.room)
 
     async def wait_for_room(self, wanted: int) -> None:
         """Wait a little for room: planning without room costs more."""
@@ -119,22 +112,19 @@ class DirectClaims:
             await asyncio.sleep(ROOM_LOOK_S)
 
     @contextmanager
-    def batch(self, size: int) -> Iterator[ClaimBatch]:
-        """Reserve room for a batch, for ``size`` runs or as many as there is room for.
+    def batch(self) -> Iterator[ClaimBatch]:
+        """Provide what the planner claims with, and start what was claimed once it was committed.
 
-        At the end of the context what was claimed is started: enter and commit the transaction
-        within. Where the COMMIT was not answered, the consumer finds out.
+        Where the COMMIT was not answered, the consumer finds out.
         """
         batch = ClaimBatch(
             owner=self._consumer.owner,
             settings=self._settings,
             limiter=self._executor.limiter,
-            reserved=min(size, self.room),
+            room=self.room,
             began_at_s=monotonic(),
         )
-        self._open.append(batch)
-        # Without room nothing is claimed, so that the consumer may settle what is in doubt.
-        with self._consumer.expecting() if batch.reserved else nullcontext():
+        with self._consumer.expecting():
             try:
                 yield batch
             except BaseException:
@@ -147,7 +137,6 @@ class DirectClaims:
                     del batch.permits[attempt.run.tenant_id, attempt.run.schedule_id]
                     self._consumer.start(id_, partial(self._executor.execute, attempt))
             finally:
-                self._open.remove(batch)
                 for tenant_id in batch.permits.values():
                     batch.limiter.release(tenant_id, 0.0)
 

@@ -65,7 +65,7 @@ class JobConsumer:
         self._handler = handler
         self._settings = settings
         self._running: dict[int, asyncio.Task[None]] = {}
-        self._expecting = 0
+        self._expecting = False
         self._doubtful: dict[int, Work] = {}
         self._wake = asyncio.Event()
         self._outage = Outage()
@@ -85,19 +85,14 @@ class JobConsumer:
         """Return how many more jobs may run."""
         return self._settings.capacity - len(self._running)
 
-    @property
-    def in_doubt(self) -> bool:
-        """Return whether jobs may be the owner's of which it does not know yet."""
-        return self._unanswered
-
     @contextmanager
     def expecting(self) -> Iterator[None]:
         """Keep ``run`` from ending within the context, at whose end jobs may be started."""
-        self._expecting += 1
+        self._expecting = True
         try:
             yield
         finally:
-            self._expecting -= 1
+            self._expecting = False
             if self.stopping or self._unanswered:
                 self._wake.set()
 

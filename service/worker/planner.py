@@ -1,25 +1,35 @@
-"""Turns a batch of due timers into queued occurrences. Any number may be planned concurrently."""
+"""Turns due timers into queued occurrences. Any number of planners may run concurrently."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from logging import getLogger
 from uuid import UUID
 
 import asyncpg
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from service.rules.planning import PlanningRules, SlotCache, UnplannableError
 from service.runtime.logs import fields
-from service.storage.engine.acquire import index_only_transaction
+from service.runtime.metrics import Metrics
+from service.storage import consistency
+from service.storage.engine import clock
+from service.storage.engine.acquire import acquired, index_only_transaction
 from service.storage.engine.connection import Connection
-from service.storage.engine.errors import is_refusal
+from service.storage.engine.errors import is_refusal, is_unavailable
 from service.storage.runs import occurrences
 from service.storage.runs.occurrences import prioritised
 from service.storage.schedules import firing_state, missed_slots, timers
 from service.storage.schedules.timers import Timer
-from service.worker.direct_claims import ClaimBatch
+from service.worker.direct_claims import ClaimBatch, DirectClaims
 from service.worker.firing import ClaimTooLateError
-from service.worker.timer_plan import TimerPlan, missing_run, next_timer, plan_timer
+from service.worker.outage import Outage
+from service.worker.timer_plan import (
+    TimerPlan,
+    missing_run,
+    next_timer,
+    plan_timer,
+)
 
 log = getLogger(__name__)
 
@@ -160,3 +170,107 @@ async def _plan(
         missed=sum(plan.missed for _, plan in plans),
         unplannable=unplannable,
     )
+
+
+class Planner:
+    """Plans due timers, and sleeps until the earliest due instant that it knows of."""
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        metrics: Metrics,
+        settings: PlannerSettings | None = None,
+        now: clock.Clock = clock.read,
+        claims: DirectClaims | None = None,
+    ) -> None:
+        self._pool = pool
+        self._claims = claims
+        self._metrics = metrics
+        self._settings = settings or PlannerSettings()
+        self._now = now
+        self._slot_cache = SlotCache(spread=self._settings.rules.spread)
+        self._limit = self._settings.initial_batch
+        self._behind = False
+        """Whether the last batch was full, and the next may wait for room."""
+        self._outage = Outage()
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Plan until ``stopping`` is set. Raises what the database raises when it stays lost."""
+        while not stopping.is_set():
+            wait = await self._round()
+            if wait > timedelta(0):
+                try:
+                    await asyncio.wait_for(stopping.wait(), wait.total_seconds())
+                except TimeoutError:
+                    continue
+
+    async def _round(self) -> timedelta:
+        try:
+            wait = await self.plan_once()
+        except Exception as error:
+            if not is_unavailable(error):
+                raise
+            log.warning("planning deferred: %r", error)
+            return self._outage.retry_delay(error) or self._settings.contention_delay
+        self._outage.over()
+        return wait
+
+    async def plan_once(self) -> timedelta:
+        """Plan one batch if a timer is due; return the time to wait before the next."""
+        settings = self._settings
+        await self._wait_for_room()
+        async with acquired(self._pool, settings.acquire_timeout_s) as connection:
+            now = await self._now(connection)
+            due_at = await timers.next_due(connection)
+            if due_at is None or due_at > now:
+                self._metrics.due_timers.set(0)
+                self._limit = settings.initial_batch
+                self._behind = False
+                return min(due_at - now, settings.poll) if due_at else settings.poll
+            summary = await self._plan(connection, now, due_at)
+            await self._report_unplannable(connection, summary)
+        self._metrics.missed_slots.inc(summary.missed)
+        if summary.timers == 0:
+            return settings.contention_delay
+        log.info(
+            "planned",
+            extra=fields(
+                timers=summary.timers, occurrences=summary.occurrences, missed=summary.missed
+            ),
+        )
+        return settings.poll if summary.refused else timedelta(0)
+
+    async def _wait_for_room(self) -> None:
+        """Wait a little for calls to end if the last batch left due timers behind."""
+        if self._behind and self._claims is not None:
+            await self._claims.wait_for_room(self._settings.initial_batch)
+
+    async def _plan(self, connection: Connection, now: datetime, due_at: datetime) -> PlanSummary:
+        """Plan a batch, which is limited to this worker's room for calls while it keeps pace.
+
+        It keeps pace only until a third of the time has passed after which a slot is late. Beyond
+        that it plans whole batches, so that the slots do not become catch-up.
+        """
+        batch = min(self._limit, self._settings.batch)
+        keeps_pace = now - due_at < self._settings.rules.late_after / 3
+        if keeps_pace and self._claims and self._claims.room >= self._settings.initial_batch:
+            batch = min(batch, self._claims.room)
+        limited = structs.replace(self._settings, batch=batch)
+        self._limit = 2 * batch
+        if self._claims is None:
+            summary = await plan_due(connection, now, limited, self._slot_cache)
+        else:
+            with self._claims.batch() as claims:
+                summary = await plan_due(connection, now, limited, self._slot_cache, claims)
+        self._behind = keeps_pace and summary.timers == batch
+        return summary
+
+    async def _report_unplannable(self, connection: Connection, summary: PlanSummary) -> None:
+        # After the transaction of the planning: schedule rows are locked before timers everywhere.
+        for (tenant_id, schedule_id), why in summary.unplannable.items():
+            log.warning(
+                "schedule cannot be planned: %s",
+                why,
+                extra=fields(tenant_id=tenant_id, schedule_id=str(schedule_id)),
+            )
+        await consistency.set_last_errors(connection, summary.unplannable)

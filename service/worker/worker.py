@@ -21,8 +21,7 @@ from service.worker.direct_claims import DirectClaims
 from service.worker.firing import FiringSettings, RunExecutor
 from service.worker.job_consumer import JobConsumer, JobConsumerSettings
 from service.worker.maintenance import Maintenance, MaintenanceSettings
-from service.worker.planner import PlannerSettings
-from service.worker.planning_loop import Planner
+from service.worker.planner import Planner, PlannerSettings
 from service.worker.presence import PresenceReporter
 from service.worker.runner_client import RunnerClient
 

@@ -58,7 +58,7 @@ def batch(stack: Stack, limiter: FairLimiter | None = None, room: int = 100) -> 
         owner=uuid4(),
         settings=stack.settings,
         limiter=limiter or stack.executor.limiter,
-        reserved=room,
+        room=room,
         began_at_s=monotonic() + AHEAD_S,
     )
 
@@ -354,7 +354,7 @@ async def test_what_an_unanswered_commit_claimed_is_handed_back_without_a_permit
     direct = DirectClaims(consumer, executor, stack.settings)
 
     async def planned_unanswered() -> None:
-        with direct.batch(100) as claims:
+        with direct.batch() as claims:
             jobs.extend(await planned(stack, claims))
             raise ConnectionResetError
 
@@ -388,7 +388,7 @@ def claiming(stack: Stack, in_flight: int, capacity: int = 900) -> tuple[DirectC
 
 async def test_what_was_claimed_is_called_once_it_is_committed(stack: Stack) -> None:
     direct, executor = claiming(stack, in_flight=5)
-    with direct.batch(100) as claims:
+    with direct.batch() as claims:
         (job,) = await planned(stack, claims)
         assert (executor.room, len(claims.attempts)) == (4, 1)
     await eventually(lambda: executor.room == 5)
@@ -426,7 +426,7 @@ async def test_a_permit_that_no_call_used_says_nothing_of_how_long_calls_take(
     assert executor.limiter.try_acquire(stack.made.tenant_id)
 
     async def planned_unanswered() -> None:
-        with direct.batch(100) as claims:
+        with direct.batch() as claims:
             await planned(stack, claims)
             assert (executor.limiter.in_use, len(claims.attempts)) == (2, 1)
             raise ConnectionResetError

@@ -15,8 +15,7 @@ from service.storage.runs import queue
 from service.storage.runs.queue import JobPayload
 from service.worker.job_consumer import JobConsumer, JobConsumerSettings
 from service.worker.outbox_publisher import OutboxPublisher
-from service.worker.planner import PlannerSettings, PlanSummary, plan_due
-from service.worker.planning_loop import Planner
+from service.worker.planner import Planner, PlannerSettings, PlanSummary, plan_due
 from tests.support import schedule_rows
 from tests.support.eventually import eventually
 from tests.support.firing_stack import SLOT, Stack, firing_stack

@@ -15,7 +15,7 @@ from service.worker.firing import ClaimedAttempt
 from service.worker.firing.attempt import AttemptResult
 from service.worker.firing.attempt_store import AttemptStore
 from service.worker.job_consumer import JobConsumer, JobConsumerSettings
-from service.worker.planning_loop import Planner
+from service.worker.planner import Planner
 from tests.integration.test_direct_claims import batch, planned
 from tests.support import schedule_rows
 from tests.support.eventually import eventually

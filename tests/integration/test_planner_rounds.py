@@ -3,29 +3,21 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
-from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
 
 from service.runtime.metrics import Metrics
-from service.storage.engine.connection import Connection
 from service.worker import direct_claims
 from service.worker.direct_claims import DirectClaims
 from service.worker.firing import RunExecutor
 from service.worker.job_consumer import JobConsumer, JobConsumerSettings
-from service.worker.planner import PlannerSettings
-from service.worker.planning_loop import Planner
+from service.worker.planner import Planner, PlannerSettings
 from tests.support import schedule_rows
 from tests.support.eventually import eventually
 from tests.support.firing_stack import SLOT, Stack, firing_stack
 
 SETTINGS = PlannerSettings(initial_batch=2, batch=4)
-PLANNED_ELSEWHERE = """
-INSERT INTO ext_scheduler.runs
-  (tenant_id, id, install_id, schedule_id, slot, kind, trigger, queued_at)
-VALUES ($1, $2, $3, $4, $5, 'scheduled', 'schedule', now())
-"""
 ROUND_TRIPS = 30
 """Many more than a round of the planner makes."""
 
@@ -49,11 +41,10 @@ def planning(stack: Stack, executor: RunExecutor) -> Planner:
     return Planner(stack.pool, stack.metrics, SETTINGS, stack.clock, claims)
 
 
-async def due(stack: Stack, count: int, at: datetime = SLOT) -> list[UUID]:
+async def due(stack: Stack, count: int) -> None:
     async with stack.pool.acquire() as connection:
-        return [
-            await schedule_rows.schedule(connection, stack.made, due_at=at) for _ in range(count)
-        ]
+        for _ in range(count):
+            await schedule_rows.schedule(connection, stack.made, due_at=SLOT)
 
 
 async def runs(stack: Stack) -> int:
@@ -125,75 +116,6 @@ async def test_who_is_late_or_has_planned_all_does_not_wait_for_room(
     async with asyncio.timeout(60):
         await planner.plan_once()
     assert await runs(stack) == first + 1
-
-
-async def test_two_batches_are_planned_concurrently_while_more_is_due(stack: Stack) -> None:
-    async def planned(count: int) -> bool:
-        return await runs(stack) == count
-
-    stack.clock.now = SLOT + timedelta(seconds=1)
-    await due(stack, SETTINGS.initial_batch, SLOT - timedelta(minutes=5))
-    held, *_ = await due(stack, 18)
-    stopping = asyncio.Event()
-    planner = Planner(stack.pool, stack.metrics, SETTINGS, stack.clock)
-    async with stack.pool.acquire() as connection:
-        async with connection.transaction():
-            await connection.execute(
-                PLANNED_ELSEWHERE, stack.made.tenant_id, uuid4(), stack.made.install_id, held, SLOT
-            )
-            running = asyncio.create_task(planner.run(stopping))
-            # The batch of one schedule waits to see whether it is planned; the others do not.
-            await eventually(lambda: planned(20 - SETTINGS.batch))
-        await eventually(lambda: planned(20))
-    stopping.set()
-    await running
-
-
-async def test_a_second_batch_is_not_tried_again_and_again_while_planning_fails(
-    stack: Stack,
-) -> None:
-    looks = 0
-
-    async def now(connection: Connection) -> datetime:
-        nonlocal looks
-        looks += 1
-        if looks > 2:
-            raise asyncpg.CannotConnectNowError
-        return await stack.clock(connection)
-
-    stack.clock.now = SLOT + timedelta(seconds=1)
-    await due(stack, 20)
-    stopping = asyncio.Event()
-    planner = Planner(stack.pool, stack.metrics, SETTINGS, now)
-    running = asyncio.create_task(planner.run(stopping))
-    await eventually(lambda: looks > 2)
-    await for_a_while(stack.pool)
-    stopping.set()
-    await running
-    assert looks < ROUND_TRIPS
-
-
-async def test_room_is_reserved_for_one_batch_only(stack: Stack, executor: RunExecutor) -> None:
-    consumer = JobConsumer(stack.pool, executor.execute, JobConsumerSettings())
-    claims = DirectClaims(consumer, executor, stack.settings)
-    with claims.batch(5) as one, claims.batch(5) as two, claims.batch(5) as three:
-        assert [one.reserved, two.reserved, three.reserved] == [5, 3, 0]
-    assert claims.room == 8
-
-
-async def test_there_is_no_room_while_a_lost_answer_may_have_claimed_runs(
-    stack: Stack, executor: RunExecutor
-) -> None:
-    consumer = JobConsumer(stack.pool, executor.execute, JobConsumerSettings())
-    claims = DirectClaims(consumer, executor, stack.settings)
-    consumer.start_if_owned({})
-    assert claims.room == 0
-    with claims.batch(5) as batch:
-        assert batch.reserved == 0
-        running = asyncio.create_task(consumer.run())
-        await eventually(lambda: claims.room == 8)
-    consumer.stop()
-    await running
 
 
 async def test_the_planner_sleeps_where_nothing_is_due(pool: asyncpg.Pool) -> None:

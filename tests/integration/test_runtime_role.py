@@ -13,7 +13,7 @@ from service.storage.engine import clock, grants
 from service.storage.records import expiry
 from service.storage.runs import partitions, queue
 from service.worker.maintenance import Maintenance
-from service.worker.planning_loop import Planner
+from service.worker.planner import Planner
 from tests.support import schedule_rows
 from tests.support.command_line import CommandLine, command_line, error_line
 from tests.support.database_roles import Roles, quoted, two_roles

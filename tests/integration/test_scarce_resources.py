@@ -15,7 +15,7 @@ from service.storage.engine.errors import is_connection_lost, is_refusal, is_una
 from service.storage.runs.queue import JobDelay, JobPayload
 from service.worker.firing.run_executor import DATABASE_RETRY_DELAY
 from service.worker.job_consumer import JobConsumer, JobConsumerSettings
-from service.worker.planning_loop import Planner
+from service.worker.planner import Planner
 from tests.support import schedule_rows
 from tests.support.eventually import eventually
 from tests.support.firing_stack import firing_stack

@@ -72,7 +72,6 @@ LATER = ("lost_commit_answers", "locked_results")
 """Tests of what comes after an attempt was claimed or called."""
 WORKERS = {
     "service/worker/planner.py": PLANNER,
-    "service/worker/planning_loop.py": PLANNER,
     "service/worker/timer_plan.py": PLANNER,
     "service/worker/job_consumer.py": (
         "consumer",

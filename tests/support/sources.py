@@ -26,7 +26,6 @@ WITH_ASYNCPG = (
     "service/worker/maintenance.py",
     "service/runtime/health.py",
     "service/worker/planner.py",
-    "service/worker/planning_loop.py",
     "service/worker/presence.py",
     "service/worker/slot_audit.py",
     "service/worker/webhook_sender.py",

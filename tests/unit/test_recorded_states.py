@@ -55,7 +55,7 @@ def test_an_entry_that_describes_the_whole_schedule_may_be_its_creation(
 ) -> None:
     read = read_change(AFTER, ID, of_schedule, changes)
     assert read is not None
-    assert read.creates is creates
+    assert (read.creates, read.sequence) == (creates, 0)
 
 
 @pytest.mark.parametrize(

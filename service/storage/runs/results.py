@@ -15,17 +15,10 @@ from service.storage.runs.occurrences import slot_text
 from service.storage.runs.updates import RunUpdate
 
 FIND_SCHEDULES = """
-SELECT s.tenant_id::text AS tenant_id, s.id
-FROM unnest($1::text[], $2::uuid[]) AS w (tenant_id, id)
+SELECT s.tenant_id, s.id FROM unnest($1::text[], $2::uuid[]) AS w (tenant_id, id)
 JOIN tenant_extension_schedule s ON s.id = w.id AND s.tenant_id = w.tenant_id
 """
-# Returns those that it did not lock: there hardly ever is one.
-LOCK_SCHEDULES = f"""
-WITH locked AS ({FIND_SCHEDULES} ORDER BY s.id FOR NO KEY UPDATE OF s SKIP LOCKED)
-SELECT w.tenant_id, w.id FROM unnest($1::text[], $2::uuid[]) AS w (tenant_id, id)
-LEFT JOIN locked l ON l.id = w.id AND l.tenant_id = w.tenant_id
-WHERE l.id IS NULL
-"""
+LOCK_SCHEDULES = FIND_SCHEDULES + "ORDER BY s.id FOR NO KEY UPDATE OF s SKIP LOCKED"
 
 
 async def lock_schedules(
@@ -38,7 +31,7 @@ async def lock_schedules(
     """
     keys = {update.schedule for update in updates if update.recorded}
     if keys:
-        keys = await _schedules(connection, LOCK_SCHEDULES, keys)
+        keys -= await _schedules(connection, LOCK_SCHEDULES, keys)
     # A schedule that is not locked may also be gone.
     return await _schedules(connection, FIND_SCHEDULES, keys) if keys else keys
 
