@@ -117,8 +117,8 @@ async def deleted_schedules(
     rows = [_row_of(deleted) for deleted in found]
     entries = await account_records.changes(connection, [row.key for row in rows], window.after)
     ends = {row.key: deleted.at for row, deleted in zip(rows, found, strict=True)}
+    # These entries repeat what the schedules were.
     deletions = {deleted.entry_id for deleted in found}
-    # they repeat what the schedules were
     changes = account_history.by_schedule(
         rows, [each for each in entries if each.id not in deletions]
     )
